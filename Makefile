@@ -1,0 +1,73 @@
+# Each recipe is one shell script that stops at its first failing command.
+.ONESHELL:
+.SHELLFLAGS := -eu -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve test check nano lock
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.complete
+
+help: ## list the commands
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; do
+		printf '  make %-7s %s\n' "$$name" "$$what"
+	done
+
+setup: $(STAMP) ## make .venv from the lock (Python 3.11+, gcc and a package index; a few minutes, once)
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make setup PYTHON=python3.11")'
+	command -v gcc >/dev/null || { echo 'gcc is needed: the engine compiles kernels when it starts' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --no-deps -r requirements/dev.txt
+	$(BIN)/python -c 'import torch' || {
+		echo 'torch does not import. If its CUDA build was installed, remove .venv, put the address of'
+		echo "PyTorch's CPU wheel index into PIP_EXTRA_INDEX_URL and run make setup again (see CONTRIBUTING.md)."
+		exit 1
+	} >&2
+	$(BIN)/pip install --no-deps --no-build-isolation --quiet --editable .
+	touch $@
+
+demo: setup ## start the server on the nano checkpoints, ask about an image with Best-of-8, stop
+	@image=$$(ls model/nano/examples/*.png | head -n 1)
+	field() { $(BIN)/python -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$${image%.png}.json" "$$1"; }
+	port=$$($(BIN)/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+	url=http://127.0.0.1:$$port
+	mkdir -p runs
+
+	$(BIN)/internvl3 serve --host 127.0.0.1 --port $$port >runs/demo.log 2>&1 &
+	server=$$!
+	trap 'kill $$server 2>/dev/null && wait $$server || true' EXIT
+	trap 'exit 130' INT TERM
+
+	start=$$(date +%s)
+	until $(BIN)/python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1])' $$url/readyz 2>/dev/null; do
+		waited=$$(($$(date +%s) - start))
+		printf '\rstarting policy and critic (log: runs/demo.log) ... %s s' $$waited
+		kill -0 $$server 2>/dev/null || { printf '\nthe server ended:\n' >&2; tail -n 20 runs/demo.log >&2; exit 1; }
+		test $$waited -lt 600 || { printf '\nnot ready, giving up\n' >&2; exit 1; }
+		sleep 1
+	done
+	printf '\nready on %s\n\n' $$url
+	$(BIN)/internvl3 ask --url $$url --image "$$image" --best-of 8 "$$(field question)"
+	echo "The right answer to $$image: $$(field answer)"
+
+serve: setup ## start the server on the nano checkpoints and leave it up (ARGS='--port 9000 ...')
+	@$(BIN)/internvl3 serve $(ARGS)
+
+test: setup ## run the tests, the real engine included
+	@$(BIN)/pytest $(ARGS)
+
+check: setup ## formatting, lint, types, imports between packages, packaging, README
+	@$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q tests/test_architecture.py tests/test_packaging.py tests/test_readme.py
+
+nano: setup ## train the embedded policy and critic again (about two hours on two cores)
+	@$(BIN)/internvl3 train nano $(ARGS)
+
+lock: ## resolve the *.in files into the locks again (ARGS=--upgrade for the newest of everything)
+	@requirements/lock.sh $(ARGS)
