@@ -1,24 +1,27 @@
-"""What test-time scaling talks about: candidates, step scores, selections; and the two seams, Policy and Critic.
+"""What test-time scaling talks about: candidates, step scores, selections; and its seams, Policy and Critic.
 
 No torch, no vllm, no HTTP: `server/` implements the seams over the embedded engines, `remote.py` over any
 OpenAI-compatible server.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 Aggregation = Literal["mean", "min", "last", "product", "max"]
+OnCriticError = Literal["self_consistency", "first", "fail"]
+Message = Mapping[str, Any]  # one OpenAI chat message
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """One chat prompt: OpenAI messages (system, user, assistant; images as `image_url` parts) and how to see them.
+    """One chat prompt: OpenAI messages (images as `image_url` parts) and how to see the images.
 
-    `mm_processor_kwargs` holds `v2pe_delta`, `max_dynamic_patch`, `min_dynamic_patch` where the caller chose them.
+    `mm_processor_kwargs` holds `v2pe_delta`, `max_dynamic_patch`, `min_dynamic_patch` where the caller chose
+    them.
     """
 
-    messages: tuple[Mapping[str, Any], ...]
+    messages: tuple[Message, ...]
     mm_processor_kwargs: Mapping[str, Any]
 
 
@@ -36,7 +39,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class StepScores:
-    """A critic's reading of one answer: P(+) in [0, 1] for each step, in order."""
+    """A critic's reading of one answer: P(+) in [0, 1] for each step, in order; at least one step."""
 
     steps: tuple[str, ...]
     scores: tuple[float, ...]
@@ -46,7 +49,7 @@ class StepScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredCandidate:
-    """A candidate with the critic's step scores and their aggregate; None where the critic was not asked."""
+    """A candidate with the critic's step scores and their aggregate; None where the critic gave none."""
 
     candidate: Candidate
     step_scores: StepScores | None
@@ -67,24 +70,44 @@ class Selection:
         return self.candidates[self.selected]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a selection stands: reported when a candidate is finished and again when it is scored."""
+
+    n: int
+    finished: int  # candidates the policy has completed
+    scored: int  # of those, candidates the critic has scored
+    latest: ScoredCandidate  # whom this report is about; its score is None until the critic has spoken
+
+
 class Policy(Protocol):
-    """Samples answers. Closing the iterator (`aclose`) cancels every candidate still running."""
+    """Samples answers."""
 
     def sample(
         self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncIterator[Candidate]:
-        """Yield n candidates as each finishes, in any order; index 0 is greedy if `include_greedy`."""
+    ) -> AsyncGenerator[Candidate, None]:
+        """Yield n candidates, indices 0 to n-1, each as it finishes; index 0 is greedy if `include_greedy`.
+
+        An async generator: closing it (`aclose`) cancels every candidate still running. Raises PolicyError.
+        """
         ...
 
 
 class Critic(Protocol):
     """Scores an answer's steps."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The model's name, as replies state it."""
+        ...
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        """P(+) of each step of `answer` to the last user turn of `conversation`; raises CriticError, never guesses."""
+        """P(+) of each step of `answer` to `conversation`; raises CriticError, never guesses."""
         ...
+
+
+class PolicyError(Exception):
+    """The policy could not answer."""
 
 
 class CriticError(Exception):
