@@ -1,0 +1,75 @@
+"""The import contracts of pyproject.toml hold, and each catches what it is there for."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("server", "model", "ttscaling", "clients")
+
+
+def lint_imports(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--no-cache", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the packages to plant forbidden imports in."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=lambda _, names: skip(names))
+    return tmp_path
+
+
+def skip(names: list[str]) -> list[str]:
+    return [name for name in names if name == "__pycache__" or name.endswith((".safetensors", ".png"))]
+
+
+def test_contracts_hold():
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("contract", "file", "line"),
+    [
+        ("layers", "model/v2pe.py", "import ttscaling.types"),
+        ("layers", "ttscaling/steps.py", "import server"),
+        ("clients", "clients/planted.py", "import model"),
+        ("no-callers", "server/planted.py", "import clients"),
+        ("train", "server/planted.py", "import ttscaling.train"),
+        ("vllm", "server/planted.py", "import vllm"),
+        ("torch", "model/__init__.py", "import torch"),
+        ("torch", "model/tiling.py", "import torch"),
+        ("torch", "ttscaling/planted.py", "import torch"),
+        ("web", "ttscaling/planted.py", "import fastapi"),
+    ],
+)
+def test_a_planted_import_is_caught(copy: Path, contract: str, file: str, line: str):
+    with (copy / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    result = lint_imports(copy, "--contract", contract)
+    assert result.returncode == 1, result.stdout
+    assert "BROKEN" in result.stdout
+
+
+def test_package_inits_import_nothing():
+    for package in PACKAGES:
+        for init in (ROOT / package).rglob("__init__.py"):
+            assert "import" not in init.read_text(), init
+
+
+def test_every_folder_of_tests_is_a_package():
+    """Otherwise pytest makes tests/model importable as `model` and shadows ours."""
+    for test in (ROOT / "tests").rglob("*.py"):
+        assert (test.parent / "__init__.py").exists(), test
+
+
+def test_docker_and_deploy_are_no_packages():
+    """With an __init__.py, docker/ would shadow the Docker SDK."""
+    assert not list((ROOT / "docker").rglob("*.py"))
+    assert not list((ROOT / "deploy").rglob("*.py"))
