@@ -1,7 +1,7 @@
 """The final answer that a solution states, and whether two say the same.
 
 Formats as InternVL's published pipeline asks for them (reasoning_data_pipeline, prompts `en`, `zh`, `en_v2`;
-evaluation prompts of VLMEvalKit): `Final answer: ..`, `答案: ..`, `Answer: ..`, `\\boxed{..}`, option letters.
+evaluation prompts of VLMEvalKit): `Final answer: ..`, `答案: ..`, `Answer: ..`, `\\boxed{..}`, letters.
 Everything here is linear in the text's length: it reads what a model wrote, on the server's event loop.
 """
 

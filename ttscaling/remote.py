@@ -1,8 +1,8 @@
 """Policy and Critic over any OpenAI-compatible server.
 
-Both take an `httpx.AsyncClient` whose `base_url` ends in `/v1/` and which carries credentials and timeouts. The
-critic here is the portable read-out: one request of one token per step. It works with every server that returns
-log-probabilities, and is what faster read-outs are checked against.
+Both take an `httpx.AsyncClient` whose `base_url` ends in `/v1/` and which carries credentials and timeouts.
+The critic here is the portable read-out: one request of one token per step. It works with every server that
+returns log-probabilities, and is what faster read-outs are checked against.
 """
 
 import asyncio
@@ -70,8 +70,8 @@ class RemoteCritic:
     """Reads P(+) of each step from the log-probabilities of the one token that follows its prefix.
 
     With `token_ids` (the ids of "+" and "-" in the critic's vocabulary) the server is asked for exactly these
-    (vLLM's `logprob_token_ids`); without, both must be among its 20 likeliest tokens. `system` is the critic's
-    own system message.
+    (vLLM's `logprob_token_ids`); without, both must be among its 20 likeliest tokens. `system` is the
+    critic's own system message.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RemoteCritic:
         self._read_out = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 20} | wanted
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        """See `Critic.score`. All steps are asked at once: their prompts nest, so a prefix cache shares them."""
+        """See `Critic.score`. Steps are asked at once: their prompts nest, and a prefix cache shares them."""
         steps = split_steps(answer)
         try:
             async with asyncio.TaskGroup() as asking:

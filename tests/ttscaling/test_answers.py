@@ -1,0 +1,115 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttscaling.answers import final_answer, majority, same_answer
+
+ANSWERS = st.sampled_from(["7", "7.0", "seven", "B", "(b)", "1/2", "0.5", "", "x = 3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("3 + 4 = 7.\n\nFinal answer: 7", "7"),
+        ("**Final answer:** 7", "7"),
+        ("**Final Answer: 7**", "7"),
+        ("So the final answer: 12 apples\n\nDone.", "12 apples"),
+        ("Final answer: 3\n\nNo, wait.\n\nFinal answer: 4", "4"),
+        ("Final answer:\n7", "7"),
+        ("第一步。\n\n答案：7", "7"),
+        ("We add.\n\nAnswer: \\boxed{B}", "B"),
+        ("Answer: see the box\n\n\\boxed{7}", "7"),
+        ("so \\boxed{\\frac{1}{2}} it is\nindeed", "\\frac{1}{2}"),
+        ("\\boxed{1} or rather\n\\boxed{2}", "2"),
+        ("\\boxed{5}, but cut off here: \\boxed{\nthe", "5"),
+        ("\\boxed{5}\n\nFinal answer:", "5"),
+        (" B \n", "B"),
+        ("Step one.\n\nStep two, cut", None),
+        ("Final answer:", None),
+        ("The model can answer: many things\nof note", None),
+        ("", None),
+    ],
+)
+def test_final_answer(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("7", "7.0"),
+        ("1,234", "1234.00"),
+        ("1/2", ".5"),
+        ("+3", "3."),
+        ("-0", "0"),
+        ("B", "(b)"),
+        ("B.", "\\text{B}"),
+        ("$12$", "12"),
+        ("**row 2**", "Row  2."),
+        ("9" * 40, "9" * 40 + "."),
+    ],
+)
+def test_same(left: str, right: str) -> None:
+    assert same_answer(left, right)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("7", "-7"),
+        ("1,2", "12"),
+        ("A", "B"),
+        ("1/0", "2/0"),
+        ("row 1", "row 2"),
+        (".", "0"),
+        ("a", "an"),
+        ("", "0"),
+    ],
+)
+def test_different(left: str, right: str) -> None:
+    assert not same_answer(left, right)
+
+
+def test_majority_counts_same_answers_together() -> None:
+    assert majority(["6", "7", "7.0", None, "(7)"]) == 1
+
+
+def test_a_tie_goes_to_the_earlier_group() -> None:
+    assert majority([None, "5", "6", "6", "5"]) == 1
+
+
+def test_no_votes_elect_the_first() -> None:
+    assert majority([None, None]) == 0
+    with pytest.raises(ValueError, match="no answers"):
+        majority([])
+
+
+@given(st.lists(ANSWERS, min_size=1, max_size=12))
+def test_the_elected_answer_has_the_most_votes(answers: list[str]) -> None:
+    def votes(index: int) -> int:
+        return sum(same_answer(answers[index], other) for other in answers)
+
+    elected = majority(answers)
+    best = max(votes(index) for index in range(len(answers)))
+    assert elected == next(index for index in range(len(answers)) if votes(index) == best)
+
+
+@given(ANSWERS, ANSWERS, ANSWERS)
+def test_same_is_an_equivalence(a: str, b: str, c: str) -> None:
+    assert same_answer(a, a)
+    assert same_answer(a, b) == same_answer(b, a)
+    assert not (same_answer(a, b) and same_answer(b, c)) or same_answer(a, c)
+
+
+@given(st.text(alphabet="\\boxed{} \n*Final answer:7", max_size=200))
+def test_whatever_a_model_writes_can_be_read(text: str) -> None:
+    answer = final_answer(text)
+    assert answer is None or same_answer(answer, answer)
+
+
+@pytest.mark.parametrize("unit", ["\\boxed{", "answer: ", "\n", " ", "*", "{", "Final answer:\n\n", "9,"])
+def test_hostile_lengths_are_read_in_linear_time(unit: str) -> None:
+    """A quadratic reader would take hours for these two million characters."""
+    text = unit * (2_000_000 // len(unit))
+    answer = final_answer(text)
+    assert answer is None or same_answer(answer, answer)

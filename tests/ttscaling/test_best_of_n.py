@@ -1,0 +1,132 @@
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttscaling.aggregate import aggregate
+from ttscaling.best_of_n import best_of_n
+from ttscaling.types import Aggregation, CriticError, OnCriticError, PolicyError, Progress, Selection
+
+from .scripted import QUESTION, ScriptedCritic, ScriptedPolicy
+
+WRONG, RIGHT, SLIP = "3 + 4 = 8.\n\nFinal answer: 8", "3 + 4 = 7.\n\nFinal answer: 7", "Final answer: 8"
+SCORES = {WRONG: (0.2, 0.4), RIGHT: (0.9, 0.8), SLIP: (0.3,)}
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks run until the condition holds; a condition that never does fails the test."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the awaited state was never reached")
+
+
+async def test_the_highest_score_wins_and_all_come_back_in_order() -> None:
+    policy = ScriptedPolicy([WRONG, RIGHT, SLIP], finish=[2, 0, 1])
+    selection = await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3)
+    assert selection.selected == 1
+    assert selection.winner.candidate.text == RIGHT
+    assert [entry.candidate.index for entry in selection.candidates] == [0, 1, 2]
+    assert [entry.score for entry in selection.candidates] == pytest.approx([0.3, 0.85, 0.3])
+    assert selection.winner.step_scores is not None
+    assert selection.winner.step_scores.steps == ("3 + 4 = 7.", "Final answer: 7")
+    assert selection.degraded is None
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=4), min_size=1, max_size=6),
+    st.randoms(),
+    st.sampled_from(["mean", "min", "last", "product", "max"]),
+)
+def test_the_winner_is_the_earliest_of_the_best_whatever_the_order(
+    step_scores: list[list[float]], random: Random, aggregation: Aggregation
+) -> None:
+    texts = [f"answer {index}" for index in range(len(step_scores))]
+    order = list(range(len(texts)))
+    random.shuffle(order)
+    policy = ScriptedPolicy(texts, finish=order)
+    critic = ScriptedCritic(dict(zip(texts, step_scores, strict=True)))
+
+    async def select() -> Selection:
+        return await best_of_n(policy, critic, QUESTION, n=len(texts), aggregation=aggregation)
+
+    selection = asyncio.run(select())
+    scores = [aggregate(scores, aggregation) for scores in step_scores]
+    assert selection.selected == scores.index(max(scores))
+    assert [entry.score for entry in selection.candidates] == scores
+    assert sorted(critic.seen) == texts
+
+
+async def test_the_first_is_scored_while_the_last_is_still_written() -> None:
+    last = asyncio.Event()
+    policy = ScriptedPolicy([WRONG, RIGHT], gates={1: last})
+    reports: list[Progress] = []
+    running = asyncio.create_task(
+        best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, on_progress=reports.append)
+    )
+    await until(lambda: any(report.scored == 1 for report in reports))
+    assert [(report.finished, report.scored) for report in reports] == [(1, 0), (1, 1)]
+    last.set()
+    await running
+    assert [(report.finished, report.scored) for report in reports] == [(1, 0), (1, 1), (2, 1), (2, 2)]
+    assert [report.latest.score for report in reports] == pytest.approx([None, 0.3, None, 0.85])
+
+
+async def test_cancelling_ends_sampling_and_scoring() -> None:
+    policy, critic = ScriptedPolicy([WRONG, RIGHT], ending="hang"), ScriptedCritic(SCORES, hang=True)
+    running = asyncio.create_task(best_of_n(policy, critic, QUESTION, n=3))
+    await until(lambda: len(critic.seen) == 2)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert policy.closed
+    assert critic.cancelled == 2
+
+
+async def test_a_failing_policy_ends_scoring_and_passes_through() -> None:
+    policy, critic = ScriptedPolicy([WRONG], ending="fail"), ScriptedCritic(SCORES, hang=True)
+    with pytest.raises(PolicyError, match="the engine died"):
+        await best_of_n(policy, critic, QUESTION, n=2)
+    assert policy.closed
+
+
+async def test_a_failing_critic_ends_sampling_at_once() -> None:
+    policy = ScriptedPolicy([WRONG], ending="hang")
+    with pytest.raises(CriticError, match="no scores for"):
+        await best_of_n(policy, ScriptedCritic({}), QUESTION, n=2, on_critic_error="fail")
+    assert policy.closed
+
+
+@pytest.mark.parametrize(("fallback", "selected"), [("first", 0), ("self_consistency", 1)])
+async def test_a_failing_critic_falls_back_and_says_so(fallback: OnCriticError, selected: int) -> None:
+    """The critic likes candidate 3 best, but not knowing all scores nobody may call it the best."""
+    texts = [RIGHT, WRONG, SLIP, "Final answer: 9"]
+    critic = ScriptedCritic({"Final answer: 9": (1.0,)})
+    policy = ScriptedPolicy(texts, finish=[3, 0, 1, 2])
+    selection = await best_of_n(policy, critic, QUESTION, n=4, on_critic_error=fallback)
+    assert selection.selected == selected
+    assert selection.degraded is not None
+    assert "no scores for" in selection.degraded
+    assert fallback in selection.degraded
+    assert [entry.score for entry in selection.candidates] == [None, None, None, 1.0]
+
+
+async def test_a_dead_critic_is_not_asked_again() -> None:
+    second = asyncio.Event()
+    policy, critic = ScriptedPolicy([WRONG, RIGHT], gates={1: second}), ScriptedCritic({})
+    running = asyncio.create_task(best_of_n(policy, critic, QUESTION, n=2, on_critic_error="first"))
+    await until(lambda: critic.seen == [WRONG])
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # the failure is noted
+    second.set()
+    await running
+    assert critic.seen == [WRONG]
+
+
+async def test_no_candidates_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        await best_of_n(ScriptedPolicy([]), ScriptedCritic({}), QUESTION, n=0)

@@ -1,0 +1,155 @@
+import asyncio
+import json
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+import pytest
+
+from ttscaling.best_of_n import best_of_n
+from ttscaling.remote import RemoteCritic, RemotePolicy
+from ttscaling.types import Conversation, CriticError, PolicyError
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+QUESTION = Conversation(
+    messages=({"role": "user", "content": [IMAGE, {"type": "text", "text": "Sum of row 1?"}]},),
+    mm_processor_kwargs={"v2pe_delta": 0.25},
+)
+USAGE = {"prompt_tokens": 20, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": 16}}
+Reply = Callable[[dict[str, Any]], Awaitable[httpx.Response]]
+
+
+def server(reply: Reply) -> httpx.AsyncClient:
+    """A client of a chat server that answers as `reply` says."""
+
+    async def app(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/chat/completions"
+        return await reply(json.loads(request.content))
+
+    return httpx.AsyncClient(transport=httpx.MockTransport(app), base_url="http://chat/v1/")
+
+
+def completion(text: str) -> httpx.Response:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return httpx.Response(200, json={"choices": [choice], "usage": USAGE})
+
+
+def reading(**logprobs: float) -> httpx.Response:
+    top = [{"token": token, "logprob": logprob} for token, logprob in logprobs.items()]
+    choice = {"message": {"content": "+"}, "logprobs": {"content": [{"token": "+", "top_logprobs": top}]}}
+    return httpx.Response(200, json={"choices": [choice], "usage": USAGE})
+
+
+async def test_candidates_are_separate_requests_that_differ_only_in_sampling() -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        asked.append(body)
+        return completion(f"seed {body['seed']} at {body['temperature']}")
+
+    policy = RemotePolicy(
+        server(reply), model="nano", sampling={"temperature": 0.7, "seed": 40, "max_tokens": 99}
+    )
+    candidates = [candidate async for candidate in policy.sample(QUESTION, n=3, include_greedy=True)]
+    texts = {candidate.index: candidate.text for candidate in candidates}
+    assert texts == {0: "seed 40 at 0.0", 1: "seed 41 at 0.7", 2: "seed 42 at 0.7"}
+    assert [(c.prompt_tokens, c.cached_tokens, c.completion_tokens) for c in candidates] == [(20, 16, 6)] * 3
+    for body in asked:
+        assert body["model"] == "nano"
+        assert body["messages"] == list(QUESTION.messages)
+        assert body["mm_processor_kwargs"] == {"v2pe_delta": 0.25}
+        assert body["max_tokens"] == 99
+
+
+async def test_candidates_come_as_they_finish_and_closing_cancels_the_rest() -> None:
+    cancelled: list[int] = []
+
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        if body["seed"] == 2:
+            return completion("quick")
+        try:
+            return await asyncio.Event().wait() and completion("never")
+        except asyncio.CancelledError:
+            cancelled.append(body["seed"])
+            raise
+
+    policy = RemotePolicy(server(reply), model="nano", sampling={"seed": 0})
+    async with aclosing(policy.sample(QUESTION, n=4, include_greedy=False)) as answers:
+        first = await anext(answers)
+    assert (first.index, first.text) == (2, "quick")
+    assert sorted(cancelled) == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        (httpx.Response(400, json={"error": {"message": "prompt too long"}}), "HTTP 400.*prompt too long"),
+        (httpx.Response(200, text="<html>"), "unexpected reply"),
+        (httpx.Response(200, json={"choices": []}), "unexpected reply"),
+    ],
+)
+async def test_failures_carry_the_servers_words(response: httpx.Response, said: str) -> None:
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        return response
+
+    with pytest.raises(PolicyError, match=f"candidate 0 of nano.*{said}"):
+        await anext(
+            RemotePolicy(server(reply), model="nano", sampling={}).sample(QUESTION, n=1, include_greedy=True)
+        )
+    with pytest.raises(CriticError, match=f"critic prm.*{said}"):
+        await RemoteCritic(server(reply), model="prm").score(QUESTION, "a\n\nb")
+
+
+async def test_an_unreachable_server_is_a_policy_error() -> None:
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        raise httpx.ConnectError("connection refused")
+
+    with pytest.raises(PolicyError, match="ConnectError: connection refused"):
+        await anext(
+            RemotePolicy(server(reply), model="nano", sampling={}).sample(QUESTION, n=1, include_greedy=True)
+        )
+
+
+async def test_the_critic_asks_one_token_per_step() -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        asked.append(body)
+        sure = 0.9 if len(body["messages"]) == 1 else 0.6
+        return reading(**{"+": math.log(sure / 2), "-": math.log((1 - sure) / 2), "?": math.log(0.5)})
+
+    critic = RemoteCritic(server(reply), model="prm", token_ids={"+": 10, "-": 12})
+    scores = await critic.score(QUESTION, "3, 4.\n\nFinal answer: 7")
+    assert scores.steps == ("3, 4.", "Final answer: 7")
+    assert scores.scores == pytest.approx((0.9, 0.6))
+    assert (scores.prompt_tokens, scores.cached_tokens) == (40, 32)
+    assert sorted(len(body["messages"]) for body in asked) == [1, 3]
+    for body in asked:
+        assert body["messages"][0]["content"][1] == IMAGE
+        assert (body["max_tokens"], body["logprobs"], body["logprob_token_ids"]) == (1, True, [10, 12])
+        assert body["mm_processor_kwargs"] == {"v2pe_delta": 0.25}
+
+
+async def test_a_missing_label_is_an_error_not_a_score() -> None:
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        assert "logprob_token_ids" not in body
+        return reading(**{"+": -0.1, "yes": -2.0})
+
+    with pytest.raises(CriticError, match="not both among the tokens"):
+        await RemoteCritic(server(reply), model="prm").score(QUESTION, "a")
+
+
+async def test_best_of_n_over_http() -> None:
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        if body["model"] == "nano":
+            return completion("Final answer: 7" if body["seed"] == 2 else "Final answer: 8")
+        right = "7" in str(body["messages"])
+        return reading(**{"+": -0.1 if right else -3.0, "-": -3.0 if right else -0.1})
+
+    async with server(reply) as client:
+        policy = RemotePolicy(client, model="nano", sampling={"seed": 0})
+        selection = await best_of_n(policy, RemoteCritic(client, model="prm"), QUESTION, n=4)
+    assert selection.selected == 2
+    assert selection.winner.candidate.text == "Final answer: 7"

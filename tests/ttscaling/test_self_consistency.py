@@ -1,0 +1,43 @@
+import asyncio
+
+import pytest
+
+from ttscaling.self_consistency import self_consistency
+from ttscaling.types import PolicyError, Progress
+
+from .scripted import QUESTION, ScriptedPolicy
+
+
+async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> None:
+    texts = [
+        "Final answer: 6",
+        "no answer,\ncut off",
+        "4 + 3.\n\nFinal answer: 7",
+        "So \\boxed{7.0}",
+        "no\nanswer",
+    ]
+    reports: list[Progress] = []
+    policy = ScriptedPolicy(texts, finish=[4, 3, 2, 1, 0])
+    selection = await self_consistency(policy, QUESTION, n=5, on_progress=reports.append)
+    assert selection.selected == 2
+    assert [entry.candidate.text for entry in selection.candidates] == texts
+    assert all(entry.score is None and entry.step_scores is None for entry in selection.candidates)
+    assert [(report.finished, report.scored) for report in reports] == [(n, 0) for n in range(1, 6)]
+
+
+async def test_cancelling_ends_sampling() -> None:
+    policy = ScriptedPolicy(["7"], ending="hang")
+    running = asyncio.create_task(self_consistency(policy, QUESTION, n=2))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert policy.closed
+
+
+async def test_errors_pass_through() -> None:
+    with pytest.raises(PolicyError, match="the engine died"):
+        await self_consistency(ScriptedPolicy(["7"], ending="fail"), QUESTION, n=2)
+    with pytest.raises(ValueError, match="at least 1"):
+        await self_consistency(ScriptedPolicy([]), QUESTION, n=0)
