@@ -1,0 +1,245 @@
+"""A chat request's way to its reply: one plain generation, or many candidates and a choice among them.
+
+No HTTP here: bodies in, replies and events out.
+"""
+
+import asyncio
+import json
+import math
+import secrets
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ttscaling.best_of_n import best_of_n
+from ttscaling.self_consistency import self_consistency
+from ttscaling.types import (
+    Conversation,
+    CriticError,
+    Policy,
+    PolicyError,
+    Progress,
+    ScoredCandidate,
+    Selection,
+)
+
+from .engine import Engine
+from .errors import ApiError, internal_error
+from .metrics import Metrics
+from .protocol import (
+    CandidateReport,
+    ChatCall,
+    CriticUsage,
+    PolicyUsage,
+    Scaling,
+    ScalingReport,
+    ScalingUsage,
+)
+
+DONE = "data: [DONE]\n\n"
+SILENCE_SECONDS = 10.0  # proxies drop a stream that says nothing for long
+
+
+async def complete(engine: Engine, call: ChatCall, metrics: Metrics) -> dict[str, Any]:
+    """The reply to a call; raises ApiError."""
+    if call.scaling is None:
+        return await engine.complete(call.body)
+    choice = _Choice(engine, call, call.scaling, metrics)
+    return choice.stamp(await engine.complete(choice.body, choice.make))
+
+
+async def stream(engine: Engine, call: ChatCall, metrics: Metrics) -> AsyncGenerator[str, None]:
+    """The reply as server-sent events. What can be refused is refused (ApiError) before this returns."""
+    if call.scaling is None:
+        return await engine.stream(call.body)
+    choice = _Choice(engine, call, call.scaling, metrics)
+    return _with_progress(choice, await engine.stream(choice.body, choice.make))
+
+
+class _Choice:
+    """Test-time scaling of one call: makes the selection, then writes it into the engine's reply."""
+
+    def __init__(self, engine: Engine, call: ChatCall, scaling: Scaling, metrics: Metrics) -> None:
+        self._engine = engine
+        self._call = call
+        self._scaling = scaling
+        self._metrics = metrics
+        self._seed = secrets.randbelow(2**31) if call.seed is None else call.seed
+        self._selection: Selection | None = None
+        self.outbox: asyncio.Queue[str | None] = asyncio.Queue()  # events of a stream; None ends it
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """What the engine is asked. Temperature 0 asks for the greedy answer, which is candidate 0; taken
+        literally for the others it would make all of them that answer, so they get the checkpoint's own
+        temperature."""
+        body = {**self._call.body, "seed": self._seed}
+        if body.get("temperature") == 0:
+            del body["temperature"]
+        return body
+
+    async def make(self, policy: Policy) -> Sequence[int]:
+        """Sample, judge, choose: the indices to reply with, best first. Raises ApiError."""
+        try:
+            with self._metrics.selection_seconds.labels(self._scaling.method).time():
+                self._selection = await self._select(policy)
+        except CriticError as error:
+            raise ApiError(
+                f"The critic failed: {error}. Retry, or send on_critic_error.", status=503
+            ) from error
+        except PolicyError as error:
+            raise internal_error() from error
+        if self._selection.degraded is not None:
+            self._metrics.degraded.inc()
+        return _ranking(self._selection)[: self._call.n]
+
+    def stamp(self, reply: dict[str, Any]) -> dict[str, Any]:
+        """The reply (or its last chunk) with usage and `test_time_scaling`."""
+        report = _report(self._made, self._scaling, self._engine, self._seed)
+        first = self._made.candidates[0].candidate
+        completion = report.usage.policy.completion
+        usage = dict(reply.get("usage") or {})  # keeps vLLM's details
+        usage |= {
+            "prompt_tokens": first.prompt_tokens,
+            "completion_tokens": completion,
+            "total_tokens": first.prompt_tokens + completion,
+        }
+        optional = None if self._scaling.return_candidates else {"candidates": {"__all__": {"text", "steps"}}}
+        return {**reply, "usage": usage, "test_time_scaling": report.model_dump(exclude=optional)}
+
+    @property
+    def _made(self) -> Selection:
+        assert self._selection is not None, "a reply before its selection"
+        return self._selection
+
+    async def _select(self, policy: Policy) -> Selection:
+        scaling, call = self._scaling, self._call
+        conversation = Conversation(messages=tuple(call.body["messages"]), mm_processor_kwargs=call.vision)
+        if scaling.method == "self_consistency":
+            return await self_consistency(
+                policy,
+                conversation,
+                n=scaling.n,
+                include_greedy=scaling.include_greedy,
+                on_progress=self._note,
+            )
+        assert self._engine.critic is not None, "parse_call refuses best_of_n without a critic"
+        return await best_of_n(
+            policy,
+            self._engine.critic,
+            conversation,
+            n=scaling.n,
+            include_greedy=scaling.include_greedy,
+            aggregation=scaling.aggregation,
+            on_critic_error=scaling.on_critic_error,
+            on_progress=self._note,
+        )
+
+    def _note(self, progress: Progress) -> None:
+        """A line for whoever watches the stream. A comment in server-sent events: clients skip it."""
+        score, index = progress.latest.score, progress.latest.candidate.index
+        if score is None:
+            self._metrics.candidates.inc()
+            what = f"candidate {progress.finished}/{progress.n} finished"
+        else:
+            what = f"candidate {progress.scored}/{progress.n} scored: index {index}, {score:.4f}"
+        self.outbox.put_nowait(f": {what}\n\n")
+
+
+async def _with_progress(choice: _Choice, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """The engine's events, with the selection's progress while the engine has none yet."""
+
+    async def relay() -> None:
+        try:
+            async for event in _last_stamped(choice, events):
+                choice.outbox.put_nowait(event)
+        finally:
+            choice.outbox.put_nowait(None)
+
+    relaying = asyncio.create_task(relay())
+    try:
+        while True:
+            try:
+                event = await asyncio.wait_for(choice.outbox.get(), SILENCE_SECONDS)
+            except TimeoutError:
+                yield ": still working\n\n"
+                continue
+            if event is None:
+                break
+            yield event
+        await relaying
+    finally:
+        relaying.cancel()  # the client may have gone: this aborts its candidates
+        with suppress(asyncio.CancelledError):
+            await relaying
+
+
+async def _last_stamped(choice: _Choice, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """The events, each held back until the next: which chunk is the last is known only when [DONE] follows
+    it.
+    """
+    held: str | None = None
+    async for event in events:
+        if held is not None:
+            yield _stamped(held, choice) if event == DONE else held
+        held = event
+    if held is not None:
+        yield held
+
+
+def _stamped(event: str, choice: _Choice) -> str:
+    """A chunk with usage and `test_time_scaling`; an error event stays as it is."""
+    chunk = json.loads(event.removeprefix("data: "))
+    if "error" in chunk:
+        return event
+    return f"data: {json.dumps(choice.stamp(chunk), separators=(',', ':'))}\n\n"
+
+
+def _ranking(selection: Selection) -> list[int]:
+    """Indices, best first: the selected one, then by score; without scores in order."""
+
+    def place(entry: ScoredCandidate) -> tuple[bool, float, int]:
+        index = entry.candidate.index
+        return index != selection.selected, math.inf if entry.score is None else -entry.score, index
+
+    return [entry.candidate.index for entry in sorted(selection.candidates, key=place)]
+
+
+def _report(selection: Selection, scaling: Scaling, engine: Engine, seed: int) -> ScalingReport:
+    judged = scaling.method == "best_of_n" and engine.critic is not None
+    policy = [entry.candidate for entry in selection.candidates]
+    critic = [entry.step_scores for entry in selection.candidates if entry.step_scores is not None]
+    return ScalingReport(
+        method=scaling.method,
+        selected=selection.selected,
+        critic=engine.critic.name if judged and engine.critic else None,
+        aggregation=scaling.aggregation if judged else None,
+        seed=seed,
+        stopped=selection.stopped,
+        degraded=selection.degraded,
+        candidates=[_candidate_report(entry) for entry in selection.candidates],
+        usage=ScalingUsage(
+            policy=PolicyUsage(
+                prompt=sum(candidate.prompt_tokens for candidate in policy),
+                cached=sum(candidate.cached_tokens for candidate in policy),
+                completion=sum(candidate.completion_tokens for candidate in policy),
+            ),
+            critic=CriticUsage(
+                prompt=sum(scores.prompt_tokens for scores in critic),
+                cached=sum(scores.cached_tokens for scores in critic),
+            ),
+        ),
+    )
+
+
+def _candidate_report(entry: ScoredCandidate) -> CandidateReport:
+    scores = entry.step_scores
+    return CandidateReport(
+        index=entry.candidate.index,
+        score=entry.score,
+        step_scores=None if scores is None else list(scores.scores),
+        finish_reason=entry.candidate.finish_reason,
+        completion_tokens=entry.candidate.completion_tokens,
+        text=entry.candidate.text,
+        steps=None if scores is None else list(scores.steps),
+    )

@@ -1,0 +1,54 @@
+"""What the HTTP layer needs of an inference engine. `engine_vllm` implements it; tests of the HTTP layer
+fake it.
+ Bodies and replies are OpenAI's, as dicts and as server-sent events (text that ends with a blank line).
+Whatever a client caused is raised as ApiError before an event is yielded.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from ttscaling.types import Critic, Policy
+
+# Chooses among candidates: given a policy that is bound to one rendered prompt, the chosen candidates'
+# indices, best first. The engine replies with exactly those, in that order.
+Choose = Callable[[Policy], Awaitable[Sequence[int]]]
+
+
+class Engine(Protocol):
+    """A loaded policy and, where there is one, its critic."""
+
+    @property
+    def critic(self) -> Critic | None:
+        """None where the server runs without a critic."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """False once an engine's process has died: nothing will be answered any more."""
+        ...
+
+    @property
+    def max_model_len(self) -> int:
+        """The policy's window in tokens."""
+        ...
+
+    async def complete(self, body: Mapping[str, Any], choose: Choose | None = None) -> dict[str, Any]:
+        """The reply to a chat request. Cancelling aborts what was started for it. With `choose`, the prompt
+        is rendered once, `choose` samples from it, and the reply holds what it chose; an exception of
+        `choose` passes through.
+        """
+        ...
+
+    async def stream(
+        self, body: Mapping[str, Any], choose: Choose | None = None
+    ) -> AsyncGenerator[str, None]:
+        """The same as events, the last of them `data: [DONE]`. The request is checked before this returns."""
+        ...
+
+    def metrics(self) -> bytes:
+        """The engines' own metrics in Prometheus' text format, names unchanged."""
+        ...
+
+    def close(self) -> None:
+        """Stop the engines' processes."""
+        ...

@@ -1,0 +1,55 @@
+"""Every refusal, as OpenAI's API words it: `{"error": {"message", "type", "param", "code"}}`.
+
+A message says what to change. Nothing of the server's inside (paths, addresses, stacks) reaches a client.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class ApiError(Exception):
+    """A request that ends with an error body; `status` is its HTTP status."""
+
+    def __init__(
+        self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.param = param
+        self.code = code
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        return error_body(self.message, status=self.status, param=self.param, code=self.code)
+
+
+class StartupError(Exception):
+    """The server can't start; the message is the one line its operator reads."""
+
+
+def error_body(
+    message: str, *, status: int, param: str | None = None, code: str | None = None
+) -> Mapping[str, Any]:
+    """OpenAI's error object. Its clients retry on the HTTP status and show `message`."""
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def internal_error() -> ApiError:
+    return ApiError(
+        "The server failed to process the request. Retry it; if it fails again, report it.", status=500
+    )
+
+
+def not_ready() -> ApiError:
+    return ApiError("The model is still loading. Retry in a few seconds.", status=503, code="model_loading")
+
+
+def model_not_found(name: str, served: tuple[str, ...]) -> ApiError:
+    return ApiError(
+        f"The model `{name[:100]}` does not exist. This server has: {', '.join(served)}.",
+        status=404,
+        param="model",
+        code="model_not_found",
+    )

@@ -1,0 +1,52 @@
+"""The server's own figures for Prometheus, all named internvl3_*. vLLM's stand beside them under their own
+names.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
+
+
+class Metrics:
+    """One set per app, so that apps don't share counts."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        registry = self._registry
+        self.requests = Counter(
+            "internvl3_http_requests", "Requests answered.", ("route", "status"), registry=registry
+        )
+        self.request_seconds = Histogram(
+            "internvl3_http_request_seconds",
+            "From a request's arrival to the end of its reply.",
+            ("route",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "internvl3_http_requests_in_flight", "Requests being answered.", registry=registry
+        )
+        self.media_seconds = Histogram(
+            "internvl3_media_seconds",
+            "Fetching and checking the images of a request.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.candidates = Counter("internvl3_candidates", "Candidates finished.", registry=registry)
+        self.selection_seconds = Histogram(
+            "internvl3_selection_seconds",
+            "From the rendered prompt to the chosen candidate.",
+            ("method",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.degraded = Counter(
+            "internvl3_selections_degraded", "Selections made without the critic's scores.", registry=registry
+        )
+        self.cancelled = Counter(
+            "internvl3_http_requests_cancelled", "Requests whose client went away.", registry=registry
+        )
+
+    def render(self) -> bytes:
+        """Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,113 @@
+"""What an operator may set. Flags of `internvl3 serve` win over INTERNVL3_* variables, those over the
+defaults here.
+
+Read once, in `__main__`; everything else receives a `Settings`.
+"""
+
+from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
+NO_CRITIC = "none"
+MIB = 2**20
+
+
+class Settings(BaseSettings):
+    """A field's name is its flag and, in capitals behind INTERNVL3_, its variable; its description is its
+    help.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="INTERNVL3_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    policy: str = Field(
+        "nano", description="Checkpoint that answers: a folder, a hub name, or the embedded `nano`."
+    )
+    name: str | None = Field(
+        None, description="Name clients ask for; else the last part of the policy's path."
+    )
+    critic: str | None = Field(
+        None,
+        description="Checkpoint that judges Best-of-N, or `none`; the embedded policy has its own.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Weights and activations."
+    )
+    max_model_len: int | None = Field(
+        default=None, ge=64, description="Window in tokens; else the checkpoint's."
+    )
+    kv_cache_gib: int = Field(1, ge=1, description="Memory of each engine's key-value cache, CPU only.")
+    policy_args: str = Field("", description="Further flags of `vllm serve` for the policy, in one string.")
+    critic_args: str = Field("", description="The same for the critic.")
+    max_best_of: int = Field(64, ge=1, description="Most candidates one request may ask for.")
+    max_images: int = Field(32, ge=0, description="Most images of one request.")
+    max_tiles: int = Field(
+        24, ge=1, description="Most tiles of one image; max_dynamic_patch is clamped to it."
+    )
+    max_pixels: int = Field(
+        100_000_000, ge=1, le=170_000_000, description="Most pixels of all images of one request."
+    )
+    max_image_bytes: int = Field(32 * MIB, ge=1, description="Most bytes of one encoded image.")
+    max_body_bytes: int = Field(64 * MIB, ge=1, description="Most bytes of a request's body.")
+    body_seconds: float = Field(60.0, gt=0, description="Time a client has to send its body.")
+    fetch_seconds: float = Field(10.0, gt=0, description="Time to fetch one image, redirects included.")
+    decode_threads: int = Field(2, ge=1, description="Images decoded at the same time.")
+    private_media_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Hosts and networks to fetch images from though they are not public, commas between.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "warning", description="How much the engines log; the server's own lines are always shown."
+    )
+
+    @field_validator("private_media_hosts", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any) -> Any:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @property
+    def served_name(self) -> str:
+        """What /v1/models lists and requests name."""
+        return self.name or Path(self.policy).name
+
+    @property
+    def policy_path(self) -> str:
+        return _embedded("policy") if self.policy == "nano" else self.policy
+
+    @property
+    def critic_path(self) -> str | None:
+        """None where the server runs without a critic."""
+        if self.critic is None:
+            return _embedded("critic") if self.policy == "nano" else None
+        if self.critic == NO_CRITIC:
+            return None
+        return _embedded("critic") if self.critic == "nano" else self.critic
+
+    @property
+    def private_networks(self) -> tuple[Network, ...]:
+        """The networks among `private_media_hosts`."""
+        return tuple(network for entry in self.private_media_hosts if (network := _as_network(entry)))
+
+
+def _as_network(entry: str) -> Network | None:
+    try:
+        return ip_network(entry)
+    except ValueError:
+        return None
+
+
+def _embedded(role: str) -> str:
+    """Folder of an embedded checkpoint, found without importing `model` or anything it needs."""
+    spec = find_spec("model")
+    assert spec is not None and spec.origin is not None
+    return str(Path(spec.origin).parent / "nano" / role)

@@ -1,0 +1,20 @@
+"""What the routes share: one per app, made by `create_app`, no module-level state."""
+
+from dataclasses import dataclass, field
+
+from .engine import Engine
+from .media import Media
+from .metrics import Metrics
+from .settings import Settings
+
+
+@dataclass(kw_only=True)
+class State:
+    """The parts of one running server."""
+
+    settings: Settings
+    media: Media
+    metrics: Metrics
+    started: int  # Unix seconds
+    engine: Engine | None = None  # None while it loads
+    failure: Exception | None = field(default=None)  # why it could not load

@@ -1,0 +1,65 @@
+"""The app around a fake engine, asked without a socket, or on one where a client must be able to leave."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+
+from server.app import create_app
+from server.engine import Engine
+from server.settings import Settings
+
+
+def settings(**chosen: Any) -> Settings:
+    return Settings(**chosen)
+
+
+def app_with(engine: Engine, **chosen: Any) -> FastAPI:
+    async def start() -> Engine:
+        return engine
+
+    return create_app(settings(**chosen), start)
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that reaches the app directly; its lifespan runs around it. A bug shows as status 500."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with app.router.lifespan_context(app):
+        await asyncio.sleep(0)  # lets the fake engine load
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            yield client
+
+
+@asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[str]:
+    """The base URL of the app on a real socket."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+def question(**extra: Any) -> dict[str, Any]:
+    return {"model": "nano", "messages": [{"role": "user", "content": "How many?"}], **extra}
+
+
+def events_of(text: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """The comments and the chunks of a stream that ends with [DONE]."""
+    lines = [line for line in text.split("\n\n") if line]
+    assert lines[-1] == "data: [DONE]"
+    comments = [line[2:] for line in lines if line.startswith(": ")]
+    chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1] if line.startswith("data: ")]
+    assert len(comments) + len(chunks) == len(lines) - 1
+    return comments, chunks

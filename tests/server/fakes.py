@@ -1,0 +1,129 @@
+"""A scripted engine behind the HTTP layer's seam: known answers, known scores, every call remembered."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from server.engine import Choose
+from server.errors import ApiError
+from ttscaling.types import Candidate, Conversation, CriticError, StepScores
+
+DONE = "data: [DONE]\n\n"
+
+
+class FakeCritic:
+    """Scores an answer by a table; an answer that isn't in it can't be judged."""
+
+    name = "fake-critic"
+
+    def __init__(self, table: Mapping[str, Sequence[float]]) -> None:
+        self.table = table
+        self.conversations: list[Conversation] = []
+
+    async def score(self, conversation: Conversation, answer: str) -> StepScores:
+        self.conversations.append(conversation)
+        if answer not in self.table:
+            raise CriticError(f"no score for {answer!r}")
+        scores = tuple(self.table[answer])
+        steps = tuple(f"step {number}" for number in range(len(scores)))
+        return StepScores(steps=steps, scores=scores, prompt_tokens=10, cached_tokens=4)
+
+
+class FakeEngine:
+    """Answers with `answers` in turn; a candidate that is None never ends."""
+
+    max_model_len = 2048
+
+    def __init__(self, answers: Sequence[str | None], critic: FakeCritic | None = None) -> None:
+        self.answers = answers
+        self.critic = critic
+        self.alive = True
+        self.closed = False
+        self.bodies: list[Mapping[str, Any]] = []
+        self.cancelled = 0  # requests whose client went away
+        self.running = asyncio.Event()  # set once a candidate that never ends has been started
+        self.refuse: ApiError | None = None
+
+    async def complete(self, body: Mapping[str, Any], choose: Choose | None = None) -> dict[str, Any]:
+        answers = await self._answer(body, choose)
+        choices = [
+            {"index": place, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            for place, text in enumerate(answers)
+        ]
+        usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+        return {"object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
+
+    async def stream(
+        self, body: Mapping[str, Any], choose: Choose | None = None
+    ) -> AsyncGenerator[str, None]:
+        if self.refuse is not None:
+            raise self.refuse
+        return self._events(body, choose)
+
+    async def _events(self, body: Mapping[str, Any], choose: Choose | None) -> AsyncGenerator[str, None]:
+        try:
+            answers = await self._answer(body, choose)
+        except ApiError as error:
+            yield f"data: {json.dumps(error.body)}\n\n"
+            yield DONE
+            return
+        for place, text in enumerate(answers):
+            yield _chunk(place, {"role": "assistant", "content": ""}, None)
+            for word in text.split(" "):
+                yield _chunk(place, {"content": word}, None)
+            yield _chunk(place, {}, "stop")
+        yield DONE
+
+    async def _answer(self, body: Mapping[str, Any], choose: Choose | None) -> list[str]:
+        self.bodies.append(body)
+        if self.refuse is not None:
+            raise self.refuse
+        try:
+            if choose is None:
+                return [await self._generate(0)]
+            return [self.answers[index] or "" for index in await choose(self)]
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def sample(
+        self, conversation: Conversation, *, n: int, include_greedy: bool
+    ) -> AsyncGenerator[Candidate, None]:
+        async def one(index: int) -> Candidate:
+            text = await self._generate(index)
+            return Candidate(
+                index=index,
+                text=text,
+                finish_reason="stop",
+                prompt_tokens=7,
+                cached_tokens=0 if index == 0 else 6,
+                completion_tokens=len(text.split()),
+            )
+
+        tasks = [asyncio.create_task(one(index)) for index in range(n)]
+        try:
+            for finished in asyncio.as_completed(tasks):
+                yield await finished
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def _generate(self, index: int) -> str:
+        text = self.answers[index % len(self.answers)]
+        if text is None:
+            self.running.set()
+            await asyncio.Event().wait()
+        assert text is not None
+        return text
+
+    def metrics(self) -> bytes:
+        return b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 0.0\n"
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _chunk(place: int, delta: Mapping[str, Any], finish: str | None) -> str:
+    choice = {"index": place, "delta": delta, "finish_reason": finish}
+    return f"data: {json.dumps({'object': 'chat.completion.chunk', 'choices': [choice]})}\n\n"

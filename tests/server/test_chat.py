@@ -1,0 +1,165 @@
+"""Best-of-N through the HTTP layer: who wins, what the reply says, how the stream is shaped, who gets
+cancelled.
+"""
+
+import asyncio
+
+import httpx
+import pytest
+
+from server.errors import ApiError
+from tests.server.apps import app_with, client_of, events_of, listening, question
+from tests.server.fakes import FakeCritic, FakeEngine
+
+ANSWERS = ("one", "two words", "three")
+SCORES = {"one": [0.2, 0.4], "two words": [0.9], "three": [0.5, 0.5, 0.8]}
+
+
+def engine() -> FakeEngine:
+    return FakeEngine(ANSWERS, FakeCritic(SCORES))
+
+
+async def post(fake: FakeEngine, **extra) -> httpx.Response:
+    async with client_of(app_with(fake)) as client:
+        return await client.post("/v1/chat/completions", json=question(**extra))
+
+
+async def test_plain_request_goes_to_the_engine_untouched():
+    fake = engine()
+    reply = await post(fake, temperature=0, top_p=0.5, tools=None)
+    assert reply.status_code == 200
+    assert reply.json()["choices"][0]["message"]["content"] == "one"
+    assert "test_time_scaling" not in reply.json()
+    (body,) = fake.bodies
+    assert body["temperature"] == 0 and body["top_p"] == 0.5 and "best_of" not in body
+
+
+async def test_best_of_replies_with_the_winner_and_its_account():
+    reply = (await post(engine(), best_of=3, seed=5)).json()
+    assert reply["choices"][0]["message"]["content"] == "two words"
+    report = reply["test_time_scaling"]
+    assert report["method"] == "best_of_n" and report["selected"] == 1
+    assert report["critic"] == "fake-critic" and report["aggregation"] == "mean" and report["seed"] == 5
+    assert [candidate["index"] for candidate in report["candidates"]] == [0, 1, 2]
+    assert [candidate["score"] for candidate in report["candidates"]] == pytest.approx([0.3, 0.9, 0.6])
+    assert report["candidates"][2]["step_scores"] == [0.5, 0.5, 0.8]
+    assert "text" not in report["candidates"][0]
+    assert report["usage"] == {
+        "policy": {"prompt": 21, "cached": 12, "completion": 4},
+        "critic": {"prompt": 30, "cached": 12},
+    }
+    assert reply["usage"] == {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
+
+
+async def test_candidates_are_returned_when_asked_for():
+    scaling = {"n": 3, "return_candidates": True, "aggregation": "min"}
+    report = (await post(engine(), test_time_scaling=scaling)).json()["test_time_scaling"]
+    assert [candidate["text"] for candidate in report["candidates"]] == list(ANSWERS)
+    assert report["candidates"][0]["steps"] == ["step 0", "step 1"]
+    assert [candidate["score"] for candidate in report["candidates"]] == [0.2, 0.9, 0.5]
+
+
+async def test_alias_does_what_best_of_does():
+    fake = engine()
+    by_field = (await post(fake, best_of=8, seed=3)).json()
+    by_alias = (await post(fake, model="nano:bo8", seed=3)).json()
+    assert len(by_alias["test_time_scaling"]["candidates"]) == 8
+    assert by_alias == by_field
+    assert {**fake.bodies[1], "request_id": fake.bodies[0]["request_id"]} == fake.bodies[0]
+
+
+async def test_n_returns_the_n_best_in_order():
+    reply = (await post(engine(), best_of=3, n=2)).json()
+    assert [choice["message"]["content"] for choice in reply["choices"]] == ["two words", "three"]
+
+
+async def test_without_a_seed_one_is_chosen_and_told():
+    fake = engine()
+    seeds = {(await post(fake, best_of=2)).json()["test_time_scaling"]["seed"] for _ in range(3)}
+    assert len(seeds) > 1
+    assert {body["seed"] for body in fake.bodies} == seeds
+
+
+async def test_temperature_zero_does_not_reach_sampled_candidates():
+    fake = engine()
+    await post(fake, best_of=2, temperature=0)
+    await post(fake, best_of=2, temperature=0.5)
+    assert "temperature" not in fake.bodies[0] and fake.bodies[1]["temperature"] == 0.5
+
+
+async def test_a_critic_that_fails_degrades_and_says_so():
+    fake = FakeEngine(["yes", "no", "no"], FakeCritic({}))
+    report = (await post(fake, best_of=3)).json()["test_time_scaling"]
+    assert report["selected"] == 1  # the majority's first
+    assert "no score for" in report["degraded"] and report["candidates"][0]["score"] is None
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_critic_that_fails_fails_the_request_if_asked(stream):
+    scaling = {"n": 2, "on_critic_error": "fail"}
+    reply = await post(FakeEngine(["yes", "no"], FakeCritic({})), test_time_scaling=scaling, stream=stream)
+    if stream:
+        (chunk,) = events_of(reply.text)[1]
+        assert "critic failed" in chunk["error"]["message"]
+    else:
+        assert reply.status_code == 503 and "critic failed" in reply.json()["error"]["message"]
+
+
+async def test_self_consistency_needs_no_critic():
+    fake = FakeEngine(["yes", "no", "no"])
+    async with client_of(app_with(fake, critic="none")) as client:
+        refused = await client.post("/v1/chat/completions", json=question(best_of=3))
+        voted = await client.post(
+            "/v1/chat/completions", json=question(test_time_scaling={"method": "self_consistency", "n": 3})
+        )
+    assert refused.status_code == 400 and refused.json()["error"]["param"] == "test_time_scaling.method"
+    report = voted.json()["test_time_scaling"]
+    assert report["selected"] == 1 and report["critic"] is None and report["aggregation"] is None
+
+
+async def test_stream_tells_progress_then_streams_the_winner():
+    comments, chunks = events_of((await post(engine(), best_of=3, stream=True, seed=1)).text)
+    assert [c for c in comments if "finished" in c] == [f"candidate {k}/3 finished" for k in (1, 2, 3)]
+    assert len([c for c in comments if "scored" in c]) == 3
+    deltas = [chunk["choices"][0]["delta"].get("content") for chunk in chunks]
+    assert deltas == ["", "two", "words", None]
+    assert all("test_time_scaling" not in chunk and "usage" not in chunk for chunk in chunks[:-1])
+    assert chunks[-1]["test_time_scaling"]["selected"] == 1
+    assert chunks[-1]["usage"]["completion_tokens"] == 4
+    plain = (await post(engine(), best_of=3, seed=1)).json()
+    assert plain["test_time_scaling"] == chunks[-1]["test_time_scaling"]
+
+
+async def test_the_critic_sees_the_conversation_and_how_images_are_seen():
+    fake = engine()
+    await post(fake, best_of=2, v2pe_delta=0.25)
+    assert fake.critic is not None
+    conversation = fake.critic.conversations[0]
+    assert conversation.messages == ({"role": "user", "content": "How many?"},)
+    assert conversation.mm_processor_kwargs == {"v2pe_delta": 0.25}
+
+
+@pytest.mark.parametrize("extra", [{}, {"best_of": 2}, {"best_of": 2, "stream": True}])
+async def test_a_client_that_leaves_cancels_its_work(extra):
+    fake = FakeEngine([None], FakeCritic({}))
+    async with listening(app_with(fake)) as url, httpx.AsyncClient(base_url=url) as client:
+        asking = asyncio.create_task(client.post("/v1/chat/completions", json=question(**extra)))
+        await fake.running.wait()
+        asking.cancel()
+        async with asyncio.timeout(5):
+            while fake.cancelled == 0:
+                await asyncio.sleep(0.01)
+        assert (await client.get("/livez")).status_code == 200
+
+
+async def test_stream_refusals_have_a_status():
+    fake = engine()
+    fake.refuse = ApiError("too long", param="messages", code="context_length_exceeded")
+    reply = await post(fake, best_of=2, stream=True)
+    assert reply.status_code == 400
+    assert reply.json()["error"] == {
+        "message": "too long",
+        "type": "invalid_request_error",
+        "param": "messages",
+        "code": "context_length_exceeded",
+    }

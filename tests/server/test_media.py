@@ -1,0 +1,178 @@
+"""What becomes of a conversation's images: good ones inline, everything else a refusal that names its
+place.
+"""
+
+import base64
+import io
+import struct
+import zlib
+
+import pytest
+from PIL import Image
+
+from server.errors import ApiError
+from server.media import Media
+from tests.server.apps import settings
+
+
+def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:
+    out = io.BytesIO()
+    Image.effect_noise(size, 60).convert(mode).save(out, form)
+    return out.getvalue()
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A valid PNG header that promises width x height pixels in a few bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def data_url(data: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def asking(*urls: str) -> list[dict]:
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"role": "user", "content": [*images, {"type": "text", "text": "What is it?"}]}]
+
+
+async def inline(messages: list[dict], **chosen):
+    media = Media(settings(**chosen))
+    try:
+        return await media.inline(messages)
+    finally:
+        media.close()
+
+
+async def refused(messages: list[dict], **chosen) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        await inline(messages, **chosen)
+    assert caught.value.status == 400
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"), [("JPEG", "jpeg"), ("PNG", "png"), ("WEBP", "webp"), ("GIF", "gif"), ("BMP", "bmp")]
+)
+async def test_images_keep_their_bytes_and_get_their_true_type(form, kind):
+    data = encoded(form)
+    (message,) = await inline(asking(data_url(data, "image/anything")))
+    image, text = message["content"]
+    assert image["image_url"]["url"] == data_url(data, f"image/{kind}")
+    assert text == {"type": "text", "text": "What is it?"}
+
+
+async def test_an_images_cache_key_is_its_bytes_not_the_clients_word():
+    first, second = encoded("PNG"), encoded("PNG", (41, 30))
+    messages = asking(data_url(first), data_url(second), data_url(first))
+    for part in messages[0]["content"]:
+        part["uuid"] = "same"
+    content = (await inline(messages))[0]["content"]
+    assert content[0]["uuid"] == content[2]["uuid"] != content[1]["uuid"]
+    assert "uuid" not in content[3]
+
+
+async def test_text_conversations_pass_unchanged():
+    messages: list[dict] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "assistant", "content": None, "tool_calls": []},
+    ]
+    assert await inline(messages) == tuple(messages)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not an image", b"%PDF-1.7", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>"],
+)
+async def test_what_is_no_image(data):
+    error = await refused(asking(data_url(data)))
+    assert error.code == "invalid_image" and "JPEG" in error.message
+    assert error.param == "messages[0].content[0].image_url"
+
+
+@pytest.mark.parametrize("form", ["TIFF", "ICO", "PPM", "TGA", "JPEG2000"])
+async def test_formats_that_are_left_out_on_purpose(form):
+    assert (await refused(asking(data_url(encoded(form))))).code == "invalid_image"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
+async def test_images_cut_off(form):
+    data = encoded(form, (200, 150))
+    error = await refused(asking(data_url(data[: len(data) // 2])))
+    assert error.code == "invalid_image"
+
+
+@pytest.mark.parametrize("side", [20_000, 11_000])
+async def test_pixel_bombs_are_refused_from_their_header(side):
+    error = await refused(asking(data_url(bomb(side, side))))
+    assert error.code == "image_too_large" and "100000000" in error.message
+
+
+async def test_pixels_are_counted_over_the_request():
+    image = data_url(encoded("PNG", (10, 10)))
+    await inline(asking(image, image), max_pixels=200)
+    error = await refused(asking(image, image, image), max_pixels=250)
+    assert error.code == "image_too_large" and error.param == "messages[0].content[2].image_url"
+
+
+async def test_too_many_images():
+    image = data_url(encoded("PNG"))
+    assert "2 images, not 3" in (await refused(asking(image, image, image), max_images=2)).message
+
+
+async def test_too_many_bytes():
+    data = encoded("BMP", (100, 100))
+    assert "1000 bytes" in (await refused(asking(data_url(data)), max_image_bytes=1000)).message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "data:image/png,abc",
+        "data:;base64",
+        "data:image/png;base64,!!!",
+        "data:image/png;base64,QUJ\nD",
+        "data:",
+    ],
+)
+async def test_data_urls_that_are_malformed(url):
+    assert (await refused(asking(url))).param == "messages[0].content[0].image_url"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "video_url", "video_url": {"url": "http://127.0.0.1/v.mp4"}},
+        {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
+        {"type": "audio_url", "audio_url": {"url": "file:///etc/passwd"}},
+        {"type": "image_embeds", "image_embeds": "AAAA"},
+        {"type": "image_pil", "image_pil": "x"},
+        {"type": "prompt_embeds", "data": "AAAA"},
+        {"type": "input_image", "image_url": "http://127.0.0.1/"},
+        {"type": "file", "file": {"file_id": "x"}},
+        {"image_url": "http://127.0.0.1/"},
+        {"type": ["text"], "text": "x"},
+        "bare text",
+        None,
+    ],
+)
+async def test_parts_that_are_not_text_or_an_image(part):
+    error = await refused([{"role": "user", "content": [part]}])
+    assert "not supported yet" in error.message and error.param == "messages[0].content[0].type"
+
+
+async def test_a_text_part_carries_nothing_but_text():
+    smuggled = {"type": "text", "text": "hi", "image_url": "http://127.0.0.1/", "uuid": "x"}
+    (message,) = await inline([{"role": "tool", "tool_call_id": "1", "content": [smuggled]}])
+    assert message == {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "hi"}]}
+
+
+@pytest.mark.parametrize("image_url", [None, 5, {}, {"url": None}, {"url": ["x"]}])
+async def test_image_parts_without_a_url(image_url):
+    error = await refused([{"role": "user", "content": [{"type": "image_url", "image_url": image_url}]}])
+    assert "must be a string" in error.message
