@@ -1,10 +1,12 @@
 """Tensor and config names of the two InternVL checkpoint layouts, and the way from one to the other.
 
-OpenGVLab (`InternVLChatModel`): vision_model.*, mlp1.*, language_model.*, with the vision tower's q, k and v in one
-`qkv` tensor. transformers (`InternVLForConditionalGeneration`): vision_tower.*, multi_modal_projector.*,
-language_model.*, with q, k and v apart. The engine's modules carry OpenGVLab's names; training runs on transformers' class.
+OpenGVLab (`InternVLChatModel`): vision_model.*, mlp1.*, language_model.*, with the vision tower's q, k and v
+in one `qkv` tensor. transformers (`InternVLForConditionalGeneration`): vision_tower.*,
+multi_modal_projector.*, language_model.*, with q, k and v apart. The engine's modules carry OpenGVLab's
+names; training runs on transformers' class.
 
-Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py` and transformers' `convert_internvl_weights_to_hf.py`.
+Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py`, transformers'
+`convert_internvl_weights_to_hf.py`.
 """
 
 import re
@@ -29,6 +31,7 @@ _VISION_FRAGMENTS = (
 _PROJECTOR_FRAGMENTS = ((".layer_norm.", ".0."), (".linear_1.", ".1."), (".linear_2.", ".3."))
 _SPLIT_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)([qkv])_proj\.(weight|bias)")
 _FUSED_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)qkv\.(weight|bias)")
+_LANGUAGE_STACKS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 # Keys that only the OpenGVLab vision config spells differently, as (transformers, OpenGVLab).
 _VISION_CONFIG_KEYS = (
     ("attention_bias", "qkv_bias"),
@@ -44,8 +47,9 @@ _SHARED_VISION_KEYS = (
 def opengvlab_name(name: str) -> str:
     """Name of a tensor in the OpenGVLab layout, given its name in either.
 
-    Takes transformers' saved names (`vision_tower.*`) and its in-memory names since 5.0 (`model.vision_tower.*`,
-    `lm_head.*`). A separate q, k or v of the vision tower keeps its `_proj` ending: `fuse_qkv` joins them.
+    Takes transformers' saved names (`vision_tower.*`) and its in-memory names since 5.0
+    (`model.vision_tower.*` and `lm_head.*`). A separate q, k or v of the vision tower keeps its `_proj`
+    ending: `fuse_qkv` joins them.
     """
     if name.startswith("lm_head."):
         return f"language_model.{name}"
@@ -111,6 +115,20 @@ def stream_to_opengvlab(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator
     return fuse_qkv((opengvlab_name(name), tensor) for name, tensor in tensors)
 
 
+def missing_tensors(parameters: Iterable[str], found: Iterable[str]) -> list[str]:
+    """Tensors that a checkpoint should hold but doesn't, sorted, by their OpenGVLab names.
+
+    Args:
+        parameters: parameter names of the engine's model, which stacks q, k, v and gate, up of the language
+        model. found: OpenGVLab names of the tensors that the checkpoint does hold.
+    """
+    expected: set[str] = set()
+    for name in parameters:
+        stack = next((stack for stack in _LANGUAGE_STACKS if f".{stack}." in name), None)
+        expected |= {name.replace(stack, part) for part in _LANGUAGE_STACKS[stack]} if stack else {name}
+    return sorted(expected.difference(found))
+
+
 def to_opengvlab(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A state dict in the OpenGVLab layout, from one in either. Raises as `fuse_qkv`."""
     return dict(stream_to_opengvlab(state_dict.items()))
@@ -139,7 +157,7 @@ def config_to_opengvlab(
 ) -> dict[str, Any]:
     """`config.json` in the OpenGVLab layout for a transformers `InternVLConfig` with a Qwen2 language model.
 
-    The tile limits are arguments because transformers keeps them in its image processor's file, not in the config.
+    The tile limits are arguments: transformers keeps them in its image processor's file, not in the config.
     """
     vision, text = config.vision_config, config.to_diff_dict()["text_config"]
     rope = text.pop("rope_parameters")
@@ -182,19 +200,18 @@ def config_to_transformers(config: Mapping[str, Any], image_token_id: int) -> di
     """
     vision, text = config["vision_config"], dict(config["llm_config"])
     tied = bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)))
-    image_size = config.get("force_image_size") or vision["image_size"]
-    patch_size = vision["patch_size"]
+    tile_size, patch_size = config.get("force_image_size") or vision["image_size"], vision["patch_size"]
     ratio = config.get("downsample_ratio", 0.5)
     return {
         "text_config": text | {"tie_word_embeddings": tied},
         "vision_config": {
-            "image_size": [image_size] * 2,
+            "image_size": [vision["image_size"]] * 2,
             "patch_size": [patch_size] * 2,
             **{key: vision[key] for key in _SHARED_VISION_KEYS if key in vision},
             **{ours: vision[theirs] for ours, theirs in _VISION_CONFIG_KEYS if theirs in vision},
         },
         "image_token_id": image_token_id,
-        "image_seq_length": int((image_size // patch_size) ** 2 * ratio**2),
+        "image_seq_length": int((tile_size // patch_size) ** 2 * ratio**2),
         "downsample_ratio": ratio,
         "vision_feature_layer": config.get("select_layer", -1),
         "tie_word_embeddings": tied,

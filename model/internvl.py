@@ -1,0 +1,197 @@
+"""InternVL3 as a vLLM model: InternViT, pixel-unshuffle, projector, and a language model with V2PE positions.
+
+Modules carry the names of OpenGVLab's layout. The reference for the arithmetic is OpenGVLab/InternVL
+`modeling_internvl_chat.py`; for the rotary embedding OpenGVLab/V2PE `modeling_internlm2.py`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from vllm.config import VllmConfig
+from vllm.model_executor.models.interfaces import SupportsMRoPE, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.intern_vit import InternVisionModel
+from vllm.model_executor.models.utils import AutoWeightsLoader, init_vllm_registered_model, maybe_prefix
+from vllm.multimodal import MULTIMODAL_REGISTRY
+
+from .config import read_checkpoint
+from .processor import InternVLDummyInputsBuilder, InternVLMultiModalProcessor, InternVLProcessingInfo
+from .prompt import IMAGE_CONTEXT
+from .v2pe import decode, encode, next_position, positions
+from .weights import missing_tensors, stream_to_opengvlab
+
+_PIXEL_MEAN = (0.485, 0.456, 0.406)
+_PIXEL_STD = (0.229, 0.224, 0.225)
+_LM_HEAD = "language_model.lm_head.weight"
+
+
+def pixel_unshuffle(patches_NHWC: torch.Tensor, ratio: float) -> torch.Tensor:
+    """Merges blocks of 1/ratio x 1/ratio patches into channels, row by row (published as `ps_version` v2)."""
+    n, height, width, channels = patches_NHWC.shape
+    k = round(1 / ratio)
+    blocks = patches_NHWC.reshape(n, height // k, k, width // k, k, channels).permute(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(n, height // k, width // k, k * k * channels)
+
+
+class V2PERotary(nn.Module):
+    """Rotary embedding at fractional positions, with the plain base: V2PE leaves dynamic NTK off.
+
+    Angles are computed from the positions at hand, in float32: there is no table whose end a long prompt
+    could run over.
+    """
+
+    frequency_F: torch.Tensor
+
+    def __init__(self, head_dim: int, theta: float) -> None:
+        super().__init__()
+        # On the CPU first: powers differ in the last bits between devices, and every checkpoint was trained
+        # on these.
+        exponent_F = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim
+        self.register_buffer(
+            "frequency_F", (1.0 / theta**exponent_F).to(torch.get_default_device()), persistent=False
+        )
+
+    def forward(
+        self, positions_3T: torch.Tensor, query: torch.Tensor, key: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rotates `query` (T, heads * head_dim) and `key`; the positions come from `model.v2pe.encode`."""
+        position_T = decode(positions_3T.to(torch.float32))
+        angle_TF = position_T[:, None] * self.frequency_F
+        cos_T1F, sin_T1F = angle_TF.cos()[:, None], angle_TF.sin()[:, None]
+        return _rotate(query, cos_T1F, sin_T1F), _rotate(key, cos_T1F, sin_T1F)
+
+
+@MULTIMODAL_REGISTRY.register_processor(
+    InternVLMultiModalProcessor, info=InternVLProcessingInfo, dummy_inputs=InternVLDummyInputsBuilder
+)
+class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
+    """Serves `InternVLChatModel` and `InternVLForConditionalGeneration` checkpoints."""
+
+    pixel_mean: torch.Tensor
+    pixel_std: torch.Tensor
+
+    @classmethod
+    def get_placeholder_str(cls, modality: str, i: int) -> str | None:
+        if modality != "image":
+            raise ValueError(f"InternVL takes images, not {modality}")
+        return IMAGE_CONTEXT
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__()
+        config = vllm_config.model_config.hf_config
+        checkpoint = read_checkpoint(config, vllm_config.model_config.hf_image_processor_config)
+        self.tied = config.tie_word_embeddings
+        self.unquantized = vllm_config.quant_config is None
+        self.downsample_ratio = checkpoint.downsample_ratio
+        merged = checkpoint.vision.hidden_size * round(1 / checkpoint.downsample_ratio) ** 2
+        hidden = config.text_config.hidden_size
+        with self._mark_tower_model(vllm_config, "image"):  # type: ignore[operator]
+            self.vision_model = InternVisionModel(
+                checkpoint.vision,
+                quant_config=vllm_config.quant_config,
+                prefix=maybe_prefix(prefix, "vision_model"),
+            )
+            self.mlp1 = nn.Sequential(
+                nn.LayerNorm(merged), nn.Linear(merged, hidden), nn.GELU(), nn.Linear(hidden, hidden)
+            )
+        with self._mark_language_model(vllm_config):  # type: ignore[operator]
+            self.language_model = init_vllm_registered_model(
+                vllm_config=vllm_config,
+                hf_config=config.text_config,
+                prefix=maybe_prefix(prefix, "language_model"),
+            )
+        rotary = V2PERotary(
+            hidden // config.text_config.num_attention_heads, config.text_config.rope_parameters["rope_theta"]
+        )
+        for module in list(self.language_model.modules()):
+            if hasattr(module, "rotary_emb"):
+                module.rotary_emb = rotary
+        self.register_buffer("pixel_mean", torch.tensor(_PIXEL_MEAN, dtype=torch.float32), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(_PIXEL_STD, dtype=torch.float32), persistent=False)
+        self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
+
+    def get_mrope_input_positions(
+        self, input_tokens: list[int], mm_features: list[Any]
+    ) -> tuple[torch.Tensor, int]:
+        """Encoded positions (3, T) of a prompt, and what to add to a later token's index to get its position.
+
+        Images are found by their place in the prompt, never by token ids: a preempted request comes back with
+        its answer appended to the prompt, and the answer may hold any token.
+        """
+        visual_T = np.zeros(len(input_tokens), dtype=bool)
+        delta_T = np.ones(len(input_tokens))
+        for feature in mm_features:
+            if feature.data is None:
+                raise RuntimeError("an image without its delta: it didn't come through InternVL's processor")
+            place = feature.mm_position
+            span = slice(place.offset, place.offset + place.length)
+            visual_T[span] = place.is_embed.numpy()
+            delta_T[span] = feature.data["image_v2pe_delta"].data.item()
+        position_T = positions(visual_T, delta_T)
+        return torch.from_numpy(encode(position_T)), next_position(position_T) - len(input_tokens)
+
+    def embed_multimodal(self, **kwargs: Any) -> tuple[torch.Tensor, ...]:
+        """Embeddings (tokens, hidden) of each image, from uint8 `image_tiles` (tiles, side, side, 3)."""
+        if "image_tiles" not in kwargs:
+            return ()
+        embeddings = self.mlp1(self._vision_features(kwargs["image_tiles"]))
+        sizes = kwargs["image_num_tiles"].flatten().tolist()
+        return tuple(image.flatten(0, 1) for image in embeddings.split(sizes))
+
+    def _vision_features(self, tiles_NHWC: torch.Tensor) -> torch.Tensor:
+        pixels_NHWC = (tiles_NHWC.to(torch.float32) / 255 - self.pixel_mean) / self.pixel_std
+        patches_NPC = self.vision_model(pixels_NHWC.permute(0, 3, 1, 2))[:, 1:]  # the class token goes unused
+        side = round(patches_NPC.shape[1] ** 0.5)
+        patches_NHWC = patches_NPC.unflatten(1, (side, side))
+        return pixel_unshuffle(patches_NHWC, self.downsample_ratio).flatten(1, 2)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None,
+        positions: torch.Tensor,
+        intermediate_tensors: Any = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: object,
+    ) -> Any:
+        return self.language_model.model(input_ids, positions, intermediate_tensors, inputs_embeds)
+
+    def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor | None:
+        return self.language_model.compute_logits(hidden_states)
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
+        """Loads a checkpoint in either layout.
+
+        vLLM doesn't notice a plain weight that never came and would serve random numbers; this does. A tied
+        output head is tied only where the checkpoint has none: transformers' configs say "tied" by default,
+        also of models that aren't.
+
+        Raises:
+            ValueError: tensors are missing; the message names them.
+        """
+        found: set[str] = set()
+
+        def recorded() -> Iterator[tuple[str, torch.Tensor]]:
+            for name, tensor in stream_to_opengvlab(weights):
+                found.add(name)
+                yield name, tensor
+
+        loaded = AutoWeightsLoader(self).load_weights(recorded())
+        if self.tied and _LM_HEAD not in found:
+            language_model = self.language_model
+            language_model.lm_head = language_model.lm_head.tie_weights(language_model.model.embed_tokens)
+            loaded.add(_LM_HEAD)
+        parameters = [name for name, _ in self.named_parameters()]
+        # A quantisation method makes parameters that no checkpoint holds; vLLM checks those itself.
+        missing = missing_tensors(parameters, found) if self.unquantized else []
+        if missing:
+            raise ValueError(f"the checkpoint lacks {', '.join(missing)}")
+        return loaded
+
+
+def _rotate(heads: torch.Tensor, cos_T1F: torch.Tensor, sin_T1F: torch.Tensor) -> torch.Tensor:
+    half = cos_T1F.shape[-1]
+    first, second = heads.unflatten(-1, (-1, 2 * half)).to(torch.float32).split(half, dim=-1)
+    rotated = torch.cat([first * cos_T1F - second * sin_T1F, second * cos_T1F + first * sin_T1F], dim=-1)
+    return rotated.flatten(-2).to(heads.dtype)
