@@ -16,7 +16,7 @@ class PluginError(RuntimeError):
 
 
 def register() -> None:
-    """Puts our model and config classes in the place of vLLM's and transformers'. Repeating it is harmless."""
+    """Puts our model and config classes in the place of vLLM's and transformers'. Repeating is harmless."""
     from transformers import AutoConfig
 
     from .config import InternVLChatConfig, InternVLConfig
@@ -40,6 +40,6 @@ def require_plugin() -> None:
         entry = ModelRegistry.models.get(architecture)
         if (getattr(entry, "module_name", None), getattr(entry, "class_name", None)) != _MODEL:
             raise PluginError(
-                f"vLLM would serve {architecture} without this project's model: plugin internvl3 is inactive. "
+                f"vLLM would serve {architecture} without our model: its plugin internvl3 is inactive. "
                 "Install internvl3-serving in this environment; if VLLM_PLUGINS is set, name internvl3 in it"
             )

@@ -1,0 +1,130 @@
+"""Tiny random InternVL3 checkpoints in both layouts, for tests that need a whole model rather than a good one.
+
+Every parameter is random and none is near zero: a position embedding, a layer scale or a bias that the engine forgot
+would change the logits.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLVisionConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+from model.weights import config_to_opengvlab, to_opengvlab
+
+Layout = Literal["opengvlab", "transformers"]
+
+TILE = 56
+"""Tile side in pixels: 4 x 4 patches of 14, hence 4 tokens a tile."""
+MAX_TILES = 6
+WINDOW = 2048
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
+# One template for both ways in which a message's content comes: a string, or a list of parts.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+    "{% if message.content is string %}{{ message.content }}{% else %}"
+    "{% for part in message.content %}"
+    "{% if part.type == 'image' %}<IMG_CONTEXT>\n{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def build_checkpoint(directory: Path, layout: Layout, *, tied: bool = False, seed: int = 0) -> Path:
+    """Writes a loadable checkpoint into `directory` and returns it: config, weights, tokenizer, generation config."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tokenizer = byte_tokenizer()
+    tokenizer.save_pretrained(directory)
+    model = random_model(len(tokenizer), tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"), tied=tied, seed=seed)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    write_json(directory / "generation_config.json", {"eos_token_id": end, "do_sample": False})
+    if layout == "transformers":
+        model.generation_config.eos_token_id = end
+        model.save_pretrained(directory)
+        limits = {"min_patches": 1, "max_patches": MAX_TILES, "crop_to_patches": True}
+        write_json(directory / "preprocessor_config.json", limits)
+        return directory
+    config = config_to_opengvlab(model.config, max_dynamic_patch=MAX_TILES)
+    # Published configs name code to download; nothing may try to run it.
+    config["auto_map"] = {"AutoConfig": "configuration_internvl_chat.InternVLChatConfig"}
+    write_json(directory / "config.json", config)
+    state = to_opengvlab(model.state_dict())
+    if tied:
+        del state["language_model.lm_head.weight"]
+    save_weights(directory, state)
+    return directory
+
+
+def random_model(vocab_size: int, image_token_id: int, *, tied: bool, seed: int) -> Any:
+    """transformers' own model with random weights: 96-d x 2 vision layers, 64-d x 2 language layers."""
+    vision = InternVLVisionConfig(
+        hidden_size=96,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=[TILE, TILE],
+        patch_size=[14, 14],
+        attention_bias=True,
+    )
+    text = Qwen2Config(
+        vocab_size=vocab_size,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,  # vLLM's CPU attention starts at 32 channels a head
+        num_key_value_heads=1,
+        max_position_embeddings=WINDOW,
+        rope_theta=1e4,
+        tie_word_embeddings=tied,
+    )
+    config = InternVLConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_id=image_token_id,
+        image_seq_length=4,
+        tie_word_embeddings=tied,
+    )
+    model = InternVLForConditionalGeneration(config).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            scale = parameter.shape[-1] ** -0.5 if name.endswith("proj.weight") else 0.2
+            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            parameter.copy_(centre + scale * noise)
+    return model
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per byte, and the special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=list(SPECIAL_TOKENS),
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def save_weights(directory: Path, state: dict[str, torch.Tensor]) -> None:
+    """Writes `model.safetensors`."""
+    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2))
