@@ -1,0 +1,69 @@
+"""How a terminal shows the candidates of an answer: every step beside the critic's P(+) for it."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .wire import Candidate, Scaling
+
+
+def candidates_view(scaling: Scaling) -> RenderableType:
+    """All candidates, best first, the winner marked; above them how it was chosen, below what went wrong."""
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+    for heading in ("candidate", "score", "P(+)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("step", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for candidate in sorted(scaling.candidates, key=lambda one: _rank(one, scaling.selected)):
+        winner = candidate.index == scaling.selected
+        for number, (score, step) in enumerate(_judged_steps(candidate)):
+            table.add_row(
+                str(candidate.index) if number == 0 else "",
+                _number(candidate.score) if number == 0 else "",
+                _number(score),
+                printable(step),
+                _mark(candidate, winner=winner) if number == 0 else "",
+                style="bold green" if winner else None,
+            )
+        table.add_section()
+    parts: list[RenderableType] = [Text(_summary(scaling), style="dim"), Text(), table]
+    if scaling.degraded:
+        parts.append(Text(f"The critic's scores were not used: {scaling.degraded}", style="yellow"))
+    return Group(*parts)
+
+
+def printable(text: str) -> Text:
+    """Model output without what would steer a terminal; never read as markup."""
+    return Text(
+        "".join(
+            char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
+        )
+    )
+
+
+def _summary(scaling: Scaling) -> str:
+    critic = f", judged by {scaling.critic} ({scaling.aggregation} of the steps)" if scaling.critic else ""
+    stopped = f", stopped by {scaling.stopped}" if scaling.stopped else ""
+    return f"{scaling.method}: {len(scaling.candidates)} candidates{critic}{stopped}"
+
+
+def _rank(candidate: Candidate, selected: int) -> tuple[bool, float, int]:
+    return candidate.index != selected, -(candidate.score or 0.0), candidate.index
+
+
+def _judged_steps(candidate: Candidate) -> list[tuple[float | None, str]]:
+    """Steps with their scores; an unjudged candidate is one step, its text."""
+    if candidate.steps is None or candidate.step_scores is None:
+        return [(None, candidate.text or "")]
+    return list(zip(candidate.step_scores, candidate.steps, strict=True))
+
+
+def _mark(candidate: Candidate, *, winner: bool) -> str:
+    marks = ["chosen"] if winner else []
+    if candidate.finish_reason == "length":
+        marks.append("cut off")
+    return ", ".join(marks)
+
+
+def _number(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}"

@@ -1,0 +1,71 @@
+"""Server-sent events of a streamed chat completion, and what they add up to. No I/O."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import api_error
+from .wire import Completion
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment line: this server's news of candidates while none is chosen yet."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One `chat.completion.chunk` object."""
+
+    body: dict[str, Any]
+
+
+def events(lines: Iterable[str]) -> Iterator[Comment | Chunk]:
+    """What the lines of the stream say, up to `[DONE]`. Raises ApiError for an error sent as an event."""
+    for line in lines:
+        event = event_of(line)
+        if event is not None:
+            yield event
+
+
+def event_of(line: str) -> Comment | Chunk | None:
+    """One line's event. OpenAI's streams put each object on one `data:` line, so lines need no assembling."""
+    if line.startswith(":"):
+        return Comment(line[1:].strip())
+    value = line.removeprefix("data:").strip()
+    if not line.startswith("data:") or value == "[DONE]":
+        return None
+    body = json.loads(value)
+    if "error" in body:
+        raise api_error(200, value)
+    return Chunk(body)
+
+
+@dataclass
+class StreamedCompletion:
+    """Chunks of one choice, added up to the completion that would have come without streaming."""
+
+    _text: list[str] = field(default_factory=list)
+    _rest: dict[str, Any] = field(default_factory=dict)
+    _finish_reason: str | None = None
+
+    def add(self, chunk: Chunk) -> str:
+        """Take a chunk; the text that it adds to the answer."""
+        self._rest |= {
+            key: value for key, value in chunk.body.items() if value is not None and key != "choices"
+        }
+        text = ""
+        for choice in chunk.body.get("choices") or ():
+            text += (choice.get("delta") or {}).get("content") or ""
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        self._text.append(text)
+        return text
+
+    def completion(self) -> Completion:
+        """The sum so far. Raises pydantic.ValidationError if no chunk came at all."""
+        message = {"role": "assistant", "content": "".join(self._text)}
+        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
+        return Completion.model_validate({**self._rest, "choices": [choice]})

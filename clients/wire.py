@@ -1,0 +1,78 @@
+"""The bodies that go out and come back: OpenAI's chat completion with this server's `test_time_scaling`."""
+
+import base64
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Wire(BaseModel):
+    # Fields that a newer server adds are kept, so that `--json` shows them.
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class Candidate(_Wire):
+    """One candidate; `text` and `steps` are there if the request said return_candidates."""
+
+    index: int
+    score: float | None = None
+    step_scores: list[float] | None = None
+    finish_reason: str | None = None
+    completion_tokens: int
+    text: str | None = None
+    steps: list[str] | None = None
+
+
+class Scaling(_Wire):
+    """How the answer was chosen; `selected` is the winner's index."""
+
+    method: str
+    selected: int
+    critic: str | None = None
+    aggregation: str | None = None
+    stopped: str | None = None
+    degraded: str | None = None
+    candidates: list[Candidate]
+
+
+class Message(_Wire):
+    role: str
+    content: str | None = None
+
+
+class Choice(_Wire):
+    index: int
+    message: Message
+    finish_reason: str | None = None
+
+
+class Completion(_Wire):
+    """A chat completion. `test_time_scaling` is None where one plain answer was asked for."""
+
+    model: str
+    choices: list[Choice]
+    usage: dict[str, Any] | None = None
+    test_time_scaling: Scaling | None = None
+
+    @property
+    def text(self) -> str:
+        """The first choice's answer."""
+        return self.choices[0].message.content or ""
+
+
+def user_message(text: str, images: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """A user turn: images (paths of local files, or URLs) before the text. Raises OSError for a bad file."""
+    parts = [{"type": "image_url", "image_url": {"url": image_url(image)}} for image in images]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
+
+
+def image_url(image: str | Path) -> str:
+    """URLs as they are; a local file as a data: URL, for the server can't read it. Raises OSError."""
+    if isinstance(image, str) and image.startswith(("http://", "https://", "data:")):
+        return image
+    data = Path(image).read_bytes()
+    kind = mimetypes.guess_type(str(image))[0] or "application/octet-stream"  # the server goes by the bytes
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,103 @@
+"""A chat server on a real socket that answers as a test says."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server sends: a JSON object, or text as it is (an event stream)."""
+
+    body: Mapping[str, Any] | str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def chat_server(reply: Callable[[dict[str, Any]], Reply]) -> Iterator[str]:
+    """Serve POST /v1/chat/completions while the block runs; yields the server's address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/chat/completions"
+            answer = reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            content = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
+            self.send_response(answer.status)
+            for name, value in {"Content-Length": str(len(content)), **answer.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def completion(text: str, **fields: Any) -> dict[str, Any]:
+    """OpenAI's chat completion."""
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "model": "nano",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 20, "completion_tokens": 6, "total_tokens": 26},
+        **fields,
+    }
+
+
+def scaling(*answers: tuple[str, float], selected: int) -> dict[str, Any]:
+    """The `test_time_scaling` of a reply with these candidates: each a text and the score of its steps."""
+    candidates = [
+        {
+            "index": index,
+            "score": score,
+            "step_scores": [score] * len(text.split("\n\n")),
+            "finish_reason": "stop",
+            "completion_tokens": len(text),
+            "text": text,
+            "steps": text.split("\n\n"),
+        }
+        for index, (text, score) in enumerate(answers)
+    ]
+    return {
+        "method": "best_of_n",
+        "selected": selected,
+        "critic": "nano-critic",
+        "aggregation": "mean",
+        "seed": 1,
+        "stopped": None,
+        "degraded": None,
+        "candidates": candidates,
+    }
+
+
+def event_stream(reply: Mapping[str, Any], *, comments: tuple[str, ...] = ()) -> Reply:
+    """The same reply as server-sent events, a word a chunk, ours in the last chunk."""
+    common = {"id": reply["id"], "object": "chat.completion.chunk", "model": reply["model"]}
+    words = reply["choices"][0]["message"]["content"].split(" ")
+    pieces = [word if number == 0 else f" {word}" for number, word in enumerate(words)]
+    bodies: list[dict[str, Any]] = [
+        {**common, "choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]}
+        for piece in pieces
+    ]
+    bodies.append({**common, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    ours = {key: reply[key] for key in ("usage", "test_time_scaling") if key in reply}
+    bodies.append({**common, "choices": [], **ours})
+    lines = [f": {comment}" for comment in comments]
+    lines += [f"data: {json.dumps(body)}" for body in bodies] + ["data: [DONE]"]
+    return Reply("".join(f"{line}\n\n" for line in lines), headers={"Content-Type": "text/event-stream"})

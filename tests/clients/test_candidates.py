@@ -1,0 +1,42 @@
+from typing import Any
+
+from rich.console import Console
+
+from clients.candidates import candidates_view, printable
+from clients.wire import Scaling
+
+from .chat_server import scaling
+
+
+def shown(report: dict[str, Any]) -> str:
+    console = Console(width=120, record=True)
+    console.print(candidates_view(Scaling.model_validate(report)))
+    return console.export_text()
+
+
+def test_best_first_with_every_step_beside_its_score() -> None:
+    text = shown(
+        scaling(("3 + 4 = 8.\n\nFinal answer: 8", 0.25), ("3 + 4 = 7.\n\nFinal answer: 7", 0.875), selected=1)
+    )
+    rows = [line.split() for line in text.splitlines() if line.strip()]
+    assert " ".join(rows[0]) == "best_of_n: 2 candidates, judged by nano-critic (mean of the steps)"
+    assert rows[2] == ["1", "0.875", "0.875", "3", "+", "4", "=", "7.", "chosen"]
+    assert rows[3] == ["0.875", "Final", "answer:", "7"]
+    assert rows[4] == ["0", "0.250", "0.250", "3", "+", "4", "=", "8."]
+    assert rows[5] == ["0.250", "Final", "answer:", "8"]
+
+
+def test_unjudged_candidates_are_shown_whole() -> None:
+    report = scaling(("a\n\nb", 0.0), ("c", 0.0), selected=0)
+    for candidate in report["candidates"]:
+        candidate |= {"score": None, "step_scores": None, "steps": None, "finish_reason": "length"}
+    text = shown({**report, "critic": None, "degraded": "the critic is gone"})
+    assert "best_of_n: 2 candidates\n" in text
+    assert "chosen, cut off" in text
+    assert "b" in text
+    assert "not used: the critic is gone" in text
+
+
+def test_text_can_neither_steer_the_terminal_nor_be_markup() -> None:
+    assert printable("\x1b[2Jred\x07\n[bold]x[/bold]\té").plain == "\ufffd[2Jred\ufffd\n[bold]x[/bold]\té"
+    assert "[bold]x[/bold]" in shown(scaling(("[bold]x[/bold] [/]", 0.5), selected=0))

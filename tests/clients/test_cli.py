@@ -1,0 +1,64 @@
+import subprocess
+import sys
+
+import pytest
+
+from clients.cli import SUB_COMMANDS, load, main
+
+
+def run(*arguments: str) -> int | str | None:
+    """The exit status of `internvl3 ARGUMENTS`, or the message that it exits with."""
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    return exit_.value.code
+
+
+def test_help_lists_every_sub_command_and_loads_none() -> None:
+    code = (
+        "import sys\n"
+        "from clients.cli import main\n"
+        "sys.argv = ['internvl3', '--help']\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    heavy = {'torch', 'vllm', 'numpy', 'server', 'ttscaling', 'model', 'clients.ask'}\n"
+        "    print('loaded:', sorted(heavy & set(sys.modules)))\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "loaded: []" in shown
+    for name, sub_command in SUB_COMMANDS.items():
+        assert name in shown
+        assert sub_command.help in shown
+
+
+def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 2
+    assert "internvl3 serve" in capsys.readouterr().out
+
+
+def test_an_unknown_sub_command_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("serv") == 2
+    shown = capsys.readouterr().err
+    assert "No such command 'serv'" in shown
+    assert "serve" in shown.split("No such command 'serv'")[1]
+    assert "internvl3 --help" in shown
+
+
+def test_a_sub_commands_help_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("ask", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "internvl3 ask" in shown
+    assert "--best-of" in shown
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "clients.ask", None)  # how Python marks what can't be imported
+    assert (
+        run("ask", "hello")
+        == "error: this needs the Python package clients.ask; make setup installs all of them"
+    )
+
+
+@pytest.mark.parametrize("name", SUB_COMMANDS)
+def test_every_sub_command_exists(name: str) -> None:
+    assert load(SUB_COMMANDS[name].target).get_short_help_str()

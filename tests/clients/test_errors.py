@@ -1,0 +1,31 @@
+import pytest
+
+from clients.errors import api_error
+
+
+def test_openais_error_body_is_carried() -> None:
+    error = api_error(
+        400, b'{"error": {"message": "Too big.", "type": "t", "param": "best_of", "code": "c"}}'
+    )
+    assert (error.status, error.message, error.type, error.param, error.code) == (
+        400,
+        "Too big.",
+        "t",
+        "best_of",
+        "c",
+    )
+    assert str(error) == "Too big. (HTTP 400, field best_of)"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<h1>Bad\n gateway</h1>", "<h1>Bad gateway</h1> (HTTP 502)"),
+        (b'{"detail": "no"}', '{"detail": "no"} (HTTP 502)'),
+        (b'["error"]', '["error"] (HTTP 502)'),
+        (b"", "the server sent an empty reply (HTTP 502)"),
+        (b"\xff" + b"x" * 1000, "\ufffd" + "x" * 199 + " (HTTP 502)"),
+    ],
+)
+def test_what_a_proxy_sends_is_quoted(body: bytes, said: str) -> None:
+    assert str(api_error(502, body)) == said

@@ -1,0 +1,52 @@
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clients.retry import LONGEST_BACKOFF, delay
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def wait(
+    status: int, retry_after: str | None = None, *, attempt: int = 0, jitter: float = 0.0
+) -> float | None:
+    headers = {} if retry_after is None else {"retry-after": retry_after}
+    return delay(status, headers, attempt=attempt, max_retries=2, jitter=jitter, now=NOW)
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
+def test_what_may_pass_is_tried_again(status: int) -> None:
+    assert wait(status) == 0.5
+    assert wait(status, attempt=1) == 1.0
+    assert wait(status, attempt=2) is None
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 413, 422])
+def test_a_refusal_for_good_is_not(status: int) -> None:
+    assert wait(status, "0") is None
+
+
+def test_retry_after_is_obeyed() -> None:
+    assert wait(429, "7") == 7
+    assert wait(429, "0", attempt=1) == 0
+    assert wait(503, format_datetime(NOW + timedelta(seconds=9), usegmt=True)) == 9
+    assert wait(503, format_datetime(NOW - timedelta(seconds=9), usegmt=True)) == 0
+
+
+def test_longer_than_anyone_waits_is_given_up() -> None:
+    assert wait(429, "3600") is None
+
+
+@pytest.mark.parametrize("unreadable", ["soon", "", "-1", "1e3"])
+def test_an_unreadable_retry_after_is_as_none(unreadable: str) -> None:
+    assert wait(429, unreadable) == 0.5
+
+
+@given(st.integers(0, 50), st.floats(0, 1))
+def test_the_wait_is_bounded(attempt: int, jitter: float) -> None:
+    seconds = delay(500, {}, attempt=attempt, max_retries=51, jitter=jitter, now=NOW)
+    assert seconds is not None
+    assert 0.375 <= seconds <= LONGEST_BACKOFF

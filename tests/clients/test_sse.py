@@ -1,0 +1,31 @@
+import pytest
+
+from clients.errors import ApiError
+from clients.sse import Chunk, Comment, StreamedCompletion, events
+from clients.wire import Completion
+
+from .chat_server import completion, event_stream, scaling
+
+
+def test_the_chunks_add_up_to_the_whole_reply() -> None:
+    reply = completion("3 + 4 = 7.\n\nFinal answer: 7", test_time_scaling=scaling(("7", 0.9), selected=0))
+    stream = event_stream(reply, comments=("candidate 1/1 finished",)).body
+    assert isinstance(stream, str)
+    first, *chunks = events(stream.splitlines())
+    assert first == Comment("candidate 1/1 finished")
+    answer = StreamedCompletion()
+    pieces = [answer.add(chunk) for chunk in chunks if isinstance(chunk, Chunk)]
+    whole = Completion.model_validate(reply)
+    assert "".join(pieces) == whole.text
+    assert len([piece for piece in pieces if piece]) > 1
+    assert answer.completion().model_dump(exclude={"object"}) == whole.model_dump(exclude={"object"})
+
+
+def test_nothing_is_made_of_other_lines() -> None:
+    assert list(events(["", "event: message", "id: 3", "data: [DONE]", "retry: 10"])) == []
+
+
+def test_an_error_event_is_raised() -> None:
+    line = 'data: {"error": {"message": "The engine died.", "type": "server_error"}}'
+    with pytest.raises(ApiError, match="The engine died"):
+        list(events([line]))
