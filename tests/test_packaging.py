@@ -1,9 +1,13 @@
-"""The wheel: exactly our four packages with the nano weights, and it works away from the repository."""
+"""The wheel holds our four packages with the nano weights and works elsewhere; the locks agree."""
 
+import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -34,6 +38,30 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def plain_name(requirement: str) -> str:
+    """The distribution that a requirement names, as locks spell it."""
+    return re.split(r"[<>=!~;\[ ]", requirement)[0].replace("_", "-").lower()
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names that a file imports absolutely."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module or "")
+    return {name.split(".")[0] for name in names}
+
+
+def lock(name: str) -> dict[str, str]:
+    """Name to version. Every line is a comment or a pin: no index, address, path or hash."""
+    lines = (ROOT / "requirements" / f"{name}.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert [line for line in pins if not re.fullmatch(r"[a-z0-9.-]+(\[[a-z0-9,-]+\])?==[\w.]+", line)] == []
+    return {plain_name(line): line.split("==")[1] for line in pins}
+
+
 def run_in(site: Path, code: str) -> str:
     """What `code` prints in an interpreter that finds our packages in `site` only, started from elsewhere."""
     # -P keeps the current folder off the path; the entry in front hides the editable install.
@@ -60,6 +88,38 @@ def test_wheel_holds_the_nano_checkpoints(wheel: Path):
         files = [file for file in (ROOT / "model/nano" / role).rglob("*") if file.is_file()]
         assert any(file.suffix == ".safetensors" for file in files), role
         assert {str(file.relative_to(ROOT)) for file in files} <= names
+
+
+def test_every_import_is_declared():
+    """In pyproject.toml; torch and vLLM are the locks' business, see there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {plain_name(entry) for entry in project["dependencies"]}
+    in_training = declared | {plain_name(entry) for entry in project["optional-dependencies"]["train"]}
+    providers = packages_distributions()
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            allowed = in_training if "train" in file.parts else declared
+            for module in imported(file) - {"torch", "vllm", *PACKAGES, *sys.stdlib_module_names}:
+                assert {plain_name(name) for name in providers[module]} & allowed, f"{file}: {module}"
+
+
+def test_locks_agree():
+    """Whatever two locks both pin, they pin alike, so that one can be installed on top of another."""
+    locks = {name: lock(name) for name in ("cpu", "cuda", "train", "dev")}
+    # vLLM's two builds pin this one differently.
+    locks["cuda"].pop("apache-tvm-ffi")
+    for pins in locks.values():
+        shared = pins.keys() & locks["dev"].keys()
+        assert {name: pins[name] for name in shared} == {name: locks["dev"][name] for name in shared}
+    assert locks["cpu"].keys() <= locks["dev"].keys()
+    assert locks["train"].keys() <= locks["dev"].keys()
+
+
+@pytest.mark.parametrize("name", ["cpu", "train", "dev"])
+def test_cpu_locks_hold_nothing_of_cuda(name: str):
+    """Beside a CPU torch these break `import transformers`, or weigh gigabytes for nothing."""
+    unwanted = re.compile("(nvidia|cuda)-.*|triton|torch(vision|audio|codec)")
+    assert [package for package in lock(name) if unwanted.fullmatch(package)] == []
 
 
 def test_licence_travels(wheel: Path):
