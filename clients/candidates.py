@@ -9,23 +9,19 @@ from .wire import Candidate, Scaling
 
 def candidates_view(scaling: Scaling) -> RenderableType:
     """All candidates, best first, the winner marked; above them how it was chosen, below what went wrong."""
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    for heading in ("candidate", "score", "P(+)"):
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("candidate", no_wrap=True)
+    for heading in ("score", "P(+)"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("step", overflow="fold")
-    table.add_column("", no_wrap=True)
     for candidate in sorted(scaling.candidates, key=lambda one: _rank(one, scaling.selected)):
-        winner = candidate.index == scaling.selected
-        for number, (score, step) in enumerate(_judged_steps(candidate)):
-            table.add_row(
-                str(candidate.index) if number == 0 else "",
-                _number(candidate.score) if number == 0 else "",
-                _number(score),
-                printable(step),
-                _mark(candidate, winner=winner) if number == 0 else "",
-                style="bold green" if winner else None,
-            )
-        table.add_section()
+        chosen = candidate.index == scaling.selected
+        heading_cells = _name(candidate, chosen=chosen), _number(candidate.score)
+        for score, step in _judged_steps(candidate):
+            style = "bold green" if chosen else None
+            table.add_row(*heading_cells, _number(score), printable(step), style=style)
+            heading_cells = "", ""
+        table.add_row()
     parts: list[RenderableType] = [Text(_summary(scaling), style="dim"), Text(), table]
     if scaling.degraded:
         parts.append(Text(f"The critic's scores were not used: {scaling.degraded}", style="yellow"))
@@ -58,11 +54,11 @@ def _judged_steps(candidate: Candidate) -> list[tuple[float | None, str]]:
     return list(zip(candidate.step_scores, candidate.steps, strict=True))
 
 
-def _mark(candidate: Candidate, *, winner: bool) -> str:
-    marks = ["chosen"] if winner else []
+def _name(candidate: Candidate, *, chosen: bool) -> str:
+    marks = ["chosen"] if chosen else []
     if candidate.finish_reason == "length":
         marks.append("cut off")
-    return ", ".join(marks)
+    return f"{candidate.index} ({', '.join(marks)})" if marks else str(candidate.index)
 
 
 def _number(score: float | None) -> str:

@@ -68,4 +68,4 @@ class StreamedCompletion:
         """The sum so far. Raises pydantic.ValidationError if no chunk came at all."""
         message = {"role": "assistant", "content": "".join(self._text)}
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
-        return Completion.model_validate({**self._rest, "choices": [choice]})
+        return Completion.model_validate({**self._rest, "object": "chat.completion", "choices": [choice]})

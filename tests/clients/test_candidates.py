@@ -20,7 +20,7 @@ def test_best_first_with_every_step_beside_its_score() -> None:
     )
     rows = [line.split() for line in text.splitlines() if line.strip()]
     assert " ".join(rows[0]) == "best_of_n: 2 candidates, judged by nano-critic (mean of the steps)"
-    assert rows[2] == ["1", "0.875", "0.875", "3", "+", "4", "=", "7.", "chosen"]
+    assert rows[2] == ["1", "(chosen)", "0.875", "0.875", "3", "+", "4", "=", "7."]
     assert rows[3] == ["0.875", "Final", "answer:", "7"]
     assert rows[4] == ["0", "0.250", "0.250", "3", "+", "4", "=", "8."]
     assert rows[5] == ["0.250", "Final", "answer:", "8"]
@@ -32,7 +32,7 @@ def test_unjudged_candidates_are_shown_whole() -> None:
         candidate |= {"score": None, "step_scores": None, "steps": None, "finish_reason": "length"}
     text = shown({**report, "critic": None, "degraded": "the critic is gone"})
     assert "best_of_n: 2 candidates\n" in text
-    assert "chosen, cut off" in text
+    assert "0 (chosen, cut off)" in text
     assert "b" in text
     assert "not used: the critic is gone" in text
 
