@@ -1,0 +1,110 @@
+"""Token ids of nano conversations are those of the tokenizer's chat template, which the server uses."""
+
+import numpy as np
+import pytest
+
+from model.tiling import tile_image
+from ttscaling.critic import critic_prefixes
+from ttscaling.train.batch import collate
+from ttscaling.train.nano.checkpoint import CONTEXT, TILING, TOKENS_PER_TILE
+from ttscaling.train.nano.critic import UNKNOWN, encode_judging
+from ttscaling.train.nano.digits import digit_pool
+from ttscaling.train.nano.encoding import ChatEncoder
+from ttscaling.train.nano.judging import Judging, Statement, facts, readings
+from ttscaling.train.nano.problems import draw_task, random_task, solve
+from ttscaling.train.nano.tokenizer import IMAGE_CONTEXT, build_tokenizer
+from ttscaling.types import Conversation
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ChatEncoder:
+    return ChatEncoder(build_tokenizer(CONTEXT))
+
+
+def rendered(encoder: ChatEncoder, messages: list[dict[str, object]], *, tiles: int) -> str:
+    text = encoder.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert isinstance(text, str)
+    return text.replace("<image>", f"<img>{IMAGE_CONTEXT * (TOKENS_PER_TILE * tiles)}</img>")
+
+
+def test_any_text_survives_the_tokenizer(encoder: ChatEncoder) -> None:
+    for text in ("Row 1: 3 7 4\n\n3+7=10", "héllo wörld 书生 🙂\t<x>", "   ", "a\n\n\nb"):
+        assert encoder.tokenizer.decode(encoder.ids(text)) == text
+
+
+def test_digits_are_single_tokens(encoder: ChatEncoder) -> None:
+    assert len(encoder.ids("1234567890")) == 10
+    assert len(encoder.ids(" 1 2 3")) == 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_question_encodes_as_the_chat_template_renders_it(encoder: ChatEncoder, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    task = random_task(rng)
+    image = draw_task(task, digit_pool("train"), rng)
+    content = [{"type": "image"}, {"type": "text", "text": task.question}]
+    text = rendered(encoder, [{"role": "user", "content": content}], tiles=len(tile_image(image, TILING)))
+    assert tuple(encoder.prompt(task.question, image, delta=1.0).ids_T) == encoder.ids(text)
+
+
+def test_the_loss_is_on_the_answer_and_its_end(encoder: ChatEncoder) -> None:
+    sample = encoder.answered("What is 1+2?", "1+2=3\n\nFinal answer: 3", None, delta=1.0)
+    supervised = sample.target_T[sample.weight_T > 0]
+    assert encoder.tokenizer.decode(supervised) == "1+2=3\n\nFinal answer: 3<|im_end|>"
+    assert np.sum(sample.weight_T) == pytest.approx(np.sqrt(len(supervised)))
+
+
+def test_whole_samples_supervise_every_text_token_but_no_visual_one(encoder: ChatEncoder) -> None:
+    rng = np.random.default_rng(0)
+    image = draw_task(random_task(rng), digit_pool("train"), rng)
+    sample = encoder.answered("Read the sheet.", "Row 1: 1 2 3", image, delta=1.0, whole=True)
+    supervised = sample.target_T[sample.weight_T > 0]
+    assert encoder.image_token not in supervised
+    assert len(supervised) == np.sum(sample.ids_T[1:] != encoder.image_token)
+
+
+def test_batches_pad_on_the_side_asked_for_and_restart_positions(encoder: ChatEncoder) -> None:
+    short = encoder.answered("What is 1+2?", "1+2=3", None, delta=1.0)
+    long = encoder.answered("What is the sum of 1 2 3?", solve_text(), None, delta=1.0)
+    for left in (False, True):
+        batch = collate([short, long], image_token=encoder.image_token, left=left)
+        assert batch.pixels_NCHW is None
+        assert batch.mask_BT.sum(1).tolist() == [len(short.ids_T), len(long.ids_T)]
+        pos_T = batch.pos_BT[0][batch.mask_BT[0].bool()]
+        assert pos_T.tolist() == list(range(len(short.ids_T)))
+
+
+def solve_text() -> str:
+    return solve(random_task(np.random.default_rng(1))).text
+
+
+def test_a_judging_encodes_as_the_judge_conversation_of_the_server(encoder: ChatEncoder) -> None:
+    rng = np.random.default_rng(2)
+    judging = readings(digit_pool("train"), rng, large=True)
+    steps = [statement.shown for statement in judging.statements]
+    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": judging.question}]}
+    prefixes = critic_prefixes(Conversation(messages=(message,), mm_processor_kwargs={}), steps)
+    assert judging.image is not None
+    tiles = len(tile_image(judging.image, TILING))
+    judged = encode_judging(encoder, judging, delta=1.0)
+    for prefix, end in zip(prefixes, np.flatnonzero(judged.label_T != UNKNOWN), strict=True):
+        text = rendered(encoder, list(map(dict, prefix)), tiles=tiles)
+        assert tuple(judged.sample.ids_T[: end + 1]) == encoder.ids(text)
+
+
+def test_token_labels_stop_at_a_solution_s_first_wrong_token_and_go_on_in_single_facts(
+    encoder: ChatEncoder,
+) -> None:
+    solution = Judging("?", None, (Statement("8+5=32", False, "8+5=13"),))
+    fact = Judging("?", None, (Statement("8+5=32", False, "8+5=13", given=4),))
+    of_solution, of_fact = (
+        encode_judging(encoder, judging, delta=1.0).right_T for judging in (solution, fact)
+    )
+    assert of_solution[of_solution != UNKNOWN].tolist() == [1, 1, 1, 1, 0]
+    assert of_fact[of_fact != UNKNOWN].tolist() == [0, 0, 1], "3, 2, and the end of the turn"
+
+
+def test_about_half_of_the_single_facts_are_right() -> None:
+    rng = np.random.default_rng(3)
+    labels = [statement.positive for _ in range(200) for statement in facts(rng).statements]
+    assert 0.45 < np.mean(labels) < 0.55

@@ -1,0 +1,47 @@
+"""The whole chain in miniature: every stage runs, and what it saves loads again."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ttscaling.train.nano.checkpoint import load_checkpoint
+from ttscaling.train.nano.rollouts import load_rollouts
+from ttscaling.train.nano.stage import MINIATURE, critic_stage, policy_stage, rollouts_stage
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("nano")
+    for stage in (policy_stage, rollouts_stage, critic_stage):
+        stage(directory, MINIATURE, 1)
+    return directory
+
+
+def test_policy_and_critic_are_saved_in_the_opengvlab_layout(directory: Path) -> None:
+    for name, layers in (("policy", 3), ("critic", 5)):
+        assert {path.name for path in (directory / name).iterdir()} >= {
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+        }
+        model = load_checkpoint(directory / name)
+        assert len(model.model.language_model.layers) == layers
+        assert sum(p.numel() for p in model.parameters()) < 2_000_000
+
+
+def test_rollouts_carry_a_monte_carlo_share_per_step(directory: Path) -> None:
+    rollouts = load_rollouts(directory / "rollouts.jsonl")
+    assert rollouts
+    for rollout in rollouts:
+        assert len(rollout.mc) == len(rollout.steps)
+        assert all(0 <= mc <= 1 for mc in rollout.mc)
+
+
+def test_the_same_seed_gives_the_same_policy(directory: Path, tmp_path: Path) -> None:
+    policy_stage(tmp_path, MINIATURE, 1)
+    first, again = (load_checkpoint(path / "policy").state_dict() for path in (directory, tmp_path))
+    for name, tensor in first.items():
+        torch.testing.assert_close(again[name], tensor, rtol=0, atol=0)

@@ -1,0 +1,45 @@
+"""`internvl3 train`: the commands that make checkpoints."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train policies and critics.")
+
+
+@app.callback()
+def _group() -> None:
+    """Train policies and critics."""
+
+
+@app.command()
+def nano(
+    directory: Annotated[
+        Path, typer.Option(help="Where the checkpoints, rollouts and the model card go.")
+    ] = Path("runs/nano"),
+    seed: Annotated[int, typer.Option(help="Of weights, data order and sampling.")] = 1,
+    processes: Annotated[int, typer.Option(help="Training processes, one core each; changes the batch.")] = 2,
+    questions: Annotated[int, typer.Option(help="Held-out questions for the model card's figures.")] = 600,
+    miniature: Annotated[
+        bool, typer.Option("--miniature", help="A few steps of everything: tests the chain in a minute.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the stages whose output is already there.")
+    ] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="Put the result in place of the shipped checkpoints.")
+    ] = False,
+) -> None:
+    """Train the embedded policy and critic from scratch and measure them through the server.
+
+    Vision warm-up, native multimodal pre-training, fine-tuning, Monte-Carlo rollouts, critic: about an hour
+    on two cores. The seed decides everything but what differs between processors.
+    """
+    from .nano.pipeline import Run, run_pipeline
+
+    run_pipeline(
+        Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature),
+        resume=resume,
+        install=install,
+    )

@@ -1,0 +1,114 @@
+"""The nano architectures, and saving them in the OpenGVLab layout that the server loads."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLVisionConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+from model.tiling import TilingConfig
+from model.weights import config_to_opengvlab, config_to_transformers, to_opengvlab, to_transformers
+
+from .tokenizer import IMAGE_CONTEXT
+
+TILE = 84  # pixels; 6 x 6 patches of 14, 3 x 3 visual tokens after pixel-unshuffle
+TOKENS_PER_TILE = 9
+CONTEXT = 4096  # tokens
+VOCAB = 416  # the tokenizer's size rounded up to a multiple of 32
+WIDTH = 96
+POLICY_LAYERS = 3
+CRITIC_LAYERS = 5
+TILING = TilingConfig(tile_size=TILE, min_tiles=1, max_tiles=6, use_thumbnail=True)
+
+
+def nano_config(tokenizer: PreTrainedTokenizerFast, *, num_layers: int) -> InternVLConfig:
+    """InternVL3's architecture in small: InternViT with layer scale, pixel-unshuffle, 2-layer MLP, Qwen2.
+
+    Heads are 32 wide, the smallest that vLLM's CPU attention knows.
+    """
+    vision = InternVLVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=4 * WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=WIDTH // 32,
+        image_size=[TILE, TILE],
+        patch_size=[14, 14],
+        attention_bias=True,
+        norm_type="layer_norm",
+        layer_scale_init_value=1.0,  # InternViT's 0.1 is for deep towers that start from a trained state
+        use_absolute_position_embeddings=True,
+        use_mean_pooling=True,
+    )
+    text = Qwen2Config(
+        vocab_size=VOCAB,
+        hidden_size=WIDTH,
+        intermediate_size=3 * WIDTH,
+        num_hidden_layers=num_layers,
+        num_attention_heads=WIDTH // 32,
+        num_key_value_heads=WIDTH // 32,
+        max_position_embeddings=CONTEXT,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=False,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+    )
+    return InternVLConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_CONTEXT),
+        image_seq_length=TOKENS_PER_TILE,
+        downsample_ratio=0.5,
+        tie_word_embeddings=False,
+    )
+
+
+def new_model(config: InternVLConfig, *, seed: int) -> InternVLForConditionalGeneration:
+    """A model with random weights."""
+    torch.manual_seed(seed)
+    return InternVLForConditionalGeneration(config)
+
+
+def save_checkpoint(
+    model: InternVLForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    directory: Path,
+    *,
+    sampling: dict[str, float],
+) -> None:
+    """Weights, config, tokenizer with chat template and generation defaults, in the OpenGVLab layout."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.contiguous() for name, tensor in to_opengvlab(model.state_dict()).items()}
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+    config = config_to_opengvlab(
+        model.config, max_dynamic_patch=TILING.max_tiles, use_thumbnail=TILING.use_thumbnail
+    )
+    write_json(directory / "config.json", config)
+    tokenizer.save_pretrained(directory)
+    write_json(
+        directory / "generation_config.json",
+        {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "do_sample": True}
+        | sampling,
+    )
+
+
+def load_checkpoint(directory: Path) -> InternVLForConditionalGeneration:
+    """The transformers model of a saved checkpoint."""
+    config = json.loads((directory / "config.json").read_text())
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
+    image_token = tokenizer.convert_tokens_to_ids(IMAGE_CONTEXT)
+    model = InternVLForConditionalGeneration(InternVLConfig(**config_to_transformers(config, image_token)))
+    model.load_state_dict(to_transformers(load_file(directory / "model.safetensors")))
+    return model.eval()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Indented, in the order given, with a final newline."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,207 @@
+"""Stage 4: the nano critic, trained in VisualPRM's conversation: one step a turn, `+` in every answer slot.
+
+It starts from the policy with two more layers. Three losses: the judgement (softmax over the two label
+logits at each answer slot); a throw-away head that says of every stated token whether it is the right one;
+and the right next token itself, so that the model keeps knowing what the statement should have said. Steps of
+whole solutions get the last two up to their first wrong token.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+from transformers import InternVLForConditionalGeneration
+
+from model.tiling import tile_image
+from ttscaling.critic import MINUS, PLUS
+from ttscaling.train.batch import Batch, Sample, collate, padded
+from ttscaling.train.loop import Schedule, train
+
+from .checkpoint import TILING
+from .digits import digit_pool
+from .encoding import ChatEncoder, random_delta
+from .judging import Judging, exercises, facts, readings, rollout_judging, solutions
+from .problems import SHARE_OF_LARGE
+from .rollouts import Rollout
+
+BATCH = 28  # conversations per process and step
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class JudgedSample:
+    """A conversation's tokens, with `label_T` (1 +, 0 -, UNKNOWN elsewhere) at the positions that judge and
+    `right_T` (1 right, 0 wrong, UNKNOWN elsewhere) at the stated tokens that can be checked."""
+
+    sample: Sample
+    label_T: np.ndarray
+    right_T: np.ndarray
+
+
+@dataclass(frozen=True)
+class JudgedBatch:
+    batch: Batch
+    label_BT: torch.Tensor
+    right_BT: torch.Tensor
+
+
+def encode_judging(encoder: ChatEncoder, judging: Judging, *, delta: float) -> JudgedSample:
+    """A conversation as tokens, targets and labels; its last token is the last slot's role token."""
+    tiles_NHWC = tile_image(judging.image, TILING) if judging.image else None
+    ids = [*encoder.ids("<|im_start|>user\n"), *encoder.ids("### Question:\n")]
+    ids += encoder.image_run(tiles_NHWC) if tiles_NHWC is not None else ()
+    ids += encoder.ids(f"{judging.question}\n\n### Solution Process:\n")
+    target: dict[int, int] = {}
+    right: dict[int, int] = {}
+    label: dict[int, int] = {}
+    for number, statement in enumerate(judging.statements):
+        if number:
+            ids += encoder.ids(f"{PLUS}<|im_end|>\n<|im_start|>user\n")
+        shown = (*encoder.ids(statement.shown), encoder.end_token)
+        expected = (*encoder.ids(statement.right), encoder.end_token)
+        skip = len(encoder.ids(statement.shown[: statement.given])) if statement.given else 0
+        for offset, (stated, wanted) in enumerate(zip(shown, expected, strict=False)):
+            if offset >= skip:
+                target[len(ids) + offset - 1] = wanted
+                right[len(ids) + offset] = int(stated == wanted)
+            if stated != wanted and not statement.given:
+                break  # after a slip the right continuation is another solution's
+        ids += [*shown, *encoder.ids("\n<|im_start|>assistant\n")]
+        label[len(ids) - 1] = int(statement.positive)
+    ids_T = np.array(ids, dtype=np.int64)
+    weight_T = np.zeros(len(ids), dtype=np.float32)
+    weight_T[list(target)] = 1
+    target_T = np.zeros(len(ids), dtype=np.int64)
+    target_T[list(target)] = list(target.values())
+    sample = Sample(ids_T, target_T, weight_T, np.full(len(ids), delta), tiles_NHWC)
+    return JudgedSample(sample, _scatter(label, len(ids)), _scatter(right, len(ids)))
+
+
+def _scatter(values: dict[int, int], length: int) -> np.ndarray:
+    row_T = np.full(length, UNKNOWN, dtype=np.int64)
+    row_T[list(values)] = list(values.values())
+    return row_T
+
+
+def collate_judged(samples: Sequence[JudgedSample], *, image_token: int) -> JudgedBatch:
+    """Pad conversations and their labels alike."""
+    return JudgedBatch(
+        collate([s.sample for s in samples], image_token=image_token),
+        torch.from_numpy(padded([s.label_T for s in samples], UNKNOWN)),
+        torch.from_numpy(padded([s.right_T for s in samples], UNKNOWN)),
+    )
+
+
+class CriticLoss(nn.Module):
+    """The three losses of a critic."""
+
+    def __init__(self, model: InternVLForConditionalGeneration, encoder: ChatEncoder):
+        super().__init__()
+        self.model = model
+        self.token_head = nn.Linear(model.config.text_config.hidden_size, 1)
+        self.labels = [encoder.ids(MINUS)[0], encoder.ids(PLUS)[0]]
+
+    def hidden(self, batch: Batch) -> torch.Tensor:
+        return self.model.model(
+            input_ids=batch.ids_BT,
+            pixel_values=batch.pixels_NCHW,
+            attention_mask=batch.mask_BT,
+            position_ids=batch.pos_BT,
+            use_cache=False,
+        ).last_hidden_state
+
+    def forward(self, judged: JudgedBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        hidden_BTD = self.hidden(judged.batch)
+        at_BT = judged.label_BT != UNKNOWN
+        label_S = judged.label_BT[at_BT]
+        logits_S2 = hidden_BTD[at_BT] @ self.model.lm_head.weight[self.labels].T
+        num_plus = label_S.sum()
+        # Wrong steps are fewer: they weigh up to three times as much.
+        minus_weight = (num_plus / (len(label_S) - num_plus).clamp(min=1)).clamp(1, 3)
+        judge = F.cross_entropy(
+            logits_S2, label_S, weight=torch.stack([minus_weight, torch.ones_like(minus_weight)])
+        )
+
+        checked_BT = judged.right_BT != UNKNOWN
+        right_S = judged.right_BT[checked_BT].float()
+        token = F.binary_cross_entropy_with_logits(
+            self.token_head(hidden_BTD[checked_BT])[:, 0], right_S, weight=3 - 2 * right_S
+        )
+        known_BT = judged.batch.weight_BT > 0
+        language = F.cross_entropy(self.model.lm_head(hidden_BTD[known_BT]), judged.batch.target_BT[known_BT])
+        loss = judge + 2 * token + 1.5 * language
+        accuracy = (logits_S2.argmax(-1) == label_S).float().mean()
+        figures = {"judge": judge, "token": token, "language": language, "accuracy": accuracy}
+        return loss, {name: figure.item() for name, figure in figures.items()}
+
+
+def mixture(progress: float) -> dict[str, float]:
+    """Shares of the five kinds of conversation; rollouts come in once single statements can be judged."""
+    if progress < 0.5:
+        return {"readings": 0.38, "facts": 0.27, "exercises": 0.05, "solutions": 0.3}
+    return {"readings": 0.15, "facts": 0.1, "exercises": 0.05, "solutions": 0.25, "rollouts": 0.45}
+
+
+def train_critic(
+    model: InternVLForConditionalGeneration,
+    encoder: ChatEncoder,
+    rollouts: Sequence[Rollout],
+    accelerator: Accelerator,
+    *,
+    steps: int,
+    seed: int,
+    on_step: Callable[[int, dict[str, float]], None] | None = None,
+) -> None:
+    """Train the critic in place."""
+    pool = digit_pool("train")
+
+    def batch_at(step: int) -> JudgedBatch:
+        together = np.random.default_rng([seed, 4, step])
+        alone = np.random.default_rng([seed, 4, step, accelerator.process_index])
+        shares = mixture(step / steps)
+        kind = together.choice(list(shares), p=list(shares.values()))
+        large = bool(together.random() < SHARE_OF_LARGE)
+        make: dict[str, Callable[[], Judging]] = {
+            "readings": lambda: readings(pool, alone, large=large),
+            "facts": lambda: facts(alone),
+            "exercises": lambda: exercises(alone),
+            "solutions": lambda: solutions(pool, alone, large=large),
+            "rollouts": lambda: rollout_judging(
+                rollouts[int(alone.integers(len(rollouts)))], pool, alone, large=large
+            ),
+        }
+        samples = [encode_judging(encoder, make[kind](), delta=random_delta(alone)) for _ in range(BATCH)]
+        return collate_judged(samples, image_token=encoder.image_token)
+
+    schedule = Schedule(steps=steps, peak=2e-3, warmup=40, betas=(0.9, 0.97))
+    train(
+        CriticLoss(model, encoder),
+        batch_at,
+        schedule,
+        accelerator=accelerator,
+        title="critic",
+        on_step=on_step,
+    )
+
+
+@torch.no_grad()
+def score_steps(
+    model: InternVLForConditionalGeneration,
+    encoder: ChatEncoder,
+    judgings: Sequence[Judging],
+    *,
+    delta: float = 1.0,
+) -> list[tuple[float, ...]]:
+    """P(+) of every step of each conversation, in one forward pass (VisualPRM's soft score)."""
+    judged = [encode_judging(encoder, judging, delta=delta) for judging in judgings]
+    batch = collate_judged(judged, image_token=encoder.image_token)
+    loss = CriticLoss(model, encoder)
+    hidden_BTD = loss.hidden(batch.batch)
+    plus_BT = (hidden_BTD @ model.lm_head.weight[loss.labels].T).softmax(-1)[..., 1]
+    return [
+        tuple(row_T[at_T != UNKNOWN].tolist()) for row_T, at_T in zip(plus_BT, batch.label_BT, strict=True)
+    ]

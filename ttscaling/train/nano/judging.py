@@ -1,0 +1,149 @@
+"""What the nano critic practises on: statements to verify, in VisualPRM's conversation.
+
+Five kinds. `readings` and `facts` are single statements, several to a conversation, because comparing a
+stated digit with the picture, or a stated sum with the right one, is learnt late and needs many judgements;
+`exercises` and `solutions` are whole written solutions with slips that later steps carry on; `rollouts` are
+the policy's own solutions with Monte-Carlo labels. A step of a whole solution is labelled + iff the right
+answer can still be reached from it, which is what `mc > 0` says of a perfect policy.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from .arithmetic import random_exercise, random_fact
+from .digits import DigitPool
+from .problems import Slip, Solution, Task, random_task, solve
+from .rollouts import Rollout
+from .sheets import SIDE, draw_sheet, random_sheet
+
+CHECK_QUESTION = "Check each statement."
+NUM_FACTS = 8
+NUM_READINGS = 6
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A step as shown, its label, and the right step; the first `given` characters can't be foreseen."""
+
+    shown: str
+    positive: bool
+    right: str
+    given: int = 0
+
+
+@dataclass(frozen=True)
+class Judging:
+    """One critic conversation."""
+
+    question: str
+    image: Image.Image | None
+    statements: tuple[Statement, ...]
+
+
+def slipped_number(value: int, rng: np.random.Generator) -> int:
+    """A wrong result near the right one: mostly off by 1 or 10, as the policy's own slips are."""
+    offset = int(rng.choice([1, 1, 1, 1, 2, 3, 9, 10, 10, int(rng.integers(1, 20))])) * int(
+        rng.choice([-1, 1])
+    )
+    return abs(value + offset) if abs(value + offset) != value else value + 1
+
+
+def facts(rng: np.random.Generator) -> Judging:
+    """Independent operations without a picture, half of them wrong."""
+    statements = []
+    for _ in range(NUM_FACTS):
+        expression, result = random_fact(rng)
+        stated = result
+        if rng.random() < 0.5:
+            if expression.startswith("m"):
+                left, right = map(int, expression[4:-1].split(","))
+                stated = left + right - result
+            else:
+                stated = slipped_number(result, rng)
+        shown, right_text = f"{expression}={stated}", f"{expression}={result}"
+        statements.append(Statement(shown, stated == result, right_text, given=len(expression) + 1))
+    return Judging(CHECK_QUESTION, None, tuple(statements))
+
+
+def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judging:
+    """Rows and columns of a sheet as read; digits are wrong so often that half the readings are right."""
+    sheet = random_sheet(rng)
+    statements = []
+    for _ in range(NUM_READINGS):
+        if rng.random() < 0.65:
+            number = int(rng.integers(SIDE)) + 1
+            name, digits = f"Row {number}:", sheet.row(number)
+        else:
+            number = int(rng.integers(SIDE)) + 1
+            name, digits = f"Column {number}:", sheet.column(number)
+        wrong = 1 - 0.45 ** (1 / len(digits))
+        stated = tuple(
+            int(rng.integers(0, 10)) if rng.random() < wrong * 10 / 9 else digit for digit in digits
+        )
+        shown, right = (f"{name} {' '.join(map(str, row))}" for row in (stated, digits))
+        statements.append(Statement(shown, stated == digits, right, given=len(name)))
+    return Judging(CHECK_QUESTION, draw_sheet(sheet, pool, rng, large=large), tuple(statements))
+
+
+def exercises(rng: np.random.Generator) -> Judging:
+    """A text-only exercise with slips carried on."""
+    exercise = random_exercise(rng)
+    return Judging(exercise.question, None, slipped_statements(exercise.solve, rng))
+
+
+def random_slips(num_steps: int, rng: np.random.Generator) -> dict[int, Slip]:
+    """No slip in four of ten solutions, else one or two."""
+    num_slips = int(rng.choice([0, 1, 2], p=[0.4, 0.45, 0.15]))
+    return {
+        int(at): Slip(
+            position=int(rng.integers(SIDE)),
+            digit=int(rng.integers(10)),
+            offset=slipped_number(100, rng) - 100,
+        )
+        for at in rng.choice(num_steps, size=min(num_slips, num_steps), replace=False)
+    }
+
+
+def slipped_statements(
+    solve: Callable[[Mapping[int, Slip]], Solution], rng: np.random.Generator
+) -> tuple[Statement, ...]:
+    """A solution with random slips; a step is positive iff no later slip would give the right answer."""
+    right = solve({})
+    slips = random_slips(len(right.steps), rng)
+    statements = []
+    for number, (step, right_step) in enumerate(zip(solve(slips).steps, right.steps, strict=True)):
+        so_far = {at: slip for at, slip in slips.items() if at <= number}
+        statements.append(Statement(step, solve(so_far).answer == right.answer, right_step))
+    return tuple(statements)
+
+
+def solutions(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judging:
+    """A whole solution about a sheet with slips carried on."""
+    task = random_task(rng)
+    statements = slipped_statements(partial(solve, task), rng)
+    return Judging(task.question, draw_sheet(task.sheet, pool, rng, large=large), statements)
+
+
+def rollout_judging(rollout: Rollout, pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judging:
+    """A rollout under a new drawing of its sheet; + means mc > 0, right steps are the written solution's."""
+    right = _padded(solve(rollout.task).steps, len(rollout.steps))
+    statements = (
+        Statement(step, mc > 0, right_step)
+        for step, mc, right_step in zip(rollout.steps, rollout.mc, right, strict=True)
+    )
+    return Judging(
+        rollout.task.question, draw_sheet(rollout.task.sheet, pool, rng, large=large), tuple(statements)
+    )
+
+
+def candidate_judging(task: Task, image: Image.Image, steps: Sequence[str]) -> Judging:
+    """A candidate to be scored; nothing about it is known."""
+    return Judging(task.question, image, tuple(Statement(step, False, "") for step in steps))
+
+
+def _padded(steps: tuple[str, ...], length: int) -> tuple[str, ...]:
+    return (*steps, *[""] * length)[:length]

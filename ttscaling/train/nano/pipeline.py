@@ -1,0 +1,144 @@
+"""The whole nano chain: train the stages, measure through the server, write model card and examples."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from rich.console import Console
+
+import model
+
+from .card import model_card
+from .problems import heldout
+
+STAGES = {"policy": "policy/config.json", "rollouts": "rollouts.jsonl", "critic": "critic/config.json"}
+NUM_EXAMPLES = 6
+EXAMPLE_SEED = 31  # not the evaluation's
+START_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run writes and what it depends on."""
+
+    directory: Path
+    seed: int
+    processes: int
+    questions: int
+    miniature: bool
+
+
+def run_pipeline(run: Run, *, resume: bool, install: bool) -> None:
+    """Everything in order. Raises CalledProcessError if a stage fails; `resume` goes on from there."""
+    console = Console()
+    run.directory.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    for stage, output in STAGES.items():
+        if resume and (run.directory / output).exists():
+            console.print(f"[bold]{stage}[/bold]: already there")
+            continue
+        console.print(f"[bold]{stage}[/bold] on {run.processes} processes")
+        train_stage(run, stage)
+    minutes = (time.monotonic() - started) / 60
+    console.print("[bold]evaluation[/bold] through the server")
+    figures = evaluate(run)
+    write_examples(run.directory / "examples")
+    (run.directory / "README.md").write_text(
+        model_card(figures, run.directory, minutes=minutes, seed=run.seed)
+    )
+    if install:
+        install_checkpoints(run.directory, Path(model.__file__).parent / "nano")
+    console.print(f"model card: {run.directory / 'README.md'}")
+
+
+def train_stage(run: Run, stage: str) -> None:
+    """One stage under torch's launcher, a thread per process."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={run.processes}"]
+    program = [
+        "-m",
+        "ttscaling.train.nano.stage",
+        stage,
+        "--directory",
+        str(run.directory),
+        f"--seed={run.seed}",
+    ]
+    if run.miniature:
+        program.append("--miniature")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    subprocess.run([sys.executable, *launcher, *program], check=True, env=environment)
+
+
+def evaluate(run: Run) -> dict[str, object]:
+    """`internvl3 eval nano` against a server on the new checkpoints."""
+    with serving(run) as url:
+        command = ["eval", "nano", "--base-url", url, "--n", str(run.questions), "--json"]
+        output = subprocess.run(
+            [sys.executable, "-c", CONSOLE_COMMAND, *command], check=True, stdout=subprocess.PIPE, text=True
+        )
+    print(output.stdout)
+    return json.loads(output.stdout.splitlines()[-1])
+
+
+CONSOLE_COMMAND = "from clients.cli import main; main()"
+
+
+@contextmanager
+def serving(run: Run) -> Iterator[str]:
+    """A server on the run's checkpoints, ready; stopped at the end. Yields its base URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    checkpoints = ["--policy", str(run.directory / "policy"), "--critic", str(run.directory / "critic")]
+    command = ["serve", *checkpoints, "--name", "nano", "--port", str(port)]
+    with (run.directory / "serve.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-c", CONSOLE_COMMAND, *command], stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            wait_until_ready(server, f"http://127.0.0.1:{port}", log=run.directory / "serve.log")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
+    """Raises RuntimeError if the server ends or takes too long; the message names its log."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise RuntimeError(f"the server ended while starting; see {log}")
+        try:
+            urlopen(f"{url}/readyz", timeout=5).close()
+            return
+        except (URLError, TimeoutError):
+            time.sleep(1)
+    raise RuntimeError(f"the server was not ready after {START_SECONDS} s; see {log}")
+
+
+def write_examples(directory: Path) -> None:
+    """Held-out sheets with a question each, for the demo: NAME.png beside NAME.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for problem in heldout(NUM_EXAMPLES, EXAMPLE_SEED):
+        name = problem.kind.replace(" ", "-")
+        problem.image.save(directory / f"{name}.png")
+        record = {"question": problem.question, "answer": problem.answer, "kind": problem.kind}
+        (directory / f"{name}.json").write_text(json.dumps(record) + "\n")
+
+
+def install_checkpoints(source: Path, target: Path) -> None:
+    """Replace the shipped checkpoints, examples and card by a run's."""
+    for name in ("policy", "critic", "examples"):
+        shutil.rmtree(target / name, ignore_errors=True)
+        shutil.copytree(source / name, target / name)
+    shutil.copy(source / "README.md", target / "README.md")

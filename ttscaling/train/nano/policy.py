@@ -1,0 +1,188 @@
+"""Stages 1 and 2: native multimodal pre-training of the nano policy, then supervised fine-tuning.
+
+Pre-training (InternVL3 section 2.2): every part is trained jointly on text-only and multimodal samples about
+1:3, the loss is on text tokens only with square-averaged weights, and each image draws its own V2PE delta.
+Fine-tuning: sheet questions, loss on the answers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import InternVLForConditionalGeneration
+
+from ttscaling.train.batch import Batch, Sample, collate
+from ttscaling.train.loop import Schedule, global_mean, train
+from ttscaling.train.losses import weighted_cross_entropy
+from ttscaling.train.sampling import sample_continuations
+
+from .arithmetic import random_exercise
+from .digits import DigitPool, digit_pool
+from .encoding import ChatEncoder, random_delta
+from .problems import KINDS, SHARE_OF_LARGE, STEP_SEPARATOR, Kind, Problem, Task, problems, random_task, solve
+from .sheets import draw_sheet
+
+BATCH = 40  # samples per process and step
+SHORT_KINDS: tuple[Kind, ...] = ("row sum", "column sum", "extreme", "multiply-add")
+LONG_KINDS: tuple[Kind, ...] = ("two rows", "difference")
+READ_QUESTION = "Read the sheet."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySteps:
+    """Optimiser steps of the two stages."""
+
+    pretrain: int = 1300
+    finetune: int = 300
+
+
+class LanguageLoss(nn.Module):
+    """Square-averaged next-token loss of a model, normalised over the batches of all processes."""
+
+    def __init__(self, model: InternVLForConditionalGeneration, accelerator: Accelerator):
+        super().__init__()
+        self.model = model
+        self.accelerator = accelerator
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+        hidden_BTD = self.model.model(
+            input_ids=batch.ids_BT,
+            pixel_values=batch.pixels_NCHW,
+            attention_mask=batch.mask_BT,
+            position_ids=batch.pos_BT,
+            use_cache=False,
+        ).last_hidden_state
+        chosen_BT = batch.weight_BT > 0
+        weight_S = batch.weight_BT[chosen_BT]
+        logits_SV = self.model.lm_head(hidden_BTD[chosen_BT])
+        loss = weighted_cross_entropy(logits_SV, batch.target_BT[chosen_BT], weight_S)
+        loss = loss / global_mean(weight_S.sum(), self.accelerator)
+        return loss, {"loss": loss.item()}
+
+
+def read_sheet(task: Task) -> str:
+    """The whole sheet as text: what the first part of pre-training asks most."""
+    rows = (f"Row {number}: {' '.join(map(str, row))}" for number, row in enumerate(task.sheet.rows, start=1))
+    return STEP_SEPARATOR.join(rows)
+
+
+def sheet_samples(
+    encoder: ChatEncoder,
+    pool: DigitPool,
+    rng: np.random.Generator,
+    *,
+    kinds: Sequence[Kind] | None,
+    large: bool,
+) -> list[Sample]:
+    """A batch of answered questions on training sheets of one size; `kinds` None asks to read the sheet."""
+    samples = []
+    for _ in range(BATCH):
+        kind = kinds[int(rng.integers(len(kinds)))] if kinds else None
+        task = random_task(rng, kind=kind)
+        question, answer = (task.question, solve(task).text) if kinds else (READ_QUESTION, read_sheet(task))
+        image = draw_sheet(task.sheet, pool, rng, large=large)
+        samples.append(encoder.answered(question, answer, image, delta=random_delta(rng)))
+    return samples
+
+
+def text_samples(encoder: ChatEncoder, rng: np.random.Generator) -> list[Sample]:
+    """A batch of text-only arithmetic."""
+    exercises = [random_exercise(rng) for _ in range(BATCH)]
+    return [encoder.answered(e.question, e.solve().text, None, delta=1.0, whole=True) for e in exercises]
+
+
+def reading_share(progress: float) -> float:
+    """Share of multimodal samples that read whole sheets: 0.6, fading to 0.06 from 10% to 35% of the run."""
+    return float(np.interp(progress, (0.10, 0.35), (0.6, 0.06)))
+
+
+def train_policy(
+    model: InternVLForConditionalGeneration,
+    encoder: ChatEncoder,
+    accelerator: Accelerator,
+    *,
+    steps: PolicySteps,
+    seed: int,
+) -> None:
+    """Both stages, in place."""
+    pool = digit_pool("train")
+
+    def batch_at(stage: int, step: int) -> Batch:
+        together = np.random.default_rng([seed, stage, step])  # all processes take the same kind of batch
+        alone = np.random.default_rng([seed, stage, step, accelerator.process_index])
+        pretraining = stage == 1
+        # Small sheets first: their one tile teaches what the thumbnail of a large one is for.
+        large = not (pretraining and step < 0.25 * steps.pretrain) and bool(
+            together.random() < SHARE_OF_LARGE
+        )
+        if pretraining and step % 4 == 3:
+            samples = text_samples(encoder, alone)
+        elif pretraining and together.random() < reading_share(step / steps.pretrain):
+            samples = sheet_samples(encoder, pool, alone, kinds=None, large=large)
+        else:
+            # Answers of like length share a batch: padding would cost a quarter of the time.
+            kinds = SHORT_KINDS if together.random() < 0.55 else LONG_KINDS
+            samples = sheet_samples(encoder, pool, alone, kinds=kinds, large=large)
+        return collate(samples, image_token=encoder.image_token)
+
+    def report(step: int, figures: dict[str, float]) -> None:
+        if step % 200 == 0:
+            accelerator.print(f"step {step} {figures} greedy {greedy_accuracy(model, encoder, seed=step)}")
+
+    loss = LanguageLoss(model, accelerator)
+    pretrain = Schedule(steps=steps.pretrain, peak=2e-3, warmup=min(50, steps.pretrain), final=0.3)
+    train(
+        loss,
+        lambda step: batch_at(1, step),
+        pretrain,
+        accelerator=accelerator,
+        title="pre-train",
+        on_step=report,
+    )
+    finetune = Schedule(steps=steps.finetune, peak=6e-4, warmup=1)
+    train(
+        loss,
+        lambda step: batch_at(2, step),
+        finetune,
+        accelerator=accelerator,
+        title="fine-tune",
+        on_step=report,
+    )
+
+
+def answer_greedily(
+    model: InternVLForConditionalGeneration,
+    encoder: ChatEncoder,
+    asked: Sequence[Problem],
+    *,
+    max_tokens: int = 120,
+) -> list[str]:
+    """Greedy answers at delta 1."""
+    prompts = [encoder.prompt(problem.question, problem.image, delta=1.0) for problem in asked]
+    replies = sample_continuations(
+        model, prompts, n=1, temperature=0, max_tokens=max_tokens, eos_token=encoder.end_token
+    )
+    return [encoder.tokenizer.decode(reply[0]) for reply in replies]
+
+
+def greedy_accuracy(
+    model: InternVLForConditionalGeneration, encoder: ChatEncoder, *, seed: int, n: int = 120
+) -> dict[str, float]:
+    """Share of training-split problems answered right, by kind; a progress figure, not an evaluation."""
+    asked = list(problems("train", n, seed))
+    training = model.training
+    model.eval()
+    texts = answer_greedily(model, encoder, asked)
+    model.train(training)
+    right = [
+        text.endswith(f"Final answer: {problem.answer}") for text, problem in zip(texts, asked, strict=True)
+    ]
+    by_kind = {
+        kind: [r for r, problem in zip(right, asked, strict=True) if problem.kind == kind] for kind in KINDS
+    }
+    return {kind: round(float(np.mean(group)), 2) for kind, group in by_kind.items()} | {
+        "all": float(np.mean(right))
+    }

@@ -1,0 +1,73 @@
+"""How well a critic ranks candidates of one question: the figure to watch while it trains.
+
+Step accuracy over all questions misleads: what Best-of-N needs is a gap between right and wrong answers of
+the same question.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from transformers import InternVLForConditionalGeneration
+
+from ttscaling.answers import final_answer, majority
+from ttscaling.steps import split_steps
+
+from .critic import score_steps
+from .encoding import ChatEncoder
+from .judging import candidate_judging
+from .problems import Task, solve
+from .rollouts import CHUNK, Sampler, drawn_tasks
+
+NUM_CANDIDATES = 8
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A question with sampled candidates."""
+
+    task: Task
+    image: Image.Image
+    texts: tuple[str, ...]
+
+    @property
+    def right(self) -> list[bool]:
+        answer = solve(self.task).answer
+        return [final_answer(text) == answer for text in self.texts]
+
+
+def sample_candidates(sampler: Sampler, *, num_problems: int, seed: int) -> list[Ranked]:
+    """Candidates for problems of the training split: the held-out drawings steer nothing."""
+    drawn = list(drawn_tasks(num_problems, seed))
+    texts: list[list[str]] = []
+    for start in range(0, num_problems, CHUNK):
+        prompts = [(task, image, "") for task, image in drawn[start : start + CHUNK]]
+        texts += sampler.continue_texts(prompts, n=NUM_CANDIDATES)
+    return [Ranked(task, image, tuple(group)) for (task, image), group in zip(drawn, texts, strict=True)]
+
+
+def rank_candidates(
+    model: InternVLForConditionalGeneration, encoder: ChatEncoder, questions: list[Ranked]
+) -> dict[str, float]:
+    """pass@1, majority, Best-of-8 by mean step score, and the mean score gap between right and wrong."""
+    training = model.training
+    model.eval()
+    best, votes, single, gaps = [], [], [], []
+    for question in questions:
+        judgings = [
+            candidate_judging(question.task, question.image, split_steps(text)) for text in question.texts
+        ]
+        scores = np.array([np.mean(steps) for steps in score_steps(model, encoder, judgings)])
+        right = np.array(question.right)
+        single.append(right.mean())
+        best.append(right[scores.argmax()])
+        votes.append(right[majority([final_answer(text) for text in question.texts])])
+        if 0 < right.sum() < len(right):
+            gaps.append(scores[right].mean() - scores[~right].mean())
+    model.train(training)
+    return {
+        "pass@1": float(np.mean(single)),
+        "majority": float(np.mean(votes)),
+        "best_of_8": float(np.mean(best)),
+        "gap": float(np.mean(gaps)) if gaps else 0.0,
+    }

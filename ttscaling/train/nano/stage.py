@@ -1,0 +1,151 @@
+"""One training stage of nano as a program, for torch's launcher.
+
+Each stage reads what the ones before it left in the directory: policy/, rollouts.jsonl, critic/.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from transformers import InternVLForConditionalGeneration
+
+from ttscaling.train.loop import make_accelerator
+
+from .checkpoint import (
+    CONTEXT,
+    CRITIC_LAYERS,
+    POLICY_LAYERS,
+    load_checkpoint,
+    nano_config,
+    new_model,
+    save_checkpoint,
+)
+from .critic import train_critic
+from .encoding import ChatEncoder
+from .policy import PolicySteps, train_policy
+from .ranking import Ranked, rank_candidates, sample_candidates
+from .rollouts import Sampler, load_rollouts, make_rollouts, save_rollouts
+from .tokenizer import build_tokenizer, load_tokenizer
+from .vision import train_vision
+
+# Sampling defaults that the served checkpoint carries. At temperature 1 the policy errs often enough, and in
+# different ways, for a critic to have a choice; the greedy candidate is in every Best-of-N anyway.
+SAMPLING = {"temperature": 1.0, "top_p": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long each stage runs: optimiser steps, and problems x solutions x continuations of the rollouts."""
+
+    vision: int = 300
+    policy: PolicySteps = field(default_factory=PolicySteps)
+    problems: int = 1200
+    solutions: int = 6
+    continuations: int = 16
+    critic: int = 2600
+
+
+MINIATURE = Budget(
+    vision=4, policy=PolicySteps(pretrain=8, finetune=4), problems=6, solutions=2, continuations=2, critic=8
+)
+
+
+def policy_stage(directory: Path, budget: Budget, seed: int) -> None:
+    """Vision, native pre-training and fine-tuning: from random weights to `policy/`."""
+    accelerator = make_accelerator()
+    tokenizer = build_tokenizer(CONTEXT)
+    model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
+    figures = train_vision(model, accelerator, steps=budget.vision, seed=seed)
+    accelerator.print(f"digits read right on held-out drawings: {figures['heldout_reading']:.3f}")
+    train_policy(model, ChatEncoder(tokenizer), accelerator, steps=budget.policy, seed=seed)
+    if accelerator.is_main_process:
+        save_checkpoint(model, tokenizer, directory / "policy", sampling=SAMPLING)
+
+
+def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
+    """The policy's solutions of training problems with Monte-Carlo labels: `rollouts.jsonl`."""
+    accelerator = make_accelerator()
+    encoder = ChatEncoder(load_tokenizer(directory / "policy"))
+    part, parts = accelerator.process_index, accelerator.num_processes
+    mine = make_rollouts(
+        Sampler(load_checkpoint(directory / "policy"), encoder, seed=seed + part),
+        num_problems=budget.problems,
+        num_solutions=budget.solutions,
+        num_continuations=budget.continuations,
+        seed=seed,
+        part=part,
+        parts=parts,
+    )
+    rollouts = gather_object(mine)
+    if accelerator.is_main_process:
+        save_rollouts(rollouts, directory / "rollouts.jsonl")
+        steps = [mc for rollout in rollouts for mc in rollout.mc]
+        accelerator.print(
+            f"{len(rollouts)} rollouts, {len(steps)} steps, {sum(mc > 0 for mc in steps)} positive"
+        )
+
+
+def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
+    """From the policy's weights and the rollouts to `critic/`."""
+    accelerator = make_accelerator()
+    policy = load_checkpoint(directory / "policy")
+    tokenizer = load_tokenizer(directory / "policy")
+    encoder = ChatEncoder(tokenizer)
+    model = grown(policy, nano_config(tokenizer, num_layers=CRITIC_LAYERS), seed=seed)
+    rollouts = load_rollouts(directory / "rollouts.jsonl")
+    watched = sample_candidates(Sampler(policy, encoder, seed=seed), num_problems=60, seed=seed + 1)
+    report = progress_report(model, encoder, watched, accelerator)
+    train_critic(model, encoder, rollouts, accelerator, steps=budget.critic, seed=seed, on_step=report)
+    if accelerator.is_main_process:
+        save_checkpoint(model, tokenizer, directory / "critic", sampling={"temperature": 1.0})
+
+
+def grown(
+    policy: InternVLForConditionalGeneration, config: object, *, seed: int
+) -> InternVLForConditionalGeneration:
+    """The policy's weights in a deeper model; the added layers, at the end, start random."""
+    model = new_model(config, seed=seed)
+    missing, unexpected = model.load_state_dict(policy.state_dict(), strict=False)
+    if unexpected or any(".layers." not in name for name in missing):
+        raise ValueError(f"the critic is not a deeper policy: missing {missing}, unexpected {unexpected}")
+    return model
+
+
+def progress_report(
+    model: InternVLForConditionalGeneration,
+    encoder: ChatEncoder,
+    watched: list[Ranked],
+    accelerator: Accelerator,
+) -> Callable[[int, dict[str, float]], None]:
+    """Prints, every few hundred steps, how well the critic ranks candidates of training-split problems."""
+
+    def report(step: int, figures: dict[str, float]) -> None:
+        if step % 200 == 0:
+            with torch.no_grad():
+                ranking = rank_candidates(model, encoder, watched)
+            shown = {name: round(value, 3) for name, value in {**figures, **ranking}.items()}
+            accelerator.print(f"step {step} {shown}")
+
+    return report
+
+
+def main() -> None:
+    stages = {"policy": policy_stage, "rollouts": rollouts_stage, "critic": critic_stage}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=list(stages))
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--miniature", action="store_true", help="a few steps of everything, to test the chain"
+    )
+    arguments = parser.parse_args()
+    budget = MINIATURE if arguments.miniature else Budget()
+    stages[arguments.stage](arguments.directory, budget, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Stage 0: teach the vision tower and projector to see digits before any language is learnt.
+
+A from-scratch tower behind a language loss does not start (facts of the recipe are in docs/decisions); two
+throw-away heads on each visual token, which digit and which cell, start it in a minute.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+from transformers import InternVLForConditionalGeneration
+
+from model.tiling import tile_image
+from ttscaling.train.batch import normalise
+from ttscaling.train.loop import Schedule, train
+
+from .checkpoint import TILING, TOKENS_PER_TILE, WIDTH
+from .digits import DigitPool, Split, digit_pool
+from .problems import SHARE_OF_LARGE
+from .sheets import draw_sheet, random_sheet
+
+BATCH = 32  # sheets per process and step
+
+
+class VisionProbe(nn.Module):
+    """The vision path of a model with the two heads; its loss is theirs."""
+
+    def __init__(self, model: InternVLForConditionalGeneration):
+        super().__init__()
+        self.vision_tower = model.model.vision_tower
+        self.projector = model.model.multi_modal_projector
+        self.pixel_shuffle = model.model.pixel_shuffle
+        self.digit_head = nn.Linear(WIDTH, 10)
+        self.cell_head = nn.Linear(WIDTH, TOKENS_PER_TILE)
+
+    def forward(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        pixels_NCHW, digit_NT = batch
+        hidden_NPD = self.vision_tower(pixel_values=pixels_NCHW).last_hidden_state[:, 1:]
+        side = int(hidden_NPD.shape[1] ** 0.5)
+        grid_NHWD = self.pixel_shuffle(hidden_NPD.reshape(len(hidden_NPD), side, side, -1), scale_factor=0.5)
+        tokens_NTD = self.projector(grid_NHWD.flatten(1, 2))
+        digits_NTV, cells_NTV = self.digit_head(tokens_NTD), self.cell_head(tokens_NTD)
+        cell_NT = torch.arange(TOKENS_PER_TILE).expand_as(digit_NT)
+        loss = F.cross_entropy(digits_NTV.flatten(0, 1), digit_NT.flatten())
+        loss = loss + 0.3 * F.cross_entropy(cells_NTV.flatten(0, 1), cell_NT.flatten())
+        right = (digits_NTV.argmax(-1) == digit_NT).float().mean().item()
+        return loss, {"loss": loss.item(), "read": right}
+
+
+def draw_batch(pool: DigitPool, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sheets as pixels and digits in token order: the tile of small ones, the thumbnail of large ones."""
+    sheets = [random_sheet(rng) for _ in range(size)]
+    pictures = [draw_sheet(sheet, pool, rng, large=bool(rng.random() < SHARE_OF_LARGE)) for sheet in sheets]
+    tiles_NHWC = np.stack([tile_image(picture, TILING)[-1] for picture in pictures])
+    return normalise(tiles_NHWC), torch.tensor([sum(sheet.rows, ()) for sheet in sheets])
+
+
+@torch.no_grad()
+def reading_accuracy(probe: VisionProbe, split: Split, *, size: int = 200) -> float:
+    """Share of digits that the probe reads right on drawings of a split."""
+    _, figures = probe(draw_batch(digit_pool(split), np.random.default_rng(1), size))
+    return figures["read"]
+
+
+def train_vision(
+    model: InternVLForConditionalGeneration, accelerator: Accelerator, *, steps: int, seed: int
+) -> dict[str, float]:
+    """Train the model's vision path in place; returns the held-out reading accuracy."""
+    pool = digit_pool("train")
+    nn.init.normal_(
+        model.model.vision_tower.embeddings.position_embeddings, std=0.1
+    )  # zeros never become positions
+    probe = VisionProbe(model)
+
+    def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return draw_batch(pool, np.random.default_rng([seed, 0, step, accelerator.process_index]), BATCH)
+
+    schedule = Schedule(steps=steps, peak=2e-3, warmup=min(50, steps // 4 + 1))
+    train(probe, batch_at, schedule, accelerator=accelerator, title="vision")
+    return {"heldout_reading": reading_accuracy(probe, "heldout")}

@@ -1,0 +1,75 @@
+"""Batched sampling from a transformers InternVL with V2PE: what rollouts and quick evaluations need.
+
+Decoded tokens advance the position by 1 from the prompt's last. The prompt is run once and its key-value
+cache repeated for the samples of one prompt; rows that ended leave the batch.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import DynamicCache, InternVLForConditionalGeneration
+
+from .batch import Sample, collate
+
+
+@torch.inference_mode()
+def sample_continuations(
+    model: InternVLForConditionalGeneration,
+    prompts: Sequence[Sample],
+    *,
+    n: int,
+    temperature: float,
+    max_tokens: int,
+    eos_token: int,
+    generator: torch.Generator | None = None,
+) -> list[list[list[int]]]:
+    """n continuations of each prompt as token ids without the end token; temperature 0 is greedy.
+
+    A continuation that did not end within `max_tokens` is returned as it is.
+    """
+    image_token = model.config.image_token_id
+    batch = collate(prompts, image_token=image_token, left=True)
+    output = model(
+        input_ids=batch.ids_BT,
+        pixel_values=batch.pixels_NCHW,
+        attention_mask=batch.mask_BT,
+        position_ids=batch.pos_BT,
+        use_cache=True,
+        past_key_values=DynamicCache(config=model.config.text_config),
+        logits_to_keep=1,
+    )
+    cache = output.past_key_values
+    cache.batch_repeat_interleave(n)
+    logits_RV = output.logits[:, -1].repeat_interleave(n, dim=0)
+    mask_RT = batch.mask_BT.repeat_interleave(n, dim=0)
+    pos_R = batch.pos_BT[:, -1].repeat_interleave(n, dim=0)
+    row_R = torch.arange(len(prompts) * n)
+    tokens: list[list[int]] = [[] for _ in range(len(prompts) * n)]
+
+    for step in range(max_tokens):
+        logits_RV[:, image_token] = -torch.inf  # a sampled context token would ask for an image
+        if temperature == 0:
+            next_R = logits_RV.argmax(dim=-1)
+        else:
+            probs_RV = torch.softmax(logits_RV.float() / temperature, dim=-1)
+            next_R = torch.multinomial(probs_RV, 1, generator=generator)[:, 0]
+        alive_R = next_R != eos_token
+        for row, token in zip(row_R[alive_R].tolist(), next_R[alive_R].tolist(), strict=True):
+            tokens[row].append(token)
+        if not alive_R.any() or step == max_tokens - 1:
+            break
+        if not alive_R.all():
+            keep = alive_R.nonzero()[:, 0]
+            cache.batch_select_indices(keep)
+            mask_RT, pos_R, row_R, next_R = mask_RT[keep], pos_R[keep], row_R[keep], next_R[keep]
+        mask_RT = torch.cat([mask_RT, mask_RT.new_ones(len(mask_RT), 1)], dim=1)
+        pos_R = pos_R + 1
+        output = model(
+            input_ids=next_R[:, None],
+            attention_mask=mask_RT,
+            position_ids=pos_R[:, None],
+            use_cache=True,
+            past_key_values=cache,
+        )
+        logits_RV = output.logits[:, -1]
+    return [tokens[number * n : (number + 1) * n] for number in range(len(prompts))]
