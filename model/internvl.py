@@ -82,7 +82,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
         super().__init__()
         config = vllm_config.model_config.hf_config
         checkpoint = read_checkpoint(config, vllm_config.model_config.hf_image_processor_config)
-        self.tied = config.tie_word_embeddings
+        self.config = config
         self.unquantized = vllm_config.quant_config is None
         self.downsample_ratio = checkpoint.downsample_ratio
         merged = checkpoint.vision.hidden_size * round(1 / checkpoint.downsample_ratio) ** 2
@@ -173,20 +173,19 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
         found: set[str] = set()
 
         def recorded() -> Iterator[tuple[str, torch.Tensor]]:
-            for name, tensor in stream_to_opengvlab(weights):
+            for name, tensor in weights:
                 found.add(name)
                 yield name, tensor
 
-        loaded = AutoWeightsLoader(self).load_weights(recorded())
-        if self.tied and _LM_HEAD not in found:
+        loaded = AutoWeightsLoader(self).load_weights(stream_to_opengvlab(recorded()))
+        # A quantised checkpoint has other tensors in the place of the weights; those vLLM checks itself.
+        missing = missing_tensors(self.config, found) if self.unquantized else []
+        if missing:
+            raise ValueError(f"the checkpoint lacks {', '.join(missing)}")
+        if self.config.tie_word_embeddings and _LM_HEAD not in loaded:
             language_model = self.language_model
             language_model.lm_head = language_model.lm_head.tie_weights(language_model.model.embed_tokens)
             loaded.add(_LM_HEAD)
-        parameters = [name for name, _ in self.named_parameters()]
-        # A quantisation method makes parameters that no checkpoint holds; vLLM checks those itself.
-        missing = missing_tensors(parameters, found) if self.unquantized else []
-        if missing:
-            raise ValueError(f"the checkpoint lacks {', '.join(missing)}")
         return loaded
 
 

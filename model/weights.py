@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
+import transformers
 
 # (transformers, OpenGVLab) fragments, both anchored by dots. Most specific first.
 _VISION_FRAGMENTS = (
@@ -31,7 +32,6 @@ _VISION_FRAGMENTS = (
 _PROJECTOR_FRAGMENTS = ((".layer_norm.", ".0."), (".linear_1.", ".1."), (".linear_2.", ".3."))
 _SPLIT_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)([qkv])_proj\.(weight|bias)")
 _FUSED_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)qkv\.(weight|bias)")
-_LANGUAGE_STACKS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 # Keys that only the OpenGVLab vision config spells differently, as (transformers, OpenGVLab).
 _VISION_CONFIG_KEYS = (
     ("attention_bias", "qkv_bias"),
@@ -115,18 +115,24 @@ def stream_to_opengvlab(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator
     return fuse_qkv((opengvlab_name(name), tensor) for name, tensor in tensors)
 
 
-def missing_tensors(parameters: Iterable[str], found: Iterable[str]) -> list[str]:
-    """Tensors that a checkpoint should hold but doesn't, sorted, by their OpenGVLab names.
+def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
+    """Tensors that a checkpoint of this config lacks, sorted, under the names of its own layout.
+
+    An output head may be absent where the config ties it to the embeddings.
 
     Args:
-        parameters: parameter names of the engine's model, which stacks q, k, v and gate, up of the language
-        model. found: OpenGVLab names of the tensors that the checkpoint does hold.
+        config: the model's config; its module tree is built without memory to learn what it needs.
+        names: what the checkpoint holds, in either layout.
     """
-    expected: set[str] = set()
-    for name in parameters:
-        stack = next((stack for stack in _LANGUAGE_STACKS if f".{stack}." in name), None)
-        expected |= {name.replace(stack, part) for part in _LANGUAGE_STACKS[stack]} if stack else {name}
-    return sorted(expected.difference(found))
+    found = set(names)
+    with torch.device("meta"):
+        required = transformers.InternVLForConditionalGeneration(config).state_dict()
+    if any(name.startswith(("vision_model.", "mlp1.")) for name in found):
+        required = to_opengvlab(required)
+    else:
+        found = {transformers_name(opengvlab_name(name)) for name in found}
+    optional = {"lm_head.weight", "language_model.lm_head.weight"} if config.tie_word_embeddings else set()
+    return sorted(required.keys() - found - optional)
 
 
 def to_opengvlab(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
-"""Tiny random InternVL3 checkpoints in both layouts, for tests that need a whole model rather than a good one.
+"""Tiny random InternVL3 checkpoints in both layouts, for tests that need a whole model, not a good one.
 
-Every parameter is random and none is near zero: a position embedding, a layer scale or a bias that the engine forgot
-would change the logits.
+Every parameter is random and none is near zero: a position embedding, a layer scale or a bias that the
+engine forgot would change the logits.
 """
 
 import json
@@ -40,11 +40,13 @@ CHAT_TEMPLATE = (
 
 
 def build_checkpoint(directory: Path, layout: Layout, *, tied: bool = False, seed: int = 0) -> Path:
-    """Writes a loadable checkpoint into `directory` and returns it: config, weights, tokenizer, generation config."""
+    """Writes a loadable checkpoint into `directory`, tokenizer and generation config included; returns it."""
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = byte_tokenizer()
     tokenizer.save_pretrained(directory)
-    model = random_model(len(tokenizer), tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"), tied=tied, seed=seed)
+    model = random_model(
+        len(tokenizer), tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"), tied=tied, seed=seed
+    )
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     write_json(directory / "generation_config.json", {"eos_token_id": end, "do_sample": False})
     if layout == "transformers":
@@ -99,6 +101,9 @@ def random_model(vocab_size: int, image_token_id: int, *, tied: bool, seed: int)
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             scale = parameter.shape[-1] ** -0.5 if name.endswith("proj.weight") else 0.2
+            # Sharp and loud attention in the language model: answers must depend on the positions.
+            if name.endswith(("q_proj.weight", "k_proj.weight", "o_proj.weight")) and "language" in name:
+                scale *= 3
             centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
             parameter.copy_(centre + scale * noise)
     return model

@@ -1,0 +1,34 @@
+"""Fixtures that more than one folder of tests uses."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoints import build_checkpoint
+
+ENGINE_SETTINGS = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the default takes half of the machine
+    "TORCH_COMPILE_DISABLE": "1",  # the sampler's compilation costs more than all its calls in a test
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
+
+
+@pytest.fixture(scope="session")
+def engine_env() -> dict[str, str]:
+    """Environment of a process that starts a vLLM engine in a test."""
+    return os.environ | ENGINE_SETTINGS
+
+
+@pytest.fixture(scope="session")
+def opengvlab_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random checkpoint as OpenGVLab publishes them."""
+    return build_checkpoint(tmp_path_factory.mktemp("opengvlab"), "opengvlab")
+
+
+@pytest.fixture(scope="session")
+def transformers_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random checkpoint as transformers saves them, its output head tied to the embeddings."""
+    return build_checkpoint(tmp_path_factory.mktemp("transformers"), "transformers", tied=True)

@@ -1,0 +1,51 @@
+"""Runs requests through a vLLM engine of its own: two engines in one process share global state.
+
+Called as `python -m tests.model.engine_driver SPEC RESULT`, both JSON. SPEC: `engine` (arguments of
+`vllm.LLM`), `steps` (tokens to generate) and `rounds`, a list of batches of {prompt, images, options}.
+RESULT: for each round and request the `tokens`, their top `logprobs` and how many prompt tokens were
+`cached`; and the number of `preemptions`.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(spec_path: str, result_path: str) -> None:
+    from vllm import LLM, SamplingParams
+
+    spec = json.loads(Path(spec_path).read_text())
+    llm = LLM(**spec["engine"], disable_log_stats=False)
+    sampling = SamplingParams(temperature=0, max_tokens=spec["steps"], logprobs=5, ignore_eos=True)
+    rounds = []
+    for requests in spec["rounds"]:
+        outputs = llm.generate([prompt(request) for request in requests], sampling, use_tqdm=False)
+        rounds.append([answer(output) for output in outputs])
+    preemptions = sum(
+        metric.value for metric in llm.get_metrics() if metric.name.startswith("vllm:num_preemptions")
+    )
+    Path(result_path).write_text(json.dumps({"rounds": rounds, "preemptions": preemptions}))
+
+
+def prompt(request: dict[str, Any]) -> dict[str, Any]:
+    from PIL import Image
+
+    return {
+        "prompt": request["prompt"],
+        "multi_modal_data": {"image": [Image.open(path) for path in request["images"]]},
+        "mm_processor_kwargs": request["options"],
+    }
+
+
+def answer(output: Any) -> dict[str, Any]:
+    completion = output.outputs[0]
+    return {
+        "tokens": list(completion.token_ids),
+        "logprobs": [{token: entry.logprob for token, entry in step.items()} for step in completion.logprobs],
+        "cached": output.num_cached_tokens,
+    }
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,113 @@
+"""What the engine is compared with: transformers' own InternVL, with fractional position ids and no cache.
+
+Nothing here uses our model package. Tiles, runs of context tokens and positions are made a second time, the
+slow and obvious way, so an error of ours has to be made twice to go unnoticed.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, InternVLForConditionalGeneration
+
+MEAN = np.array([0.485, 0.456, 0.406])
+STD = np.array([0.229, 0.224, 0.225])
+
+
+@dataclass(frozen=True)
+class Step:
+    """One greedy step: the token taken, and log-probabilities (vocabulary,) of all."""
+
+    token: int
+    logprobs_V: torch.Tensor
+
+
+def published_grid(width: int, height: int, tile: int, least: int, most: int) -> tuple[int, int]:
+    """The grid search of the published preprocessing (`find_closest_aspect_ratio`), as (columns, rows)."""
+    ratios = set()
+    for n in range(least, most + 1):
+        for i in range(1, n + 1):
+            for j in range(1, n + 1):
+                if least <= i * j <= most:
+                    ratios.add((i, j))
+    best_difference, best = float("inf"), (1, 1)
+    for i, j in sorted(ratios, key=lambda ratio: ratio[0] * ratio[1]):
+        difference = abs(width / height - i / j)
+        if difference < best_difference:
+            best_difference, best = difference, (i, j)
+        elif difference == best_difference and width * height > 0.5 * tile * tile * i * j:
+            best = (i, j)
+    return best
+
+
+def published_tiles(image: Image.Image, tile: int, least: int, most: int) -> list[Image.Image]:
+    """The crops of the published preprocessing (`dynamic_preprocess` with a thumbnail)."""
+    image = image.convert("RGB")
+    columns, rows = published_grid(image.width, image.height, tile, least, most)
+    resized = image.resize((tile * columns, tile * rows), Image.Resampling.BICUBIC)
+    tiles = []
+    for row in range(rows):
+        for column in range(columns):
+            left, top = column * tile, row * tile
+            tiles.append(resized.crop((left, top, left + tile, top + tile)))
+    if len(tiles) != 1:
+        tiles.append(image.resize((tile, tile), Image.Resampling.BICUBIC))
+    return tiles
+
+
+def naive_positions(ids: list[int], context: int, delta: float) -> list[float]:
+    """V2PE, token by token."""
+    result = [0.0]
+    for previous, token in pairwise(ids):
+        if token == context:
+            result.append(result[-1] + delta)
+        elif previous == context:
+            result.append(ceil(result[-1]) + 1.0)
+        else:
+            result.append(result[-1] + 1.0)
+    return result
+
+
+class Reference:
+    """transformers' model on one checkpoint."""
+
+    def __init__(
+        self, model: InternVLForConditionalGeneration, directory: Path, tile: int, most: int
+    ) -> None:
+        self.model, self.tile, self.most = model, tile, most
+        self.tokenizer = AutoTokenizer.from_pretrained(directory)
+
+    def generate(self, prompt: str, images: list[Image.Image], delta: float, steps: int) -> list[Step]:
+        """Greedy decoding with the whole sequence computed anew at each step."""
+        tiles = [published_tiles(image, self.tile, 1, self.most) for image in images]
+        ids = self._ids(prompt, [len(t) for t in tiles])
+        pixels = np.stack([(np.asarray(t) / 255 - MEAN) / STD for group in tiles for t in group])
+        pixels_NCHW = torch.from_numpy(pixels).float().permute(0, 3, 1, 2)
+        result = []
+        for _ in range(steps):
+            positions = naive_positions(ids, self.model.config.image_token_id, delta)
+            with torch.inference_mode():
+                logits = self.model(
+                    input_ids=torch.tensor([ids]),
+                    pixel_values=pixels_NCHW,
+                    position_ids=torch.tensor([positions]),
+                    # Without a mask transformers takes every step other than 1 for the border of a packed
+                    # sample.
+                    attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+                    use_cache=False,
+                ).logits[0, -1]
+            logprobs = logits.float().log_softmax(-1)
+            ids.append(int(logprobs.argmax()))
+            result.append(Step(ids[-1], logprobs))
+        return result
+
+    def _ids(self, prompt: str, tile_counts: list[int]) -> list[int]:
+        per_tile = (self.tile // 14 // 2) ** 2
+        for count in tile_counts:
+            run = "<img>" + "<IMG_CONTEXT>" * (per_tile * count) + "</img>"
+            prompt = prompt.replace("<image>", run, 1)
+        return self.tokenizer.encode(prompt, add_special_tokens=False)
