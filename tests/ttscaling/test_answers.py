@@ -21,6 +21,7 @@ ANSWERS = st.sampled_from(["7", "7.0", "seven", "B", "(b)", "1/2", "0.5", "", "x
         ("Answer: see the box\n\n\\boxed{7}", "7"),
         ("so \\boxed{\\frac{1}{2}} it is\nindeed", "\\frac{1}{2}"),
         ("\\boxed{1} or rather\n\\boxed{2}", "2"),
+        ("\\boxed{x = \\boxed{7}}, so\n7", "7"),
         ("\\boxed{5}, but cut off here: \\boxed{\nthe", "5"),
         ("\\boxed{5}\n\nFinal answer:", "5"),
         (" B \n", "B"),

@@ -87,6 +87,18 @@ async def test_cancelling_ends_sampling_and_scoring() -> None:
     assert critic.cancelled == 2
 
 
+async def test_a_watcher_that_fails_ends_sampling_at_once() -> None:
+    """The generator is then suspended at its yield: only closing it cancels what it runs."""
+
+    def gone(progress: Progress) -> None:
+        raise ConnectionError("the client is gone")
+
+    policy = ScriptedPolicy([WRONG], ending="hang")
+    with pytest.raises(ConnectionError, match="the client is gone"):
+        await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, on_progress=gone)
+    assert policy.closed
+
+
 async def test_a_failing_policy_ends_scoring_and_passes_through() -> None:
     policy, critic = ScriptedPolicy([WRONG], ending="fail"), ScriptedCritic(SCORES, hang=True)
     with pytest.raises(PolicyError, match="the engine died"):

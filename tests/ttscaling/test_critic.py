@@ -108,7 +108,7 @@ def test_judgement_is_a_probability(plus: float, minus: float) -> None:
     score = judgement(plus, minus)
     assert 0 <= score <= 1
     assert math.isclose(score + judgement(minus, plus), 1)
-    assert (score >= 0.5) == (plus >= minus) or math.isclose(plus, minus)
+    assert score >= 0.5 if plus >= minus else score <= 0.5
 
 
 def test_judgement_ignores_all_other_tokens() -> None:
