@@ -24,16 +24,19 @@ from .state import State
 
 logger = logging.getLogger("internvl3.server")
 REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
+PROBES = ("/livez", "/readyz", "/health", "/metrics")  # asked every few seconds
 CLIENT_CLOSED = 499  # nobody reads it; the log and the metrics do
 
 
 def create_app(
     settings: Settings,
     start_engine: Callable[[], Awaitable[Engine]],
-    on_failure: Callable[[], None] = lambda: None,
+    on_loaded: Callable[[Exception | None], None] = lambda failure: None,
 ) -> FastAPI:
-    """The app. It answers probes at once and chats when `start_engine` is done; if that fails, the error is
-    kept in `app.state.internvl3.failure` and `on_failure` is called."""
+    """The app. It answers probes at once and chats when `start_engine` is done.
+
+    `on_loaded` is told then, or why it failed; the failure also stays in `app.state.internvl3.failure`.
+    """
     state = State(settings=settings, media=Media(settings), metrics=Metrics(), started=int(time.time()))
 
     async def load() -> None:
@@ -41,7 +44,7 @@ def create_app(
             state.engine = await start_engine()
         except Exception as error:
             state.failure = error
-            on_failure()
+        on_loaded(state.failure)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -103,7 +106,8 @@ class _Account:
             self._metrics.request_seconds.labels(route).observe(seconds)
             if status == CLIENT_CLOSED:
                 self._metrics.cancelled.inc()
-            logger.info("%s %s %d %.3fs %s", scope["method"], route, status, seconds, request_id)
+            level = logging.DEBUG if route in PROBES else logging.INFO
+            logger.log(level, "%s %s %d %.3fs %s", scope["method"], route, status, seconds, request_id)
 
 
 async def _api_error(request: Request, error: Exception) -> Response:

@@ -5,7 +5,6 @@ No HTTP here: bodies in, replies and events out.
 
 import asyncio
 import json
-import math
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
@@ -19,22 +18,15 @@ from ttscaling.types import (
     Policy,
     PolicyError,
     Progress,
-    ScoredCandidate,
     Selection,
 )
 
+from .call import ChatCall
 from .engine import Engine
 from .errors import ApiError, internal_error
 from .metrics import Metrics
-from .protocol import (
-    CandidateReport,
-    ChatCall,
-    CriticUsage,
-    PolicyUsage,
-    Scaling,
-    ScalingReport,
-    ScalingUsage,
-)
+from .protocol import Scaling
+from .report import ranking, report
 
 DONE = "data: [DONE]\n\n"
 SILENCE_SECONDS = 10.0  # proxies drop a stream that says nothing for long
@@ -91,13 +83,14 @@ class _Choice:
             raise internal_error() from error
         if self._selection.degraded is not None:
             self._metrics.degraded.inc()
-        return _ranking(self._selection)[: self._call.n]
+        return ranking(self._selection)[: self._call.n]
 
     def stamp(self, reply: dict[str, Any]) -> dict[str, Any]:
         """The reply (or its last chunk) with usage and `test_time_scaling`."""
-        report = _report(self._made, self._scaling, self._engine, self._seed)
+        critic = self._engine.critic if self._scaling.method == "best_of_n" else None
+        account = report(self._made, self._scaling, critic, self._seed)
         first = self._made.candidates[0].candidate
-        completion = report.usage.policy.completion
+        completion = account.usage.policy.completion
         usage = dict(reply.get("usage") or {})  # keeps vLLM's details
         usage |= {
             "prompt_tokens": first.prompt_tokens,
@@ -105,7 +98,7 @@ class _Choice:
             "total_tokens": first.prompt_tokens + completion,
         }
         optional = None if self._scaling.return_candidates else {"candidates": {"__all__": {"text", "steps"}}}
-        return {**reply, "usage": usage, "test_time_scaling": report.model_dump(exclude=optional)}
+        return {**reply, "usage": usage, "test_time_scaling": account.model_dump(exclude=optional)}
 
     @property
     def _made(self) -> Selection:
@@ -193,53 +186,3 @@ def _stamped(event: str, choice: _Choice) -> str:
     if "error" in chunk:
         return event
     return f"data: {json.dumps(choice.stamp(chunk), separators=(',', ':'))}\n\n"
-
-
-def _ranking(selection: Selection) -> list[int]:
-    """Indices, best first: the selected one, then by score; without scores in order."""
-
-    def place(entry: ScoredCandidate) -> tuple[bool, float, int]:
-        index = entry.candidate.index
-        return index != selection.selected, math.inf if entry.score is None else -entry.score, index
-
-    return [entry.candidate.index for entry in sorted(selection.candidates, key=place)]
-
-
-def _report(selection: Selection, scaling: Scaling, engine: Engine, seed: int) -> ScalingReport:
-    judged = scaling.method == "best_of_n" and engine.critic is not None
-    policy = [entry.candidate for entry in selection.candidates]
-    critic = [entry.step_scores for entry in selection.candidates if entry.step_scores is not None]
-    return ScalingReport(
-        method=scaling.method,
-        selected=selection.selected,
-        critic=engine.critic.name if judged and engine.critic else None,
-        aggregation=scaling.aggregation if judged else None,
-        seed=seed,
-        stopped=selection.stopped,
-        degraded=selection.degraded,
-        candidates=[_candidate_report(entry) for entry in selection.candidates],
-        usage=ScalingUsage(
-            policy=PolicyUsage(
-                prompt=sum(candidate.prompt_tokens for candidate in policy),
-                cached=sum(candidate.cached_tokens for candidate in policy),
-                completion=sum(candidate.completion_tokens for candidate in policy),
-            ),
-            critic=CriticUsage(
-                prompt=sum(scores.prompt_tokens for scores in critic),
-                cached=sum(scores.cached_tokens for scores in critic),
-            ),
-        ),
-    )
-
-
-def _candidate_report(entry: ScoredCandidate) -> CandidateReport:
-    scores = entry.step_scores
-    return CandidateReport(
-        index=entry.candidate.index,
-        score=entry.score,
-        step_scores=None if scores is None else list(scores.scores),
-        finish_reason=entry.candidate.finish_reason,
-        completion_tokens=entry.candidate.completion_tokens,
-        text=entry.candidate.text,
-        steps=None if scores is None else list(scores.steps),
-    )

@@ -28,6 +28,10 @@ class StartupError(Exception):
     """The server can't start; the message is the one line its operator reads."""
 
 
+class EngineDied(StartupError):
+    """An engine's process ended while it started; why is in its log only."""
+
+
 def error_body(
     message: str, *, status: int, param: str | None = None, code: str | None = None
 ) -> Mapping[str, Any]:

@@ -2,7 +2,9 @@
 names.
 """
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 
@@ -49,4 +51,28 @@ class Metrics:
 
     def render(self) -> bytes:
         """Prometheus' text format."""
-        return generate_latest(self._registry)
+        return render([self._registry])
+
+
+class _Merged:
+    """Registries that hold the same metrics under different labels, as one: the text format wants each name
+    once.
+    """
+
+    def __init__(self, registries: Sequence[CollectorRegistry]) -> None:
+        self._registries = registries
+
+    def collect(self) -> Iterator[Metric]:
+        merged: dict[str, Metric] = {}
+        for registry in self._registries:
+            for metric in registry.collect():
+                if metric.name in merged:
+                    merged[metric.name].samples.extend(metric.samples)
+                else:
+                    merged[metric.name] = metric
+        yield from merged.values()
+
+
+def render(registries: Sequence[CollectorRegistry]) -> bytes:
+    """Prometheus' text format of several registries."""
+    return generate_latest(_Merged(registries))

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from . import chat
+from .call import parse_call, served_models
 from .engine import Engine
 from .errors import model_not_found, not_ready
 from .intake import read_json, until_disconnect
-from .protocol import parse_call, served_models
 from .state import State
 
 router = APIRouter()

@@ -40,15 +40,15 @@ class Settings(BaseSettings):
         "auto", description="Weights and activations."
     )
     max_model_len: int | None = Field(
-        default=None, ge=64, description="Window in tokens; else the checkpoint's."
+        default=None, ge=64, description="Window in tokens; else as many as the checkpoint has positions."
     )
     kv_cache_gib: int = Field(1, ge=1, description="Memory of each engine's key-value cache, CPU only.")
     policy_args: str = Field("", description="Further flags of `vllm serve` for the policy, in one string.")
     critic_args: str = Field("", description="The same for the critic.")
     max_best_of: int = Field(64, ge=1, description="Most candidates one request may ask for.")
     max_images: int = Field(32, ge=0, description="Most images of one request.")
-    max_tiles: int = Field(
-        24, ge=1, description="Most tiles of one image; max_dynamic_patch is clamped to it."
+    max_tiles: int | None = Field(
+        default=None, ge=1, description="Most tiles of one image, asked for or not; else the checkpoint's."
     )
     max_pixels: int = Field(
         100_000_000, ge=1, le=170_000_000, description="Most pixels of all images of one request."
@@ -57,13 +57,14 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(64 * MIB, ge=1, description="Most bytes of a request's body.")
     body_seconds: float = Field(60.0, gt=0, description="Time a client has to send its body.")
     fetch_seconds: float = Field(10.0, gt=0, description="Time to fetch one image, redirects included.")
+    drain_seconds: int = Field(30, ge=0, description="Time running requests have to end when told to stop.")
     decode_threads: int = Field(2, ge=1, description="Images decoded at the same time.")
     private_media_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="Hosts and networks to fetch images from though they are not public, commas between.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "warning", description="How much the engines log; the server's own lines are always shown."
+        "error", description="How much the engines log; the server's own lines are always shown."
     )
 
     @field_validator("private_media_hosts", mode="before")
@@ -92,6 +93,12 @@ class Settings(BaseSettings):
         if self.critic == NO_CRITIC:
             return None
         return _embedded("critic") if self.critic == "nano" else self.critic
+
+    @property
+    def critic_name(self) -> str:
+        """The critic's name in replies and metrics."""
+        embedded = self.critic_path == _embedded("critic")
+        return "nano-critic" if embedded else Path(self.critic_path or NO_CRITIC).name
 
     @property
     def private_networks(self) -> tuple[Network, ...]:

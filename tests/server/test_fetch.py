@@ -1,4 +1,4 @@
-"""Fetching what a stranger's URL names: from a real host on the loopback, and never from where it must not."""
+"""Fetching what a stranger's URL names: from a real host on the loopback, never from where it must not."""
 
 import asyncio
 import contextlib

@@ -53,7 +53,7 @@ async def test_a_failed_start_is_kept_and_told():
     async def start() -> Engine:
         raise RuntimeError("no weights")
 
-    app = create_app(settings(), start, told.set)
+    app = create_app(settings(), start, lambda failure: told.set())
     async with client_of(app):
         await told.wait()
         assert str(app.state.internvl3.failure) == "no weights"
@@ -218,13 +218,19 @@ async def test_unknown_models(name):
     assert error["code"] == "model_not_found" and error["param"] == "model" and "nano" in error["message"]
 
 
-async def test_vision_fields_are_merged_and_clamped():
+async def test_vision_fields_are_merged():
     fake = engine()
-    async with client_of(app_with(fake, max_tiles=6)) as client:
-        await client.post(CHAT, json=question(v2pe_delta=0.5, max_dynamic_patch=100))
-        await client.post(CHAT, json=question(mm_processor_kwargs={"v2pe_delta": 1, "min_dynamic_patch": 2}))
-    assert fake.bodies[0]["mm_processor_kwargs"] == {"v2pe_delta": 0.5, "max_dynamic_patch": 6}
-    assert fake.bodies[1]["mm_processor_kwargs"] == {"v2pe_delta": 1, "min_dynamic_patch": 2}
+    async with client_of(app_with(fake)) as client:
+        await client.post(CHAT, json=question(v2pe_delta=0.5, max_dynamic_patch=100, max_tokens=9))
+        await client.post(
+            CHAT, json=question(mm_processor_kwargs={"v2pe_delta": "auto", "min_dynamic_patch": 2})
+        )
+    assert fake.bodies[0]["mm_processor_kwargs"] == {
+        "v2pe_delta": 0.5,
+        "max_dynamic_patch": 100,
+        "v2pe_max_tokens": 9,
+    }
+    assert fake.bodies[1]["mm_processor_kwargs"] == {"v2pe_delta": "auto", "min_dynamic_patch": 2}
     assert "v2pe_delta" not in fake.bodies[0]
 
 

@@ -1,0 +1,62 @@
+"""`internvl3 serve` (also `python -m server`)."""
+
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from .launch import run
+from .settings import Settings
+
+
+def _flag(field: str) -> Any:
+    """The option of one setting: help from its description, default and variable shown, not applied here."""
+    info = Settings.model_fields[field]
+    default = info.get_default()
+    text = f"{info.description} (INTERNVL3_{field.upper()})"
+    return typer.Option(help=text, show_default=False if default in (None, "", ()) else str(default))
+
+
+def serve(
+    policy: Annotated[str | None, _flag("policy")] = None,
+    name: Annotated[str | None, _flag("name")] = None,
+    critic: Annotated[str | None, _flag("critic")] = None,
+    host: Annotated[str | None, _flag("host")] = None,
+    port: Annotated[int | None, _flag("port")] = None,
+    dtype: Annotated[str | None, _flag("dtype")] = None,
+    max_model_len: Annotated[int | None, _flag("max_model_len")] = None,
+    kv_cache_gib: Annotated[int | None, _flag("kv_cache_gib")] = None,
+    policy_args: Annotated[str | None, _flag("policy_args")] = None,
+    critic_args: Annotated[str | None, _flag("critic_args")] = None,
+    max_best_of: Annotated[int | None, _flag("max_best_of")] = None,
+    max_images: Annotated[int | None, _flag("max_images")] = None,
+    max_tiles: Annotated[int | None, _flag("max_tiles")] = None,
+    max_pixels: Annotated[int | None, _flag("max_pixels")] = None,
+    max_image_bytes: Annotated[int | None, _flag("max_image_bytes")] = None,
+    max_body_bytes: Annotated[int | None, _flag("max_body_bytes")] = None,
+    body_seconds: Annotated[float | None, _flag("body_seconds")] = None,
+    fetch_seconds: Annotated[float | None, _flag("fetch_seconds")] = None,
+    drain_seconds: Annotated[int | None, _flag("drain_seconds")] = None,
+    decode_threads: Annotated[int | None, _flag("decode_threads")] = None,
+    private_media_hosts: Annotated[str | None, _flag("private_media_hosts")] = None,
+    log_level: Annotated[str | None, _flag("log_level")] = None,
+) -> None:
+    """Serve InternVL3 behind OpenAI's API, with Best-of-N judged by a process reward critic.
+
+        Without options it serves the embedded nano checkpoints, on a CPU, at http://127.0.0.1:8000/v1. Then:
+     curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' -d '{"model":
+    "nano:bo8", "messages": [{"role": "user", "content": "What is 7 + 5?"}]}'
+
+        Every option can also be set by the variable named behind it.
+    """
+    given = {field: value for field, value in locals().items() if value is not None}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None
+    raise typer.Exit(run(settings))
+
+
+if __name__ == "__main__":
+    typer.run(serve)

@@ -1,0 +1,84 @@
+"""Who logs what where, in this process and in the engines'.
+ vLLM's processes take the same configuration from a file. An engine that can't start logs pages of
+traceback; those are kept for log level debug, and the errors' own lines are collected in a file, whose
+first line is the reason.
+"""
+
+import json
+import logging
+import logging.config
+import os
+from pathlib import Path
+from typing import Any
+
+LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class OneLine(logging.Formatter):
+    """A record without its traceback: the message, and the first line of the error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        plain = logging.makeLogRecord(
+            record.__dict__ | {"exc_info": None, "exc_text": None, "stack_info": None}
+        )
+        error = record.exc_info[1] if record.exc_info else None
+        return super().format(plain) + (f" {reason(error)}" if error else "")
+
+
+class Reasons(logging.Formatter):
+    """Of a record only the error's line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        return reason(error) if error else record.getMessage()
+
+
+class WithError(logging.Filter):
+    """Records that carry an exception."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return bool(record.exc_info and record.exc_info[1])
+
+
+def reason(error: BaseException) -> str:
+    """One line that tells an error: its type and the first line of its message."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def configure(folder: Path, level: str) -> Path:
+    """Sets up logging here and, by environment, in the engines; returns the file that collects reasons."""
+    reasons = folder / "reasons"
+    engines = "full" if level == "debug" else "line"
+    config: dict[str, Any] = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"with_error": {"()": f"{__name__}.{WithError.__name__}"}},
+        "formatters": {
+            "full": {"format": LINE},
+            "line": {"()": f"{__name__}.{OneLine.__name__}", "fmt": LINE},
+            "reason": {"()": f"{__name__}.{Reasons.__name__}"},
+        },
+        "handlers": {
+            "ours": {"class": "logging.StreamHandler", "formatter": "full", "stream": "ext://sys.stderr"},
+            "engines": {"class": "logging.StreamHandler", "formatter": engines, "stream": "ext://sys.stderr"},
+            "reasons": {
+                "class": "logging.FileHandler",
+                "filename": str(reasons),
+                "delay": True,
+                "level": "ERROR",
+                "formatter": "reason",
+                "filters": ["with_error"],
+            },
+        },
+        "loggers": {
+            "internvl3": {"handlers": ["ours"], "level": "INFO", "propagate": False},
+            "uvicorn": {"handlers": ["ours"], "level": "WARNING", "propagate": False},
+            "vllm": {"handlers": ["engines", "reasons"], "level": level.upper(), "propagate": False},
+        },
+    }
+    file = folder / "logging.json"
+    file.write_text(json.dumps(config))
+    os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(file)
+    logging.config.dictConfig(config)
+    return reasons

@@ -1,0 +1,57 @@
+"""A selection as the reply tells it."""
+
+import math
+
+from ttscaling.types import Critic, ScoredCandidate, Selection
+
+from .protocol import CandidateReport, CriticUsage, PolicyUsage, Scaling, ScalingReport, ScalingUsage
+
+
+def ranking(selection: Selection) -> list[int]:
+    """Indices, best first: the selected one, then by score; without scores in order."""
+
+    def place(entry: ScoredCandidate) -> tuple[bool, float, int]:
+        index = entry.candidate.index
+        return index != selection.selected, math.inf if entry.score is None else -entry.score, index
+
+    return [entry.candidate.index for entry in sorted(selection.candidates, key=place)]
+
+
+def report(selection: Selection, scaling: Scaling, critic: Critic | None, seed: int) -> ScalingReport:
+    """The reply's `test_time_scaling`; `critic` is the one that judged, None if none did."""
+    policy = [entry.candidate for entry in selection.candidates]
+    judged = [entry.step_scores for entry in selection.candidates if entry.step_scores is not None]
+    return ScalingReport(
+        method=scaling.method,
+        selected=selection.selected,
+        critic=None if critic is None else critic.name,
+        aggregation=None if critic is None else scaling.aggregation,
+        seed=seed,
+        stopped=selection.stopped,
+        degraded=selection.degraded,
+        candidates=[_candidate_report(entry) for entry in selection.candidates],
+        usage=ScalingUsage(
+            policy=PolicyUsage(
+                prompt=sum(candidate.prompt_tokens for candidate in policy),
+                cached=sum(candidate.cached_tokens for candidate in policy),
+                completion=sum(candidate.completion_tokens for candidate in policy),
+            ),
+            critic=CriticUsage(
+                prompt=sum(scores.prompt_tokens for scores in judged),
+                cached=sum(scores.cached_tokens for scores in judged),
+            ),
+        ),
+    )
+
+
+def _candidate_report(entry: ScoredCandidate) -> CandidateReport:
+    scores = entry.step_scores
+    return CandidateReport(
+        index=entry.candidate.index,
+        score=entry.score,
+        step_scores=None if scores is None else list(scores.scores),
+        finish_reason=entry.candidate.finish_reason,
+        completion_tokens=entry.candidate.completion_tokens,
+        text=entry.candidate.text,
+        steps=None if scores is None else list(scores.steps),
+    )
