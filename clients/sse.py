@@ -65,7 +65,7 @@ class StreamedCompletion:
         return text
 
     def completion(self) -> Completion:
-        """The sum so far. Raises pydantic.ValidationError if no chunk came at all."""
+        """The sum so far."""
         message = {"role": "assistant", "content": "".join(self._text)}
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
         return Completion.model_validate({**self._rest, "object": "chat.completion", "choices": [choice]})

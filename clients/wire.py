@@ -52,7 +52,7 @@ class Choice(_Wire):
 class Completion(_Wire):
     """A chat completion. `test_time_scaling` is None where one plain answer was asked for."""
 
-    model: str
+    model: str | None = None
     choices: list[Choice]
     usage: dict[str, Any] | None = None
     test_time_scaling: Scaling | None = None

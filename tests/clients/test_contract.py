@@ -1,0 +1,58 @@
+"""Client and server speak the same language: the real app on a real socket; only its engine is scripted."""
+
+import asyncio
+import json
+
+import pytest
+
+from clients.client import AsyncClient
+from clients.errors import ApiError
+from clients.sse import Chunk, Comment, StreamedCompletion
+from clients.wire import user_message
+from tests.server.apps import app_with, listening
+from tests.server.fakes import FakeCritic, FakeEngine
+
+from .test_cli import run
+
+SCALING = {"n": 3, "return_candidates": True}
+
+
+def engine() -> FakeEngine:
+    return FakeEngine(
+        ["eight", "seven", "nine"], FakeCritic({"eight": [0.2], "seven": [0.9, 0.8], "nine": [0.1]})
+    )
+
+
+async def test_the_reply_is_read_whole_and_streamed() -> None:
+    async with listening(app_with(engine())) as url, AsyncClient(url) as client:
+        whole = await client.chat([user_message("How many?")], seed=1, test_time_scaling=SCALING)
+        streamed = client.stream_chat([user_message("How many?")], seed=1, test_time_scaling=SCALING)
+        events = [event async for event in streamed]
+    answer = StreamedCompletion()
+    for event in events:
+        if isinstance(event, Chunk):
+            answer.add(event)
+    assert isinstance(events[0], Comment)
+    assert whole.text == answer.completion().text == "seven"
+    assert whole.test_time_scaling is not None
+    assert whole.test_time_scaling == answer.completion().test_time_scaling
+    assert whole.test_time_scaling.selected == 1
+    assert [candidate.text for candidate in whole.test_time_scaling.candidates] == ["eight", "seven", "nine"]
+    assert whole.test_time_scaling.candidates[1].step_scores == [0.9, 0.8]
+
+
+async def test_a_refusal_names_the_field() -> None:
+    async with listening(app_with(engine())) as url, AsyncClient(url) as client:
+        with pytest.raises(ApiError) as refusal:
+            await client.chat([user_message("q")], test_time_scaling={"n": 0})
+    assert (refusal.value.status, refusal.value.param) == (400, "test_time_scaling.n")
+
+
+@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+async def test_ask(how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async with listening(app_with(engine())) as url:
+        options = f"--best-of 3 --delta 0.25 --max-tiles 6 --seed 1 --json {how} --base-url {url}"
+        assert await asyncio.to_thread(run, "ask", "How many?", *options.split()) == 0
+    shown = capsys.readouterr().out
+    assert "judged by fake-critic" in shown
+    assert json.loads(shown.rstrip("\n").split("\n")[-1])["answer"] == "seven"
