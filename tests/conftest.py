@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.checkpoints import build_checkpoint
 
@@ -14,6 +15,12 @@ ENGINE_SETTINGS = {
     "OMP_NUM_THREADS": "1",
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> None:
+    """Tiny models on a busy machine: threads that wait for each other made one test ten times slower."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
