@@ -66,7 +66,7 @@ check: setup ## formatting, lint, types, imports between packages, packaging, RE
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest -q tests/test_architecture.py tests/test_packaging.py tests/test_readme.py
 
-nano: setup ## train the embedded policy and critic again (about two hours on two cores)
+nano: setup ## train the embedded policy and critic again, into runs/nano (ARGS=--install: into their place)
 	@$(BIN)/internvl3 train nano $(ARGS)
 
 lock: ## resolve the *.in files into the locks again (ARGS=--upgrade for the newest of everything)
