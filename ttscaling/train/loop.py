@@ -1,7 +1,7 @@
 """The optimisation loop that every training stage shares, on one process or several."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -61,11 +61,11 @@ def train(
     *,
     accelerator: Accelerator,
     title: str,
-    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    on_step: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> None:
     """Minimise `module(batch_at(step))`, which returns the loss and a dict of figures to show.
 
-    `on_step` sees (step, smoothed figures) every hundredth step on the main process.
+    `on_step` sees the steps done and the smoothed figures, on the main process.
     """
     optimizer = torch.optim.AdamW(
         parameter_groups(module, schedule.weight_decay), lr=schedule.peak, betas=schedule.betas, fused=True
@@ -86,8 +86,8 @@ def train(
             for name, value in figures.items():
                 smoothed[name] = value if name not in smoothed else 0.95 * smoothed[name] + 0.05 * value
             progress.update(bar, advance=1, figures=" ".join(f"{k} {v:.3f}" for k, v in smoothed.items()))
-            if on_step and accelerator.is_main_process and (step + 1) % 100 == 0:
-                on_step(step + 1, dict(smoothed))
+            if on_step and accelerator.is_main_process:
+                on_step(step + 1, smoothed)
     module.eval()
 
 

@@ -6,7 +6,7 @@ and the right next token itself, so that the model keeps knowing what the statem
 whole solutions get the last two up to their first wrong token.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,7 +154,7 @@ def train_critic(
     *,
     steps: int,
     seed: int,
-    on_step: Callable[[int, dict[str, float]], None] | None = None,
+    on_step: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> None:
     """Train the critic in place."""
     pool = digit_pool("train")

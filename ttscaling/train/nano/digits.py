@@ -1,6 +1,7 @@
 """Real handwritten digits: scikit-learn's `load_digits`.
 
-That is UCI's Optical Recognition of Handwritten Digits: 1,797 drawings of 8 x 8 pixels, split once into drawings for training and drawings that only evaluation sees.
+That is UCI's Optical Recognition of Handwritten Digits (BSD-3): 1,797 drawings of 8 x 8 pixels, split once
+into drawings for training and drawings that only evaluation sees.
 """
 
 from dataclasses import dataclass

@@ -21,7 +21,12 @@ import model
 from .card import model_card
 from .problems import heldout
 
-STAGES = {"policy": "policy/config.json", "rollouts": "rollouts.jsonl", "critic": "critic/config.json"}
+STAGES = {  # and a file that each leaves when it is done
+    "pretrain": "base/config.json",
+    "policy": "policy/config.json",
+    "rollouts": "rollouts.jsonl",
+    "critic": "critic/config.json",
+}
 NUM_EXAMPLES = 6
 EXAMPLE_SEED = 31  # not the evaluation's
 START_SECONDS = 600

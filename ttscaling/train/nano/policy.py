@@ -5,8 +5,7 @@ Pre-training (InternVL3 section 2.2): every part is trained jointly on text-only
 Fine-tuning: sheet questions, loss on the answers.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -29,14 +28,6 @@ BATCH = 40  # samples per process and step
 SHORT_KINDS: tuple[Kind, ...] = ("row sum", "column sum", "extreme", "multiply-add")
 LONG_KINDS: tuple[Kind, ...] = ("two rows", "difference")
 READ_QUESTION = "Read the sheet."
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicySteps:
-    """Optimiser steps of the two stages."""
-
-    pretrain: int = 1300
-    finetune: int = 300
 
 
 class LanguageLoss(nn.Module):
@@ -95,62 +86,87 @@ def text_samples(encoder: ChatEncoder, rng: np.random.Generator) -> list[Sample]
 
 
 def reading_share(progress: float) -> float:
-    """Share of multimodal samples that read whole sheets: 0.6, fading to 0.06 from 10% to 35% of the run."""
-    return float(np.interp(progress, (0.10, 0.35), (0.6, 0.06)))
+    """Share of multimodal samples that read whole sheets: all at first, few after 35% of the run."""
+    return float(np.interp(progress, (0.20, 0.35), (1.0, 0.06)))
 
 
-def train_policy(
+def pretrain(
     model: InternVLForConditionalGeneration,
     encoder: ChatEncoder,
     accelerator: Accelerator,
     *,
-    steps: PolicySteps,
+    steps: int,
     seed: int,
+    on_step: Callable[[int], None],
 ) -> None:
-    """Both stages, in place."""
+    """Native multimodal pre-training, in place; `on_step` sees the steps done, on the main process."""
     pool = digit_pool("train")
 
-    def batch_at(stage: int, step: int) -> Batch:
-        together = np.random.default_rng([seed, stage, step])  # all processes take the same kind of batch
-        alone = np.random.default_rng([seed, stage, step, accelerator.process_index])
-        pretraining = stage == 1
+    def batch_at(step: int) -> Batch:
+        together = np.random.default_rng([seed, 1, step])  # all processes take the same kind of batch
+        alone = np.random.default_rng([seed, 1, step, accelerator.process_index])
         # Small sheets first: their one tile teaches what the thumbnail of a large one is for.
-        large = not (pretraining and step < 0.25 * steps.pretrain) and bool(
-            together.random() < SHARE_OF_LARGE
-        )
-        if pretraining and step % 4 == 3:
+        large = step > 0.20 * steps and together.random() < SHARE_OF_LARGE
+        if step % 4 == 3:
             samples = text_samples(encoder, alone)
-        elif pretraining and together.random() < reading_share(step / steps.pretrain):
+        elif together.random() < reading_share(step / steps):
             samples = sheet_samples(encoder, pool, alone, kinds=None, large=large)
         else:
-            # Answers of like length share a batch: padding would cost a quarter of the time.
-            kinds = SHORT_KINDS if together.random() < 0.55 else LONG_KINDS
-            samples = sheet_samples(encoder, pool, alone, kinds=kinds, large=large)
+            samples = sheet_samples(encoder, pool, alone, kinds=similar_kinds(together), large=large)
         return collate(samples, image_token=encoder.image_token)
 
-    def report(step: int, figures: dict[str, float]) -> None:
-        if step % 200 == 0:
-            accelerator.print(f"step {step} {figures} greedy {greedy_accuracy(model, encoder, seed=step)}")
+    schedule = Schedule(steps=steps, peak=2e-3, warmup=min(50, steps), final=0.3)
+    run(model, encoder, accelerator, batch_at, schedule, title="pre-train", on_step=on_step)
+
+
+def finetune(
+    model: InternVLForConditionalGeneration,
+    encoder: ChatEncoder,
+    accelerator: Accelerator,
+    *,
+    steps: int,
+    seed: int,
+) -> None:
+    """Supervised fine-tuning on sheet questions, in place."""
+    pool = digit_pool("train")
+
+    def batch_at(step: int) -> Batch:
+        together = np.random.default_rng([seed, 2, step])
+        alone = np.random.default_rng([seed, 2, step, accelerator.process_index])
+        large = together.random() < SHARE_OF_LARGE
+        samples = sheet_samples(encoder, pool, alone, kinds=similar_kinds(together), large=large)
+        return collate(samples, image_token=encoder.image_token)
+
+    schedule = Schedule(steps=steps, peak=6e-4, warmup=1)
+    run(model, encoder, accelerator, batch_at, schedule, title="fine-tune")
+
+
+def similar_kinds(rng: np.random.Generator) -> tuple[Kind, ...]:
+    """Kinds whose answers are alike in length: padding would cost a quarter of the time."""
+    return SHORT_KINDS if rng.random() < 0.55 else LONG_KINDS
+
+
+def run(
+    model: InternVLForConditionalGeneration,
+    encoder: ChatEncoder,
+    accelerator: Accelerator,
+    batch_at: Callable[[int], Batch],
+    schedule: Schedule,
+    *,
+    title: str,
+    on_step: Callable[[int], None] | None = None,
+) -> None:
+    """Minimise the language loss, printing the greedy accuracy every 200 steps and at the end."""
+
+    def report(step: int, figures: Mapping[str, float]) -> None:
+        if on_step:
+            on_step(step)
+        if step % 200 == 0 or step == schedule.steps:
+            greedy = greedy_accuracy(model, encoder, seed=step)
+            accelerator.print(f"{title} step {step} loss {figures['loss']:.3f} greedy {greedy}")
 
     loss = LanguageLoss(model, accelerator)
-    pretrain = Schedule(steps=steps.pretrain, peak=2e-3, warmup=min(50, steps.pretrain), final=0.3)
-    train(
-        loss,
-        lambda step: batch_at(1, step),
-        pretrain,
-        accelerator=accelerator,
-        title="pre-train",
-        on_step=report,
-    )
-    finetune = Schedule(steps=steps.finetune, peak=6e-4, warmup=1)
-    train(
-        loss,
-        lambda step: batch_at(2, step),
-        finetune,
-        accelerator=accelerator,
-        title="fine-tune",
-        on_step=report,
-    )
+    train(loss, batch_at, schedule, accelerator=accelerator, title=title, on_step=report)
 
 
 def answer_greedily(

@@ -108,7 +108,7 @@ class Sampler:
 def monte_carlo(
     sampler: Sampler, drawn: Sequence[tuple[Task, Image.Image]], *, num_solutions: int, num_continuations: int
 ) -> list[Rollout]:
-    """Labelled rollouts of some problems."""
+    """Labelled rollouts of some problems; one that nothing solved is left out, it tells no step apart."""
     solutions = sampler.continue_texts([(task, image, "") for task, image in drawn], n=num_solutions)
     distinct = [sorted({split_steps(text) for text in texts}) for texts in solutions]
     prefixes = sorted(
@@ -137,7 +137,7 @@ def monte_carlo(
         scores |= {
             (number, steps): float(final_answer(STEP_SEPARATOR.join(steps)) == answer) for steps in group
         }
-    return [
+    rollouts = [
         Rollout(
             task=drawn[number][0],
             steps=steps,
@@ -146,6 +146,8 @@ def monte_carlo(
         for number, group in enumerate(distinct)
         for steps in group
     ]
+    solved = {rollout.task for rollout in rollouts if any(rollout.mc)}
+    return [rollout for rollout in rollouts if rollout.task in solved]
 
 
 def make_rollouts(

@@ -1,11 +1,12 @@
 """One training stage of nano as a program, for torch's launcher.
 
-Each stage reads what the ones before it left in the directory: policy/, rollouts.jsonl, critic/.
+Each stage reads what the ones before it left in the directory: early/ and base/, policy/, rollouts.jsonl,
+critic/.
 """
 
 import argparse
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from .checkpoint import (
 )
 from .critic import train_critic
 from .encoding import ChatEncoder
-from .policy import PolicySteps, train_policy
+from .policy import finetune, pretrain
 from .ranking import Ranked, rank_candidates, sample_candidates
 from .rollouts import Sampler, load_rollouts, make_rollouts, save_rollouts
 from .tokenizer import build_tokenizer, load_tokenizer
@@ -39,29 +40,49 @@ SAMPLING = {"temperature": 1.0, "top_p": 1.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long each stage runs: optimiser steps, and problems x solutions x continuations of the rollouts."""
+    """How long each stage runs: optimiser steps, and problems x solutions x continuations of the rollouts.
+
+    The policy is fine-tuned from pre-training's state at step `early`, the critic starts from its last: a
+    critic has to know more than those it judges, and a policy that hardly errs leaves Best-of-N no choice.
+    """
 
     vision: int = 300
-    policy: PolicySteps = field(default_factory=PolicySteps)
-    problems: int = 1200
+    pretrain: int = 900
+    early: int = 500
+    finetune: int = 360
+    problems: int = 600
     solutions: int = 6
     continuations: int = 16
-    critic: int = 2600
+    critic: int = 2200
 
 
 MINIATURE = Budget(
-    vision=4, policy=PolicySteps(pretrain=8, finetune=4), problems=6, solutions=2, continuations=2, critic=8
+    vision=4, pretrain=8, early=4, finetune=4, problems=6, solutions=2, continuations=2, critic=8
 )
 
 
-def policy_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """Vision, native pre-training and fine-tuning: from random weights to `policy/`."""
+def pretrain_stage(directory: Path, budget: Budget, seed: int) -> None:
+    """Vision warm-up and native pre-training from random weights: `early/` and `base/`."""
     accelerator = make_accelerator()
     tokenizer = build_tokenizer(CONTEXT)
     model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
     figures = train_vision(model, accelerator, steps=budget.vision, seed=seed)
     accelerator.print(f"digits read right on held-out drawings: {figures['heldout_reading']:.3f}")
-    train_policy(model, ChatEncoder(tokenizer), accelerator, steps=budget.policy, seed=seed)
+
+    def keep(step: int) -> None:
+        for name, wanted in (("early", budget.early), ("base", budget.pretrain)):
+            if step == wanted:
+                save_checkpoint(model, tokenizer, directory / name, sampling=SAMPLING)
+
+    pretrain(model, ChatEncoder(tokenizer), accelerator, steps=budget.pretrain, seed=seed, on_step=keep)
+
+
+def policy_stage(directory: Path, budget: Budget, seed: int) -> None:
+    """Fine-tuning: from `early/` to `policy/`."""
+    accelerator = make_accelerator()
+    tokenizer = load_tokenizer(directory / "early")
+    model = load_checkpoint(directory / "early")
+    finetune(model, ChatEncoder(tokenizer), accelerator, steps=budget.finetune, seed=seed)
     if accelerator.is_main_process:
         save_checkpoint(model, tokenizer, directory / "policy", sampling=SAMPLING)
 
@@ -90,14 +111,15 @@ def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
 
 
 def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """From the policy's weights and the rollouts to `critic/`."""
+    """From `base/` and the rollouts to `critic/`."""
     accelerator = make_accelerator()
-    policy = load_checkpoint(directory / "policy")
-    tokenizer = load_tokenizer(directory / "policy")
+    tokenizer = load_tokenizer(directory / "base")
     encoder = ChatEncoder(tokenizer)
-    model = grown(policy, nano_config(tokenizer, num_layers=CRITIC_LAYERS), seed=seed)
+    base = load_checkpoint(directory / "base")
+    model = grown(base, nano_config(tokenizer, num_layers=CRITIC_LAYERS), seed=seed)
     rollouts = load_rollouts(directory / "rollouts.jsonl")
-    watched = sample_candidates(Sampler(policy, encoder, seed=seed), num_problems=60, seed=seed + 1)
+    policy = Sampler(load_checkpoint(directory / "policy"), encoder, seed=seed)
+    watched = sample_candidates(policy, num_problems=60, seed=seed + 1)
     report = progress_report(model, encoder, watched, accelerator)
     train_critic(model, encoder, rollouts, accelerator, steps=budget.critic, seed=seed, on_step=report)
     if accelerator.is_main_process:
@@ -105,13 +127,13 @@ def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
 
 
 def grown(
-    policy: InternVLForConditionalGeneration, config: object, *, seed: int
+    base: InternVLForConditionalGeneration, config: object, *, seed: int
 ) -> InternVLForConditionalGeneration:
-    """The policy's weights in a deeper model; the added layers, at the end, start random."""
+    """The same weights in a deeper model; the added layers, at the end, start random."""
     model = new_model(config, seed=seed)
-    missing, unexpected = model.load_state_dict(policy.state_dict(), strict=False)
+    missing, unexpected = model.load_state_dict(base.state_dict(), strict=False)
     if unexpected or any(".layers." not in name for name in missing):
-        raise ValueError(f"the critic is not a deeper policy: missing {missing}, unexpected {unexpected}")
+        raise ValueError(f"the critic is not a deeper base: missing {missing}, unexpected {unexpected}")
     return model
 
 
@@ -120,10 +142,10 @@ def progress_report(
     encoder: ChatEncoder,
     watched: list[Ranked],
     accelerator: Accelerator,
-) -> Callable[[int, dict[str, float]], None]:
+) -> Callable[[int, Mapping[str, float]], None]:
     """Prints, every few hundred steps, how well the critic ranks candidates of training-split problems."""
 
-    def report(step: int, figures: dict[str, float]) -> None:
+    def report(step: int, figures: Mapping[str, float]) -> None:
         if step % 200 == 0:
             with torch.no_grad():
                 ranking = rank_candidates(model, encoder, watched)
@@ -134,7 +156,12 @@ def progress_report(
 
 
 def main() -> None:
-    stages = {"policy": policy_stage, "rollouts": rollouts_stage, "critic": critic_stage}
+    stages = {
+        "pretrain": pretrain_stage,
+        "policy": policy_stage,
+        "rollouts": rollouts_stage,
+        "critic": critic_stage,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=list(stages))
     parser.add_argument("--directory", type=Path, required=True)
