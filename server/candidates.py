@@ -1,5 +1,6 @@
 """Many candidates in the place where vLLM's chat handler expects one generation.
- The handler renders a prompt and asks its engine client to generate. Here a stand-in client answers that
+
+The handler renders a prompt and asks its engine client to generate. Here a stand-in client answers that
 call: it runs one request per candidate on the same rendered prompt (so the prefix cache and the encoder
 compute prompt and images once, and each candidate ends, is judged, or is cancelled by itself), and gives
 the handler the chosen candidates' outputs. Chunks, tool calls, logprobs and stop strings so stay vLLM's own

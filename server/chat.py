@@ -7,7 +7,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from ttscaling.best_of_n import best_of_n
@@ -41,11 +41,20 @@ async def complete(engine: Engine, call: ChatCall, metrics: Metrics) -> dict[str
 
 
 async def stream(engine: Engine, call: ChatCall, metrics: Metrics) -> AsyncGenerator[str, None]:
-    """The reply as server-sent events. What can be refused is refused (ApiError) before this returns."""
+    """The reply as server-sent events. Returns with the first: what fails before it raises (ApiError)."""
     if call.scaling is None:
-        return await engine.stream(call.body)
-    choice = _Choice(engine, call, call.scaling, metrics)
-    return _with_progress(choice, await engine.stream(choice.body, choice.make))
+        events = await engine.stream(call.body)
+    else:
+        choice = _Choice(engine, call, call.scaling, metrics)
+        events = _with_progress(choice, await engine.stream(choice.body, choice.make))
+    return _resumed(await anext(events), events)
+
+
+async def _resumed(first: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    async with aclosing(events):
+        yield first
+        async for event in events:
+            yield event
 
 
 class _Choice:
@@ -149,18 +158,24 @@ async def _with_progress(choice: _Choice, events: AsyncGenerator[str, None]) -> 
         finally:
             choice.outbox.put_nowait(None)
 
+    begun = False
     relaying = asyncio.create_task(relay())
     try:
         while True:
             try:
                 event = await asyncio.wait_for(choice.outbox.get(), SILENCE_SECONDS)
             except TimeoutError:
-                yield ": still working\n\n"
-                continue
+                event = ": still working\n\n"
             if event is None:
                 break
+            begun = True
             yield event
         await relaying
+    except ApiError as error:
+        if not begun:
+            raise
+        yield f"data: {json.dumps(error.body)}\n\n"
+        yield DONE
     finally:
         relaying.cancel()  # the client may have gone: this aborts its candidates
         with suppress(asyncio.CancelledError):

@@ -1,5 +1,6 @@
 """A critic on an embedded engine: per step one generation of one token, read at '+' and '-' alone.
- Any InternVL checkpoint that was trained to judge serves as it is. The prefixes of one answer nest, and all
+
+Any InternVL checkpoint that was trained to judge serves as it is. The prefixes of one answer nest, and all
 answers to a question share its images, so a prefix cache computes each token once.
 """
 

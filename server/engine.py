@@ -1,7 +1,7 @@
-"""What the HTTP layer needs of an inference engine. `engine_vllm` implements it; tests of the HTTP layer
-fake it.
- Bodies and replies are OpenAI's, as dicts and as server-sent events (text that ends with a blank line).
-Whatever a client caused is raised as ApiError before an event is yielded.
+"""What the HTTP layer needs of an inference engine. `engine_vllm` implements it; HTTP tests fake it.
+
+Bodies and replies are OpenAI's, as dicts and as server-sent events (text that ends with a blank line). What a
+client caused is an ApiError.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -42,7 +42,9 @@ class Engine(Protocol):
     async def stream(
         self, body: Mapping[str, Any], choose: Choose | None = None
     ) -> AsyncGenerator[str, None]:
-        """The same as events, the last of them `data: [DONE]`. The request is checked before this returns."""
+        """The same as events, the last of them `data: [DONE]`.
+        An error before the first event is raised, by this or with the first; a later one is an event itself.
+        """
         ...
 
     def metrics(self) -> bytes:

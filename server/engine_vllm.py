@@ -167,13 +167,17 @@ async def _answer(handler: OpenAIServingChat, request: ChatCompletionRequest) ->
 
 
 async def _reworded(events: AsyncGenerator[str, None], fan_out: FanOut | None) -> AsyncGenerator[str, None]:
-    """vLLM's events, errors in our words: after the first event an error can't have a status any more."""
+    """vLLM's events, errors in our words. One before any event is raised: it can still have a status."""
+    begun = False
     async for event in events:
         if event.startswith(ERROR_EVENT):
             failure = fan_out.failure if fan_out is not None else None
             reported = ErrorResponse.model_validate_json(event.removeprefix("data: "))
             error = failure if isinstance(failure, ApiError) else _api_error(failure or reported)
+            if not begun:
+                raise error
             event = f"data: {json.dumps(error.body)}\n\n"
+        begun = True
         yield event
 
 

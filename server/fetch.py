@@ -1,5 +1,6 @@
 """Fetching one http(s) URL that a stranger chose, without letting it reach anything that is not public.
- Attacks on servers of this kind and what answers them here: the URL is parsed by one parser, httpx's, for
+
+Attacks on servers of this kind and what answers them here: the URL is parsed by one parser, httpx's, for
 the check and for the fetch; its host is resolved once, every address must be public, and the checked
 address itself is dialled (Host header and TLS name keep the host), so a second DNS answer is never used;
 redirects are followed by hand, at most three, each checked like the first; proxies and .netrc of the

@@ -1,5 +1,6 @@
 """Is it an image, and one that is safe to hand on? Checked from its header first, then by decoding it once.
- Few formats, each decoded by code that is widely fuzzed: servers that took every format Pillow knows were
+
+Few formats, each decoded by code that is widely fuzzed: servers that took every format Pillow knows were
 attacked through the rare ones.
 """
 
@@ -14,7 +15,8 @@ FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "
 
 def check_image(data: bytes, *, max_pixels: int, param: str) -> tuple[str, int]:
     """The image's media type and its number of pixels; raises ApiError (400) naming `param`.
-     Nothing is decoded before the pixels that the header promises are counted. Messages never repeat the
+
+    Nothing is decoded before the pixels that the header promises are counted. Messages never repeat the
     decoder's: those have held addresses of memory.
     """
     try:

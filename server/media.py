@@ -1,5 +1,6 @@
 """The images of a conversation: found, fetched, checked, and put back inline.
- After this the messages hold text and data: URLs of checked images and nothing else, so whatever reads them
+
+After this the messages hold text and data: URLs of checked images and nothing else, so whatever reads them
 (vLLM, a remote critic) has nothing left to fetch, open or trust.
 """
 

@@ -1,5 +1,6 @@
 """What this server adds to OpenAI's chat request and reply, as it goes over the wire.
- The rest of both is vLLM's own protocol: no field of it is restated here, save those that decide what
+
+The rest of both is vLLM's own protocol: no field of it is restated here, save those that decide what
 happens before the engine sees a request. So this file needs no engine.
 """
 

@@ -2,8 +2,6 @@
 here.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from importlib.metadata import version
 from typing import Any
 
@@ -36,9 +34,7 @@ async def chat_completions(request: Request) -> Response:
         if not call.stream:
             return JSONResponse(await chat.complete(engine, checked, state.metrics))
         events = await chat.stream(engine, checked, state.metrics)
-        return StreamingResponse(
-            _closing(events), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
-        )
+        return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     return await until_disconnect(request, answer())
 
@@ -110,12 +106,3 @@ def _card(state: State, name: str) -> dict[str, Any]:
         "owned_by": "internvl3-serving",
         "max_model_len": window,
     }
-
-
-async def _closing(events: Any) -> AsyncIterator[str]:
-    """The events; when the client goes away, what makes them is closed at once rather than by the garbage
-    collector.
-    """
-    async with aclosing(events):
-        async for event in events:
-            yield event

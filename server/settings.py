@@ -18,53 +18,59 @@ MIB = 2**20
 
 
 class Settings(BaseSettings):
-    """A field's name is its flag and, in capitals behind INTERNVL3_, its variable; its description is its
-    help.
-    """
+    """A field's name is its flag and, in capitals behind INTERNVL3_, its variable; its description the help."""
 
     model_config = SettingsConfigDict(env_prefix="INTERNVL3_", frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     policy: str = Field(
-        "nano", description="Checkpoint that answers: a folder, a hub name, or the embedded `nano`."
+        default="nano", description="Checkpoint that answers: a folder, a hub name, or the embedded `nano`."
     )
     name: str | None = Field(
-        None, description="Name clients ask for; else the last part of the policy's path."
+        default=None, description="Name clients ask for; else the last part of the policy's path."
     )
     critic: str | None = Field(
-        None,
+        default=None,
         description="Checkpoint that judges Best-of-N, or `none`; the embedded policy has its own.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="Weights and activations."
+        default="auto", description="Weights and activations."
     )
     max_model_len: int | None = Field(
         default=None, ge=64, description="Window in tokens; else as many as the checkpoint has positions."
     )
-    kv_cache_gib: int = Field(1, ge=1, description="Memory of each engine's key-value cache, CPU only.")
-    policy_args: str = Field("", description="Further flags of `vllm serve` for the policy, in one string.")
-    critic_args: str = Field("", description="The same for the critic.")
-    max_best_of: int = Field(64, ge=1, description="Most candidates one request may ask for.")
-    max_images: int = Field(32, ge=0, description="Most images of one request.")
+    kv_cache_gib: int = Field(
+        default=1, ge=1, description="Memory of each engine's key-value cache, CPU only."
+    )
+    policy_args: str = Field(
+        default="", description="Further flags of `vllm serve` for the policy, in one string."
+    )
+    critic_args: str = Field(default="", description="The same for the critic.")
+    max_best_of: int = Field(default=64, ge=1, description="Most candidates one request may ask for.")
+    max_images: int = Field(default=32, ge=0, description="Most images of one request.")
     max_tiles: int | None = Field(
         default=None, ge=1, description="Most tiles of one image, asked for or not; else the checkpoint's."
     )
     max_pixels: int = Field(
-        100_000_000, ge=1, le=170_000_000, description="Most pixels of all images of one request."
+        default=100_000_000, ge=1, le=170_000_000, description="Most pixels of all images of one request."
     )
-    max_image_bytes: int = Field(32 * MIB, ge=1, description="Most bytes of one encoded image.")
-    max_body_bytes: int = Field(64 * MIB, ge=1, description="Most bytes of a request's body.")
-    body_seconds: float = Field(60.0, gt=0, description="Time a client has to send its body.")
-    fetch_seconds: float = Field(10.0, gt=0, description="Time to fetch one image, redirects included.")
-    drain_seconds: int = Field(30, ge=0, description="Time running requests have to end when told to stop.")
-    decode_threads: int = Field(2, ge=1, description="Images decoded at the same time.")
+    max_image_bytes: int = Field(default=32 * MIB, ge=1, description="Most bytes of one encoded image.")
+    max_body_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a request's body.")
+    body_seconds: float = Field(default=60.0, gt=0, description="Time a client has to send its body.")
+    fetch_seconds: float = Field(
+        default=10.0, gt=0, description="Time to fetch one image, redirects included."
+    )
+    drain_seconds: int = Field(
+        default=30, ge=0, description="Time running requests have to end when told to stop."
+    )
+    decode_threads: int = Field(default=2, ge=1, description="Images decoded at the same time.")
     private_media_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
+        default=(),
         description="Hosts and networks to fetch images from though they are not public, commas between.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "error", description="How much the engines log; the server's own lines are always shown."
+        default="error", description="How much the engines log; the server's own lines are always shown."
     )
 
     @field_validator("private_media_hosts", mode="before")

@@ -1,5 +1,6 @@
 """Starting the engines: their flags, their processes, and the checks without which they must not serve.
- Policy and critic start at the same time, each in a process of its own: two engines in one process share
+
+Policy and critic start at the same time, each in a process of its own: two engines in one process share
 vLLM's global state, and shutting one down breaks the other.
 """
 

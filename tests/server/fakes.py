@@ -62,12 +62,7 @@ class FakeEngine:
         return self._events(body, choose)
 
     async def _events(self, body: Mapping[str, Any], choose: Choose | None) -> AsyncGenerator[str, None]:
-        try:
-            answers = await self._answer(body, choose)
-        except ApiError as error:
-            yield f"data: {json.dumps(error.body)}\n\n"
-            yield DONE
-            return
+        answers = await self._answer(body, choose)
         for place, text in enumerate(answers):
             yield _chunk(place, {"role": "assistant", "content": ""}, None)
             for word in text.split(" "):

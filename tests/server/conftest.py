@@ -1,0 +1,28 @@
+"""One real server for all tests of a run that need one."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.checkpoints import build_checkpoint
+from tests.server.running import RunningServer, serving
+
+
+@pytest.fixture(scope="session")
+def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The real server, real engines, tiny random policy and critic under the name nano."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    policy = build_checkpoint(folder / "policy", "opengvlab", seed=0)
+    critic = build_checkpoint(folder / "critic", "opengvlab", seed=1)
+    flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]
+    flags += ["--private-media-hosts", "127.0.0.0/8", "--fetch-seconds", "5"]
+    with serving(engine_env, folder / "log", *flags) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as opened:
+        yield opened

@@ -1,0 +1,239 @@
+"""Through the real server: HTTP, both vLLM engines, real images. Random weights, so what is said means
+nothing.
+"""
+
+import asyncio
+import re
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.server.apps import events_of, question
+from tests.server.test_fetch import host, ok
+from tests.server.test_media import bomb, data_url, encoded
+
+pytestmark = pytest.mark.engine
+CHAT = "/v1/chat/completions"
+PHOTO = encoded("JPEG", (300, 200))
+
+
+def looking(*urls: str, text: str = "How many?", **extra: Any) -> dict:
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in urls or (data_url(PHOTO),)]
+    content = [*images, {"type": "text", "text": text}]
+    return {"model": "nano", "max_tokens": 24, "messages": [{"role": "user", "content": content}], **extra}
+
+
+async def answer(client: httpx.AsyncClient, **extra) -> dict:
+    reply = await client.post(CHAT, json=looking(**extra))
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+async def running_requests(client: httpx.AsyncClient) -> float:
+    """What vLLM's own gauges say, both engines together."""
+    text = (await client.get("/metrics")).text
+    return sum(float(value) for value in re.findall(r"^vllm:num_requests_running\{.*\} (\S+)$", text, re.M))
+
+
+async def test_models_and_metrics(client):
+    cards = (await client.get("/v1/models")).json()["data"]
+    assert [card["id"] for card in cards] == ["nano", "nano:bo8"]
+    assert cards[0]["max_model_len"] == 2048
+    text = (await client.get("/metrics")).text
+    for name in ("nano", "critic"):
+        assert re.search(rf'^vllm:num_requests_waiting\{{.*model_name="{name}"', text, re.M)
+    assert text.count("# TYPE vllm:num_requests_waiting ") == 1
+
+
+async def test_image_question_is_greedy_when_asked_to_be(client):
+    first = await answer(client, temperature=0)
+    again = await answer(client, temperature=0)
+    assert first["choices"][0]["message"]["content"] == again["choices"][0]["message"]["content"]
+    assert first["usage"]["prompt_tokens"] > 24  # the image's tokens among them
+    assert "test_time_scaling" not in first
+
+
+async def test_images_by_url_and_inline_are_the_same_image(client):
+    async with host({"/photo.jpg": ok(PHOTO)}) as (port, _):
+        fetched = await client.post(CHAT, json=looking(f"http://127.0.0.1:{port}/photo.jpg", temperature=0))
+    inline = await answer(client, temperature=0)
+    assert fetched.json()["choices"][0]["message"] == inline["choices"][0]["message"]
+
+
+async def test_delta_and_tiles_change_what_the_model_reads(client):
+    by_delta = [await answer(client, temperature=0, v2pe_delta=delta) for delta in (1, 0.25, 1 / 256)]
+    texts = {reply["choices"][0]["message"]["content"] for reply in by_delta}
+    assert len(texts) == 3
+    tiles = [await answer(client, max_dynamic_patch=most, max_tokens=1) for most in (1, 6, 1000)]
+    prompts = [reply["usage"]["prompt_tokens"] for reply in tiles]
+    assert prompts[0] < prompts[1] == prompts[2]  # beyond the checkpoint's most: cut down
+
+
+async def test_several_images_and_none(client):
+    one = await answer(client, max_tokens=1)
+    reply = await client.post(CHAT, json=looking(data_url(PHOTO), data_url(encoded("PNG")), max_tokens=1))
+    assert reply.json()["usage"]["prompt_tokens"] > one["usage"]["prompt_tokens"]
+    assert (await client.post(CHAT, json=question(max_tokens=4, best_of=2))).status_code == 200
+
+
+async def test_best_of_eight(client):
+    reply = await answer(client, best_of=8, seed=7, test_time_scaling=None)
+    report = reply["test_time_scaling"]
+    candidates = report["candidates"]
+    assert [candidate["index"] for candidate in candidates] == list(range(8))
+    scores = [candidate["score"] for candidate in candidates]
+    assert report["selected"] == scores.index(max(scores)) and report["degraded"] is None
+    for candidate in candidates:
+        assert candidate["score"] == pytest.approx(fmean(candidate["step_scores"]))
+        assert all(0 < score < 1 for score in candidate["step_scores"])
+    assert reply["usage"]["completion_tokens"] == sum(
+        candidate["completion_tokens"] for candidate in candidates
+    )
+    usage = report["usage"]
+    assert usage["policy"]["prompt"] == 8 * reply["usage"]["prompt_tokens"]
+    assert usage["policy"]["cached"] > 0 and usage["critic"]["cached"] > 0
+
+
+async def test_candidates_are_greedy_first_then_sampled_and_the_winner_is_one_of_them(client):
+    greedy = await answer(client, temperature=0)
+    scaling = {"n": 6, "return_candidates": True}
+    reply = await answer(client, temperature=0, seed=7, test_time_scaling=scaling)
+    candidates = reply["test_time_scaling"]["candidates"]
+    texts = [candidate["text"] for candidate in candidates]
+    assert texts[0] == greedy["choices"][0]["message"]["content"]
+    assert len(set(texts)) > 1
+    chosen = reply["test_time_scaling"]["selected"]
+    assert reply["choices"][0]["message"]["content"] == texts[chosen]
+    assert all(step in candidate["text"] for candidate in candidates for step in candidate["steps"])
+
+
+async def test_the_same_seed_elects_the_same_answer_whichever_way_it_is_asked(client):
+    by_field = await answer(client, best_of=8, seed=11)
+    by_alias = await answer(client, model="nano:bo8", seed=11)
+    streamed = await client.post(CHAT, json=looking(model="nano:bo8", seed=11, stream=True))
+    comments, chunks = events_of(streamed.text)
+    text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+    assert by_alias["choices"] == by_field["choices"]
+    assert text == by_field["choices"][0]["message"]["content"]
+    winners = [reply["test_time_scaling"]["selected"] for reply in (by_field, by_alias, chunks[-1])]
+    assert len(set(winners)) == 1
+    assert sum("finished" in comment for comment in comments) == 8
+    assert sum("scored" in comment for comment in comments) == 8
+    assert len(chunks) > 3, "the winner comes as ordinary chunks"
+    other = await answer(client, best_of=8, seed=12)
+    assert other["test_time_scaling"]["candidates"] != by_field["test_time_scaling"]["candidates"]
+
+
+async def test_streamed_usage_has_its_own_chunk_where_asked_for(client):
+    body = looking(best_of=3, stream=True, stream_options={"include_usage": True})
+    _, chunks = events_of((await client.post(CHAT, json=body)).text)
+    assert chunks[-1]["choices"] == [] and chunks[-2]["choices"][0]["finish_reason"]
+    assert chunks[-1]["test_time_scaling"] and "test_time_scaling" not in chunks[-2]
+    assert chunks[-1]["usage"]["completion_tokens"] > 24
+
+
+async def test_n_best_come_best_first(client):
+    scaling = {"n": 5, "return_candidates": True}
+    reply = await answer(client, n=3, seed=2, test_time_scaling=scaling, logprobs=True)
+    candidates = reply["test_time_scaling"]["candidates"]
+    by_text = {candidate["text"]: candidate["score"] for candidate in candidates}
+    scores = [by_text[choice["message"]["content"]] for choice in reply["choices"]]
+    assert [choice["index"] for choice in reply["choices"]] == [0, 1, 2]
+    assert all(better >= worse for better, worse in pairwise(scores)) and scores[0] == max(by_text.values())
+    assert all(choice["logprobs"]["content"] for choice in reply["choices"])
+
+
+async def test_stop_strings_hold_for_every_candidate(client):
+    free = await answer(client, test_time_scaling={"n": 4, "return_candidates": True}, seed=3)
+    common = free["test_time_scaling"]["candidates"][1]["text"][5:6]
+    cut = await answer(client, test_time_scaling={"n": 4, "return_candidates": True}, seed=3, stop=[common])
+    candidate = cut["test_time_scaling"]["candidates"][1]
+    assert candidate["finish_reason"] == "stop" and common not in candidate["text"]
+
+
+REFUSED = {
+    "no image": (looking(data_url(b"not an image")), 400, "messages[0].content[0].image_url"),
+    "cut off": (looking(data_url(PHOTO[: len(PHOTO) // 2])), 400, "messages[0].content[0].image_url"),
+    "bomb": (looking(data_url(bomb(20_000, 20_000))), 400, "messages[0].content[0].image_url"),
+    "unreachable": (looking("http://127.0.0.1:9/a.png"), 400, "messages[0].content[0].image_url"),
+    "private": (looking("http://10.0.0.1/a.png"), 400, "messages[0].content[0].image_url"),
+    "file": (looking("file:///etc/passwd"), 400, "messages[0].content[0].image_url"),
+    "best_of 0": (looking(best_of=0), 400, "best_of"),
+    "best_of 10000": (looking(best_of=10_000), 400, "best_of"),
+    "delta 0": (looking(v2pe_delta=0), 400, "v2pe_delta"),
+    "delta -1": (looking(v2pe_delta=-1), 400, "v2pe_delta"),
+    "delta 2": (looking(v2pe_delta=2), 400, "v2pe_delta"),
+    "delta x": (looking(v2pe_delta="x"), 400, "v2pe_delta"),
+    "long text": (question(messages=[{"role": "user", "content": "x " * 4000}]), 400, None),
+    "long answer": (looking(max_tokens=100_000), 400, "max_tokens"),
+    "many images": (looking(*[data_url(PHOTO)] * 33), 400, "messages"),
+    "unknown model": (looking(model="other"), 404, "model"),
+    "wrong type": (looking(temperature="hot"), 400, "temperature"),
+    "out of range": (looking(top_p=7), 400, "top_p"),
+    "bad tool choice": (looking(tools=[{"type": "function", "function": {"name": "f"}}]), 400, None),
+    "bad regex": (looking(structured_outputs={"regex": "("}), 400, None),
+    "placeholder in text": (looking(text="<IMG_CONTEXT> and more"), 400, None),
+    "own template": (looking(chat_template="{{ 1 }}"), 400, None),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize(
+    "extra", [{}, {"stream": True}, {"model": "nano:bo8"}], ids=["plain", "stream", "bo8"]
+)
+async def test_bad_input_is_refused_and_the_next_request_works(client, case, extra):
+    body, status, param = REFUSED[case]
+    if case == "unknown model":
+        extra = {key: value for key, value in extra.items() if key != "model"}
+    reply = await client.post(CHAT, json={**body, **extra})
+    assert reply.status_code == status, reply.text
+    error = reply.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"} and error["type"] == "invalid_request_error"
+    if param is not None:
+        assert error["param"] == param
+    for inside in ("/tmp", "/home", "site-packages", "Traceback", "0x"):
+        assert inside not in error["message"]
+    assert (await client.post(CHAT, json=looking(max_tokens=1))).status_code == 200
+
+
+async def test_too_long_has_openais_code(client):
+    body, _, _ = REFUSED["long text"]
+    assert (await client.post(CHAT, json=body)).json()["error"]["code"] == "context_length_exceeded"
+
+
+async def test_malformed_json(client):
+    reply = await client.post(CHAT, content=b'{"model": ', headers={"content-type": "application/json"})
+    assert reply.status_code == 400 and "JSON" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("extra", [{}, {"best_of": 8}, {"best_of": 8, "stream": True}, {"stream": True}])
+async def test_a_client_that_leaves_frees_the_engines(client, server, extra):
+    endless = looking(max_tokens=1900, ignore_eos=True, **extra)
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as leaving:
+        asking = asyncio.create_task(leaving.post(CHAT, json=endless))
+        while await running_requests(client) < extra.get("best_of", 1):
+            assert not asking.done(), "the request was to last longer than the first look"
+            await asyncio.sleep(0.02)
+        before = await generated_tokens(client)
+        asking.cancel()
+        await asyncio.wait([asking])
+    while await running_requests(client) > 0:
+        await asyncio.sleep(0.02)
+    spent = await generated_tokens(client) - before
+    assert spent < 1000 * extra.get("best_of", 1), "the candidates ran on to their end"
+
+
+async def generated_tokens(client: httpx.AsyncClient) -> float:
+    text = (await client.get("/metrics")).text
+    return sum(
+        float(value) for value in re.findall(r"^vllm:generation_tokens_total\{.*\} (\S+)$", text, re.M)
+    )
+
+
+async def test_many_at_once(client):
+    bodies = [looking(max_tokens=8, best_of=best_of, seed=seed) for seed in range(4) for best_of in (1, 4)]
+    replies = await asyncio.gather(*(client.post(CHAT, json=body) for body in bodies))
+    assert {reply.status_code for reply in replies} == {200}

@@ -1,0 +1,65 @@
+"""A failed engine's log: one line on the terminal, its reason in the file, the stack nowhere."""
+
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from server import logs
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Leaves logging and environment as they were."""
+    loggers = [logging.getLogger(name) for name in ("internvl3", "uvicorn", "vllm")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    variable = os.environ.get("VLLM_LOGGING_CONFIG_PATH")
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.level, logger.propagate = handlers, level, propagate
+    if variable is None:
+        os.environ.pop("VLLM_LOGGING_CONFIG_PATH", None)
+    else:
+        os.environ["VLLM_LOGGING_CONFIG_PATH"] = variable
+
+
+def fail() -> None:
+    try:
+        raise ValueError("the checkpoint lacks a.b\nand more\nand more")
+    except ValueError:
+        logging.getLogger("vllm.v1.worker").exception("WorkerProc failed to start.")
+
+
+def test_the_first_reason_is_kept_and_no_stack_is_shown(tmp_path, capsys, restored):
+    reasons = logs.configure(tmp_path, "error")
+    assert not reasons.exists()
+    logging.getLogger("vllm.v1").error("a plain error")
+    fail()
+    shown = capsys.readouterr().err
+    assert "WorkerProc failed to start. ValueError: the checkpoint lacks a.b" in shown
+    assert "Traceback" not in shown
+    assert reasons.read_text().splitlines() == ["ValueError: the checkpoint lacks a.b"]
+
+
+def test_debug_shows_stacks(tmp_path, capsys, restored):
+    logs.configure(tmp_path, "debug")
+    fail()
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_engines_find_the_configuration_by_environment(tmp_path, restored):
+    logs.configure(tmp_path, "error")
+    assert os.environ["VLLM_LOGGING_CONFIG_PATH"] == str(tmp_path / "logging.json")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one\ntwo"), "ValueError: one"),
+        (ValueError("\n  two"), "ValueError: two"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_reason_is_one_line(error, line):
+    assert logs.reason(error) == line

@@ -1,0 +1,52 @@
+"""Settings come from flags, variables and defaults, in this order; every one has its flag."""
+
+import inspect
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from server.__main__ import serve
+from server.settings import Settings
+
+
+def test_defaults_serve_the_embedded_checkpoints():
+    settings = Settings()
+    assert settings.served_name == "nano" and settings.critic_name == "nano-critic"
+    assert settings.policy_path.endswith("model/nano/policy")
+    assert settings.critic_path is not None and settings.critic_path.endswith("model/nano/critic")
+    assert settings.host == "127.0.0.1"
+
+
+def test_another_policy_has_no_critic_unless_given_one():
+    settings = Settings(policy="/models/InternVL3-8B")
+    assert settings.critic_path is None and settings.served_name == "InternVL3-8B"
+    judged = Settings(policy="/models/InternVL3-8B", critic="/models/VisualPRM-8B")
+    assert judged.critic_path == "/models/VisualPRM-8B" and judged.critic_name == "VisualPRM-8B"
+    assert Settings(critic="none").critic_path is None
+    assert Settings(policy="/models/x", critic="nano").critic_name == "nano-critic"
+
+
+def test_variables_count_and_arguments_win(monkeypatch):
+    monkeypatch.setenv("INTERNVL3_PORT", "9000")
+    monkeypatch.setenv("INTERNVL3_PRIVATE_MEDIA_HOSTS", "images.internal, 10.0.0.0/8")
+    settings = Settings()
+    assert settings.port == 9000
+    assert settings.private_media_hosts == ("images.internal", "10.0.0.0/8")
+    assert settings.private_networks == (ip_network("10.0.0.0/8"),)
+    assert Settings(port=1).port == 1
+
+
+@pytest.mark.parametrize("bad", [{"port": 70_000}, {"max_best_of": 0}, {"log_level": "loud"}, {"unknown": 1}])
+def test_wrong_values_are_refused(bad):
+    with pytest.raises(ValidationError):
+        Settings(**bad)
+
+
+def test_every_setting_has_a_flag():
+    assert set(inspect.signature(serve).parameters) == set(Settings.model_fields)
+
+
+def test_the_embedded_checkpoints_lie_in_the_package_model():
+    assert Path(Settings().policy_path).parent.parent.name == "model"

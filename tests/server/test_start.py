@@ -1,0 +1,82 @@
+"""Starts that must not succeed: each ends with one clear line and exit status 1."""
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.server.running import START_SECONDS, command
+
+
+def refused(env: dict[str, str], *flags: str) -> str:
+    """The last line that the operator sees."""
+    ended = subprocess.run(
+        command(*flags), env=env, capture_output=True, text=True, timeout=START_SECONDS, check=False
+    )
+    assert ended.returncode == 1, ended.stderr
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last.startswith("internvl3: ")
+    return last
+
+
+def without(checkpoint: Path, copy: Path, tensor: str) -> Path:
+    """A copy of a checkpoint that lacks one tensor."""
+    shutil.copytree(checkpoint, copy)
+    weights = load_file(copy / "model.safetensors")
+    del weights[tensor]
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    return copy
+
+
+def test_without_our_plugin(engine_env, opengvlab_checkpoint):
+    env = engine_env | {"VLLM_PLUGINS": "another"}
+    line = refused(env, "--policy", str(opengvlab_checkpoint), "--critic", "none")
+    assert "plugin internvl3 is inactive" in line
+
+
+@pytest.mark.parametrize("role", ["policy", "critic"])
+def test_with_a_tensor_missing(engine_env, opengvlab_checkpoint, tmp_path, role):
+    tensor = "language_model.model.layers.1.mlp.up_proj.weight"
+    cut = without(opengvlab_checkpoint, tmp_path / "cut", tensor)
+    paths = {"policy": opengvlab_checkpoint, "critic": opengvlab_checkpoint} | {role: cut}
+    line = refused(engine_env, "--policy", str(paths["policy"]), "--critic", str(paths["critic"]))
+    assert f"lacks {tensor}" in line
+
+
+@pytest.mark.engine
+def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint):
+    """A failure that only the engine's process can see: its reason still is the last line, without a
+    traceback.
+    """
+    flags = [
+        "--policy",
+        str(opengvlab_checkpoint),
+        "--critic",
+        "none",
+        "--policy-args",
+        "--block-size 48 --load-format dummy",
+    ]
+    line = refused(engine_env, *flags)
+    assert "the policy" in line and "did not start" in line
+
+
+def test_without_a_checkpoint(engine_env, tmp_path):
+    line = refused(engine_env, "--policy", str(tmp_path / "nothing"), "--critic", "none")
+    assert "there is no policy checkpoint in" in line
+
+
+def test_with_flags_that_vllm_does_not_know(engine_env, opengvlab_checkpoint):
+    line = refused(
+        engine_env, "--policy", str(opengvlab_checkpoint), "--critic", "none", "--policy-args", "--bogus 3"
+    )
+    assert "--bogus 3" in line and "not flags of vLLM" in line
+
+
+def test_on_a_port_that_is_taken(engine_env):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        line = refused(engine_env, "--port", str(port))
+    assert f"can't listen on 127.0.0.1:{port}" in line
