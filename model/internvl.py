@@ -35,6 +35,29 @@ def pixel_unshuffle(patches_NHWC: torch.Tensor, ratio: float) -> torch.Tensor:
     return blocks.reshape(n, height // k, width // k, k * k * channels)
 
 
+def prompt_positions(num_tokens: int, features: Iterable[Any]) -> tuple[torch.Tensor, int]:
+    """Encoded positions (3, T) of a prompt, and what to add to a later token's index to get its position.
+
+    Images are found by their place in the prompt, never by token ids: a preempted request comes back with its
+    answer appended to the prompt, and the answer may hold any token.
+
+    Args:
+        num_tokens: T.
+        features: vLLM's `MultiModalFeatureSpec` of each image of the prompt.
+    """
+    visual_T = np.zeros(num_tokens, dtype=bool)
+    delta_T = np.ones(num_tokens)
+    for feature in features:
+        if feature.data is None:
+            raise RuntimeError("an image without its delta: it didn't come through InternVL's processor")
+        place = feature.mm_position
+        span = slice(place.offset, place.offset + place.length)
+        visual_T[span] = place.is_embed.numpy()
+        delta_T[span] = feature.data["image_v2pe_delta"].data.item()
+    position_T = positions(visual_T, delta_T)
+    return torch.from_numpy(encode(position_T)), next_position(position_T) - num_tokens
+
+
 class V2PERotary(nn.Module):
     """Rotary embedding at fractional positions, with the plain base: V2PE leaves dynamic NTK off.
 
@@ -115,22 +138,8 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
     def get_mrope_input_positions(
         self, input_tokens: list[int], mm_features: list[Any]
     ) -> tuple[torch.Tensor, int]:
-        """Encoded positions (3, T) of a prompt, and what to add to a later token's index to get its position.
-
-        Images are found by their place in the prompt, never by token ids: a preempted request comes back with
-        its answer appended to the prompt, and the answer may hold any token.
-        """
-        visual_T = np.zeros(len(input_tokens), dtype=bool)
-        delta_T = np.ones(len(input_tokens))
-        for feature in mm_features:
-            if feature.data is None:
-                raise RuntimeError("an image without its delta: it didn't come through InternVL's processor")
-            place = feature.mm_position
-            span = slice(place.offset, place.offset + place.length)
-            visual_T[span] = place.is_embed.numpy()
-            delta_T[span] = feature.data["image_v2pe_delta"].data.item()
-        position_T = positions(visual_T, delta_T)
-        return torch.from_numpy(encode(position_T)), next_position(position_T) - len(input_tokens)
+        """Encoded positions (3, T) of a prompt, and what to add to a later token's index for its position."""
+        return prompt_positions(len(input_tokens), mm_features)
 
     def embed_multimodal(self, **kwargs: Any) -> tuple[torch.Tensor, ...]:
         """Embeddings (tokens, hidden) of each image, from uint8 `image_tiles` (tiles, side, side, 3)."""

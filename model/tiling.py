@@ -83,10 +83,10 @@ def tile_image(image: Image.Image, config: TilingConfig) -> NDArray[np.uint8]:
     side = config.tile_size
     whole = np.asarray(image.resize((side * columns, side * rows), Image.Resampling.BICUBIC))
     tiles = whole.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
-    if _with_thumbnail(len(tiles), config) == len(tiles):
-        return tiles
-    thumbnail = np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
-    return np.concatenate([tiles, thumbnail[None]])
+    thumbnail = []
+    if _with_thumbnail(len(tiles), config) != len(tiles):
+        thumbnail.append(np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))[None])
+    return np.concatenate([tiles, *thumbnail])
 
 
 def _with_thumbnail(tiles: int, config: TilingConfig) -> int:

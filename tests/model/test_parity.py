@@ -60,7 +60,14 @@ def run_engine(spec: dict[str, Any], folder: Path, env: dict[str, str]) -> dict[
     given.write_text(json.dumps(spec))
     command = [sys.executable, "-m", "tests.model.engine_driver", str(given), str(result)]
     # In this process's child alone: the engine's own child process would double the start.
-    subprocess.run(command, env=env | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}, check=True, timeout=600)
+    subprocess.run(
+        command,
+        env=env | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
+        check=True,
+        timeout=600,
+        capture_output=True,
+        text=True,
+    )
     return json.loads(result.read_text())
 
 

@@ -1,0 +1,162 @@
+"""Both layouts of `config.json` are read into one shape, and what can't be served is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from model.config import Checkpoint, InternVLChatConfig, InternVLConfig, VisionShape, read_checkpoint
+from model.tiling import TilingConfig
+from tests.checkpoints import MAX_TILES, TILE, WINDOW
+
+EXPECTED = Checkpoint(
+    vision=VisionShape(
+        hidden_size=96,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=TILE,
+        patch_size=14,
+        qkv_bias=True,
+        qk_normalization=False,
+        norm_type="layer_norm",
+        layer_norm_eps=1e-6,
+        hidden_act="gelu",
+    ),
+    tiling=TilingConfig(TILE, 1, MAX_TILES, use_thumbnail=True),
+    downsample_ratio=0.5,
+    tokens_per_tile=4,
+    window=WINDOW,
+    v2pe_delta=1.0,
+)
+
+
+def chat_config(directory: Path, **changes: Any) -> InternVLChatConfig:
+    content = json.loads((directory / "config.json").read_text())
+    return InternVLChatConfig.from_dict(content | changes)
+
+
+def test_both_layouts_read_alike(opengvlab_checkpoint: Path, transformers_checkpoint: Path):
+    opengvlab = InternVLChatConfig.from_pretrained(opengvlab_checkpoint)
+    hugging_face = InternVLConfig.from_pretrained(transformers_checkpoint)
+    limits = json.loads((transformers_checkpoint / "preprocessor_config.json").read_text())
+    assert read_checkpoint(opengvlab, {}) == EXPECTED
+    assert read_checkpoint(hugging_face, limits) == EXPECTED
+
+
+def test_the_published_1b_config_is_understood():
+    """The keys that OpenGVLab/InternVL3-1B publishes, as far as they matter."""
+    config = InternVLChatConfig.from_dict(
+        {
+            "architectures": ["InternVLChatModel"],
+            "auto_map": {"AutoConfig": "configuration_internvl_chat.InternVLChatConfig"},
+            "downsample_ratio": 0.5,
+            "dynamic_image_size": True,
+            "force_image_size": 448,
+            "llm_config": {
+                "architectures": ["Qwen2ForCausalLM"],
+                "hidden_size": 896,
+                "intermediate_size": 4864,
+                "max_position_embeddings": 32768,
+                "model_type": "qwen2",
+                "num_attention_heads": 14,
+                "num_hidden_layers": 24,
+                "num_key_value_heads": 2,
+                "rms_norm_eps": 1e-6,
+                "rope_scaling": {"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"},
+                "rope_theta": 1000000.0,
+                "vocab_size": 151674,
+            },
+            "max_dynamic_patch": 12,
+            "min_dynamic_patch": 1,
+            "model_type": "internvl_chat",
+            "ps_version": "v2",
+            "select_layer": -1,
+            "template": "internvl2_5",
+            "torch_dtype": "bfloat16",
+            "use_thumbnail": True,
+            "vision_config": {
+                "architectures": ["InternVisionModel"],
+                "hidden_act": "gelu",
+                "hidden_size": 1024,
+                "image_size": 448,
+                "initializer_factor": 1.0,
+                "intermediate_size": 4096,
+                "layer_norm_eps": 1e-6,
+                "model_type": "intern_vit_6b",
+                "norm_type": "layer_norm",
+                "num_attention_heads": 16,
+                "num_channels": 3,
+                "num_hidden_layers": 24,
+                "patch_size": 14,
+                "qk_normalization": False,
+                "qkv_bias": True,
+            },
+        }
+    )
+    checkpoint = read_checkpoint(config, {})
+    assert checkpoint.tokens_per_tile == 256
+    assert checkpoint.tiling == TilingConfig(448, 1, 12, use_thumbnail=True)
+    assert checkpoint.window == 32768
+    assert checkpoint.vision.hidden_size == 1024
+    assert config.tie_word_embeddings is False
+    assert config.text_config.rope_parameters == {"rope_type": "default", "rope_theta": 1e6}
+    assert not hasattr(config, "auto_map")
+
+
+def test_the_engine_is_told_to_carry_three_rows(opengvlab_checkpoint: Path):
+    assert len(InternVLChatConfig.from_pretrained(opengvlab_checkpoint).mrope_section) == 3
+
+
+def test_a_config_survives_being_sent_to_another_process(opengvlab_checkpoint: Path):
+    config = InternVLChatConfig.from_pretrained(opengvlab_checkpoint)
+    again = InternVLChatConfig.from_dict(json.loads(config.to_json_string()))
+    assert read_checkpoint(again, {}) == read_checkpoint(config, {})
+
+
+def test_a_fixed_image_size_is_one_tile(opengvlab_checkpoint: Path):
+    config = chat_config(opengvlab_checkpoint, dynamic_image_size=False)
+    assert read_checkpoint(config, {}).tiling == TilingConfig(TILE, 1, 1, use_thumbnail=False)
+
+
+def test_layers_after_the_features_are_left_out(opengvlab_checkpoint: Path):
+    assert (
+        read_checkpoint(chat_config(opengvlab_checkpoint, select_layer=-2), {}).vision.num_hidden_layers == 1
+    )
+    assert (
+        read_checkpoint(chat_config(opengvlab_checkpoint, select_layer=0), {}).vision.num_hidden_layers == 1
+    )
+
+
+def test_a_tuned_delta_is_read(opengvlab_checkpoint: Path):
+    assert read_checkpoint(chat_config(opengvlab_checkpoint, v2pe_delta=0.25), {}).v2pe_delta == 0.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ps_version": "v1"}, "pixel-unshuffle 'v1'"),
+        ({"force_image_size": 60}, "a tile of 60 pixels in patches of 14"),
+        ({"force_image_size": 42}, "can't be merged by 0.5"),
+        ({"v2pe_delta": "auto"}, "must be a number"),
+        ({"v2pe_delta": 3}, "v2pe_delta must be"),
+    ],
+)
+def test_what_the_model_cannot_be_built_with_is_refused(
+    opengvlab_checkpoint: Path, changes: dict[str, Any], message: str
+):
+    with pytest.raises(ValueError, match=message):
+        read_checkpoint(chat_config(opengvlab_checkpoint, **changes), {})
+
+
+def test_another_language_model_is_refused():
+    with pytest.raises(ValueError, match="language model 'llama' isn't supported: use qwen2"):
+        InternVLConfig(text_config=transformers.LlamaConfig())
+
+
+def test_another_rotary_scaling_is_refused():
+    rope = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
+    with pytest.raises(ValueError, match="rotary scaling 'linear'"):
+        InternVLConfig(text_config=transformers.Qwen2Config(rope_parameters=rope))

@@ -1,0 +1,78 @@
+"""An incomplete checkpoint is refused with one line, before any engine starts."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from model.preflight import require_tensors
+from tests.checkpoints import Layout, build_checkpoint, save_weights
+
+
+def without(directory: Path, *names: str) -> None:
+    state = load_file(directory / "model.safetensors")
+    for name in names:
+        del state[name]
+    save_weights(directory, state)
+
+
+@pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_complete_checkpoint_passes(layout: Layout, tied: bool, tmp_path: Path):
+    require_tensors(build_checkpoint(tmp_path, layout, tied=tied))
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [
+        ("opengvlab", "vision_model.encoder.layers.0.attn.qkv.bias"),
+        ("opengvlab", "language_model.lm_head.weight"),
+        ("opengvlab", "language_model.model.layers.1.mlp.up_proj.weight"),
+        ("transformers", "multi_modal_projector.linear_1.bias"),
+        ("transformers", "language_model.lm_head.weight"),
+    ],
+)
+def test_a_missing_tensor_is_named_on_one_line(layout: Layout, name: str, tmp_path: Path):
+    build_checkpoint(tmp_path, layout)
+    without(tmp_path, name)
+    with pytest.raises(ValueError) as refusal:
+        require_tensors(tmp_path)
+    message = str(refusal.value)
+    assert message.startswith(f"the checkpoint in {tmp_path} lacks ")
+    assert message.endswith(name.removeprefix("language_model.") if layout == "transformers" else name)
+    assert "\n" not in message
+
+
+def test_many_missing_tensors_are_counted(tmp_path: Path):
+    build_checkpoint(tmp_path, "opengvlab")
+    state = load_file(tmp_path / "model.safetensors")
+    without(tmp_path, *[name for name in state if name.startswith("language_model.model.layers.0.")])
+    with pytest.raises(ValueError, match=r"and 4 more$"):
+        require_tensors(tmp_path)
+
+
+def test_shards_count_together(tmp_path: Path):
+    build_checkpoint(tmp_path, "opengvlab")
+    whole = tmp_path / "model.safetensors"
+    state = load_file(whole)
+    names = sorted(state)
+    for shard, part in enumerate((names[::2], names[1::2])):
+        save_weights(tmp_path, {name: state[name] for name in part})
+        whole.rename(tmp_path / f"model-{shard}.safetensors")
+    require_tensors(tmp_path)
+
+
+def test_a_quantised_checkpoint_is_left_to_the_engine(tmp_path: Path):
+    build_checkpoint(tmp_path, "opengvlab")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(
+        json.dumps(config | {"quantization_config": {"quant_method": "fp8"}})
+    )
+    without(tmp_path, "language_model.lm_head.weight")
+    require_tensors(tmp_path)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        require_tensors(tmp_path)

@@ -1,0 +1,159 @@
+"""The processor's output for real prompts and images, made by vLLM's own machinery without an engine."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from model.tiling import TilingConfig, tile_image
+from tests.checkpoints import MAX_TILES, TILE, WINDOW
+
+TILING = TilingConfig(TILE, 1, MAX_TILES, use_thumbnail=True)
+
+
+@pytest.fixture(scope="module")
+def processor(opengvlab_checkpoint: Path) -> Any:
+    from vllm.config import ModelConfig
+    from vllm.multimodal import MULTIMODAL_REGISTRY
+
+    from model.register import require_plugin
+
+    require_plugin()
+    config = ModelConfig(str(opengvlab_checkpoint), dtype="float32", max_model_len=4 * WINDOW)
+    return MULTIMODAL_REGISTRY.create_processor(config)
+
+
+@pytest.fixture(scope="module")
+def cache(processor: Any) -> Any:
+    from vllm.multimodal.cache import MultiModalProcessorOnlyCache
+
+    return MultiModalProcessorOnlyCache(processor.info.ctx.model_config)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def process(processor: Any, prompt: str, images: list[Any], cache: Any = None, **options: object) -> Any:
+    items = processor.info.parse_mm_data({"image": images})
+    return processor(prompt, items, hf_processor_mm_kwargs=options, cache=cache)
+
+
+def fields(output: Any, index: int = 0) -> dict[str, Any]:
+    return {name: element.data for name, element in output["mm_kwargs"]["image"][index].items()}
+
+
+def test_an_image_becomes_tiles_and_a_run_of_tokens(processor: Any):
+    image = noise(300, 190)
+    tiles = tile_image(image, TILING)
+    output = process(processor, "Look: <image>\nWell?", [image], v2pe_delta=0.25)
+    assert torch.equal(fields(output)["image_tiles"], torch.from_numpy(tiles))
+    assert fields(output)["image_tiles"].dtype == torch.uint8
+    assert fields(output)["image_num_tiles"] == len(tiles)
+    assert fields(output)["image_v2pe_delta"] == 0.25
+    run = "<img>" + "<IMG_CONTEXT>" * (4 * len(tiles)) + "</img>"
+    expected = processor.info.get_tokenizer().encode(f"Look: {run}\nWell?", add_special_tokens=False)
+    assert output["prompt_token_ids"] == expected
+    (place,) = output["mm_placeholders"]["image"]
+    assert (place.offset, place.length) == (6, 4 * len(tiles) + 2)
+    assert place.is_embed.tolist() == [False, *[True] * (4 * len(tiles)), False]
+
+
+def test_every_image_has_its_own_tiles(processor: Any):
+    images = [noise(50, 50), noise(300, 190), noise(60, 300)]
+    output = process(processor, "<image> <image> <image>", images)
+    for index, image in enumerate(images):
+        expected = torch.from_numpy(tile_image(image, TILING))
+        assert torch.equal(fields(output, index)["image_tiles"], expected)
+        assert fields(output, index)["image_v2pe_delta"] == 1
+
+
+def test_arrays_are_images_too(processor: Any):
+    image = noise(70, 60)
+    output = process(processor, "<image>", [np.asarray(image)])
+    assert torch.equal(fields(output)["image_tiles"], torch.from_numpy(tile_image(image, TILING)))
+
+
+def test_the_request_sets_the_number_of_tiles(processor: Any):
+    assert (
+        fields(process(processor, "<image>", [noise(300, 190)], max_dynamic_patch=1))["image_num_tiles"] == 1
+    )
+    few = process(processor, "<image>", [noise(50, 50)], min_dynamic_patch=2, max_dynamic_patch=2)
+    assert fields(few)["image_num_tiles"] == 3  # and the thumbnail
+
+
+def test_what_means_the_same_shares_its_cache_entry(processor: Any):
+    def identity(**options: object) -> str:
+        return process(processor, "<image>", [noise(50, 50)], **options)["mm_hashes"]["image"][0]
+
+    assert identity() == identity(v2pe_delta=1) == identity(v2pe_delta=1.0) == identity(v2pe_delta="auto")
+    assert identity() == identity(max_dynamic_patch=MAX_TILES) == identity(max_dynamic_patch=1000)
+    assert identity() == identity(v2pe_max_tokens=100)
+    assert identity() != identity(v2pe_delta=0.5)
+    assert identity() != identity(max_dynamic_patch=2)
+
+
+def test_a_cached_image_keeps_its_delta_and_place(processor: Any, cache: Any):
+    images = [noise(50, 50), noise(300, 190)]
+    first = process(processor, "<image>?", images[:1], cache, v2pe_delta=0.5)
+    again = process(processor, "<image> <image>!", [images[1], images[0]], cache, v2pe_delta=0.5)
+    fresh = process(processor, "<image> <image>!", [images[1], images[0]], v2pe_delta=0.5)
+    assert again["mm_hashes"]["image"][1] == first["mm_hashes"]["image"][0]
+    assert again["prompt_token_ids"] == fresh["prompt_token_ids"]
+    for index in range(2):
+        assert fields(again, index)["image_v2pe_delta"] == 0.5
+        assert torch.equal(fields(again, index)["image_tiles"], fields(fresh, index)["image_tiles"])
+
+
+def test_auto_takes_the_largest_delta_that_fits(processor: Any):
+    """Seven images of 28 tokens and 66 framed ones: only the number of images changes the answer."""
+    few = process(processor, "<image>" * 5, [noise(300, 190)] * 5, v2pe_delta="auto")
+    many = process(processor, "<image>" * 100, [noise(300, 190)] * 100, v2pe_delta="auto")
+    assert fields(few)["image_v2pe_delta"] == 1
+    assert (
+        fields(many)["image_v2pe_delta"] == 0.5
+    )  # 100 * (28 / 2 + 2) positions fit into 2048, 100 * 30 don't
+
+
+def test_room_for_the_answer_is_part_of_the_choice(processor: Any):
+    options: dict[str, object] = {"v2pe_delta": "auto", "v2pe_max_tokens": WINDOW - 200}
+    output = process(processor, "<image>" * 10, [noise(300, 190)] * 10, **options)
+    assert fields(output)["image_v2pe_delta"] == 0.5
+
+
+def test_a_prompt_beyond_the_trained_window_is_refused(processor: Any):
+    with pytest.raises(
+        ValueError, match=r"the model's window is 2048. The largest v2pe_delta that fits is 1/2"
+    ):
+        process(processor, "<image>" * 100, [noise(300, 190)] * 100, v2pe_delta=1)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "message"),
+    [
+        ("<image>", {"v2pe_delta": 2}, "v2pe_delta must be"),
+        ("<image>", {"max_dynamic_patch": -1}, "max_dynamic_patch must be"),
+        ("<image>", {"delta": 1}, "unknown mm_processor_kwargs delta"),
+        ("<image> or <image>", {}, "2 image placeholders for 1 images"),
+        ("nothing", {}, "0 image placeholders for 1 images"),
+    ],
+)
+def test_bad_requests_say_what_to_change(processor: Any, prompt: str, options: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        process(processor, prompt, [noise(50, 50)], **options)
+
+
+def test_other_arrays_are_refused(processor: Any):
+    with pytest.raises(ValueError, match="PIL image or a uint8 array"):
+        process(processor, "<image>", [np.zeros((8, 8, 3), dtype=np.float32)])
+
+
+def test_the_announced_maximum_is_reached_by_the_dummy(processor: Any):
+    """vLLM sizes its encoder cache by the announcement; a larger image would never be scheduled."""
+    announced = processor.info.get_mm_max_tokens_per_item(seq_len=WINDOW, mm_counts={"image": 1})["image"]
+    dummy = processor.get_dummy_mm_inputs({"image": 1})
+    assert dummy["mm_placeholders"]["image"][0].get_num_embeds() == announced == 4 * (MAX_TILES + 1)

@@ -1,0 +1,117 @@
+"""Grids and pixels are those of the published preprocessing and of transformers' image processor."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+from model.tiling import TilingConfig, choose_grid, max_num_tiles, num_tiles, tile_image
+from tests.model.reference import published_grid, published_tiles
+
+DEFAULT = TilingConfig(tile_size=448, min_tiles=1, max_tiles=12, use_thumbnail=True)
+SMALL = TilingConfig(tile_size=28, min_tiles=1, max_tiles=12, use_thumbnail=True)
+
+
+def noise(width: int, height: int, channels: int = 3) -> Image.Image:
+    pixels = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, channels))
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [
+        ((448, 448), (1, 1)),
+        ((800, 600), (4, 3)),
+        ((600, 800), (3, 4)),
+        ((1920, 1080), (4, 2)),
+        ((10, 1000), (1, 12)),
+        ((20000, 1), (12, 1)),
+        # Squares: one ratio, and the area decides how many tiles.
+        ((600, 600), (1, 1)),
+        ((900, 900), (2, 2)),
+        ((2000, 2000), (3, 3)),
+    ],
+)
+def test_known_grids(size: tuple[int, int], grid: tuple[int, int]):
+    assert choose_grid(*size, DEFAULT) == grid
+
+
+@given(
+    width=st.integers(1, 4000),
+    height=st.integers(1, 4000),
+    least=st.integers(1, 4),
+    extra=st.integers(0, 12),
+)
+def test_grid_is_the_published_one(width: int, height: int, least: int, extra: int):
+    config = TilingConfig(448, least, least + extra, use_thumbnail=True)
+    columns, rows = choose_grid(width, height, config)
+    assert (columns, rows) == published_grid(width, height, 448, least, least + extra)
+    assert least <= columns * rows <= least + extra
+
+
+@pytest.mark.parametrize(("unit", "expected"), [(1, 2), (400, 4)])
+def test_exact_ties_go_as_published(unit: int, expected: int):
+    """17:8 lies halfway between 4:1 and 1:4; such a tie is decided by Python's set order and the area."""
+    width, height = 17 * unit, 8 * unit
+    config = TilingConfig(448, expected, expected, use_thumbnail=True)
+    assert choose_grid(width, height, config) == published_grid(width, height, 448, expected, expected)
+
+
+@pytest.mark.parametrize("size", [(50, 50), (200, 90), (90, 200), (333, 61), (37, 411), (1, 1)])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1"])
+def test_pixels_are_the_published_ones(size: tuple[int, int], mode: str):
+    image = noise(*size, channels=4).convert(mode)
+    expected = np.stack([np.asarray(tile) for tile in published_tiles(image, 28, 1, 12)])
+    tiles = tile_image(image, SMALL)
+    assert tiles.dtype == np.uint8
+    np.testing.assert_array_equal(tiles, expected)
+
+
+@pytest.mark.parametrize("size", [(50, 50), (200, 90), (333, 61), (37, 411)])
+def test_pixels_are_those_of_transformers(size: tuple[int, int]):
+    processor = GotOcr2ImageProcessorPil(
+        size={"height": 28, "width": 28}, crop_to_patches=True, do_normalize=False, do_rescale=False
+    )
+    expected_NCHW = processor(noise(*size), return_tensors="np")["pixel_values"]
+    np.testing.assert_array_equal(tile_image(noise(*size), SMALL).transpose(0, 3, 1, 2), expected_NCHW)
+
+
+@given(
+    width=st.integers(1, 600), height=st.integers(1, 600), most=st.integers(1, 12), thumbnail=st.booleans()
+)
+def test_number_of_tiles_is_known_before_tiling(width: int, height: int, most: int, thumbnail: bool):
+    config = TilingConfig(14, 1, most, thumbnail)
+    tiles = tile_image(Image.new("RGB", (width, height)), config)
+    assert tiles.shape == (num_tiles(width, height, config), 14, 14, 3)
+    assert len(tiles) <= max_num_tiles(config)
+
+
+def test_tiles_run_row_by_row_and_the_thumbnail_is_last():
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (9, 9, 9), (99, 0, 99)]
+    image = Image.new("RGB", (300, 200))
+    for index, colour in enumerate(colours):
+        image.paste(
+            colour, (index % 3 * 100, index // 3 * 100, index % 3 * 100 + 100, index // 3 * 100 + 100)
+        )
+    tiles = tile_image(image, TilingConfig(100, 6, 6, use_thumbnail=True))
+    assert [tuple(tile[50, 50].tolist()) for tile in tiles[:-1]] == colours
+    assert tuple(tiles[-1][25, 16].tolist()) == colours[0]  # the thumbnail's upper left
+
+
+def test_alpha_is_dropped_not_blended():
+    transparent = Image.new("RGBA", (30, 30), (200, 100, 50, 0))
+    assert (tile_image(transparent, SMALL) == (200, 100, 50)).all()
+
+
+@pytest.mark.parametrize("size", [(0, 10), (10, 0), (-1, 5)])
+def test_an_image_without_pixels_is_refused(size: tuple[int, int]):
+    with pytest.raises(ValueError, match="at least 1 x 1 pixels"):
+        choose_grid(*size, DEFAULT)
+
+
+@pytest.mark.parametrize("limits", [(0, 1, 2), (28, 0, 2), (28, 3, 2)])
+def test_impossible_limits_are_refused(limits: tuple[int, int, int]):
+    with pytest.raises(ValueError):
+        TilingConfig(*limits, use_thumbnail=True)

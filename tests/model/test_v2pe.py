@@ -1,0 +1,155 @@
+"""Positions follow the recurrence of the paper, survive their encoding, and deltas are chosen to fit."""
+
+from math import ceil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.v2pe import LADDER, choose_delta, decode, encode, next_position, parse_delta, positions
+
+T, V = False, True
+kinds = st.lists(st.booleans(), max_size=60)
+deltas = st.sampled_from(LADDER)
+
+
+def recurrence(visual_T: list[bool], delta_T: list[float]) -> list[float]:
+    """Equations 2-4 of the paper, with the code's rounding after each visual run."""
+    result: list[float] = []
+    for index, (visual, delta) in enumerate(zip(visual_T, delta_T, strict=True)):
+        if index == 0:
+            result.append(0.0)
+        elif visual:
+            result.append(result[-1] + delta)
+        else:
+            result.append((ceil(result[-1]) if visual_T[index - 1] else result[-1]) + 1.0)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("visual_T", "delta", "expected"),
+    [
+        ([], 1, []),
+        ([T, T, T], 0.5, [0, 1, 2]),
+        ([T, V, V, V, V, T], 1, [0, 1, 2, 3, 4, 5]),
+        ([T, V, V, V, V, T], 0.25, [0, 0.25, 0.5, 0.75, 1, 2]),
+        ([T, V, V, V, T, T], 0.25, [0, 0.25, 0.5, 0.75, 2, 3]),  # rounded up before the text goes on
+        ([V, V, T, V], 0.5, [0, 0.5, 2, 2.5]),
+    ],
+)
+def test_known_positions(visual_T: list[bool], delta: float, expected: list[float]):
+    result = positions(visual_T, delta)
+    assert result.dtype == np.float64
+    assert result.tolist() == expected
+
+
+def test_whole_tiles_advance_by_a_whole_number():
+    """256 tokens a tile: one tile at 1/256 takes one position, and rounding changes nothing."""
+    for delta in LADDER:
+        visual_T = [T] * 3 + [V] * 256 * 13 + [T]
+        assert positions(visual_T, delta)[-1] == 2 + 256 * 13 * delta + 1
+
+
+@given(st.lists(st.tuples(st.booleans(), deltas), max_size=60))
+def test_positions_follow_the_recurrence(tokens: list[tuple[bool, float]]):
+    visual_T, delta_T = [v for v, _ in tokens], [d for _, d in tokens]
+    assert positions(visual_T, delta_T).tolist() == recurrence(visual_T, delta_T)
+
+
+@given(kinds)
+def test_delta_one_is_the_ordinary_numbering(visual_T: list[bool]):
+    assert positions(visual_T, 1).tolist() == list(range(len(visual_T)))
+
+
+@given(kinds, st.integers(0, 20), deltas)
+def test_an_answer_appended_to_the_prompt_keeps_its_positions(
+    visual_T: list[bool], answered: int, delta: float
+):
+    """A preempted request comes back with its answer behind the prompt."""
+    prompt_T = positions(visual_T, delta)
+    whole_T = positions([*visual_T, *[T] * answered], delta)
+    assert whole_T.tolist() == [*prompt_T.tolist(), *range(next_position(prompt_T), next_position(whole_T))]
+
+
+def test_sums_that_miss_a_whole_number_by_rounding_errors_count_as_whole():
+    assert positions([T, *[V] * 10, T], 0.1)[-1] == 2
+    assert positions([*[T] * 8, *[V] * 10, T], 0.7)[-1] == 7 + 7 + 1
+
+
+@given(kinds, deltas, st.integers(0, 2**20))
+def test_encoding_is_exact_and_shifts_with_its_rows(visual_T: list[bool], delta: float, shift: int):
+    position_T = positions(visual_T, delta)
+    rows_3T = encode(position_T)
+    assert rows_3T.dtype == np.int64
+    assert rows_3T.shape == (3, len(visual_T))
+    assert decode(rows_3T).tolist() == position_T.tolist()
+    assert decode(rows_3T + shift).tolist() == (position_T + shift).tolist()
+
+
+@given(st.lists(st.floats(0, 1e5), max_size=20))
+def test_encoding_is_within_half_a_step(position_T: list[float]):
+    assert np.all(np.abs(decode(encode(np.array(position_T))) - position_T) <= 0.5 / 4096)
+
+
+def test_one_integer_in_all_rows_means_itself():
+    """What the engine fills in for a generated token."""
+    assert decode(np.array([[7], [7], [7]])).tolist() == [7]
+
+
+def test_tensors_decode_in_their_own_type():
+    rows_3T = torch.from_numpy(encode(np.array([65535 + 255 / 256, 3.5])))
+    decoded_T = decode(rows_3T.to(torch.float32))
+    assert decoded_T.dtype == torch.float32
+    assert decoded_T.tolist() == [65535 + 255 / 256, 3.5]
+
+
+@pytest.mark.parametrize("delta", [0, -1, 1.01, float("nan"), float("inf")])
+def test_impossible_deltas_of_visual_tokens_are_refused(delta: float):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        positions([T, V], delta)
+
+
+def test_deltas_of_text_tokens_are_not_read():
+    assert positions([T, T, V], [9.0, -1.0, 0.5]).tolist() == [0, 1, 1.5]
+
+
+@pytest.mark.parametrize("value", [1, 1.0, 0.25, 1 / 256, 0.3, "auto"])
+def test_a_delta_can_be_any_number_to_one_or_auto(value: float | str):
+    assert parse_delta(value) == value
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1, 2, 1e-9, "x", "0.25", "", None, True, [0.5], {}, float("nan"), float("inf"), 10**400]
+)
+def test_other_deltas_are_refused_and_the_ladder_is_named(value: object):
+    with pytest.raises(ValueError, match="1/256"):
+        parse_delta(value)
+
+
+PROMPT = [*[T] * 10, *[V] * 256, *[T] * 10]  # 20 positions of text, 256 times delta of image
+
+
+@pytest.mark.parametrize(
+    ("delta", "window", "chosen"),
+    [(1, 276, 1), (0.5, 200, 0.5), ("auto", 276, 1), ("auto", 275, 0.5), ("auto", 21, 1 / 256)],
+)
+def test_delta_is_chosen_to_fit(delta: float, window: int, chosen: float):
+    assert choose_delta(delta, PROMPT, max_tokens=0, window=window) == chosen
+
+
+def test_room_for_the_answer_is_kept():
+    assert choose_delta("auto", PROMPT, max_tokens=0, window=276) == 1
+    assert choose_delta("auto", PROMPT, max_tokens=1, window=276) == 0.5
+
+
+def test_a_prompt_that_does_not_fit_names_the_largest_delta_that_would():
+    with pytest.raises(ValueError, match=r"276 positions at v2pe_delta 1 .* fits is 1/2 \(0.5\)"):
+        choose_delta(1, PROMPT, max_tokens=30, window=200)
+
+
+@pytest.mark.parametrize("delta", ["auto", 1])
+def test_a_prompt_that_never_fits_says_so(delta: float):
+    with pytest.raises(ValueError, match="No v2pe_delta makes it fit"):
+        choose_delta(delta, PROMPT, max_tokens=30, window=50)
