@@ -8,6 +8,7 @@ whole solutions get the last two up to their first wrong token.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,11 +26,12 @@ from .checkpoint import TILING
 from .digits import digit_pool
 from .encoding import ChatEncoder, random_delta
 from .judging import Judging, exercises, facts, readings, rollout_judging, solutions
-from .problems import SHARE_OF_LARGE
+from .problems import SHARE_OF_LARGE, Task
 from .rollouts import Rollout
 
 BATCH = 28  # conversations per process and step
 UNKNOWN = -1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -156,8 +158,12 @@ def train_critic(
     seed: int,
     on_step: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> None:
-    """Train the critic in place."""
+    """Train the critic in place. Problems are drawn alike, however many different solutions each has."""
     pool = digit_pool("train")
+    by_task: dict[Task, list[Rollout]] = {}
+    for rollout in rollouts:
+        by_task.setdefault(rollout.task, []).append(rollout)
+    groups = list(by_task.values())
 
     def batch_at(step: int) -> JudgedBatch:
         together = np.random.default_rng([seed, 4, step])
@@ -170,9 +176,7 @@ def train_critic(
             "facts": lambda: facts(alone),
             "exercises": lambda: exercises(alone),
             "solutions": lambda: solutions(pool, alone, large=large),
-            "rollouts": lambda: rollout_judging(
-                rollouts[int(alone.integers(len(rollouts)))], pool, alone, large=large
-            ),
+            "rollouts": lambda: rollout_judging(pick(pick(groups, alone), alone), pool, alone, large=large),
         }
         samples = [encode_judging(encoder, make[kind](), delta=random_delta(alone)) for _ in range(BATCH)]
         return collate_judged(samples, image_token=encoder.image_token)
@@ -186,6 +190,11 @@ def train_critic(
         title="critic",
         on_step=on_step,
     )
+
+
+def pick(items: Sequence[T], rng: np.random.Generator) -> T:
+    """One of the items, each as likely."""
+    return items[int(rng.integers(len(items)))]
 
 
 @torch.no_grad()

@@ -1,0 +1,55 @@
+"""The model card says what the run's files and figures say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ttscaling.train.nano.card import METRICS, model_card
+from ttscaling.train.nano.problems import Task
+from ttscaling.train.nano.rollouts import Rollout, load_rollouts, save_rollouts
+from ttscaling.train.nano.sheets import Sheet
+
+SHEET = Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6)))
+ROLLOUTS = [
+    Rollout(
+        task=Task(SHEET, "row sum", (1,)),
+        steps=("Row 1: 3 7 4", "3+7=10", "10+4=14", "Final answer: 14"),
+        mc=(0.5, 0.75, 1.0, 1.0),
+    ),
+    Rollout(task=Task(SHEET, "extreme", (2,), smallest=True), steps=("Row 2: 9 8 1",), mc=(0.0,)),
+]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    for name in ("policy", "critic"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(bytes(1_200_000))
+    (tmp_path / "policy" / "generation_config.json").write_text(json.dumps({"temperature": 0.9}))
+    save_rollouts(ROLLOUTS, tmp_path / "rollouts.jsonl")
+    return tmp_path
+
+
+def test_rollouts_survive_their_file(directory: Path) -> None:
+    assert load_rollouts(directory / "rollouts.jsonl") == ROLLOUTS
+    assert [rollout.right for rollout in ROLLOUTS] == [True, False]
+
+
+def test_the_card_holds_sizes_labels_and_figures(directory: Path) -> None:
+    entry = {"accuracy": 0.5, "low": 0.4, "high": 0.625}
+    figures = {
+        **dict.fromkeys(METRICS, entry),
+        "differences": {"best_of_8 - pass@1": {"difference": 0.123, "low": 0.1, "high": 0.2}},
+        "kinds": {"row sum": {"n": 5, **dict.fromkeys(METRICS, 0.8)}},
+        "n": 30,
+        "seed": 777,
+    }
+    card = model_card(figures, directory, minutes=41.6, seed=3)
+    assert "1.2 and 1.2 MB" in card
+    assert "42 minutes" in card and "(seed 3)" in card
+    assert "2 of the policy's own solutions whose 5 steps" in card and "80%" in card
+    assert "temperature 0.9" in card
+    assert "| greedy | 50.0% | 40.0% to 62.5% |" in card
+    assert "| best_of_8 - pass@1 | +12.3 | +10.0 to +20.0 |" in card
+    assert "| row sum | 80.0% |" in card
