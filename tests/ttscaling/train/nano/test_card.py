@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.train.nano.card import METRICS, model_card
+from ttscaling.train.nano.card import METRICS, MINUTES, model_card
 from ttscaling.train.nano.problems import Task
 from ttscaling.train.nano.rollouts import Rollout, load_rollouts, save_rollouts
 from ttscaling.train.nano.sheets import Sheet
@@ -27,6 +27,7 @@ def directory(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.safetensors").write_bytes(bytes(1_200_000))
     (tmp_path / "policy" / "generation_config.json").write_text(json.dumps({"temperature": 0.9}))
+    (tmp_path / MINUTES).write_text(json.dumps({"pretrain": 11.3, "critic": 30.3}))
     save_rollouts(ROLLOUTS, tmp_path / "rollouts.jsonl")
     return tmp_path
 
@@ -45,9 +46,9 @@ def test_the_card_holds_sizes_labels_and_figures(directory: Path) -> None:
         "n": 30,
         "seed": 777,
     }
-    card = model_card(figures, directory, minutes=41.6, seed=3)
+    card = model_card(figures, directory, seed=3)
     assert "1.2 and 1.2 MB" in card
-    assert "42 minutes" in card and "(seed 3)" in card
+    assert "42 minutes" in card and "(pretrain 11, critic 30; seed 3)" in card
     assert "2 of the policy's own solutions whose 5 steps" in card and "80%" in card
     assert "temperature 0.9" in card
     assert "| greedy | 50.0% | 40.0% to 62.5% |" in card
