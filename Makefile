@@ -14,11 +14,10 @@ help: ## list the commands
 		printf '  make %-7s %s\n' "$$name" "$$what"
 	done
 
-setup: $(STAMP) ## make .venv from the lock (Python 3.11+, gcc and a package index; a few minutes, once)
+setup: $(STAMP) ## make .venv from the lock (Python 3.11+ and a package index; a few minutes, once)
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make setup PYTHON=python3.11")'
-	command -v gcc >/dev/null || { echo 'gcc is needed: the engine compiles kernels when it starts' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --no-deps -r requirements/dev.txt
 	$(BIN)/python -c 'import torch' || {
