@@ -29,7 +29,7 @@ from .judging import Judging, exercises, facts, readings, rollout_judging, solut
 from .problems import SHARE_OF_LARGE, Task
 from .rollouts import Rollout
 
-BATCH = 28  # conversations per process and step
+BATCH = 12  # conversations per process and step; what it learns late depends on the number of updates
 UNKNOWN = -1
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class CriticLoss(nn.Module):
 
 def mixture(progress: float) -> dict[str, float]:
     """Shares of the five kinds of conversation; rollouts come in once single statements can be judged."""
-    if progress < 0.5:
+    if progress < 0.4:
         return {"readings": 0.38, "facts": 0.27, "exercises": 0.05, "solutions": 0.3}
     return {"readings": 0.15, "facts": 0.1, "exercises": 0.05, "solutions": 0.25, "rollouts": 0.45}
 

@@ -53,7 +53,7 @@ class Budget:
     problems: int = 600
     solutions: int = 6
     continuations: int = 16
-    critic: int = 2200
+    critic: int = 3800
 
 
 MINIATURE = Budget(
