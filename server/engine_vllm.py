@@ -3,10 +3,12 @@
 reach the engines (`candidates`) and how errors are worded. `start_vllm` starts what is used here.
 """
 
+import asyncio
 import copy
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +20,7 @@ from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
 from vllm.exceptions import VLLMError
+from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector
 from vllm.renderers.online_renderer import OnlineRenderer
 from vllm.sampling_params import RequestOutputKind
 from vllm.utils import random_uuid
@@ -33,7 +36,32 @@ from .errors import ApiError, internal_error
 
 logger = logging.getLogger("internvl3.engine")
 TOO_LONG = "context_length_exceeded"
+INLINE_ONLY = "internvl3"  # our media connector's name in vLLM's registry
+# Images decoded for the request at hand, by their data: URL. A choice renders its images once for the
+# policy and again for every judged step; without this each time would decode them.
+DECODED: ContextVar[dict[str, asyncio.Task[Any]] | None] = ContextVar("decoded", default=None)
 ERROR_EVENT = 'data: {"error"'
+
+
+@MEDIA_CONNECTOR_REGISTRY.register(INLINE_ONLY)
+class InlineMedia(MediaConnector):
+    """vLLM's way to media, narrowed to data: URLs. Whatever a client named has been fetched and checked
+    before; should a URL ever get past that, it ends here.
+    """
+
+    def load_from_url(self, url: str, media_io: Any, **options: Any) -> Any:
+        return super().load_from_url(_inline(url), media_io, **options)
+
+    async def load_from_url_async(self, url: str, media_io: Any, **options: Any) -> Any:
+        return await super().load_from_url_async(_inline(url), media_io, **options)
+
+    async def fetch_image_async(self, image_url: str, **options: Any) -> Any:
+        decoded = DECODED.get()
+        if decoded is None:
+            return await super().fetch_image_async(image_url, **options)
+        if image_url not in decoded:
+            decoded[image_url] = asyncio.create_task(super().fetch_image_async(image_url, **options))
+        return await asyncio.shield(decoded[image_url])  # others may wait for it
 
 
 class VllmEngine:
@@ -94,6 +122,7 @@ class VllmEngine:
         """vLLM's handler; for a choice a copy of it whose engine client is the stand-in."""
         if choose is None:
             return self._chat, None
+        DECODED.set({})
         handler = copy.copy(self._chat)
         fan_out = FanOut(handler.engine_client, choose, streamed=streamed)
         handler.engine_client = fan_out
@@ -143,6 +172,12 @@ def label_ids(renderer: OnlineRenderer) -> tuple[int, int]:
     if any(len(ids) != 1 for ids in found):
         raise ValueError("the critic's tokenizer has no single token for each of '+' and '-'")
     return found[0][0], found[1][0]
+
+
+def _inline(url: str) -> str:
+    if not url.startswith("data:"):
+        raise ValueError("media must be inline")
+    return url
 
 
 def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:

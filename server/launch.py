@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -35,6 +36,10 @@ def run(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _leave)
     with listener, TemporaryDirectory(prefix="internvl3-") as folder:
         reasons = logs.configure(Path(folder), settings.log_level)
+        if settings.log_level != "debug":  # deprecations inside torch or vLLM are not an operator's
+            warnings.simplefilter("ignore")
+            os.environ.setdefault("PYTHONWARNINGS", "ignore")
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # this process has threads
         failure = _serve(settings, listener)

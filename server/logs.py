@@ -74,6 +74,7 @@ def configure(folder: Path, level: str) -> Path:
         "loggers": {
             "internvl3": {"handlers": ["ours"], "level": "INFO", "propagate": False},
             "uvicorn": {"handlers": ["ours"], "level": "WARNING", "propagate": False},
+            "torch._library": {"level": "ERROR"},  # says that a CPU has no Triton
             "vllm": {"handlers": ["engines", "reasons"], "level": level.upper(), "propagate": False},
         },
     }

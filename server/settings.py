@@ -18,7 +18,7 @@ MIB = 2**20
 
 
 class Settings(BaseSettings):
-    """A field's name is its flag and, in capitals behind INTERNVL3_, its variable; its description the help."""
+    """A field's name is its flag and, in capitals behind INTERNVL3_, its variable; its description helps."""
 
     model_config = SettingsConfigDict(env_prefix="INTERNVL3_", frozen=True, extra="forbid")
 

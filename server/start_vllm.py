@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import State
 from vllm import AsyncEngineArgs
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 from vllm.entrypoints.launchers.cli_args import make_arg_parser
-from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector
 from vllm.platforms import current_platform
 from vllm.transformers_utils.config import get_config
 from vllm.usage.usage_lib import UsageContext
@@ -33,25 +31,11 @@ from model.register import PluginError, require_plugin
 
 from .critic import StepCritic
 from .engine import Engine
-from .engine_vllm import VllmEngine, label_ids, read_labels
+from .engine_vllm import INLINE_ONLY, VllmEngine, label_ids, read_labels
 from .errors import EngineDied, StartupError
 from .logs import reason
 from .metrics import render
 from .settings import Settings
-
-INLINE_ONLY = "internvl3"  # our media connector's name in vLLM's registry
-
-
-@MEDIA_CONNECTOR_REGISTRY.register(INLINE_ONLY)
-class InlineMedia(MediaConnector):
-    """vLLM's way to media, narrowed to data: URLs. Whatever a client named has been fetched and checked
-    before; should a URL ever get past that, it ends here."""
-
-    def load_from_url(self, url: str, media_io: Any, **options: Any) -> Any:
-        return super().load_from_url(_inline(url), media_io, **options)
-
-    async def load_from_url_async(self, url: str, media_io: Any, **options: Any) -> Any:
-        return await super().load_from_url_async(_inline(url), media_io, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +112,8 @@ def engine_flags(role: Role, settings: Settings, *, window: int, engines: int, c
     if settings.max_tiles is not None:
         flags["--mm-processor-kwargs"] = f'{{"max_dynamic_patch": {settings.max_tiles}}}'
     switches = ["--enable-prefix-caching", "--trust-request-mm-kwargs", "--enable-prompt-tokens-details"]
+    if settings.log_level in ("error", "warning"):
+        switches.append("--no-use-tqdm-on-load")
     if cpu:
         # One process per engine, no core pinned (both engines would be pinned to the same one), nothing
         # compiled.
@@ -233,9 +219,3 @@ def _stats_in(registry: CollectorRegistry) -> type[PrometheusStatLogger]:
         _histogram_cls = staticmethod(partial(Histogram, registry=registry))
 
     return Stats
-
-
-def _inline(url: str) -> str:
-    if not url.startswith("data:"):
-        raise ValueError("media must be inline")
-    return url
