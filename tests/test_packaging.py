@@ -84,10 +84,11 @@ def test_wheel_holds_exactly_our_packages(wheel: Path):
 
 def test_wheel_holds_the_nano_checkpoints(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
+    assert {
+        str(file.relative_to(ROOT)) for file in (ROOT / "model/nano").rglob("*") if file.is_file()
+    } <= names
     for role in ("policy", "critic"):
-        files = [file for file in (ROOT / "model/nano" / role).rglob("*") if file.is_file()]
-        assert any(file.suffix == ".safetensors" for file in files), role
-        assert {str(file.relative_to(ROOT)) for file in files} <= names
+        assert {f"model/nano/{role}/config.json", f"model/nano/{role}/model.safetensors"} <= names
 
 
 def test_every_import_is_declared():
