@@ -5,7 +5,7 @@ answers to a question share its images, so a prefix cache computes each token on
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ class Reading:
 
 
 # Reads the labels after messages whose images are seen as the mapping (mm_processor_kwargs) says.
-Read = Callable[[Sequence[Message], Mapping[str, Any]], Awaitable[Reading]]
+Read = Callable[[Sequence[Message], Mapping[str, Any]], Coroutine[Any, Any, Reading]]
 
 
 class StepCritic:
@@ -45,7 +45,7 @@ class StepCritic:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(_one(self._read(messages, conversation.mm_processor_kwargs)))
+                    group.create_task(self._read(messages, conversation.mm_processor_kwargs))
                     for messages in critic_prefixes(conversation, steps)
                 ]
         except ExceptionGroup as failures:
@@ -58,7 +58,3 @@ class StepCritic:
             prompt_tokens=sum(reading.prompt_tokens for reading in readings),
             cached_tokens=sum(reading.cached_tokens for reading in readings),
         )
-
-
-async def _one(reading: Awaitable[Reading]) -> Reading:
-    return await reading

@@ -1,6 +1,6 @@
 """What the routes share: one per app, made by `create_app`, no module-level state."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .engine import Engine
 from .media import Media
@@ -17,4 +17,4 @@ class State:
     metrics: Metrics
     started: int  # Unix seconds
     engine: Engine | None = None  # None while it loads
-    failure: Exception | None = field(default=None)  # why it could not load
+    failure: Exception | None = None  # why it could not load

@@ -10,6 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.server.running import START_SECONDS, command
 
+pytestmark = pytest.mark.engine  # most need no engine, but all need vLLM, whose import takes ten seconds
+
 
 def refused(env: dict[str, str], *flags: str) -> str:
     """The last line that the operator sees."""
@@ -46,7 +48,6 @@ def test_with_a_tensor_missing(engine_env, opengvlab_checkpoint, tmp_path, role)
     assert f"lacks {tensor}" in line
 
 
-@pytest.mark.engine
 def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint):
     """A failure that only the engine's process can see: its reason still is the last line, without a
     traceback.
@@ -60,7 +61,7 @@ def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint):
         "--block-size 48 --load-format dummy",
     ]
     line = refused(engine_env, *flags)
-    assert "the policy" in line and "did not start" in line
+    assert "the policy" in line and "did not start: ValueError: No common block size for 48" in line
 
 
 def test_without_a_checkpoint(engine_env, tmp_path):
