@@ -141,9 +141,9 @@ class CriticLoss(nn.Module):
         return loss, {name: figure.item() for name, figure in figures.items()}
 
 
-def mixture(progress: float) -> dict[str, float]:
+def mixture(progress: float, *, rollouts: bool) -> dict[str, float]:
     """Shares of the five kinds of conversation; rollouts come in once single statements can be judged."""
-    if progress < 0.4:
+    if progress < 0.4 or not rollouts:
         return {"readings": 0.38, "facts": 0.27, "exercises": 0.05, "solutions": 0.3}
     return {"readings": 0.15, "facts": 0.1, "exercises": 0.05, "solutions": 0.25, "rollouts": 0.45}
 
@@ -168,7 +168,7 @@ def train_critic(
     def batch_at(step: int) -> JudgedBatch:
         together = np.random.default_rng([seed, 4, step])
         alone = np.random.default_rng([seed, 4, step, accelerator.process_index])
-        shares = mixture(step / steps)
+        shares = mixture(step / steps, rollouts=bool(groups))
         kind = together.choice(list(shares), p=list(shares.values()))
         large = bool(together.random() < SHARE_OF_LARGE)
         make: dict[str, Callable[[], Judging]] = {

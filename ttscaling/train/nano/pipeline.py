@@ -24,6 +24,7 @@ from .problems import heldout
 STAGES = {  # and a file that each leaves when it is done
     "pretrain": "base/config.json",
     "policy": "policy/config.json",
+    "expert": "expert/config.json",
     "rollouts": "rollouts.jsonl",
     "critic": "critic/config.json",
 }

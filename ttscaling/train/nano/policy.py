@@ -97,9 +97,8 @@ def pretrain(
     *,
     steps: int,
     seed: int,
-    on_step: Callable[[int], None],
 ) -> None:
-    """Native multimodal pre-training, in place; `on_step` sees the steps done, on the main process."""
+    """Native multimodal pre-training, in place."""
     pool = digit_pool("train")
 
     def batch_at(step: int) -> Batch:
@@ -116,7 +115,7 @@ def pretrain(
         return collate(samples, image_token=encoder.image_token)
 
     schedule = Schedule(steps=steps, peak=2e-3, warmup=min(50, steps), final=0.3)
-    run(model, encoder, accelerator, batch_at, schedule, title="pre-train", on_step=on_step)
+    run(model, encoder, accelerator, batch_at, schedule, title="pre-train")
 
 
 def finetune(
@@ -154,13 +153,10 @@ def run(
     schedule: Schedule,
     *,
     title: str,
-    on_step: Callable[[int], None] | None = None,
 ) -> None:
     """Minimise the language loss, printing the greedy accuracy every 200 steps and at the end."""
 
     def report(step: int, figures: Mapping[str, float]) -> None:
-        if on_step:
-            on_step(step)
         if step % 200 == 0 or step == schedule.steps:
             greedy = greedy_accuracy(model, encoder, seed=step)
             accelerator.print(f"{title} step {step} loss {figures['loss']:.3f} greedy {greedy}")

@@ -79,21 +79,27 @@ def drawn_tasks(n: int, seed: int) -> Iterator[tuple[Task, Image.Image]]:
 class Sampler:
     """The policy as rollouts need it: texts that continue an answer's beginning."""
 
-    def __init__(self, model: InternVLForConditionalGeneration, encoder: ChatEncoder, *, seed: int):
+    def __init__(
+        self,
+        model: InternVLForConditionalGeneration,
+        encoder: ChatEncoder,
+        *,
+        temperature: float,
+        seed: int,
+    ):
         self.model = model
         self.encoder = encoder
+        self.temperature = temperature
         self.generator = torch.Generator().manual_seed(seed)
 
-    def continue_texts(
-        self, prompts: Sequence[tuple[Task, Image.Image, str]], *, n: int, temperature: float = 1.0
-    ) -> list[list[str]]:
+    def continue_texts(self, prompts: Sequence[tuple[Task, Image.Image, str]], *, n: int) -> list[list[str]]:
         """n continuations of each (task, picture, beginning), without the beginning."""
         samples = [self._prompt(*prompt) for prompt in prompts]
         replies = sample_continuations(
             self.model,
             samples,
             n=n,
-            temperature=temperature,
+            temperature=self.temperature,
             max_tokens=MAX_TOKENS,
             eos_token=self.encoder.end_token,
             generator=self.generator,

@@ -1,7 +1,7 @@
 """One training stage of nano as a program, for torch's launcher.
 
-Each stage reads what the ones before it left in the directory: early/ and base/, policy/, rollouts.jsonl,
-critic/.
+Each stage reads what the ones before it left in the directory: base/, policy/ and expert/,
+rollouts.jsonl, critic/.
 """
 
 import argparse
@@ -33,23 +33,19 @@ from .rollouts import Sampler, load_rollouts, make_rollouts, save_rollouts
 from .tokenizer import build_tokenizer, load_tokenizer
 from .vision import train_vision
 
-# Sampling defaults that the served checkpoint carries. At temperature 1 the policy errs often enough, and in
-# different ways, for a critic to have a choice; the greedy candidate is in every Best-of-N anyway.
-SAMPLING = {"temperature": 1.0, "top_p": 1.0}
+# Sampling defaults of the served checkpoint. So hot, the policy slips often enough, and in different
+# ways, for a critic to have a choice; the greedy candidate is in every Best-of-N anyway.
+SAMPLING = {"temperature": 1.3, "top_p": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long each stage runs: optimiser steps, and problems x solutions x continuations of the rollouts.
-
-    The policy is fine-tuned from pre-training's state at step `early`, the critic starts from its last: a
-    critic has to know more than those it judges, and a policy that hardly errs leaves Best-of-N no choice.
-    """
+    """How long each stage runs: optimiser steps, and problems x solutions x continuations of the rollouts."""
 
     vision: int = 300
     pretrain: int = 900
-    early: int = 500
-    finetune: int = 360
+    policy: int = 100
+    expert: int = 360
     problems: int = 600
     solutions: int = 6
     continuations: int = 16
@@ -57,34 +53,40 @@ class Budget:
 
 
 MINIATURE = Budget(
-    vision=4, pretrain=8, early=4, finetune=4, problems=6, solutions=2, continuations=2, critic=8
+    vision=4, pretrain=8, policy=4, expert=4, problems=6, solutions=2, continuations=2, critic=8
 )
 
 
 def pretrain_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """Vision warm-up and native pre-training from random weights: `early/` and `base/`."""
+    """Vision warm-up and native pre-training from random weights: `base/`."""
     accelerator = make_accelerator()
     tokenizer = build_tokenizer(CONTEXT)
     model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
     figures = train_vision(model, accelerator, steps=budget.vision, seed=seed)
     accelerator.print(f"digits read right on held-out drawings: {figures['heldout_reading']:.3f}")
-
-    def keep(step: int) -> None:
-        for name, wanted in (("early", budget.early), ("base", budget.pretrain)):
-            if step == wanted:
-                save_checkpoint(model, tokenizer, directory / name, sampling=SAMPLING)
-
-    pretrain(model, ChatEncoder(tokenizer), accelerator, steps=budget.pretrain, seed=seed, on_step=keep)
+    pretrain(model, ChatEncoder(tokenizer), accelerator, steps=budget.pretrain, seed=seed)
+    if accelerator.is_main_process:
+        save_checkpoint(model, tokenizer, directory / "base", sampling=SAMPLING)
 
 
 def policy_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """Fine-tuning: from `early/` to `policy/`."""
+    """A short fine-tuning of `base/`: `policy/`."""
+    finetuned(directory, "policy", steps=budget.policy, seed=seed)
+
+
+def expert_stage(directory: Path, budget: Budget, seed: int) -> None:
+    """A long fine-tuning of `base/`, where the critic starts: `expert/`."""
+    finetuned(directory, "expert", steps=budget.expert, seed=seed)
+
+
+def finetuned(directory: Path, name: str, *, steps: int, seed: int) -> None:
+    """Fine-tune `base/` into `name`."""
     accelerator = make_accelerator()
-    tokenizer = load_tokenizer(directory / "early")
-    model = load_checkpoint(directory / "early")
-    finetune(model, ChatEncoder(tokenizer), accelerator, steps=budget.finetune, seed=seed)
+    tokenizer = load_tokenizer(directory / "base")
+    model = load_checkpoint(directory / "base")
+    finetune(model, ChatEncoder(tokenizer), accelerator, steps=steps, seed=seed)
     if accelerator.is_main_process:
-        save_checkpoint(model, tokenizer, directory / "policy", sampling=SAMPLING)
+        save_checkpoint(model, tokenizer, directory / name, sampling=SAMPLING)
 
 
 def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
@@ -93,7 +95,12 @@ def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
     encoder = ChatEncoder(load_tokenizer(directory / "policy"))
     part, parts = accelerator.process_index, accelerator.num_processes
     mine = make_rollouts(
-        Sampler(load_checkpoint(directory / "policy"), encoder, seed=seed + part),
+        Sampler(
+            load_checkpoint(directory / "policy"),
+            encoder,
+            temperature=SAMPLING["temperature"],
+            seed=seed + part,
+        ),
         num_problems=budget.problems,
         num_solutions=budget.solutions,
         num_continuations=budget.continuations,
@@ -111,15 +118,16 @@ def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
 
 
 def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """From `base/` and the rollouts to `critic/`."""
+    """From `expert/` and the rollouts to `critic/`."""
     accelerator = make_accelerator()
-    tokenizer = load_tokenizer(directory / "base")
+    tokenizer = load_tokenizer(directory / "policy")
     encoder = ChatEncoder(tokenizer)
-    base = load_checkpoint(directory / "base")
-    model = grown(base, nano_config(tokenizer, num_layers=CRITIC_LAYERS), seed=seed)
+    expert = load_checkpoint(directory / "expert")
+    model = grown(expert, nano_config(tokenizer, num_layers=CRITIC_LAYERS), seed=seed)
     rollouts = load_rollouts(directory / "rollouts.jsonl")
-    policy = Sampler(load_checkpoint(directory / "policy"), encoder, seed=seed)
-    watched = sample_candidates(policy, num_problems=60, seed=seed + 1)
+    policy = load_checkpoint(directory / "policy")
+    sampler = Sampler(policy, encoder, temperature=SAMPLING["temperature"], seed=seed)
+    watched = sample_candidates(sampler, num_problems=120, seed=seed + 1)
     report = progress_report(model, encoder, watched, accelerator)
     train_critic(model, encoder, rollouts, accelerator, steps=budget.critic, seed=seed, on_step=report)
     if accelerator.is_main_process:
@@ -127,13 +135,13 @@ def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
 
 
 def grown(
-    base: InternVLForConditionalGeneration, config: object, *, seed: int
+    expert: InternVLForConditionalGeneration, config: object, *, seed: int
 ) -> InternVLForConditionalGeneration:
     """The same weights in a deeper model; the added layers, at the end, start random."""
     model = new_model(config, seed=seed)
-    missing, unexpected = model.load_state_dict(base.state_dict(), strict=False)
+    missing, unexpected = model.load_state_dict(expert.state_dict(), strict=False)
     if unexpected or any(".layers." not in name for name in missing):
-        raise ValueError(f"the critic is not a deeper base: missing {missing}, unexpected {unexpected}")
+        raise ValueError(f"the critic is not a deeper expert: missing {missing}, unexpected {unexpected}")
     return model
 
 
@@ -159,6 +167,7 @@ def main() -> None:
     stages = {
         "pretrain": pretrain_stage,
         "policy": policy_stage,
+        "expert": expert_stage,
         "rollouts": rollouts_stage,
         "critic": critic_stage,
     }

@@ -7,13 +7,20 @@ import torch
 
 from ttscaling.train.nano.checkpoint import load_checkpoint
 from ttscaling.train.nano.rollouts import load_rollouts
-from ttscaling.train.nano.stage import MINIATURE, critic_stage, policy_stage, pretrain_stage, rollouts_stage
+from ttscaling.train.nano.stage import (
+    MINIATURE,
+    critic_stage,
+    expert_stage,
+    policy_stage,
+    pretrain_stage,
+    rollouts_stage,
+)
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("nano")
-    for stage in (pretrain_stage, policy_stage, rollouts_stage, critic_stage):
+    for stage in (pretrain_stage, policy_stage, expert_stage, rollouts_stage, critic_stage):
         stage(directory, MINIATURE, 1)
     return directory
 
@@ -45,8 +52,3 @@ def test_the_same_seed_gives_the_same_weights(directory: Path, tmp_path: Path) -
     first, again = (load_checkpoint(path / "base").state_dict() for path in (directory, tmp_path))
     for name, tensor in first.items():
         torch.testing.assert_close(again[name], tensor, rtol=0, atol=0)
-
-
-def test_the_critic_starts_from_the_last_and_the_policy_from_the_early_state(directory: Path) -> None:
-    early, base = (load_checkpoint(directory / name).state_dict() for name in ("early", "base"))
-    assert any(not torch.equal(early[name], base[name]) for name in early)

@@ -1,0 +1,54 @@
+"""The shipped checkpoints do what their card claims, read by transformers: no engine of ours in between.
+
+The figures of the card come from 600 questions through the server; here a sample is enough to notice weights
+that are broken or do not fit the code any more.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import model
+from ttscaling.train.nano.checkpoint import load_checkpoint
+from ttscaling.train.nano.encoding import ChatEncoder
+from ttscaling.train.nano.policy import answer_greedily
+from ttscaling.train.nano.problems import heldout
+from ttscaling.train.nano.ranking import rank_candidates, sample_candidates
+from ttscaling.train.nano.rollouts import Sampler
+from ttscaling.train.nano.tokenizer import load_tokenizer
+
+NANO = Path(model.__file__).parent / "nano"
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ChatEncoder:
+    return ChatEncoder(load_tokenizer(NANO / "policy"))
+
+
+def test_everything_shipped_is_under_thirty_megabytes() -> None:
+    assert sum(path.stat().st_size for path in NANO.rglob("*")) < 30e6
+
+
+def test_policy_and_critic_share_a_tokenizer() -> None:
+    first, second = ((NANO / name / "tokenizer.json").read_text() for name in ("policy", "critic"))
+    assert first == second
+
+
+def test_the_policy_answers_held_out_sheets(encoder: ChatEncoder) -> None:
+    asked = list(heldout(90, seed=5))
+    texts = answer_greedily(load_checkpoint(NANO / "policy"), encoder, asked)
+    right = [
+        text.endswith(f"Final answer: {problem.answer}") for text, problem in zip(texts, asked, strict=True)
+    ]
+    assert 0.45 < np.mean(right) < 0.9
+
+
+def test_the_critic_chooses_better_than_chance_among_candidates(encoder: ChatEncoder) -> None:
+    torch.manual_seed(0)
+    sampler = Sampler(load_checkpoint(NANO / "policy"), encoder, temperature=1.3, seed=3)
+    questions = sample_candidates(sampler, num_problems=90, seed=9)
+    ranking = rank_candidates(load_checkpoint(NANO / "critic"), encoder, questions)
+    assert ranking["best_of_8"] > ranking["pass@1"] + 0.05
+    assert ranking["gap"] > 0.1
