@@ -25,7 +25,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 		echo "PyTorch's CPU wheel index into PIP_EXTRA_INDEX_URL and run make setup again (see CONTRIBUTING.md)."
 		exit 1
 	} >&2
-	$(BIN)/pip install --no-deps --no-build-isolation --quiet --editable .
+	PYTHONWARNINGS=ignore $(BIN)/pip install --no-deps --no-build-isolation --quiet --editable .
 	touch $@
 
 demo: setup ## start the server on the nano checkpoints, ask about an image with Best-of-8, stop

@@ -141,11 +141,34 @@ class CriticLoss(nn.Module):
         return loss, {name: figure.item() for name, figure in figures.items()}
 
 
-def mixture(progress: float, *, rollouts: bool) -> dict[str, float]:
-    """Shares of the five kinds of conversation; rollouts come in once single statements can be judged."""
-    if progress < 0.4 or not rollouts:
-        return {"readings": 0.38, "facts": 0.27, "exercises": 0.05, "solutions": 0.3}
-    return {"readings": 0.15, "facts": 0.1, "exercises": 0.05, "solutions": 0.25, "rollouts": 0.45}
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One run of the optimiser: its length, its peak learning rate, and the shares of the five kinds of
+    conversation in its first and its last part."""
+
+    steps: int
+    peak: float
+    first: Mapping[str, float]
+    last: Mapping[str, float]
+    turn: float = 0.4  # the part of the steps after which `last` takes over
+
+    def shares(self, step: int) -> Mapping[str, float]:
+        return self.first if step < self.turn * self.steps else self.last
+
+
+STATEMENTS = {"readings": 0.38, "facts": 0.27, "exercises": 0.05, "solutions": 0.3}
+MIXED = {"readings": 0.15, "facts": 0.1, "exercises": 0.05, "solutions": 0.25, "rollouts": 0.45}
+WHOLE = {"readings": 0.12, "facts": 0.08, "exercises": 0.05, "solutions": 0.35, "rollouts": 0.4}
+
+
+def learn_to_verify(steps: int) -> Round:
+    """The first round: single statements until they can be judged, then rollouts as well."""
+    return Round(steps=steps, peak=2e-3, first=STATEMENTS, last=MIXED)
+
+
+def learn_to_judge(steps: int) -> Round:
+    """The second round: mostly whole solutions."""
+    return Round(steps=steps, peak=1.5e-3, first=WHOLE, last=WHOLE)
 
 
 def train_critic(
@@ -154,21 +177,18 @@ def train_critic(
     rollouts: Sequence[Rollout],
     accelerator: Accelerator,
     *,
-    steps: int,
+    plan: Round,
     seed: int,
     on_step: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> None:
-    """Train the critic in place. Problems are drawn alike, however many different solutions each has."""
+    """One round, in place."""
     pool = digit_pool("train")
-    by_task: dict[Task, list[Rollout]] = {}
-    for rollout in rollouts:
-        by_task.setdefault(rollout.task, []).append(rollout)
-    groups = list(by_task.values())
+    groups = by_problem(rollouts)
 
     def batch_at(step: int) -> JudgedBatch:
         together = np.random.default_rng([seed, 4, step])
         alone = np.random.default_rng([seed, 4, step, accelerator.process_index])
-        shares = mixture(step / steps, rollouts=bool(groups))
+        shares = plan.shares(step)
         kind = together.choice(list(shares), p=list(shares.values()))
         large = bool(together.random() < SHARE_OF_LARGE)
         make: dict[str, Callable[[], Judging]] = {
@@ -181,7 +201,7 @@ def train_critic(
         samples = [encode_judging(encoder, make[kind](), delta=random_delta(alone)) for _ in range(BATCH)]
         return collate_judged(samples, image_token=encoder.image_token)
 
-    schedule = Schedule(steps=steps, peak=2e-3, warmup=40, betas=(0.9, 0.97))
+    schedule = Schedule(steps=plan.steps, peak=plan.peak, warmup=40, betas=(0.9, 0.97))
     train(
         CriticLoss(model, encoder),
         batch_at,
@@ -190,6 +210,18 @@ def train_critic(
         title="critic",
         on_step=on_step,
     )
+
+
+def by_problem(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+    """Rollouts of one problem together, so that problems are drawn alike however many solutions each has.
+
+    A problem that no continuation solved tells no step apart and is left out, if any other is left.
+    """
+    groups: dict[Task, list[Rollout]] = {}
+    for rollout in rollouts:
+        groups.setdefault(rollout.task, []).append(rollout)
+    solved = [group for group in groups.values() if any(any(rollout.mc) for rollout in group)]
+    return solved or list(groups.values())
 
 
 def pick(items: Sequence[T], rng: np.random.Generator) -> T:

@@ -26,6 +26,7 @@ STAGES = {  # and a file that each leaves when it is done
     "policy": "policy/config.json",
     "expert": "expert/config.json",
     "rollouts": "rollouts.jsonl",
+    "verifier": "verifier/config.json",
     "critic": "critic/config.json",
 }
 NUM_EXAMPLES = 6

@@ -114,7 +114,7 @@ class Sampler:
 def monte_carlo(
     sampler: Sampler, drawn: Sequence[tuple[Task, Image.Image]], *, num_solutions: int, num_continuations: int
 ) -> list[Rollout]:
-    """Labelled rollouts of some problems; one that nothing solved is left out, it tells no step apart."""
+    """Labelled rollouts of some problems."""
     solutions = sampler.continue_texts([(task, image, "") for task, image in drawn], n=num_solutions)
     distinct = [sorted({split_steps(text) for text in texts}) for texts in solutions]
     prefixes = sorted(
@@ -143,7 +143,7 @@ def monte_carlo(
         scores |= {
             (number, steps): float(final_answer(STEP_SEPARATOR.join(steps)) == answer) for steps in group
         }
-    rollouts = [
+    return [
         Rollout(
             task=drawn[number][0],
             steps=steps,
@@ -152,8 +152,6 @@ def monte_carlo(
         for number, group in enumerate(distinct)
         for steps in group
     ]
-    solved = {rollout.task for rollout in rollouts if any(rollout.mc)}
-    return [rollout for rollout in rollouts if rollout.task in solved]
 
 
 def make_rollouts(

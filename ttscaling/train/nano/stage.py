@@ -1,7 +1,7 @@
 """One training stage of nano as a program, for torch's launcher.
 
 Each stage reads what the ones before it left in the directory: base/, policy/ and expert/,
-rollouts.jsonl, critic/.
+rollouts.jsonl, verifier/, critic/.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from .checkpoint import (
     new_model,
     save_checkpoint,
 )
-from .critic import train_critic
+from .critic import Round, learn_to_judge, learn_to_verify, train_critic
 from .encoding import ChatEncoder
 from .policy import finetune, pretrain
 from .ranking import Ranked, rank_candidates, sample_candidates
@@ -49,11 +49,13 @@ class Budget:
     problems: int = 600
     solutions: int = 6
     continuations: int = 16
-    critic: int = 3800
+    verifier: int = 3800
+    critic: int = 3000
 
 
+NUM_WATCHED = 120  # problems whose candidates show how the critic gets on
 MINIATURE = Budget(
-    vision=4, pretrain=8, policy=4, expert=4, problems=6, solutions=2, continuations=2, critic=8
+    vision=4, pretrain=8, policy=4, expert=4, problems=6, solutions=2, continuations=2, verifier=8, critic=4
 )
 
 
@@ -117,21 +119,35 @@ def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
         )
 
 
+def verifier_stage(directory: Path, budget: Budget, seed: int) -> None:
+    """The critic's first round, from `expert/` with two more layers and the rollouts: `verifier/`."""
+    tokenizer = load_tokenizer(directory / "expert")
+    config = nano_config(tokenizer, num_layers=CRITIC_LAYERS)
+    model = grown(load_checkpoint(directory / "expert"), config, seed=seed)
+    critic_round(model, directory, "verifier", plan=learn_to_verify(budget.verifier), seed=seed)
+
+
 def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """From `expert/` and the rollouts to `critic/`."""
+    """The critic's second round, from `verifier/` and the rollouts: `critic/`."""
+    model = load_checkpoint(directory / "verifier")
+    critic_round(model, directory, "critic", plan=learn_to_judge(budget.critic), seed=seed + 1)
+
+
+def critic_round(
+    model: InternVLForConditionalGeneration, directory: Path, name: str, *, plan: Round, seed: int
+) -> None:
+    """Train a critic for a round and save it as `name`."""
     accelerator = make_accelerator()
     tokenizer = load_tokenizer(directory / "policy")
     encoder = ChatEncoder(tokenizer)
-    expert = load_checkpoint(directory / "expert")
-    model = grown(expert, nano_config(tokenizer, num_layers=CRITIC_LAYERS), seed=seed)
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     policy = load_checkpoint(directory / "policy")
     sampler = Sampler(policy, encoder, temperature=SAMPLING["temperature"], seed=seed)
-    watched = sample_candidates(sampler, num_problems=120, seed=seed + 1)
+    watched = sample_candidates(sampler, num_problems=NUM_WATCHED, seed=seed + 1)
     report = progress_report(model, encoder, watched, accelerator)
-    train_critic(model, encoder, rollouts, accelerator, steps=budget.critic, seed=seed, on_step=report)
+    train_critic(model, encoder, rollouts, accelerator, plan=plan, seed=seed, on_step=report)
     if accelerator.is_main_process:
-        save_checkpoint(model, tokenizer, directory / "critic", sampling={"temperature": 1.0})
+        save_checkpoint(model, tokenizer, directory / name, sampling={"temperature": 1.0})
 
 
 def grown(
@@ -169,6 +185,7 @@ def main() -> None:
         "policy": policy_stage,
         "expert": expert_stage,
         "rollouts": rollouts_stage,
+        "verifier": verifier_stage,
         "critic": critic_stage,
     }
     parser = argparse.ArgumentParser(description=__doc__)

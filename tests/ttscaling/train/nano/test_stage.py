@@ -14,13 +14,14 @@ from ttscaling.train.nano.stage import (
     policy_stage,
     pretrain_stage,
     rollouts_stage,
+    verifier_stage,
 )
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("nano")
-    for stage in (pretrain_stage, policy_stage, expert_stage, rollouts_stage, critic_stage):
+    for stage in (pretrain_stage, policy_stage, expert_stage, rollouts_stage, verifier_stage, critic_stage):
         stage(directory, MINIATURE, 1)
     return directory
 
