@@ -43,11 +43,12 @@ def serve(
 ) -> None:
     """Serve InternVL3 behind OpenAI's API, with Best-of-N judged by a process reward critic.
 
-        Without options it serves the embedded nano checkpoints, on a CPU, at http://127.0.0.1:8000/v1. Then:
-     curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' -d '{"model":
-    "nano:bo8", "messages": [{"role": "user", "content": "What is 7 + 5?"}]}'
+    Without options it serves the embedded nano checkpoints, on a CPU, at http://127.0.0.1:8000/v1. In another
+    shell, ask about one of the example sheets:
 
-        Every option can also be set by the variable named behind it.
+    internvl3 ask "What is the sum of row 1?" --image sheet.png --best-of 8
+
+    Every option can also be set by the variable named behind it.
     """
     given = {field: value for field, value in locals().items() if value is not None}
     try:

@@ -1,5 +1,6 @@
 """The embedded engines: policy and critic on vLLM, behind the seam of `engine`.
- vLLM's own chat handler does the API's work: rendering, parsers, logprobs, chunks. Ours is which requests
+
+vLLM's own chat handler does the API's work: rendering, parsers, logprobs, chunks. Ours is which requests
 reach the engines (`candidates`) and how errors are worded. `start_vllm` starts what is used here.
 """
 

@@ -1,5 +1,6 @@
 """Who logs what where, in this process and in the engines'.
- vLLM's processes take the same configuration from a file. An engine that can't start logs pages of
+
+vLLM's processes take the same configuration from a file. An engine that can't start logs pages of
 traceback; those are kept for log level debug, and the errors' own lines are collected in a file, whose
 first line is the reason.
 """
