@@ -20,6 +20,7 @@ from transformers import InternVLForConditionalGeneration
 from model.tiling import tile_image
 from ttscaling.critic import MINUS, PLUS
 from ttscaling.train.batch import Batch, Sample, collate, padded
+from ttscaling.train.forward import hidden_states
 from ttscaling.train.loop import Schedule, train
 
 from .checkpoint import TILING
@@ -98,6 +99,11 @@ def collate_judged(samples: Sequence[JudgedSample], *, image_token: int) -> Judg
     )
 
 
+def label_tokens(encoder: ChatEncoder) -> list[int]:
+    """Ids of `-` and `+`: column 1 of their softmax is P(+)."""
+    return [encoder.ids(MINUS)[0], encoder.ids(PLUS)[0]]
+
+
 class CriticLoss(nn.Module):
     """The three losses of a critic."""
 
@@ -105,19 +111,10 @@ class CriticLoss(nn.Module):
         super().__init__()
         self.model = model
         self.token_head = nn.Linear(model.config.text_config.hidden_size, 1)
-        self.labels = [encoder.ids(MINUS)[0], encoder.ids(PLUS)[0]]
-
-    def hidden(self, batch: Batch) -> torch.Tensor:
-        return self.model.model(
-            input_ids=batch.ids_BT,
-            pixel_values=batch.pixels_NCHW,
-            attention_mask=batch.mask_BT,
-            position_ids=batch.pos_BT,
-            use_cache=False,
-        ).last_hidden_state
+        self.labels = label_tokens(encoder)
 
     def forward(self, judged: JudgedBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        hidden_BTD = self.hidden(judged.batch)
+        hidden_BTD = hidden_states(self.model, judged.batch)
         at_BT = judged.label_BT != UNKNOWN
         label_S = judged.label_BT[at_BT]
         logits_S2 = hidden_BTD[at_BT] @ self.model.lm_head.weight[self.labels].T
@@ -240,9 +237,8 @@ def score_steps(
     """P(+) of every step of each conversation, in one forward pass (VisualPRM's soft score)."""
     judged = [encode_judging(encoder, judging, delta=delta) for judging in judgings]
     batch = collate_judged(judged, image_token=encoder.image_token)
-    loss = CriticLoss(model, encoder)
-    hidden_BTD = loss.hidden(batch.batch)
-    plus_BT = (hidden_BTD @ model.lm_head.weight[loss.labels].T).softmax(-1)[..., 1]
+    hidden_BTD = hidden_states(model, batch.batch)
+    plus_BT = (hidden_BTD @ model.lm_head.weight[label_tokens(encoder)].T).softmax(-1)[..., 1]
     return [
         tuple(row_T[at_T != UNKNOWN].tolist()) for row_T, at_T in zip(plus_BT, batch.label_BT, strict=True)
     ]

@@ -14,6 +14,7 @@ from torch import nn
 from transformers import InternVLForConditionalGeneration
 
 from ttscaling.train.batch import Batch, Sample, collate
+from ttscaling.train.forward import hidden_states
 from ttscaling.train.loop import Schedule, global_mean, train
 from ttscaling.train.losses import weighted_cross_entropy
 from ttscaling.train.sampling import sample_continuations
@@ -39,13 +40,7 @@ class LanguageLoss(nn.Module):
         self.accelerator = accelerator
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        hidden_BTD = self.model.model(
-            input_ids=batch.ids_BT,
-            pixel_values=batch.pixels_NCHW,
-            attention_mask=batch.mask_BT,
-            position_ids=batch.pos_BT,
-            use_cache=False,
-        ).last_hidden_state
+        hidden_BTD = hidden_states(self.model, batch)
         chosen_BT = batch.weight_BT > 0
         weight_S = batch.weight_BT[chosen_BT]
         logits_SV = self.model.lm_head(hidden_BTD[chosen_BT])
