@@ -29,7 +29,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	touch $@
 
 demo: setup ## start the server on the nano checkpoints, ask about an image with Best-of-8, stop
-	@image=$$(ls model/nano/examples/*.png | head -n 1)
+	@image=model/nano/examples/difference.png
 	field() { $(BIN)/python -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$${image%.png}.json" "$$1"; }
 	port=$$($(BIN)/python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 	url=http://127.0.0.1:$$port

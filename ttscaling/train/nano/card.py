@@ -30,10 +30,10 @@ digits and nothing else.
   difference of two rows. Answers hold one operation per paragraph and end with `Final answer: ..`.
 - **Policy**: the vision path learns digits first; native multimodal pre-training (square-averaged token
   loss, a random V2PE delta per image) with whole-sheet reading fading out; then fine-tuning on answers.
-- **Critic**: starts from the policy with two more layers; learns to judge single readings and sums, then
-  solutions with slips, then {rollouts:,} of the policy's own solutions whose {steps:,} steps carry
-  Monte-Carlo labels (16 continuations each; + where any reached the right answer: {positive:.0%}), all in
-  VisualPRM's conversation format.
+- **Critic**: grows, with two more layers, from the same pre-training fine-tuned for longer; learns to judge
+  single readings and sums and solutions with slips, then also {rollouts:,} of the policy's own solutions,
+  whose {steps:,} steps carry Monte-Carlo labels (16 continuations each; + where any reached the right
+  answer: {positive:.0%}), all in VisualPRM's conversation format.
 - **Sampling default**: temperature {temperature}, in `generation_config.json`.
 
 ## Figures
