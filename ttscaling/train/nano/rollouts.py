@@ -17,13 +17,13 @@ from rich.progress import track
 from transformers import InternVLForConditionalGeneration
 
 from ttscaling.answers import final_answer
-from ttscaling.steps import split_steps
+from ttscaling.steps import SEPARATOR, split_steps
 from ttscaling.train.batch import Sample
 from ttscaling.train.sampling import sample_continuations
 
 from .digits import digit_pool
 from .encoding import ChatEncoder
-from .problems import KINDS, STEP_SEPARATOR, Task, draw_task, random_task, solve
+from .problems import KINDS, Task, draw_task, random_task, solve
 from .sheets import Sheet
 
 MAX_TOKENS = 120
@@ -130,19 +130,17 @@ def monte_carlo(
     for start in range(0, len(prefixes), CHUNK):
         chunk = prefixes[start : start + CHUNK]
         continued = sampler.continue_texts(
-            [(*drawn[number], STEP_SEPARATOR.join(steps)) for number, steps in chunk], n=num_continuations
+            [(*drawn[number], SEPARATOR.join(steps)) for number, steps in chunk], n=num_continuations
         )
         for (number, steps), texts in zip(chunk, continued, strict=True):
             answer = solve(drawn[number][0]).answer
-            beginning = STEP_SEPARATOR.join(steps)
+            beginning = SEPARATOR.join(steps)
             scores[number, steps] = float(
                 np.mean([final_answer(beginning + text) == answer for text in texts])
             )
     for number, group in enumerate(distinct):
         answer = solve(drawn[number][0]).answer
-        scores |= {
-            (number, steps): float(final_answer(STEP_SEPARATOR.join(steps)) == answer) for steps in group
-        }
+        scores |= {(number, steps): float(final_answer(SEPARATOR.join(steps)) == answer) for steps in group}
     return [
         Rollout(
             task=drawn[number][0],
