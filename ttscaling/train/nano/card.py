@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .checkpoint import CONTEXT
 from .digits import NUM_TRAIN, SPLIT_SEED
 from .evaluate import METRICS
 from .rollouts import load_rollouts
@@ -23,6 +24,8 @@ digits and nothing else.
 - **Architecture**: InternViT (3 layers, width 96, layer scale), pixel-unshuffle, 2-layer MLP, Qwen2 (policy
   3 layers, critic 5, width 96), V2PE, dynamic tiling with 84-pixel tiles (9 visual tokens each) and a
   thumbnail.
+- **Window**: the config has {window:,} positions, room for many images; training sequences are under 300
+  tokens. What is far apart it can attend to, but never learnt to.
 - **Data**: scikit-learn's `load_digits` (1,797 real handwritten digits, UCI, BSD-3): {num_train} drawings
   for training, {num_heldout} held out, split with seed {split_seed}. Nine of them, slightly turned, scaled
   and shifted, make a sheet. Text-only arithmetic is a quarter of the pre-training samples.
@@ -85,6 +88,7 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str
         minutes=sum(minutes.values()),
         stages=", ".join(f"{stage} {spent:.0f}" for stage, spent in minutes.items()),
         seed=seed,
+        window=CONTEXT,
         num_train=f"{NUM_TRAIN:,}",
         num_heldout=1797 - NUM_TRAIN,
         split_seed=SPLIT_SEED,

@@ -20,7 +20,7 @@ from .tokenizer import IMAGE_CONTEXT
 
 TILE = 84  # pixels; 6 x 6 patches of 14, 3 x 3 visual tokens after pixel-unshuffle
 TOKENS_PER_TILE = 9
-CONTEXT = 4096  # tokens
+CONTEXT = 8192  # positions
 VOCAB = 416  # the tokenizer's size rounded up to a multiple of 32
 WIDTH = 96
 POLICY_LAYERS = 3
@@ -90,7 +90,8 @@ def save_checkpoint(
     config = config_to_opengvlab(
         model.config, max_dynamic_patch=TILING.max_tiles, use_thumbnail=TILING.use_thumbnail
     )
-    write_json(directory / "config.json", config)
+    # Trained without one; the OpenGVLab layout would otherwise get the official default.
+    write_json(directory / "config.json", config | {"system_message": ""})
     tokenizer.save_pretrained(directory)
     write_json(
         directory / "generation_config.json",
