@@ -8,10 +8,11 @@ else of ours asks `Checkpoint`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import transformers
 
+from .templates import DEFAULT_TEMPLATE, system_message
 from .tiling import TilingConfig
 from .v2pe import parse_delta
 from .weights import config_to_transformers
@@ -93,8 +94,12 @@ class Checkpoint:
     """A checkpoint as our code sees it.
 
     `window` is the number of positions that the model was trained on; `tiling` the checkpoint's own limits;
-    `v2pe_delta` the delta it was tuned for, 1 where nothing is said.
+    `v2pe_delta` the delta it was tuned for, 1 where nothing is said. `template` names its conversation format
+    (`model.templates`). `system_message` is what a conversation without one begins with: in OpenGVLab's
+    layout the template's unless `config.json` says another; empty or None where there is none.
     """
+
+    layout: Literal["opengvlab", "transformers"]
 
     vision: VisionShape
     tiling: TilingConfig
@@ -102,6 +107,8 @@ class Checkpoint:
     tokens_per_tile: int
     window: int
     v2pe_delta: float
+    template: str
+    system_message: str | None
 
 
 def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) -> Checkpoint:
@@ -128,7 +135,10 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
     delta = parse_delta(getattr(config, "v2pe_delta", 1.0))
     if delta == "auto":
         raise ValueError("config.json's v2pe_delta must be a number; a request may ask for auto")
+    template = getattr(config, "template", None) or DEFAULT_TEMPLATE
+    opengvlab = isinstance(config, InternVLChatConfig)
     return Checkpoint(
+        layout="opengvlab" if opengvlab else "transformers",
         vision=VisionShape(
             hidden_size=vision.hidden_size,
             intermediate_size=vision.intermediate_size,
@@ -149,7 +159,15 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
         tokens_per_tile=round(tokens_per_side) ** 2,
         window=config.text_config.max_position_embeddings,
         v2pe_delta=delta,
+        template=template,
+        system_message=_system_message(config, template) if opengvlab else None,
     )
+
+
+def _system_message(config: InternVLChatConfig, template: str) -> str:
+    # Published configs hold the key with null, which their code doesn't read: it takes the template's.
+    own: str | None = getattr(config, "system_message", None)
+    return system_message(template) if own is None else own
 
 
 def _tiling(config: InternVLConfig, tile_size: int, image_processor: Mapping[str, Any]) -> TilingConfig:

@@ -1,6 +1,7 @@
 """Both layouts of `config.json` are read into one shape, and what can't be served is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 import transformers
 
 from model.config import Checkpoint, InternVLChatConfig, InternVLConfig, VisionShape, read_checkpoint
+from model.templates import system_message
 from model.tiling import TilingConfig
 from tests.checkpoints import MAX_TILES, TILE, WINDOW
 
 EXPECTED = Checkpoint(
+    layout="opengvlab",
     vision=VisionShape(
         hidden_size=96,
         intermediate_size=192,
@@ -30,6 +33,8 @@ EXPECTED = Checkpoint(
     tokens_per_tile=4,
     window=WINDOW,
     v2pe_delta=1.0,
+    template="internvl2_5",
+    system_message=system_message("internvl2_5"),
 )
 
 
@@ -43,7 +48,9 @@ def test_both_layouts_read_alike(opengvlab_checkpoint: Path, transformers_checkp
     hugging_face = InternVLConfig.from_pretrained(transformers_checkpoint)
     limits = json.loads((transformers_checkpoint / "preprocessor_config.json").read_text())
     assert read_checkpoint(opengvlab, {}) == EXPECTED
-    assert read_checkpoint(hugging_face, limits) == EXPECTED
+    assert read_checkpoint(hugging_face, limits) == replace(
+        EXPECTED, layout="transformers", system_message=None
+    )
 
 
 def test_the_published_1b_config_is_understood():
@@ -135,6 +142,23 @@ def test_a_tuned_delta_is_read(opengvlab_checkpoint: Path):
 
 
 @pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, system_message("internvl2_5")),
+        ({"system_message": None}, system_message("internvl2_5")),
+        ({"system_message": ""}, ""),
+        ({"system_message": "Be brief."}, "Be brief."),
+        ({"template": "internlm2-chat"}, system_message("internlm2-chat")),
+        ({"template": None}, system_message("internvl2_5")),
+    ],
+)
+def test_the_system_message_is_the_checkpoints_or_its_templates(
+    opengvlab_checkpoint: Path, changes: dict[str, Any], expected: str
+):
+    assert read_checkpoint(chat_config(opengvlab_checkpoint, **changes), {}).system_message == expected
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"ps_version": "v1"}, "pixel-unshuffle 'v1'"),
@@ -142,6 +166,7 @@ def test_a_tuned_delta_is_read(opengvlab_checkpoint: Path):
         ({"force_image_size": 42}, "can't be merged by 0.5"),
         ({"v2pe_delta": "auto"}, "must be a number"),
         ({"v2pe_delta": 3}, "v2pe_delta must be"),
+        ({"template": "phi3-chat"}, "template 'phi3-chat' isn't supported"),
     ],
 )
 def test_what_the_model_cannot_be_built_with_is_refused(
