@@ -19,11 +19,10 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from .config import read_checkpoint
 from .processor import InternVLDummyInputsBuilder, InternVLMultiModalProcessor, InternVLProcessingInfo
 from .prompt import IMAGE_CONTEXT
+from .tiling import PIXEL_MEAN, PIXEL_STD
 from .v2pe import decode, encode, next_position, positions
 from .weights import missing_tensors, stream_to_opengvlab
 
-_PIXEL_MEAN = (0.485, 0.456, 0.406)
-_PIXEL_STD = (0.229, 0.224, 0.225)
 _LM_HEAD = "language_model.lm_head.weight"
 
 
@@ -131,8 +130,8 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
         for module in list(self.language_model.modules()):
             if hasattr(module, "rotary_emb"):
                 module.rotary_emb = rotary
-        self.register_buffer("pixel_mean", torch.tensor(_PIXEL_MEAN, dtype=torch.float32), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(_PIXEL_STD, dtype=torch.float32), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN, dtype=torch.float32), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD, dtype=torch.float32), persistent=False)
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 
     def get_mrope_input_positions(

@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+PIXEL_MEAN = (0.485, 0.456, 0.406)
+PIXEL_STD = (0.229, 0.224, 0.225)
+"""ImageNet's, of RGB scaled to [0, 1]: with these the device normalises tiles."""
+
 
 @dataclass(frozen=True)
 class TilingConfig:
