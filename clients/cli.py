@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -32,6 +33,7 @@ SUB_COMMANDS = {
         "ttscaling.train.nano.evaluate:app", "Measure a running server on held-out questions."
     ),
     "train": SubCommand("ttscaling.train.cli:app", "Train policies and critics."),
+    "bench": SubCommand("bench.cli:app", "Measure this beside other systems (from a checkout)."),
 }
 
 HELP = """InternVL3 behind OpenAI's API: V2PE chosen per request, Best-of-N with a process reward critic.
@@ -59,6 +61,8 @@ class LazyGroup(TyperGroup):
 def load(target: str) -> Any:
     """The command behind "module:object". Exits with one line on standard error if a package is missing."""
     module, _, name = target.partition(":")
+    if module.startswith("bench."):
+        find_bench(Path(__file__).parent.parent)
     try:
         loaded = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
@@ -67,6 +71,13 @@ def load(target: str) -> Any:
         function, loaded = loaded, typer.Typer(add_completion=False)
         loaded.command()(function)
     return get_command(loaded)
+
+
+def find_bench(root: Path) -> None:
+    """Puts the checkout at `root` on the path: bench is beside our packages, and no part of the wheel."""
+    if not (root / "bench" / "cli.py").exists():
+        sys.exit("error: `internvl3 bench` runs from a checkout only; the installed package does not hold it")
+    sys.path.insert(0, str(root))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("server", "model", "ttscaling", "clients")
+PACKAGES = ("server", "model", "ttscaling", "clients", "bench")
 
 
 def lint_imports(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -41,6 +41,7 @@ def test_contracts_hold():
         ("layers", "ttscaling/steps.py", "import server"),
         ("clients", "clients/planted.py", "import model"),
         ("no-callers", "server/planted.py", "import clients"),
+        ("bench", "model/planted.py", "import bench.report"),
         ("train", "server/planted.py", "import ttscaling.train"),
         ("vllm", "server/planted.py", "import vllm"),
         ("torch", "model/__init__.py", "import torch"),

@@ -8,7 +8,7 @@ from server.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PACKAGES = ("server", "model", "ttscaling", "clients")
+PACKAGES = ("server", "model", "ttscaling", "clients", "bench")
 
 
 def code_blocks(language: str) -> list[str]:

@@ -1,0 +1,15 @@
+"""`internvl3 bench NAME`: this system beside others, in one run on one machine."""
+
+import typer
+
+from .preprocess import preprocess
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps the benches sub-commands, however many there are."""
+
+
+app.command()(preprocess)

