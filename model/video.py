@@ -1,0 +1,91 @@
+"""A video becomes the tiles of its chosen frames.
+
+Each frame is cut into tiles as soon as it is decoded: memory is that of the tiles and of a few frames,
+however long the video. Colours are those of FFmpeg's own conversion to RGB, whichever backend decodes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import video_decord, video_pyav
+from .frames import FrameRequest, choose_frames, nearest_keyframes
+from .tiling import TilingConfig, tile_image
+from .video_file import VideoBounds, VideoError, open_video
+
+__all__ = ["Backend", "Video", "VideoBounds", "VideoError", "read_video"]
+
+Backend = Literal["pyav", "decord"]
+
+
+@dataclass(frozen=True)
+class Video:
+    """The chosen frames of a video.
+
+    `tiles`: uint8 RGB (frames, tiles, side, side, 3), thumbnail last where the tiling has one. `times_F`:
+    seconds from the first shown frame. `width`, `height`: pixels of a frame as shown, rotation applied.
+    `duration`: seconds. `total_frames`: shown frames in the file. `missing`: chosen frames that are too
+    damaged to decode, and so aren't in `tiles`.
+    """
+
+    tiles: NDArray[np.uint8]
+    times_F: NDArray[np.float64]
+    width: int
+    height: int
+    duration: float
+    total_frames: int
+    backend: str
+    missing: int
+
+
+def read_video(
+    path: str | Path,
+    request: FrameRequest,
+    tiling: TilingConfig,
+    *,
+    limit: int,
+    backend: Backend = "pyav",
+    bounds: VideoBounds = VideoBounds(),  # noqa: B008 (frozen)
+) -> Video:
+    """Decodes and tiles the frames that `request` chooses, at most `limit`.
+
+    For files of strangers use `model.video_worker.read_video_isolated`: a decoder can hang or crash.
+
+    Raises:
+        VideoError: the video can't be read, is beyond `bounds`, or no chosen frame can be decoded.
+    """
+    if backend not in ("pyav", "decord"):
+        raise VideoError(f"There is no video backend {backend}. Use pyav or decord.")
+    decode = video_pyav.decode if backend == "pyav" else video_decord.decode
+    with open_video(Path(path), bounds) as file:
+        chosen = choose_frames(file.times_F, request, limit=limit)
+        if request.mode == "keyframe":
+            chosen = nearest_keyframes(chosen, file.shown_keyframes, file.times_F)
+        size: tuple[int, int] | None = None
+        tiles = np.empty(0, np.uint8)
+        decoded_F = np.zeros(len(chosen), bool)
+        for place, image in decode(file, chosen):
+            if size is None:
+                size = image.size
+                first = tile_image(image, tiling)
+                tiles = np.empty((len(chosen), *first.shape), np.uint8)
+            # A stream may change its resolution; its frames share one grid nevertheless.
+            if image.size != size:
+                image = image.resize(size, Image.Resampling.BICUBIC)
+            tiles[place] = tile_image(image, tiling)
+            decoded_F[place] = True
+        if size is None:
+            raise VideoError("None of the chosen frames can be decoded: the video is damaged. Send it again.")
+        return Video(
+            tiles if decoded_F.all() else tiles[decoded_F],
+            file.times_F[chosen][decoded_F],
+            *size,
+            file.duration,
+            len(file.pts_F),
+            backend,
+            int((~decoded_F).sum()),
+        )

@@ -1,0 +1,175 @@
+"""A video file opened with care: few formats, bounded sizes, and every shown frame known by its time.
+
+Only headers and packets are read here, no chosen picture is decoded. The file is hostile until checked: a
+playlist or an image sequence would make FFmpeg open other files, so their demuxers are not allowed.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Disposition
+from numpy.typing import NDArray
+
+FORMATS = ("mp4", "matroska", "mpegts", "flv", "avi")
+"""FFmpeg's names; "mp4" includes MOV, "matroska" WebM."""
+CODECS = (
+    "h264",
+    "hevc",
+    "av1",
+    "vp9",
+    "vp8",
+    "mpeg4",
+    "mpeg2video",
+    "mpeg1video",
+    "mjpeg",
+    "h263",
+    "flv1",
+    "vc1",
+)
+IN_AVI = ("mpeg4", "mjpeg")
+"""AVI stores no order of display. These codecs tell it themselves; of others frames would be mixed up."""
+
+
+class VideoError(ValueError):
+    """A video that can't be used; the message says why and what to send, and names no file and no address."""
+
+
+@dataclass(frozen=True)
+class VideoBounds:
+    """What a file may ask of us: pixels of one frame, seconds, and frames in all."""
+
+    max_pixels: int = 8192 * 4320
+    max_seconds: float = 12 * 3600
+    max_frames: int = 1_500_000
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """An open file. F: shown frames in the order of display, K: keyframes, whether shown or not.
+
+    `pts_F` and `keys_K` are in ticks of the stream, `seeks_K` are the keyframes' decoding times. `times_F`
+    are seconds from the first shown frame, `duration` the seconds until the last one ends. `open_gops`: some
+    frames follow a keyframe in the file and are shown before it.
+    """
+
+    path: Path
+    container: Any
+    stream: Any
+    pts_F: NDArray[np.int64]
+    times_F: NDArray[np.float64]
+    keys_K: NDArray[np.int64]
+    seeks_K: NDArray[np.int64]
+    duration: float
+    open_gops: bool
+    max_pixels: int
+
+    @property
+    def shown_keyframes(self) -> NDArray[np.int64]:
+        """Indices into the shown frames of those that are keyframes."""
+        return np.flatnonzero(np.isin(self.pts_F, self.keys_K))
+
+
+@contextmanager
+def open_video(path: Path, bounds: VideoBounds) -> Iterator[VideoFile]:
+    """Opens, checks and indexes a video; reads the whole file once.
+
+    Raises:
+        VideoError: no such file, not a video of FORMATS and CODECS, beyond `bounds`, without timestamps.
+    """
+    if not path.is_file():
+        raise VideoError("There is no such video file.")
+    try:
+        # "file:" keeps a name like "concat:a" from being taken for a protocol.
+        container = av.open(
+            f"file:{path}",
+            container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except MemoryError:
+        raise
+    except (av.FFmpegError, ValueError):
+        raise VideoError(
+            "The file is not a video that can be read, or it is damaged. "
+            "Send a complete MP4, MOV, MKV, WebM, MPEG-TS, FLV or AVI file."
+        ) from None
+    with container:
+        stream = _check(container, bounds)
+        yield _index(path, container, stream, bounds)
+
+
+def _check(container: Any, bounds: VideoBounds) -> Any:
+    stream = container.streams.best("video")
+    if stream is None or stream.disposition & Disposition.attached_pic:
+        raise VideoError(
+            "The file holds no video, only sound or a cover picture. Send a file with a video track."
+        )
+    context = stream.codec_context
+    codec = context.codec.canonical_name if context else "unknown"
+    if codec not in CODECS:
+        raise VideoError(f"Its codec is not supported. Encode the video as one of {', '.join(CODECS[:5])}.")
+    if container.format.name == "avi" and codec not in IN_AVI:
+        raise VideoError("AVI has no timestamps for this codec. Put the video into an MP4 or MKV file.")
+    if context.width * context.height > bounds.max_pixels:
+        raise VideoError(
+            f"A frame has {context.width} x {context.height} pixels, more than {bounds.max_pixels} in all. "
+            "Send the video at a lower resolution."
+        )
+    if (container.duration or 0) / av.time_base > bounds.max_seconds:
+        raise _too_long(bounds)
+    return stream
+
+
+def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> VideoFile:
+    shown: list[int] = []
+    keys: dict[int, int] = {}
+    end, open_gops = 0, False
+    for packet in packets(container, stream):
+        if packet.pts is None:
+            continue  # the second field of an interlaced frame, or nothing that could be chosen by time
+        if packet.is_keyframe or not keys:
+            key = packet.pts
+            keys.setdefault(key, packet.dts if packet.dts is not None else key)
+        open_gops = open_gops or packet.pts < key
+        if not packet.is_discard:  # what an edit list hides
+            shown.append(packet.pts)
+            end = max(end, packet.pts + (packet.duration or 0))
+        if len(shown) > bounds.max_frames:
+            raise VideoError(
+                f"The video has more than {bounds.max_frames} frames. Send a shorter part of it."
+            )
+    keys_K = np.array(sorted(keys), np.int64)
+    pts_F = np.unique(np.array(shown, np.int64))
+    if len(pts_F):
+        # What is shown before the first keyframe leans on pictures that aren't in the file.
+        pts_F = pts_F[pts_F >= keys_K[0]]
+    if not len(pts_F):
+        raise VideoError("The video has no frames with timestamps. Send the complete file, or an MP4.")
+    times_F = (pts_F - pts_F[0]) * float(stream.time_base)
+    duration = float((end - pts_F[0]) * stream.time_base)
+    if duration > bounds.max_seconds:
+        raise _too_long(bounds)
+    seeks_K = np.array([keys[int(pts)] for pts in keys_K], np.int64)
+    return VideoFile(
+        path, container, stream, pts_F, times_F, keys_K, seeks_K, duration, open_gops, bounds.max_pixels
+    )
+
+
+def packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Packets from where the container stands to its end, or to where it is too damaged to go on."""
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                yield packet
+    except MemoryError:
+        raise
+    except (av.FFmpegError, IndexError):  # IndexError: PyAV at the end of a file that grew another stream
+        return
+
+
+def _too_long(bounds: VideoBounds) -> VideoError:
+    return VideoError(f"The video is longer than {bounds.max_seconds:g} seconds. Send a shorter part of it.")

@@ -1,0 +1,100 @@
+"""Chosen frames decoded with PyAV (FFmpeg), each exactly as a decode from first to last would show it.
+
+For each chosen frame the decoder starts at the keyframe before it and skips what no other frame leans on.
+Frames are found by their timestamps, never by counting.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .video_file import VideoError, VideoFile, packets
+
+THREADS = 2
+SKIPPING = ("h264", "hevc", "vp9", "vp8", "mpeg4", "mpeg2video", "mpeg1video")
+"""Codecs whose unreferenced frames can be skipped without harm. AV1 would lose frames that it shows later."""
+TURNS = {
+    90: Image.Transpose.ROTATE_90,
+    180: Image.Transpose.ROTATE_180,
+    -180: Image.Transpose.ROTATE_180,
+    -90: Image.Transpose.ROTATE_270,
+}
+
+
+def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Image.Image]]:
+    """(place in `chosen`, RGB image as shown) of every chosen frame that can be decoded, in no fixed order.
+
+    Raises:
+        VideoError: a frame is larger than the file's header told.
+    """
+    context = file.stream.codec_context
+    context.thread_type = "AUTO"
+    context.thread_count = THREADS
+    context.options = {"max_pixels": str(file.max_pixels)}
+    places = {int(pts): place for place, pts in enumerate(file.pts_F[chosen])}
+    # A frame may lean on more than its keyframe: where pictures are refreshed bit by bit, that is only where
+    # a round begins. What isn't sound, isn't reached or is damaged gets a second chance from further back.
+    for careful in (False, True):
+        for key, group in groupby(sorted(places), lambda pts: _keyframe(file, pts)):
+            for pts, frame in _decode_from(file, key, list(group), careful=careful):
+                yield places.pop(pts), _shown(frame, file.max_pixels)
+
+
+def _keyframe(file: VideoFile, pts: int) -> int:
+    return int(np.searchsorted(file.keys_K, pts, side="right")) - 1
+
+
+def _decode_from(
+    file: VideoFile, key: int, wanted: Sequence[int], *, careful: bool
+) -> Iterator[tuple[int, Any]]:
+    """The wanted frames that keyframe `key` leads to; `careful`: from two earlier, and nothing is skipped."""
+    key = max(key - 2, 0) if careful else key
+    context = file.stream.codec_context
+    skip = "NONREF" if context.codec.canonical_name in SKIPPING and not careful else "DEFAULT"
+    waiting, unsent = set(wanted), set(wanted)
+    started, sound = False, careful
+    try:
+        file.container.seek(int(file.seeks_K[key]), stream=file.stream)
+    except av.FFmpegError:
+        return
+    for packet in chain(packets(file.container, file.stream), [None]):
+        # A seek may land before the keyframe: what comes up to it would only cost time.
+        if not started and packet is not None and packet.pts == file.keys_K[key]:
+            started, sound = True, sound or packet.is_discard  # hidden by an edit list, it never comes out
+        if not started:
+            continue
+        last = packet is None or (not unsent and packet.pts is not None)
+        if not last and packet.pts is not None:  # else it belongs to the packet before it
+            context.skip_frame = "DEFAULT" if packet.pts in unsent else skip
+            unsent.discard(packet.pts)
+        for frame in _decode(context, None if last else packet):
+            # A keyframe that doesn't come out, or comes after others, wasn't one to start from.
+            sound = sound or frame.pts == file.keys_K[key]
+            if sound and frame.pts in waiting:
+                waiting.remove(frame.pts)
+                yield frame.pts, frame
+        if last or not waiting:
+            return
+
+
+def _decode(context: Any, packet: Any) -> list[Any]:
+    try:
+        frames: list[Any] = context.decode(packet)  # None: what the decoder still holds
+    except (MemoryError, BlockingIOError):  # the latter: no memory for the decoder's threads
+        raise
+    except av.FFmpegError:
+        return []  # damaged: the next packets may be sound
+    return frames
+
+
+def _shown(frame: Any, max_pixels: int) -> Image.Image:
+    if frame.width * frame.height > max_pixels:
+        raise VideoError("The video changes to a resolution beyond what is allowed. Send it at a lower one.")
+    image = frame.to_image()
+    turn = TURNS.get(round(frame.rotation / 90) * 90)
+    return image.transpose(turn) if turn is not None else image

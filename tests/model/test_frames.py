@@ -1,0 +1,146 @@
+"""The published choice to the frame, and rates by time."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.frames import FrameRequest, choose_frames, nearest_keyframes, segment_midpoints
+
+
+def published(total: int, num_segments: int) -> list[int]:
+    """`get_index` of OpenGVLab's model cards (InternVL2.5, InternVL3), for a whole video."""
+    size = float(total - 1) / num_segments
+    return [int(0 + size / 2 + np.round(size * k)) for k in range(num_segments)]
+
+
+def every(count: int, rate: float = 30.0) -> np.ndarray:
+    return np.arange(count) / rate
+
+
+@pytest.mark.parametrize(
+    ("total", "num_frames", "expected"),
+    [
+        (1, 1, [0]),
+        (2, 1, [0]),
+        (100, 1, [49]),
+        (100, 4, [12, 37, 62, 86]),
+        (90, 8, [5, 16, 27, 38, 49, 61, 72, 83]),
+        (11, 4, [1, 3, 6, 9]),
+        (4, 4, [0, 1, 2, 2]),
+        (3, 6, [0, 0, 1, 1, 1, 2]),
+    ],
+)
+def test_midpoints_by_hand(total: int, num_frames: int, expected: list[int]):
+    assert segment_midpoints(total, num_frames).tolist() == expected
+
+
+@given(total=st.integers(1, 200_000), num_frames=st.integers(1, 600))
+def test_midpoints_are_the_published_ones(total: int, num_frames: int):
+    indices = segment_midpoints(total, num_frames)
+    assert indices.dtype == np.int64
+    assert indices.tolist() == published(total, num_frames)
+    assert indices[0] >= 0 and indices[-1] < total
+
+
+@given(total=st.integers(1, 3000), num_frames=st.integers(1, 600), limit=st.integers(1, 600))
+def test_no_frame_twice_and_never_more_than_the_limit(total: int, num_frames: int, limit: int):
+    chosen = choose_frames(every(total), FrameRequest(num_frames), limit=limit)
+    assert len(chosen) == min(total, num_frames, limit)
+    assert (np.diff(chosen) > 0).all()
+    if total > num_frames and limit >= num_frames:
+        assert chosen.tolist() == published(total, num_frames)
+
+
+def test_a_video_with_no_more_frames_than_asked_for_gives_all():
+    assert choose_frames(every(4), FrameRequest(4), limit=9).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("rate", "fps", "expected"),
+    [
+        (30, 30, list(range(30))),
+        (30, 1000000, list(range(30))),
+        (30, 15, list(range(0, 30, 2))),
+        (30, 1, [0]),
+        (30, 0.001, [0]),
+        (25, 10, [0, 2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27]),
+    ],
+)
+def test_rates(rate: float, fps: float, expected: list[int]):
+    assert choose_frames(every(30, rate), FrameRequest(None, fps), limit=99).tolist() == expected
+
+
+def test_a_rate_takes_what_is_on_screen_however_long_each_frame_stays():
+    times = np.array([0, 0.1, 0.2, 3.0, 3.4, 7.9, 8.0])
+    # At 0, 1, ... 8 seconds.
+    assert choose_frames(times, FrameRequest(None, 1), limit=99).tolist() == [0, 2, 3, 4, 6]
+
+
+def test_timestamps_rounded_to_milliseconds_lose_no_frame():
+    times = np.round(every(300), 3)
+    assert choose_frames(times, FrameRequest(None, 30), limit=999).tolist() == list(range(300))
+    assert choose_frames(times, FrameRequest(None, 10), limit=999).tolist() == list(range(0, 300, 3))
+
+
+@pytest.mark.parametrize(("num_frames", "limit"), [(5, 99), (99, 5), (None, 5)])
+def test_a_rate_is_thinned_evenly(num_frames: int | None, limit: int):
+    chosen = choose_frames(every(300), FrameRequest(num_frames, 10), limit=limit)
+    assert chosen.tolist() == [3 * index for index in published(100, 5)]
+
+
+def test_neither_rate_nor_number_is_as_many_as_allowed():
+    assert choose_frames(every(300), FrameRequest(None), limit=7).tolist() == published(300, 7)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "keyframes", "expected"),
+    [
+        ([0, 14, 16, 29], [0, 30], [0, 30]),
+        ([15], [0, 30], [0]),  # halfway: the earlier one
+        ([1, 44, 46, 89], [0, 30, 60], [0, 30, 60]),
+        ([3, 50, 70], [20], [20]),
+        ([3], [20, 40], [20]),
+    ],
+)
+def test_nearest_keyframes(chosen: list[int], keyframes: list[int], expected: list[int]):
+    assert nearest_keyframes(np.array(chosen), np.array(keyframes), every(90)).tolist() == expected
+
+
+def test_nearest_is_by_time():
+    times = np.array([0.0, 1.0, 1.1, 1.2, 1.3])
+    assert nearest_keyframes(np.array([1]), np.array([0, 4]), times).tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_frames": 0},
+        {"num_frames": -3},
+        {"fps": 0.0},
+        {"fps": -1.0},
+        {"fps": float("nan")},
+        {"fps": float("inf")},
+        {"mode": "fast"},
+    ],
+)
+def test_requests_that_make_no_sense(wrong: dict):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        FrameRequest(**wrong)
+
+
+@pytest.mark.parametrize(("total", "limit"), [(0, 5), (5, 0)])
+def test_nothing_to_choose(total: int, limit: int):
+    with pytest.raises(ValueError, match="at least 1"):
+        choose_frames(every(total), FrameRequest(), limit=limit)
+
+
+@pytest.mark.parametrize(("total", "num_frames"), [(0, 1), (1, 0)])
+def test_no_segments(total: int, num_frames: int):
+    with pytest.raises(ValueError, match="at least 1"):
+        segment_midpoints(total, num_frames)
+
+
+def test_no_keyframes():
+    with pytest.raises(ValueError, match="no keyframes"):
+        nearest_keyframes(np.array([0]), np.array([], np.int64), every(3))
