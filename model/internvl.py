@@ -7,7 +7,6 @@ Modules carry the names of OpenGVLab's layout. The reference for the arithmetic 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from vllm.config import VllmConfig
@@ -18,11 +17,13 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from .config import read_checkpoint
 from .processor import InternVLDummyInputsBuilder, InternVLMultiModalProcessor, InternVLProcessingInfo
-from .prompt import IMAGE_CONTEXT
+from .prompt import IMAGE_CONTEXT, VIDEO_TEXT
+from .prompt_positions import prompt_positions
 from .tiling import PIXEL_MEAN, PIXEL_STD
-from .v2pe import decode, encode, next_position, positions
+from .v2pe import decode
 from .weights import missing_tensors, stream_to_opengvlab
 
+_PLACEHOLDERS = {"image": IMAGE_CONTEXT, "video": VIDEO_TEXT}
 _LM_HEAD = "language_model.lm_head.weight"
 
 
@@ -32,29 +33,6 @@ def pixel_unshuffle(patches_NHWC: torch.Tensor, ratio: float) -> torch.Tensor:
     k = round(1 / ratio)
     blocks = patches_NHWC.reshape(n, height // k, k, width // k, k, channels).permute(0, 1, 3, 2, 4, 5)
     return blocks.reshape(n, height // k, width // k, k * k * channels)
-
-
-def prompt_positions(num_tokens: int, features: Iterable[Any]) -> tuple[torch.Tensor, int]:
-    """Encoded positions (3, T) of a prompt, and what to add to a later token's index to get its position.
-
-    Images are found by their place in the prompt, never by token ids: a preempted request comes back with its
-    answer appended to the prompt, and the answer may hold any token.
-
-    Args:
-        num_tokens: T.
-        features: vLLM's `MultiModalFeatureSpec` of each image of the prompt.
-    """
-    visual_T = np.zeros(num_tokens, dtype=bool)
-    delta_T = np.ones(num_tokens)
-    for feature in features:
-        if feature.data is None:
-            raise RuntimeError("an image without its delta: it didn't come through InternVL's processor")
-        place = feature.mm_position
-        span = slice(place.offset, place.offset + place.length)
-        visual_T[span] = place.is_embed.numpy()
-        delta_T[span] = feature.data["image_v2pe_delta"].data.item()
-    position_T = positions(visual_T, delta_T)
-    return torch.from_numpy(encode(position_T)), next_position(position_T) - num_tokens
 
 
 class V2PERotary(nn.Module):
@@ -96,9 +74,9 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
-        if modality != "image":
-            raise ValueError(f"InternVL takes images, not {modality}")
-        return IMAGE_CONTEXT
+        if modality not in _PLACEHOLDERS:
+            raise ValueError(f"InternVL takes images and videos, not {modality}")
+        return _PLACEHOLDERS[modality]
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__()
@@ -109,7 +87,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
         self.downsample_ratio = checkpoint.downsample_ratio
         merged = checkpoint.vision.hidden_size * round(1 / checkpoint.downsample_ratio) ** 2
         hidden = config.text_config.hidden_size
-        with self._mark_tower_model(vllm_config, "image"):  # type: ignore[operator]
+        with self._mark_tower_model(vllm_config, set(_PLACEHOLDERS)):  # type: ignore[operator]
             self.vision_model = InternVisionModel(
                 checkpoint.vision,
                 quant_config=vllm_config.quant_config,
@@ -138,15 +116,23 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
         self, input_tokens: list[int], mm_features: list[Any]
     ) -> tuple[torch.Tensor, int]:
         """Encoded positions (3, T) of a prompt, and what to add to a later token's index for its position."""
-        return prompt_positions(len(input_tokens), mm_features)
+        rows_3T, offset = prompt_positions(len(input_tokens), mm_features)
+        return torch.from_numpy(rows_3T), offset
 
     def embed_multimodal(self, **kwargs: Any) -> tuple[torch.Tensor, ...]:
-        """Embeddings (tokens, hidden) of each image, from uint8 `image_tiles` (tiles, side, side, 3)."""
-        if "image_tiles" not in kwargs:
-            return ()
-        embeddings = self.mlp1(self._vision_features(kwargs["image_tiles"]))
-        sizes = kwargs["image_num_tiles"].flatten().tolist()
-        return tuple(image.flatten(0, 1) for image in embeddings.split(sizes))
+        """Embeddings (tokens, hidden) of each image or frame of a video.
+
+        Args:
+            kwargs: of one modality, as vLLM calls it, uint8 `image_tiles` (tiles, side, side, 3) and
+                `image_num_tiles`, or `video_tiles` and `video_num_tiles`.
+        """
+        embeddings: list[torch.Tensor] = []
+        for modality in _PLACEHOLDERS:
+            if f"{modality}_tiles" in kwargs:
+                tiles_NPD = self.mlp1(self._vision_features(kwargs[f"{modality}_tiles"]))
+                sizes = kwargs[f"{modality}_num_tiles"].flatten().tolist()
+                embeddings += [item.flatten(0, 1) for item in tiles_NPD.split(sizes)]
+        return tuple(embeddings)
 
     def _vision_features(self, tiles_NHWC: torch.Tensor) -> torch.Tensor:
         pixels_NHWC = (tiles_NHWC.to(torch.float32) / 255 - self.pixel_mean) / self.pixel_std

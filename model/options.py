@@ -1,25 +1,59 @@
-"""What a request may ask of the image processor: the `mm_processor_kwargs` of one request, checked."""
+"""What a request may ask of the processor: the `mm_processor_kwargs` of one request, checked."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from .tiling import TilingConfig
-from .v2pe import parse_delta
+from .tiling import TilingConfig, choose_grid
+from .v2pe import Deltas, parse_deltas
 
-_KNOWN = ("v2pe_delta", "v2pe_max_tokens", "min_dynamic_patch", "max_dynamic_patch")
+_KNOWN = (
+    "v2pe_delta",
+    "v2pe_max_tokens",
+    "min_dynamic_patch",
+    "max_dynamic_patch",
+    "max_dynamic_patch_total",
+    "video_max_dynamic_patch",
+    "video_timestamps",
+)
 
 
 @dataclass(frozen=True)
-class ImageOptions:
+class VisionOptions:
     """A request's wishes after checks and limits.
 
-    `max_tokens` positions are kept free for the answer when the prompt is checked against the trained window.
+    `tiling` holds for each image, `frame_tiling` for each frame of a video; `max_tiles_total` is how many
+    tiles all images may have together, thumbnails not counted. `max_tokens` positions are kept free for the
+    answer when the prompt is checked against the trained window.
     """
 
-    delta: float | Literal["auto"]
+    deltas: Deltas
     tiling: TilingConfig
+    max_tiles_total: int | None
+    frame_tiling: TilingConfig
+    timestamps: bool
     max_tokens: int
+
+    def image_tiling(self, sizes: Sequence[tuple[int, int]]) -> TilingConfig:
+        """The tiling of every image of a prompt whose images are `sizes` (width, height) large.
+
+        Where all images together would exceed `max_tiles_total`, each gets an equal share of it, at least one
+        tile (as OpenGVLab/InternVL trains with several images, `internvl/train/dataset.py`).
+
+        Raises:
+            ValueError: more images than tiles.
+        """
+        if self.max_tiles_total is None:
+            return self.tiling
+        if len(sizes) > self.max_tiles_total:
+            raise ValueError(
+                f"{len(sizes)} images need at least a tile each, but max_dynamic_patch_total allows "
+                f"{self.max_tiles_total} tiles in all: send fewer images"
+            )
+        grids = [choose_grid(width, height, self.tiling) for width, height in sizes]
+        if sum(columns * rows for columns, rows in grids) <= self.max_tiles_total:
+            return self.tiling
+        share = min(self.tiling.max_tiles, self.max_tiles_total // len(sizes))
+        return replace(self.tiling, min_tiles=min(self.tiling.min_tiles, share), max_tiles=share)
 
 
 def parse_options(
@@ -27,16 +61,19 @@ def parse_options(
     engine: Mapping[str, object],
     tiling: TilingConfig,
     default_delta: float,
-) -> ImageOptions:
+) -> VisionOptions:
     """Options of one request.
 
-    `v2pe_delta`: a number or "auto". `min_dynamic_patch`, `max_dynamic_patch`: the fewest and most tiles of
-    an image; more than the limit is cut down to it. `v2pe_max_tokens`: how many positions the answer may
-    need.
+    `v2pe_delta`: a number for all images and videos, a list with one for each, or "auto".
+    `min_dynamic_patch`, `max_dynamic_patch`: the fewest and most tiles of an image.
+    `max_dynamic_patch_total`: the most tiles of all images together. `video_max_dynamic_patch`: the most
+    tiles of a video's frame, 1 where nothing is said. More than the limit is cut down to it.
+    `video_timestamps`: whether the prompt says when each frame is shown. `v2pe_max_tokens`: how many
+    positions the answer may need.
 
     Args:
         request: the request's `mm_processor_kwargs`.
-        engine: the engine's own `mm_processor_kwargs`: the defaults, and in `max_dynamic_patch` the limit.
+        engine: the engine's own `mm_processor_kwargs`: the defaults, and in the three maxima the limits.
         tiling: the checkpoint's tiling; its `max_tiles` is the limit where the engine sets none.
         default_delta: the delta where neither request nor engine names one.
 
@@ -54,11 +91,35 @@ def parse_options(
     )
     if fewest > most and "min_dynamic_patch" in request:
         raise ValueError(f"min_dynamic_patch ({fewest}) must not be above max_dynamic_patch ({most})")
-    return ImageOptions(
-        delta=parse_delta(asked.get("v2pe_delta", default_delta)),
+    of_frame = _count("video_max_dynamic_patch", asked.get("video_max_dynamic_patch", 1), least=1)
+    timestamps = asked.get("video_timestamps", False)
+    if not isinstance(timestamps, bool):
+        raise ValueError(f"video_timestamps must be true or false, not {timestamps!r}")
+    return VisionOptions(
+        deltas=parse_deltas(asked.get("v2pe_delta", default_delta)),
         tiling=TilingConfig(tiling.tile_size, min(fewest, most), most, tiling.use_thumbnail),
+        max_tiles_total=_total(request, engine),
+        frame_tiling=replace(
+            tiling, min_tiles=1, max_tiles=min(of_frame, most_tiles_of_a_frame(engine, tiling))
+        ),
+        timestamps=timestamps,
         max_tokens=_count("v2pe_max_tokens", asked.get("v2pe_max_tokens", 0), least=0),
     )
+
+
+def most_tiles_of_a_frame(engine: Mapping[str, object], tiling: TilingConfig) -> int:
+    """The limit of `video_max_dynamic_patch`: the engine's own, else what an image may have."""
+    limit = engine.get("max_dynamic_patch", tiling.max_tiles)
+    return _count("video_max_dynamic_patch", engine.get("video_max_dynamic_patch", limit), least=1)
+
+
+def _total(request: Mapping[str, object], engine: Mapping[str, object]) -> int | None:
+    named = [
+        _count("max_dynamic_patch_total", source["max_dynamic_patch_total"], least=1)
+        for source in (request, engine)
+        if source.get("max_dynamic_patch_total") is not None
+    ]
+    return min(named, default=None)
 
 
 def _count(name: str, value: object, *, least: int) -> int:

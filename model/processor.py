@@ -1,8 +1,9 @@
-"""vLLM's multi-modal processor for InternVL3: images to tiles, placeholders to runs of context tokens.
+"""vLLM's multi-modal processor for InternVL3: images and frames to tiles, placeholders to runs of tokens.
 
 Tiles travel as uint8 and are normalised on the model's device: a quarter of the bytes to hash, cache and
-send. Every image carries its delta, in a field that stays on the CPU: vLLM keeps exactly those fields for
-images whose tokens come from the prefix cache, and the positions of the whole prompt need them.
+send. A delta is an item of its own, without embeddings, in the place of the `<img>` from which on it holds:
+so the engine's block hashes know it, and its hashes of pixels don't (docs/decisions/0011). It stays on the
+CPU: vLLM keeps exactly such fields for what comes from the prefix cache, and the positions need them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from transformers import BatchFeature
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
@@ -26,10 +28,24 @@ from vllm.multimodal.processing import (
 )
 
 from .config import Checkpoint, InternVLConfig, read_checkpoint
-from .options import ImageOptions, parse_options
-from .prompt import IMAGE_CONTEXT, ImageTokens, image_run, image_tokens, place_images
+from .media_items import Clip, ClipItems, DeltaItems, Frame, FrameItems, InternVLDataParser
+from .options import VisionOptions, most_tiles_of_a_frame, parse_options
+from .prompt import (
+    DELTA_PLACE,
+    FRAME_PLACE,
+    IMAGE_CONTEXT,
+    IMAGE_PLACE,
+    VIDEO_TEXT,
+    ImageTokens,
+    frame_labels,
+    image_tokens,
+    place_media,
+)
+from .prompt_positions import DELTA_MODALITY
 from .tiling import TilingConfig, max_num_tiles, num_tiles, tile_image
-from .v2pe import choose_delta
+from .v2pe import choose_deltas
+
+_PLACES = {"image": IMAGE_PLACE, "video": FRAME_PLACE}
 
 
 class InternVLProcessingInfo(BaseProcessingInfo):
@@ -44,98 +60,161 @@ class InternVLProcessingInfo(BaseProcessingInfo):
     def image_tokens(self) -> ImageTokens:
         return image_tokens(self.get_tokenizer())
 
-    def options(self, request: Mapping[str, object]) -> ImageOptions:
+    @property
+    def engine_options(self) -> Mapping[str, object]:
+        return self.ctx.get_mm_config().mm_processor_kwargs or {}
+
+    def options(self, request: Mapping[str, object]) -> VisionOptions:
         """One request's options. Raises as `parse_options`."""
-        engine = self.ctx.get_mm_config().mm_processor_kwargs or {}
-        return parse_options(request, engine, self.checkpoint.tiling, self.checkpoint.v2pe_delta)
+        return parse_options(request, self.engine_options, self.checkpoint.tiling, self.checkpoint.v2pe_delta)
+
+    @property
+    def largest_frame(self) -> int:
+        """The most tiles that a frame of a video can have, thumbnail included."""
+        tiling = self.checkpoint.tiling
+        return max_num_tiles(replace(tiling, max_tiles=most_tiles_of_a_frame(self.engine_options, tiling)))
+
+    def get_data_parser(self) -> InternVLDataParser:
+        return InternVLDataParser()
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        return {"image": None}
+        return {"image": None, "video": None}
 
     def get_supported_mm_processor_kwargs(self) -> dict[str, set[str]]:
         return {}
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        return {"image": max_num_tiles(self.options({}).tiling) * self.checkpoint.tokens_per_tile}
+        """Of an image, and of a frame: the engine never sees a whole video as one item."""
+        per_tile = self.checkpoint.tokens_per_tile
+        return {
+            "image": max_num_tiles(self.options({}).tiling) * per_tile,
+            "video": self.largest_frame * per_tile,
+        }
 
 
 class InternVLDummyInputsBuilder(BaseDummyInputsBuilder[InternVLProcessingInfo]):
-    """The largest input there can be, for vLLM's memory profile."""
+    """The largest items there can be, for vLLM's memory profile."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        return IMAGE_CONTEXT * mm_counts.get("image", 0)
+        return IMAGE_CONTEXT * mm_counts.get("image", 0) + VIDEO_TEXT * mm_counts.get("video", 0)
 
     def get_dummy_mm_data(
         self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, Any]
     ) -> dict[str, Any]:
         tiling = self.info.options({}).tiling
+        side = tiling.tile_size
         images = self._get_dummy_images(
-            width=tiling.tile_size * tiling.max_tiles,
-            height=tiling.tile_size,
+            width=side * tiling.max_tiles,
+            height=side,
             num_images=mm_counts.get("image", 0),
             overrides=mm_options.get("image"),
         )
-        return {"image": images}
+        frame = np.zeros((1, self.info.largest_frame, side, side, 3), dtype=np.uint8)
+        return {"image": images, "video": [frame] * mm_counts.get("video", 0)}
 
 
 class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo]):
-    """Makes `image_tiles` (tiles, side, side, 3) uint8, `image_num_tiles`, `image_v2pe_delta` (images,)."""
+    """Makes, for images and for frames of videos, `*_tiles` (tiles, side, side, 3) uint8 and `*_num_tiles`.
+
+    `*` is "image" or "video"; `v2pe_delta` (deltas,) comes with them.
+    """
 
     def apply(self, inputs: Any, timing_ctx: Any) -> Any:
-        """Settles the request's options before vLLM hashes them, then goes on as usual.
+        """Settles what the request asks for before vLLM hashes it, then goes on as usual.
 
-        After this the options are three numbers, always present: two requests that mean the same share their
-        cached tiles and tokens, and no "auto" that meant another delta in another prompt can be taken from a
-        cache.
+        After this a video is its frames, deltas are items, and the options are the tile limits, always
+        present: two requests that mean the same share their cached tiles and tokens.
 
         Raises:
-            ValueError: bad options, placeholders that don't match the images, or a prompt beyond the trained
-            window.
+            ValueError: bad options or media, placeholders that don't match the media, or a prompt beyond the
+                trained window.
         """
         options = self.info.options(inputs.hf_processor_mm_kwargs)
-        images = inputs.mm_data_items.get_items("image", ImageProcessorItems)
-        tokens = self.info.image_tokens
-        prompt = place_images(inputs.prompt, len(images), tokens, self.info.get_tokenizer())
+        images, clips = _images(inputs.mm_data_items), _clips(inputs.mm_data_items)
         sizes = [images.get_image_size(index) for index in range(len(images))]
-        runs = [num_tiles(w, h, options.tiling) * self.info.checkpoint.tokens_per_tile for w, h in sizes]
-        delta = choose_delta(
-            options.delta,
-            _visual_mask(prompt, tokens, runs),
+        image_tiling = options.image_tiling(sizes)
+        prompt = place_media(
+            inputs.prompt,
+            len(images),
+            [_labels(clip, options.timestamps) for clip in clips],
+            self.info.image_tokens,
+            self.info.get_tokenizer(),
+        )
+        frames = [frame for clip in clips for frame in clip.frames]
+        tiles = {
+            "image": [num_tiles(width, height, image_tiling) for width, height in sizes],
+            "video": [self._num_tiles(frame, options.frame_tiling) for frame in frames],
+        }
+        per_tile = self.info.checkpoint.tokens_per_tile
+        deltas = choose_deltas(
+            options.deltas,
+            prompt.medium_of_tokens(
+                [tiles[place.modality][place.item] * per_tile for place in prompt.places]
+            ),
             max_tokens=options.max_tokens,
             window=self.info.checkpoint.window,
         )
-        settled = {
-            "v2pe_delta": delta,
-            "min_dynamic_patch": options.tiling.min_tiles,
-            "max_dynamic_patch": options.tiling.max_tiles,
-        }
-        return super().apply(replace(inputs, prompt=prompt, hf_processor_mm_kwargs=settled), timing_ctx)
+        ids, announced = prompt.announce(deltas)
+        items = {"image": images, "video": FrameItems(frames), DELTA_MODALITY: DeltaItems(announced)}
+        settled = replace(
+            inputs,
+            prompt=ids,
+            mm_data_items=MultiModalDataItems({name: data for name, data in items.items() if len(data)}),
+            mm_uuid_items=_frame_uuids(inputs.mm_uuid_items, clips),
+            # vLLM hashes images with the first and frames with the second.
+            hf_processor_mm_kwargs={
+                "images_kwargs": {"min": image_tiling.min_tiles, "max": image_tiling.max_tiles},
+                "videos_kwargs": {"min": 1, "max": options.frame_tiling.max_tiles},
+            },
+        )
+        return super().apply(settled, timing_ctx)
+
+    def _num_tiles(self, frame: Frame, tiling: TilingConfig) -> int:
+        if not frame.is_cut:
+            height, width, _ = frame.pixels.shape
+            return num_tiles(width, height, tiling)
+        tiles, height, width, _ = frame.pixels.shape
+        if (height, width) != (tiling.tile_size,) * 2 or not 1 <= tiles <= self.info.largest_frame:
+            raise ValueError(
+                f"a frame cut into {tiles} tiles of {width} x {height} pixels: this model takes 1 to "
+                f"{self.info.largest_frame} tiles of {tiling.tile_size} x {tiling.tile_size}"
+            )
+        return tiles
+
+    def _get_mm_hashes(self, inputs: Any) -> Any:
+        hashes = super()._get_mm_hashes(inputs)
+        if DELTA_MODALITY in hashes:
+            deltas = inputs.mm_data_items[DELTA_MODALITY]
+            hashes[DELTA_MODALITY] = [f"{DELTA_MODALITY}:{delta!r}" for delta in deltas.get_all()]
+        return hashes
 
     def _call_hf_processor(self, hf_data: Mapping[str, Any], hf_kwargs: Mapping[str, Any]) -> BatchFeature:
-        tiling = TilingConfig(
-            self.info.checkpoint.tiling.tile_size,
-            hf_kwargs["min_dynamic_patch"],
-            hf_kwargs["max_dynamic_patch"],
-            self.info.checkpoint.tiling.use_thumbnail,
-        )
-        tiles = [tile_image(_pil(image), tiling) for image in hf_data["images"]]
-        return BatchFeature(
-            {
-                "image_tiles": torch.from_numpy(np.concatenate(tiles)),
-                "image_num_tiles": torch.tensor([len(t) for t in tiles]),
-                "image_v2pe_delta": torch.full((len(tiles),), hf_kwargs["v2pe_delta"], dtype=torch.float64),
-            }
-        )
+        images = [_pil(image) for image in hf_data.get("images", ())]
+        image_tiling = self._tiling(hf_kwargs["images_kwargs"])
+        frame_tiling = self._tiling(hf_kwargs["videos_kwargs"])
+        tiles = {
+            "image": [tile_image(image, image_tiling) for image in images],
+            "video": [_frame_tiles(frame, frame_tiling) for frame in hf_data.get("videos", ())],
+        }
+        fields = {"v2pe_delta": torch.tensor(hf_data.get("deltas", ()), dtype=torch.float64)}
+        for modality, arrays in tiles.items():
+            if arrays:
+                fields[f"{modality}_tiles"] = torch.from_numpy(np.concatenate(arrays))
+                fields[f"{modality}_num_tiles"] = torch.tensor([len(array) for array in arrays])
+        return BatchFeature(fields)
+
+    def _tiling(self, limits: Mapping[str, int]) -> TilingConfig:
+        return replace(self.info.checkpoint.tiling, min_tiles=limits["min"], max_tiles=limits["max"])
 
     def _get_mm_fields_config(
         self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
     ) -> Mapping[str, MultiModalFieldConfig]:
-        sizes = hf_inputs.get("image_num_tiles", torch.empty(0, dtype=torch.int64))
-        return {
-            "image_tiles": MultiModalFieldConfig.flat_from_sizes("image", sizes),
-            "image_num_tiles": MultiModalFieldConfig.batched("image", keep_on_cpu=True),
-            "image_v2pe_delta": MultiModalFieldConfig.batched("image", keep_on_cpu=True),
-        }
+        fields = {"v2pe_delta": MultiModalFieldConfig.batched(DELTA_MODALITY, keep_on_cpu=True)}
+        for modality in _PLACES:
+            sizes = hf_inputs.get(f"{modality}_num_tiles", torch.empty(0, dtype=torch.int64))
+            fields[f"{modality}_tiles"] = MultiModalFieldConfig.flat_from_sizes(modality, sizes)
+            fields[f"{modality}_num_tiles"] = MultiModalFieldConfig.batched(modality, keep_on_cpu=True)
+        return fields
 
     def _get_prompt_updates(
         self,
@@ -143,23 +222,55 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         hf_processor_mm_kwargs: Mapping[str, object],
         out_mm_kwargs: MultiModalKwargsItems,
     ) -> Sequence[PromptUpdate]:
-        tokens = self.info.image_tokens
+        tokens, per_tile = self.info.image_tokens, self.info.checkpoint.tokens_per_tile
 
-        def run(index: int) -> PromptUpdateDetails:
-            tiles = int(out_mm_kwargs["image"][index]["image_num_tiles"].data)
-            ids = image_run(tokens, tiles * self.info.checkpoint.tokens_per_tile)
-            return PromptUpdateDetails.select_token_id(ids, tokens.context)
+        def run(modality: str, index: int) -> list[int]:
+            return (
+                [tokens.context]
+                * int(out_mm_kwargs[modality][index][f"{modality}_num_tiles"].data)
+                * per_tile
+            )
 
-        return [PromptReplacement(modality="image", target=[tokens.context], replacement=run)]
+        delta = PromptUpdateDetails(
+            [tokens.start], is_embed=lambda full: torch.zeros(len(full), dtype=torch.bool)
+        )
+        return [
+            PromptReplacement(modality="image", target=[IMAGE_PLACE], replacement=lambda i: run("image", i)),
+            PromptReplacement(modality="video", target=[FRAME_PLACE], replacement=lambda i: run("video", i)),
+            PromptReplacement(modality=DELTA_MODALITY, target=[DELTA_PLACE], replacement=delta),
+        ]
 
 
-def _visual_mask(prompt: Sequence[int], tokens: ImageTokens, runs: Sequence[int]) -> np.ndarray[Any, Any]:
-    """bool (T,) over the prompt once its n-th placeholder has become an image of `runs[n]` tokens."""
-    lengths = iter(runs)
-    mask: list[bool] = []
-    for token in prompt:
-        mask += [False, *[True] * next(lengths), False] if token == tokens.context else [False]
-    return np.asarray(mask)
+def _images(items: MultiModalDataItems) -> ImageProcessorItems:
+    return items.get_items("image", ImageProcessorItems) if "image" in items else ImageProcessorItems([])
+
+
+def _clips(items: MultiModalDataItems) -> list[Clip]:
+    return items.get_items("video", ClipItems).get_all() if "video" in items else []
+
+
+def _labels(clip: Clip, timestamps: bool) -> list[str]:
+    if timestamps and clip.times_F is None:
+        raise ValueError(
+            'video_timestamps needs to know when frames are shown: send (frames, {"times": [seconds, ...]})'
+        )
+    return frame_labels(len(clip.frames), clip.times_F if timestamps else None)
+
+
+def _frame_uuids(uuids: Mapping[str, Sequence[str | None]] | None, clips: Sequence[Clip]) -> Any:
+    """The caller's names of images as they are, and names of frames made from those of the videos."""
+    if not uuids or "video" not in uuids:
+        return uuids
+    named = [
+        f"{uuid}-{number}" if uuid is not None else None
+        for uuid, clip in zip(uuids["video"], clips, strict=True)
+        for number in range(len(clip.frames))
+    ]
+    return {**uuids, "video": named}
+
+
+def _frame_tiles(frame: Frame, tiling: TilingConfig) -> NDArray[np.uint8]:
+    return frame.pixels if frame.is_cut else tile_image(Image.fromarray(frame.pixels), tiling)
 
 
 def _pil(image: object) -> Image.Image:

@@ -1,17 +1,27 @@
-"""Where images stand in a prompt, and the run of tokens that each becomes: `<img>`, context tokens, `</img>`.
+"""Where images and videos stand in a prompt, and what each becomes: framed runs of context tokens.
 
 An image is announced by one `<IMG_CONTEXT>` (what our chat requests and transformers' templates write) or by
-the text `<image>` (what prompts in OpenGVLab's style hold). Source: OpenGVLab/InternVL
-`modeling_internvl_chat.py`, `chat`.
+the text `<image>` (what prompts in OpenGVLab's style hold), a video by `<video>`. An image becomes `<img>`,
+its context tokens, `</img>`; a video one such run for every frame, each in a line "Frame1: ". Source:
+OpenGVLab/InternVL `modeling_internvl_chat.py`, `chat`; transformers `processing_internvl.py`.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 IMAGE_START = "<img>"
 IMAGE_END = "</img>"
 IMAGE_CONTEXT = "<IMG_CONTEXT>"
 IMAGE_TEXT = "<image>"
+VIDEO_TEXT = "<video>"
+
+# Stand in a placed prompt for what vLLM fills in. No tokenizer has negative ids, so text can't hold them.
+IMAGE_PLACE, FRAME_PLACE, DELTA_PLACE = -1, -2, -3
 
 
 class Tokenizer(Protocol):
@@ -29,6 +39,52 @@ class ImageTokens:
     start: int
     end: int
     context: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image, or one frame of a video, stands in a placed prompt.
+
+    `index` is the place's in the ids; `item` counts images, and frames of all videos, each from 0; `medium`
+    counts images and videos together, in the order of the prompt.
+    """
+
+    index: int
+    modality: Literal["image", "video"]
+    item: int
+    medium: int
+
+
+@dataclass(frozen=True)
+class PlacedPrompt:
+    """A prompt's ids with `<img>`, a place and `</img>` for every image and frame."""
+
+    ids: tuple[int, ...]
+    places: tuple[Place, ...]
+
+    def medium_of_tokens(self, num_tokens: Sequence[int]) -> NDArray[np.int64]:
+        """(T,) over the prompt once its n-th place has become `num_tokens[n]` context tokens.
+
+        Holds the number of the image or video that a visual token belongs to, -1 for text.
+        """
+        repeats = np.ones(len(self.ids), dtype=np.int64)
+        medium = np.full(len(self.ids), -1)
+        for place, count in zip(self.places, num_tokens, strict=True):
+            repeats[place.index], medium[place.index] = count, place.medium
+        return np.repeat(medium, repeats)
+
+    def announce(self, deltas: Sequence[float]) -> tuple[list[int], list[float]]:
+        """The ids with a place for a delta instead of `<img>` where another begins to hold, and those deltas.
+
+        Args:
+            deltas: one for each image and video, in the order of the prompt.
+        """
+        ids, announced = list(self.ids), list[float]()
+        for place in self.places:
+            if not announced or announced[-1] != deltas[place.medium]:
+                ids[place.index - 1] = DELTA_PLACE
+                announced.append(deltas[place.medium])
+        return ids, announced
 
 
 def image_tokens(tokenizer: Tokenizer) -> ImageTokens:
@@ -49,26 +105,103 @@ def image_tokens(tokenizer: Tokenizer) -> ImageTokens:
     return ImageTokens(start=start, end=end, context=context)
 
 
-def image_run(tokens: ImageTokens, visual_tokens: int) -> list[int]:
-    """The ids that stand for one image of `visual_tokens` context tokens: tiles and thumbnail are one run."""
-    return [tokens.start, *[tokens.context] * visual_tokens, tokens.end]
+def frame_labels(num_frames: int, times_F: Sequence[float] | None = None) -> list[str]:
+    """What announces each frame: "Frame1: ", or with times in seconds "Frame1 (00:12): "."""
+    if times_F is None:
+        return [f"Frame{number}: " for number in range(1, num_frames + 1)]
+    return [f"Frame{number} ({_clock(time)}): " for number, time in enumerate(times_F, start=1)]
 
 
-def place_images(prompt: list[int], num_images: int, tokens: ImageTokens, tokenizer: Tokenizer) -> list[int]:
-    """The prompt with exactly one context token where each image goes.
+def place_media(
+    prompt: Sequence[int],
+    num_images: int,
+    videos: Sequence[Sequence[str]],
+    tokens: ImageTokens,
+    tokenizer: Tokenizer,
+) -> PlacedPrompt:
+    """Finds where the images and videos of a prompt go.
+
+    Args:
+        prompt: token ids.
+        num_images: how many images there are.
+        videos: for each video the labels of its frames.
+        tokens: of this tokenizer.
+        tokenizer: for placeholders that are text.
 
     Raises:
-        ValueError: the placeholders don't match the images.
+        ValueError: the placeholders don't match the images and videos.
     """
-    found = prompt.count(tokens.context)
-    if found == num_images:
-        return prompt
-    # `<image>` is ordinary text and may be split or merged with its neighbours by the tokenizer: look for it
-    # as text.
-    text = tokenizer.decode(prompt) if found == 0 else ""
-    if text.count(IMAGE_TEXT) == num_images:
-        return tokenizer.encode(text.replace(IMAGE_TEXT, IMAGE_CONTEXT), add_special_tokens=False)
-    raise ValueError(
-        f"the prompt has {found or text.count(IMAGE_TEXT)} image placeholders for {num_images} images: "
-        f"write {IMAGE_CONTEXT} or {IMAGE_TEXT} once for each, and neither of them elsewhere in the text"
-    )
+    contexts = prompt.count(tokens.context)
+    announced: list[Literal["image", "video"]] = ["image"] * num_images
+    ids = list(prompt)
+    if videos or contexts != num_images:
+        # `<image>` and `<video>` are ordinary text and may be split or merged with their neighbours by the
+        # tokenizer: look for them as text.
+        image_text = IMAGE_CONTEXT if contexts else IMAGE_TEXT
+        text, announced = _read_placeholders(
+            tokenizer.decode(ids), image_text if contexts or num_images else None, num_images, videos
+        )
+        ids = tokenizer.encode(text, add_special_tokens=False)
+    return _open_places(ids, announced, [len(labels) for labels in videos], tokens)
+
+
+def _read_placeholders(
+    text: str, image_text: str | None, num_images: int, videos: Sequence[Sequence[str]]
+) -> tuple[str, list[Literal["image", "video"]]]:
+    """The text with `<IMG_CONTEXT>` for every image and frame, and what its placeholders stood for."""
+    sought = [*([image_text] if image_text else []), *([VIDEO_TEXT] if videos else [])]
+    pieces = re.split("|".join(f"({re.escape(placeholder)})" for placeholder in sought), text)
+    pieces = [piece for piece in pieces if piece is not None]
+    found = {placeholder: pieces.count(placeholder) for placeholder in sought}
+    images, clips = found.get(image_text or "", 0), found.get(VIDEO_TEXT, 0)
+    if images != num_images:
+        raise ValueError(
+            f"the prompt has {images} image placeholders for {num_images} images: "
+            f"write {IMAGE_CONTEXT} or {IMAGE_TEXT} once for each, and neither of them elsewhere in the text"
+        )
+    if clips != len(videos):
+        raise ValueError(
+            f"the prompt has {clips} video placeholders for {len(videos)} videos: "
+            f"write {VIDEO_TEXT} once for each, and nowhere else in the text"
+        )
+    labels_of_videos = iter(videos)
+    announced: list[Literal["image", "video"]] = []
+    for index, piece in enumerate(pieces):
+        if piece == image_text:
+            announced.append("image")
+            pieces[index] = IMAGE_CONTEXT
+        elif piece == VIDEO_TEXT and videos:
+            announced.append("video")
+            pieces[index] = "\n".join(label + IMAGE_CONTEXT for label in next(labels_of_videos))
+    return "".join(pieces), announced
+
+
+def _open_places(
+    ids: Sequence[int],
+    announced: Sequence[Literal["image", "video"]],
+    frames_of_videos: Sequence[int],
+    tokens: ImageTokens,
+) -> PlacedPrompt:
+    """Puts a framed place where each context token stands."""
+    frames = iter(frames_of_videos)
+    order: list[tuple[Literal["image", "video"], int]] = []
+    for medium, modality in enumerate(announced):
+        order += [(modality, medium)] * (next(frames) if modality == "video" else 1)
+    counts = {"image": 0, "video": 0}
+    opened, places = list[int](), list[Place]()
+    remaining = iter(order)
+    for token in ids:
+        if token != tokens.context:
+            opened.append(token)
+            continue
+        modality, medium = next(remaining)
+        places.append(Place(len(opened) + 1, modality, counts[modality], medium))
+        opened += [tokens.start, IMAGE_PLACE if modality == "image" else FRAME_PLACE, tokens.end]
+        counts[modality] += 1
+    return PlacedPrompt(tuple(opened), tuple(places))
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02d}:{minute:02d}:{second:02d}" if hour else f"{minute:02d}:{second:02d}"

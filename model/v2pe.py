@@ -20,6 +20,9 @@ LADDER = tuple(2.0**-k for k in range(9))
 STEPS_PER_POSITION = 4096
 """Resolution of an encoded position. Every ladder delta is a whole number of steps, so encoded exactly."""
 
+Deltas = float | Literal["auto"] | tuple[float, ...]
+"""What a request may ask for: one delta for all images and videos, or one for each."""
+
 
 def positions(visual_T: ArrayLike, delta_T: ArrayLike) -> NDArray[np.float64]:
     """Position (T,) of every token: p_0 = 0, then the previous position plus the token's own step.
@@ -69,7 +72,7 @@ def decode(rows_3T: Any) -> Any:
 
 
 def parse_delta(value: object) -> float | Literal["auto"]:
-    """A request's `v2pe_delta`: "auto", or any number from 1/4096 to 1. The trained values are `LADDER`.
+    """One delta: "auto", or any number from 1/4096 to 1. The trained values are `LADDER`.
 
     Raises:
         ValueError: anything else; the message says what to send.
@@ -85,30 +88,59 @@ def parse_delta(value: object) -> float | Literal["auto"]:
     return float(value)  # type: ignore[arg-type]
 
 
-def choose_delta(
-    delta: float | Literal["auto"], visual_T: ArrayLike, *, max_tokens: int, window: int
-) -> float:
-    """The delta to run a prompt with, checked against the window of positions that the model was trained on.
+def parse_deltas(value: object) -> Deltas:
+    """A request's `v2pe_delta`: one for all as `parse_delta` takes it, or a list with one number for each.
 
-    "auto" takes the largest delta of the ladder with which prompt and answer fit.
+    Raises:
+        ValueError: anything else; the message says what to send.
+    """
+    if not isinstance(value, list | tuple):
+        return parse_delta(value)
+    if "auto" in value:
+        raise ValueError(
+            'v2pe_delta "auto" chooses one delta for the whole prompt: send it alone, not in a list'
+        )
+    return tuple(float(parse_delta(delta)) for delta in value)
+
+
+def choose_deltas(asked: Deltas, medium_T: ArrayLike, *, max_tokens: int, window: int) -> tuple[float, ...]:
+    """The deltas to run a prompt with, checked against the window of positions that the model was trained on.
+
+    "auto" takes the largest delta of the ladder with which prompt and answer fit, for all images and videos.
 
     Args:
-        delta: what `parse_delta` returned.
-        visual_T: bool (T,) over the prompt's tokens.
+        asked: what `parse_deltas` returned.
+        medium_T: int (T,) over the prompt's tokens: the number of the image or video that a visual token
+            belongs to, counted from 0 in the order of the prompt; -1 for text.
         max_tokens: positions kept free for the answer.
         window: how many positions the model was trained on.
 
+    Returns:
+        A delta for each image or video, in the order of the prompt.
+
     Raises:
-        ValueError: prompt and answer don't fit; the message names the largest delta that would do.
+        ValueError: a list of another length, or prompt and answer don't fit; the message names the largest
+            delta that would do.
     """
-    if delta != "auto" and _span(visual_T, delta) + max_tokens <= window:
-        return delta
-    fitting = next((d for d in LADDER if _span(visual_T, d) + max_tokens <= window), None)
-    if delta == "auto" and fitting is not None:
-        return fitting
-    asked = LADDER[-1] if delta == "auto" else delta
+    medium_of = np.asarray(medium_T, dtype=np.int64)
+    media = int(medium_of.max(initial=-1)) + 1
+    if isinstance(asked, tuple) and len(asked) != media:
+        raise ValueError(
+            f"v2pe_delta has {len(asked)} numbers for {media} images and videos: "
+            "send one for each, in the order of the prompt, or one number for all"
+        )
+    if asked != "auto":
+        deltas = asked if isinstance(asked, tuple) else (asked,) * media
+        if _span(medium_of, deltas) + max_tokens <= window:
+            return deltas
+    fitting = next((d for d in LADDER if _span(medium_of, (d,) * media) + max_tokens <= window), None)
+    if asked == "auto":
+        if fitting is not None:
+            return (fitting,) * media
+        deltas = (LADDER[-1],) * media
+    named = ", ".join(f"{delta:g}" for delta in dict.fromkeys(deltas))
     problem = (
-        f"the prompt takes {_span(visual_T, asked)} positions at v2pe_delta {asked:g} and the answer up to "
+        f"the prompt takes {_span(medium_of, deltas)} positions at v2pe_delta {named} and the answer up to "
         f"{max_tokens}; the model's window is {window}"
     )
     if fitting is None:
@@ -116,8 +148,9 @@ def choose_delta(
     raise ValueError(f"{problem}. The largest v2pe_delta that fits is {Fraction(fitting)} ({fitting:g})")
 
 
-def _span(visual_T: ArrayLike, delta: float) -> int:
-    return next_position(positions(visual_T, delta))
+def _span(medium_T: NDArray[np.int64], deltas: tuple[float, ...]) -> int:
+    delta_T = np.array([*deltas, 1.0])[medium_T]  # text, -1, takes the last
+    return next_position(positions(medium_T >= 0, delta_T))
 
 
 def _round_up(position: float) -> int:

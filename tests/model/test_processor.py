@@ -1,36 +1,17 @@
 """The processor's output for real prompts and images, made by vLLM's own machinery without an engine."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from vllm.exceptions import VLLMValidationError
 
 from model.tiling import TilingConfig, tile_image
 from tests.checkpoints import MAX_TILES, TILE, WINDOW
 
 TILING = TilingConfig(TILE, 1, MAX_TILES, use_thumbnail=True)
-
-
-@pytest.fixture(scope="module")
-def processor(opengvlab_checkpoint: Path) -> Any:
-    from vllm.config import ModelConfig
-    from vllm.multimodal import MULTIMODAL_REGISTRY
-
-    from model.register import require_plugin
-
-    require_plugin()
-    config = ModelConfig(str(opengvlab_checkpoint), dtype="float32", max_model_len=4 * WINDOW)
-    return MULTIMODAL_REGISTRY.create_processor(config)
-
-
-@pytest.fixture(scope="module")
-def cache(processor: Any) -> Any:
-    from vllm.multimodal.cache import MultiModalProcessorOnlyCache
-
-    return MultiModalProcessorOnlyCache(processor.info.ctx.model_config)
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -47,6 +28,11 @@ def fields(output: Any, index: int = 0) -> dict[str, Any]:
     return {name: element.data for name, element in output["mm_kwargs"]["image"][index].items()}
 
 
+def deltas(output: Any) -> list[float]:
+    """The deltas in the order of the prompt: one, unless they change within it."""
+    return [item["v2pe_delta"].data.item() for item in output["mm_kwargs"]["v2pe"]]
+
+
 def test_an_image_becomes_tiles_and_a_run_of_tokens(processor: Any):
     image = noise(300, 190)
     tiles = tile_image(image, TILING)
@@ -54,13 +40,14 @@ def test_an_image_becomes_tiles_and_a_run_of_tokens(processor: Any):
     assert torch.equal(fields(output)["image_tiles"], torch.from_numpy(tiles))
     assert fields(output)["image_tiles"].dtype == torch.uint8
     assert fields(output)["image_num_tiles"] == len(tiles)
-    assert fields(output)["image_v2pe_delta"] == 0.25
+    assert deltas(output) == [0.25]
     run = "<img>" + "<IMG_CONTEXT>" * (4 * len(tiles)) + "</img>"
     expected = processor.info.get_tokenizer().encode(f"Look: {run}\nWell?", add_special_tokens=False)
     assert output["prompt_token_ids"] == expected
     (place,) = output["mm_placeholders"]["image"]
-    assert (place.offset, place.length) == (6, 4 * len(tiles) + 2)
-    assert place.is_embed.tolist() == [False, *[True] * (4 * len(tiles)), False]
+    assert (place.offset, place.length) == (7, 4 * len(tiles))
+    (place,) = output["mm_placeholders"]["v2pe"]
+    assert (place.offset, place.length, place.get_num_embeds()) == (6, 1, 0)
 
 
 def test_every_image_has_its_own_tiles(processor: Any):
@@ -69,7 +56,7 @@ def test_every_image_has_its_own_tiles(processor: Any):
     for index, image in enumerate(images):
         expected = torch.from_numpy(tile_image(image, TILING))
         assert torch.equal(fields(output, index)["image_tiles"], expected)
-        assert fields(output, index)["image_v2pe_delta"] == 1
+    assert deltas(output) == [1]
 
 
 def test_arrays_are_images_too(processor: Any):
@@ -87,42 +74,64 @@ def test_the_request_sets_the_number_of_tiles(processor: Any):
 
 
 def test_what_means_the_same_shares_its_cache_entry(processor: Any):
-    def identity(**options: object) -> str:
-        return process(processor, "<image>", [noise(50, 50)], **options)["mm_hashes"]["image"][0]
+    def identity(modality: str = "image", **options: object) -> str:
+        return process(processor, "<image>", [noise(50, 50)], **options)["mm_hashes"][modality][0]
 
-    assert identity() == identity(v2pe_delta=1) == identity(v2pe_delta=1.0) == identity(v2pe_delta="auto")
     assert identity() == identity(max_dynamic_patch=MAX_TILES) == identity(max_dynamic_patch=1000)
-    assert identity() == identity(v2pe_max_tokens=100)
-    assert identity() != identity(v2pe_delta=0.5)
+    assert identity() == identity(v2pe_max_tokens=100) == identity(video_max_dynamic_patch=3)
     assert identity() != identity(max_dynamic_patch=2)
+    assert identity() == identity(v2pe_delta=0.5) == identity(v2pe_delta="auto")  # the pixels are the same
+    assert identity("v2pe") == identity("v2pe", v2pe_delta=1) == identity("v2pe", v2pe_delta="auto")
+    assert identity("v2pe") != identity("v2pe", v2pe_delta=0.5)
 
 
-def test_a_cached_image_keeps_its_delta_and_place(processor: Any, cache: Any):
+def test_an_image_is_cut_once_for_all_deltas(processor: Any, cache: Any, monkeypatch: pytest.MonkeyPatch):
+    cuts: list[object] = []
+    monkeypatch.setattr(
+        "model.processor.tile_image", lambda image, tiling: cuts.append(image) or tile_image(image, tiling)
+    )
+    image = noise(123, 77)
+    results = [process(processor, "<image>", [image], cache, v2pe_delta=d) for d in (1, 0.5, 1, 0.25)]
+    assert len(cuts) == 1
+    assert [deltas(output) for output in results] == [[1], [0.5], [1], [0.25]]
+    assert all(torch.equal(fields(o)["image_tiles"], fields(results[0])["image_tiles"]) for o in results)
+
+
+def test_a_cached_image_keeps_its_place(processor: Any, cache: Any):
     images = [noise(50, 50), noise(300, 190)]
     first = process(processor, "<image>?", images[:1], cache, v2pe_delta=0.5)
     again = process(processor, "<image> <image>!", [images[1], images[0]], cache, v2pe_delta=0.5)
     fresh = process(processor, "<image> <image>!", [images[1], images[0]], v2pe_delta=0.5)
     assert again["mm_hashes"]["image"][1] == first["mm_hashes"]["image"][0]
-    assert again["prompt_token_ids"] == fresh["prompt_token_ids"]
+    for key in ("prompt_token_ids", "mm_placeholders", "mm_hashes"):
+        assert again[key] == fresh[key]
     for index in range(2):
-        assert fields(again, index)["image_v2pe_delta"] == 0.5
         assert torch.equal(fields(again, index)["image_tiles"], fields(fresh, index)["image_tiles"])
+    assert deltas(again) == [0.5]
+
+
+def test_every_image_may_have_its_own_delta(processor: Any):
+    image = noise(50, 50)
+    output = process(processor, "a <image> b <image> c <image>", [image] * 3, v2pe_delta=[0.25, 0.25, 1])
+    assert deltas(output) == [0.25, 1]  # announced where it changes
+    first, last = output["mm_placeholders"]["v2pe"]
+    images = output["mm_placeholders"]["image"]
+    assert (first.offset, last.offset) == (images[0].offset - 1, images[2].offset - 1)
+    assert len(set(output["mm_hashes"]["image"])) == 1
 
 
 def test_auto_takes_the_largest_delta_that_fits(processor: Any):
     """Seven images of 28 tokens and 66 framed ones: only the number of images changes the answer."""
     few = process(processor, "<image>" * 5, [noise(300, 190)] * 5, v2pe_delta="auto")
     many = process(processor, "<image>" * 100, [noise(300, 190)] * 100, v2pe_delta="auto")
-    assert fields(few)["image_v2pe_delta"] == 1
-    assert (
-        fields(many)["image_v2pe_delta"] == 0.5
-    )  # 100 * (28 / 2 + 2) positions fit into 2048, 100 * 30 don't
+    assert deltas(few) == [1]
+    assert deltas(many) == [0.5]  # 100 * (28 / 2 + 2) positions fit into 2048, 100 * 30 don't
 
 
 def test_room_for_the_answer_is_part_of_the_choice(processor: Any):
     options: dict[str, object] = {"v2pe_delta": "auto", "v2pe_max_tokens": WINDOW - 200}
     output = process(processor, "<image>" * 10, [noise(300, 190)] * 10, **options)
-    assert fields(output)["image_v2pe_delta"] == 0.5
+    assert deltas(output) == [0.5]
 
 
 def test_a_prompt_beyond_the_trained_window_is_refused(processor: Any):
@@ -138,6 +147,7 @@ def test_a_prompt_beyond_the_trained_window_is_refused(processor: Any):
         ("<image>", {"v2pe_delta": 2}, "v2pe_delta must be"),
         ("<image>", {"max_dynamic_patch": -1}, "max_dynamic_patch must be"),
         ("<image>", {"delta": 1}, "unknown mm_processor_kwargs delta"),
+        ("<image>", {"v2pe_delta": [1, 1]}, "v2pe_delta has 2 numbers for 1 images and videos"),
         ("<image> or <image>", {}, "2 image placeholders for 1 images"),
         ("nothing", {}, "0 image placeholders for 1 images"),
     ],
@@ -152,8 +162,38 @@ def test_other_arrays_are_refused(processor: Any):
         process(processor, "<image>", [np.zeros((8, 8, 3), dtype=np.float32)])
 
 
-def test_the_announced_maximum_is_reached_by_the_dummy(processor: Any):
-    """vLLM sizes its encoder cache by the announcement; a larger image would never be scheduled."""
-    announced = processor.info.get_mm_max_tokens_per_item(seq_len=WINDOW, mm_counts={"image": 1})["image"]
-    dummy = processor.get_dummy_mm_inputs({"image": 1})
-    assert dummy["mm_placeholders"]["image"][0].get_num_embeds() == announced == 4 * (MAX_TILES + 1)
+@pytest.mark.parametrize("modality", ["image", "video"])
+@pytest.mark.parametrize("embedding", [torch.zeros(1, 4, 64), [torch.zeros(4, 64)], {"image_embeds": 0}])
+def test_embeddings_are_refused(processor: Any, modality: str, embedding: Any):
+    with pytest.raises(ValueError, match="as pixels: embeddings carry neither tiles nor a delta"):
+        processor.info.parse_mm_data({modality: embedding})
+
+
+def test_deltas_come_from_options_only(processor: Any):
+    with pytest.raises(VLLMValidationError, match="At most 0 v2pe"):
+        processor.info.parse_mm_data({"v2pe": [0.5]})
+
+
+def test_a_budget_of_tiles_holds_for_all_images(processor: Any):
+    images = [noise(300, 190), noise(190, 300), noise(50, 50)]  # 6, 6 and 1 tiles
+
+    def counts(**options: object) -> list[int]:
+        output = process(processor, "<image>" * 3, images, **options)
+        return [int(fields(output, index)["image_num_tiles"]) for index in range(3)]
+
+    assert counts() == counts(max_dynamic_patch_total=13) == [7, 7, 1]
+    assert counts(max_dynamic_patch_total=12) == [3, 3, 1]  # at most 4 for each
+    assert counts(max_dynamic_patch_total=3) == [1, 1, 1]
+    with pytest.raises(
+        ValueError, match="3 images need at least a tile each, but max_dynamic_patch_total allows 2"
+    ):
+        counts(max_dynamic_patch_total=2)
+
+
+@pytest.mark.parametrize("modality", ["image", "video"])
+def test_the_announced_maximum_is_reached_by_the_dummy(processor: Any, modality: str):
+    """vLLM sizes its encoder cache by the announcement; a larger item would never be scheduled."""
+    announced = processor.info.get_mm_max_tokens_per_item(seq_len=WINDOW, mm_counts={modality: 1})
+    dummy = processor.get_dummy_mm_inputs({modality: 1})
+    (place,) = dummy["mm_placeholders"][modality]
+    assert place.get_num_embeds() == announced[modality] == 4 * (MAX_TILES + 1)

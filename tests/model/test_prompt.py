@@ -1,8 +1,17 @@
-"""Placeholders in both styles become one context token for each image, and what doesn't add up is refused."""
+"""Placeholders in every style become framed places, and what doesn't add up is refused."""
 
 import pytest
 
-from model.prompt import ImageTokens, image_run, image_tokens, place_images
+from model.prompt import (
+    DELTA_PLACE,
+    FRAME_PLACE,
+    IMAGE_PLACE,
+    Place,
+    PlacedPrompt,
+    frame_labels,
+    image_tokens,
+    place_media,
+)
 from tests.checkpoints import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
@@ -38,20 +47,82 @@ def test_a_tokenizer_without_the_tokens_is_refused():
         image_tokens(Bare())
 
 
-def test_an_image_is_one_framed_run():
-    assert image_run(ImageTokens(start=1, end=2, context=3), 4) == [1, 3, 3, 3, 3, 2]
+def place(text: str, images: int = 0, videos: list[list[str]] | None = None) -> PlacedPrompt:
+    return place_media(ids(text), images, videos or [], TOKENS, TOKENIZER)
+
+
+def shown(prompt: PlacedPrompt) -> str:
+    """The placed prompt as text, the places as IMAGE and FRAME."""
+    names = {IMAGE_PLACE: "IMAGE", FRAME_PLACE: "FRAME"}
+    text, run = "", list[int]()
+    for token in prompt.ids:
+        if token >= 0:
+            run.append(token)
+        else:
+            text, run = text + TOKENIZER.decode(run) + names[token], []
+    return text + TOKENIZER.decode(run)
 
 
 @pytest.mark.parametrize("images", [0, 1, 3])
-def test_context_tokens_stay_where_they_are(images: int):
-    prompt = ids("Hello <IMG_CONTEXT>\n" * images + "?")
-    assert place_images(prompt, images, TOKENS, TOKENIZER) == prompt
+@pytest.mark.parametrize("placeholder", ["<IMG_CONTEXT>", "<image>"])
+def test_an_image_is_a_framed_place(images: int, placeholder: str):
+    prompt = place(f"Hé {placeholder}\n" * images + "?", images)
+    assert shown(prompt) == "Hé <img>IMAGE</img>\n" * images + "?"
+    assert [(place.item, place.medium) for place in prompt.places] == [(n, n) for n in range(images)]
+    assert all(prompt.ids[place.index] == IMAGE_PLACE for place in prompt.places)
 
 
-def test_text_placeholders_become_context_tokens():
-    prompt = ids("<|im_start|>user\nImage-1: <image>\nImage-2: <image>\nWhich é?<|im_end|>\n")
-    expected = ids("<|im_start|>user\nImage-1: <IMG_CONTEXT>\nImage-2: <IMG_CONTEXT>\nWhich é?<|im_end|>\n")
-    assert place_images(prompt, 2, TOKENS, TOKENIZER) == expected
+def test_placeholders_that_announce_nothing_are_text():
+    assert shown(place("<IMG_CONTEXT>: <image> or <video>?", 1)) == "<img>IMAGE</img>: <image> or <video>?"
+    assert shown(place("<video>: <image>?", 0, [["F: "]])) == "F: <img>FRAME</img>: <image>?"
+
+
+def test_a_video_is_a_line_for_every_frame():
+    prompt = place("user\n<video>\nWhat?", 0, [frame_labels(2)])
+    assert shown(prompt) == "user\nFrame1: <img>FRAME</img>\nFrame2: <img>FRAME</img>\nWhat?"
+    assert [(place.item, place.medium) for place in prompt.places] == [(0, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("image", ["<IMG_CONTEXT>", "<image>"])
+def test_images_and_videos_mix_in_the_order_of_the_prompt(image: str):
+    prompt = place(f"<video>{image}<video>{image}", 2, [["a"], ["b", "c"]])
+    framed = "<img>{}</img>"
+    image, frame = framed.format("IMAGE"), framed.format("FRAME")
+    assert shown(prompt) == f"a{frame}{image}b{frame}\nc{frame}{image}"
+    assert prompt.places == (
+        Place(2, "video", item=0, medium=0),
+        Place(5, "image", item=0, medium=1),
+        Place(9, "video", item=1, medium=2),
+        Place(14, "video", item=2, medium=2),
+        Place(17, "image", item=1, medium=3),
+    )
+
+
+def test_a_placed_prompt_knows_what_its_tokens_belong_to():
+    prompt = place("<image><video>", 1, [["a", "b"]])
+    medium_T = prompt.medium_of_tokens([3, 1, 2])
+    assert medium_T.tolist() == [-1, 0, 0, 0, -1, -1, -1, 1, -1, -1, -1, -1, 1, 1, -1]
+
+
+def test_a_delta_is_announced_where_it_begins_to_hold():
+    prompt = place("<image><video><image><image>", 3, [["a", "b"]])
+    placed, deltas = prompt.announce([1, 0.5, 0.5, 1])
+    assert deltas == [1, 0.5, 1]
+    starts = [place.index - 1 for place in prompt.places]
+    assert [placed[start] == DELTA_PLACE for start in starts] == [True, True, False, False, True]
+    assert [placed[start] == TOKENS.start for start in starts] == [False, False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("times", "labels"),
+    [
+        (None, ["Frame1: ", "Frame2: "]),
+        ((0.0, 12.9), ["Frame1 (00:00): ", "Frame2 (00:12): "]),
+        ((61, 3661), ["Frame1 (01:01): ", "Frame2 (01:01:01): "]),
+    ],
+)
+def test_frames_are_labelled(times: tuple[float, ...] | None, labels: list[str]):
+    assert frame_labels(2, times) == labels
 
 
 @pytest.mark.parametrize(
@@ -61,8 +132,17 @@ def test_text_placeholders_become_context_tokens():
         ("<image>", 2, 1),
         ("<image><image>", 1, 2),
         ("<IMG_CONTEXT><IMG_CONTEXT>", 1, 2),
+        ("<IMG_CONTEXT>", 0, 1),
     ],
 )
 def test_placeholders_must_match_the_images(text: str, images: int, found: int):
     with pytest.raises(ValueError, match=f"has {found} image placeholders for {images} images"):
-        place_images(ids(text), images, TOKENS, TOKENIZER)
+        place(text, images)
+    with pytest.raises(ValueError, match=f"has {found} image placeholders for {images} images"):
+        place(text + "<video>", images, [["a"]])
+
+
+@pytest.mark.parametrize(("text", "found"), [("", 0), ("<video><video>", 2), ("<image>", 0)])
+def test_placeholders_must_match_the_videos(text: str, found: int):
+    with pytest.raises(ValueError, match=f"has {found} video placeholders for 1 videos"):
+        place(text, 0, [["a"]])

@@ -8,7 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.v2pe import LADDER, choose_delta, decode, encode, next_position, parse_delta, positions
+from model.v2pe import (
+    LADDER,
+    Deltas,
+    choose_deltas,
+    decode,
+    encode,
+    next_position,
+    parse_delta,
+    parse_deltas,
+    positions,
+)
 
 T, V = False, True
 kinds = st.lists(st.booleans(), max_size=60)
@@ -128,28 +138,72 @@ def test_other_deltas_are_refused_and_the_ladder_is_named(value: object):
         parse_delta(value)
 
 
-PROMPT = [*[T] * 10, *[V] * 256, *[T] * 10]  # 20 positions of text, 256 times delta of image
+def test_a_list_holds_a_delta_for_each():
+    assert parse_deltas([1, 0.25]) == (1, 0.25)
+    assert parse_deltas([]) == ()
+    assert parse_deltas(0.5) == 0.5
+    assert parse_deltas("auto") == "auto"
 
 
 @pytest.mark.parametrize(
-    ("delta", "window", "chosen"),
-    [(1, 276, 1), (0.5, 200, 0.5), ("auto", 276, 1), ("auto", 275, 0.5), ("auto", 21, 1 / 256)],
+    ("value", "message"),
+    [
+        ([1, 2], "not 2: the model was trained"),
+        ([1, "auto"], "send it alone"),
+        ([[1]], r"not \[1\]"),
+        ("x", "not 'x'"),
+    ],
 )
-def test_delta_is_chosen_to_fit(delta: float, window: int, chosen: float):
-    assert choose_delta(delta, PROMPT, max_tokens=0, window=window) == chosen
+def test_bad_lists_are_refused(value: object, message: str):
+    with pytest.raises(ValueError, match=message):
+        parse_deltas(value)
+
+
+# 30 positions of text, two images of 256 tokens and one of 128.
+PROMPT = [*[-1] * 10, *[0] * 256, *[-1] * 10, *[1] * 256, -1, *[2] * 128, *[-1] * 9]
+
+
+@pytest.mark.parametrize(
+    ("asked", "window", "chosen"),
+    [
+        (1, 670, (1, 1, 1)),
+        (0.5, 350, (0.5, 0.5, 0.5)),
+        ((1, 0.5, 0.25), 30 + 256 + 128 + 32, (1, 0.5, 0.25)),
+        ("auto", 670, (1, 1, 1)),
+        ("auto", 669, (0.5, 0.5, 0.5)),
+        ("auto", 33, (1 / 256,) * 3),
+    ],
+)
+def test_deltas_are_chosen_to_fit(asked: Deltas, window: int, chosen: tuple[float, ...]):
+    assert choose_deltas(asked, PROMPT, max_tokens=0, window=window) == chosen
+
+
+@pytest.mark.parametrize("asked", [1, "auto", ()])
+def test_text_alone_has_no_deltas(asked: Deltas):
+    assert choose_deltas(asked, [-1] * 5, max_tokens=0, window=5) == ()
 
 
 def test_room_for_the_answer_is_kept():
-    assert choose_delta("auto", PROMPT, max_tokens=0, window=276) == 1
-    assert choose_delta("auto", PROMPT, max_tokens=1, window=276) == 0.5
+    assert choose_deltas("auto", PROMPT, max_tokens=0, window=670) == (1, 1, 1)
+    assert choose_deltas("auto", PROMPT, max_tokens=1, window=670) == (0.5, 0.5, 0.5)
 
 
-def test_a_prompt_that_does_not_fit_names_the_largest_delta_that_would():
-    with pytest.raises(ValueError, match=r"276 positions at v2pe_delta 1 .* fits is 1/2 \(0.5\)"):
-        choose_delta(1, PROMPT, max_tokens=30, window=200)
+@pytest.mark.parametrize("given", [0, 2, 4])
+def test_a_list_needs_a_delta_for_each(given: int):
+    with pytest.raises(ValueError, match=f"v2pe_delta has {given} numbers for 3 images and videos"):
+        choose_deltas((0.5,) * given, PROMPT, max_tokens=0, window=1000)
 
 
-@pytest.mark.parametrize("delta", ["auto", 1])
-def test_a_prompt_that_never_fits_says_so(delta: float):
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [(1, "670 positions at v2pe_delta 1 "), ((1, 1, 0.5), r"606 positions at v2pe_delta 1, 0\.5 ")],
+)
+def test_a_prompt_that_does_not_fit_names_the_largest_delta_that_would(asked: Deltas, problem: str):
+    with pytest.raises(ValueError, match=rf"{problem}.* fits is 1/4 \(0.25\)"):
+        choose_deltas(asked, PROMPT, max_tokens=30, window=300)
+
+
+@pytest.mark.parametrize("asked", ["auto", 1])
+def test_a_prompt_that_never_fits_says_so(asked: Deltas):
     with pytest.raises(ValueError, match="No v2pe_delta makes it fit"):
-        choose_delta(delta, PROMPT, max_tokens=30, window=50)
+        choose_deltas(asked, PROMPT, max_tokens=30, window=60)
