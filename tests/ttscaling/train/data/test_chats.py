@@ -1,0 +1,70 @@
+"""InternVL's conversations, as the repository's guide shows them."""
+
+from typing import Any
+
+import pytest
+
+from ttscaling.train.data.chats import ChatRecord, Turn, chat_json, parse_chat
+from ttscaling.train.data.faults import RecordError
+
+ASKED = {"from": "human", "value": "<image>\nWhat is it?"}
+SAID = {"from": "gpt", "value": "A cat."}
+
+
+def record(**fields: Any) -> dict[str, Any]:
+    return {"conversations": [ASKED, SAID], **fields}
+
+
+def test_one_image() -> None:
+    data = record(id=7, image="a/b.png", width=20, height=30)
+    assert parse_chat(data) == ChatRecord(
+        turns=(Turn("user", "<image>\nWhat is it?"), Turn("assistant", "A cat.")),
+        images=("a/b.png",),
+        extra={"id": 7, "width": 20, "height": 30},
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        record(id=0, image="a.png"),
+        record(image=["a.png", "b.png"], width_list=[1, 2]),
+        record(video="a.mp4"),
+        record(),
+        {"conversations": [{"from": "system", "value": "Be brief."}, ASKED, SAID, ASKED, SAID], "id": -1},
+        {"conversations": [SAID]},
+    ],
+)
+def test_written_as_read(data: dict[str, Any]) -> None:
+    parsed = parse_chat(data)
+    assert chat_json(parsed) == data
+    assert parse_chat(chat_json(parsed)) == parsed
+
+
+@pytest.mark.parametrize("empty", [None, "", []])
+def test_an_empty_image_is_none(empty: Any) -> None:
+    assert parse_chat(record(image=empty)).images == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({}, "'conversations' is missing"),
+        ({"conversations": []}, "'conversations' is missing"),
+        ({"conversations": [ASKED]}, "no 'gpt' turn"),
+        ({"conversations": [ASKED, {"from": "gpt", "value": "  "}]}, "no 'gpt' turn"),
+        ({"conversations": [ASKED, {"from": "bot", "value": "x"}]}, "a turn is"),
+        ({"conversations": [ASKED, {"from": "gpt", "value": None}]}, "a turn is"),
+        ({"conversations": [ASKED, "hello"]}, "a turn is"),
+        ({"conversations": [ASKED, {"from": ["gpt"], "value": "x"}]}, "a turn is"),
+        ({"conversations": [ASKED, SAID, {"from": "system", "value": "x"}]}, "only be the first"),
+        (record(image=3), "'image' is neither"),
+        (record(image=["a.png", None]), "'image' is neither"),
+        (record(image="a.png", video="b.mp4"), "both 'image' and 'video'"),
+        (record(video=["b.mp4"]), "'video' is a list"),
+        (record(video="b.mp4", clip=[0, 3]), "'clip'"),
+    ],
+)
+def test_what_is_wrong_is_said(data: dict[str, Any], problem: str) -> None:
+    with pytest.raises(RecordError, match=problem):
+        parse_chat(data)

@@ -1,0 +1,102 @@
+"""A critic is trained on the conversation that the server shows it, in VisualPRM's form."""
+
+import pytest
+
+from ttscaling.critic import critic_prefixes
+from ttscaling.train.data.chats import ChatRecord, Turn
+from ttscaling.train.data.critic_chats import (
+    CriticRecord,
+    Label,
+    Labelling,
+    critic_turns,
+    label_steps,
+    labels_of_chat,
+    published_chat,
+)
+from ttscaling.train.data.faults import RecordError
+from ttscaling.train.data.judged import JudgedRecord, JudgedStep
+from ttscaling.types import Conversation
+
+
+def judged(*scores: float) -> JudgedRecord:
+    steps = tuple(JudgedStep(f"step {number}", score) for number, score in enumerate(scores))
+    return JudgedRecord(question="<image>\n1+1?", steps=steps, images=("a.png",))
+
+
+@pytest.mark.parametrize(
+    ("scores", "labelling", "labels"),
+    [
+        ((1.0, 0.0625, 0.0), "value", "++-"),
+        ((0.5, 0.75, 0.75, 0.25, 0.0), "advantage", "++=--"),
+        ((0.0, 0.0, 0.5), "advantage", "-=+"),
+        ((1.0, 0.5, 0.0), "outcome", "-"),
+        ((0.0, 0.0625), "outcome", "+"),
+    ],
+)
+def test_labels(scores: tuple[float, ...], labelling: Labelling, labels: str) -> None:
+    assert "".join(label_steps(judged(*scores), labelling).labels) == labels
+
+
+def test_a_threshold_is_exceeded_not_met() -> None:
+    assert label_steps(judged(0.25, 0.3125), threshold=0.25).labels == ("-", "+")
+
+
+def test_early_stop_keeps_up_to_the_first_wrong_step() -> None:
+    record = label_steps(judged(1.0, 0.0, 0.5), early_stop=True)
+    assert (record.steps, record.labels) == (("step 0", "step 1"), ("+", "-"))
+    assert label_steps(judged(1.0, 0.5), early_stop=True).labels == ("+", "+")
+
+
+def test_an_outcome_is_judged_on_the_whole_solution() -> None:
+    assert label_steps(judged(1.0, 1.0), "outcome").steps == ("step 0\n\nstep 1",)
+
+
+def test_the_conversation_is_the_server_s() -> None:
+    record = label_steps(judged(1.0, 0.0, 0.0), system="Judge.")
+    conversation = Conversation(
+        messages=({"role": "user", "content": record.question},), mm_processor_kwargs={}
+    )
+    served = critic_prefixes(conversation, record.steps, system="Judge.")[-1]
+    assert critic_turns(record) == tuple(Turn(message["role"], message["content"]) for message in served)
+    shown = critic_turns(record, history="labels")
+    assert [turn.text for turn in shown if turn.role == "assistant"] == ["+", "-"]
+
+
+def test_published_conversations_are_read_as_written() -> None:
+    record = label_steps(judged(1.0, 0.0, 0.5), system="Judge.")
+    chat = published_chat(record)
+    assert chat.turns == (
+        Turn("system", "Judge."),
+        Turn("user", "### Question:\n<image>\n1+1?\n\n### Solution Process:\nstep 0"),
+        Turn("assistant", "+"),
+        Turn("user", "step 1"),
+        Turn("assistant", "-"),
+        Turn("user", "step 2"),
+        Turn("assistant", "+"),
+    )
+    assert labels_of_chat(chat) == record
+
+
+@pytest.mark.parametrize(
+    ("turns", "problem"),
+    [
+        ([Turn("user", "### Question:\nq\n\n### Solution Process:\ns")], "turns by turns"),
+        ([Turn("assistant", "+"), Turn("assistant", "+")], "turns by turns"),
+        ([Turn("user", "What?"), Turn("assistant", "+")], "isn't of the form"),
+        (
+            [Turn("user", "### Question:\nq\n\n### Solution Process:\ns"), Turn("assistant", "good")],
+            "a judgement is 'good'",
+        ),
+    ],
+)
+def test_other_conversations_are_refused(turns: list[Turn], problem: str) -> None:
+    with pytest.raises(RecordError, match=problem):
+        labels_of_chat(ChatRecord(turns=tuple(turns)))
+
+
+def test_a_question_may_hold_the_headings() -> None:
+    labels: tuple[Label, ...] = ("+",)
+    record = CriticRecord(
+        question="### Question:\nq", steps=("a\n\n### Solution Process:\nb",), labels=labels
+    )
+    assert labels_of_chat(published_chat(record)) == record

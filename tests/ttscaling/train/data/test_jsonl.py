@@ -1,0 +1,84 @@
+"""Files of one object a line: streamed, addressed by number, written whole."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ttscaling.train.data import jsonl
+from ttscaling.train.data.faults import Faults, RecordError, TooManyBadRecordsError
+from ttscaling.train.data.jsonl import LineFile, read_records, write_records
+
+
+def number_of(data: Mapping[str, Any]) -> int:
+    if "n" not in data:
+        raise RecordError("'n' is missing: add it")
+    return int(data["n"])
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    rows = [{"n": 1, "text": "línea\n書"}, {"n": 2, "nested": {"a": [1.5, None]}}]
+    path = tmp_path / "made" / "rows.jsonl"
+    assert write_records(path, rows) == 2
+    assert list(read_records(path, dict, Faults(allowed=0))) == rows
+
+
+def test_a_failing_writer_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_records(path, [{"n": 1}])
+    with pytest.raises(TypeError):
+        write_records(path, [{"n": 2}, {"n": {1, 2}}])
+    assert list(read_records(path, number_of, Faults())) == [1]
+
+
+def test_bad_lines_are_named_and_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"n": 1}\n\n{"n": \n[1]\n{"m": 2}\n\xff\xfe\n{"n": 7}')
+    faults = Faults(allowed=0.9)
+    assert list(read_records(path, number_of, faults)) == [1, 7]
+    assert (faults.good, faults.bad) == (2, 4)
+    for line, problem in zip(
+        (3, 4, 5, 6), ("not JSON", "not an object", "'n' is missing", "UTF-8"), strict=True
+    ):
+        assert any(f"rows.jsonl:{line}: " in example and problem in example for example in faults.examples)
+
+
+def test_a_file_of_bad_lines_stops_the_reading(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"n": 1}\n' * 50 + "oops\n")
+    with pytest.raises(TooManyBadRecordsError, match=r"rows\.jsonl:51"):
+        list(read_records(path, number_of, Faults(allowed=0.01)))
+
+
+def test_records_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"n": 1}\n{"n": 2}\nbroken\n')
+    records = read_records(path, number_of, Faults(allowed=0))
+    assert next(records) == 1
+    assert next(records) == 2
+    with pytest.raises(TooManyBadRecordsError):
+        next(records)
+
+
+def test_lines_by_number_are_those_of_the_stream(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"n": 1}\r\n\n  \n{"n": 2}\nbroken\n{"n": 4}')
+    file = LineFile(path)
+    assert len(file) == 4
+    assert [file.record(index, number_of) for index in (3, 0, 1)] == [4, 1, 2]
+    with pytest.raises(RecordError, match=r"rows\.jsonl:5: not JSON"):
+        file.record(2, number_of)
+
+
+def test_an_endless_line_is_not_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jsonl, "LONGEST_LINE", 40)
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"n": 1}\n' + '{"n": ' + "1" * 200 + '}\n{"n": 3}\n')
+    faults = Faults(allowed=0.9)
+    assert list(read_records(path, number_of, faults)) == [1, 3]
+    assert "longer than" in faults.examples[0]
+    file = LineFile(path)
+    assert (len(file), file.record(2, number_of)) == (3, 3)
+    with pytest.raises(RecordError, match="longer than"):
+        file.record(1, number_of)

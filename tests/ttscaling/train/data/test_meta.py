@@ -1,0 +1,88 @@
+"""meta.json: what is read, and that everything wrong with it is named at once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ttscaling.train.data.meta import DataSet, read_meta, write_meta
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets/a.jsonl").touch()
+    return tmp_path
+
+
+def written(base: Path, content: Any) -> Path:
+    path = base / "meta.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_published_entry(base: Path) -> None:
+    entry = {
+        "root": "images",
+        "annotation": "sets/a.jsonl",
+        "data_augment": True,
+        "repeat_time": 2,
+        "length": 10,
+        "max_dynamic_patch": 6,
+        "conv_style": "kept",
+    }
+    (data_set,) = read_meta(written(base, {"a": entry}), base=base)
+    assert data_set == DataSet(
+        name="a",
+        root=base / "images",
+        annotation=base / "sets/a.jsonl",
+        data_augment=True,
+        repeat_time=2.0,
+        length=10,
+        max_dynamic_patch=6,
+        extra={"conv_style": "kept"},
+    )
+
+
+def test_written_as_read(base: Path) -> None:
+    entries = {
+        "a": {"annotation": "sets/a.jsonl"},
+        "b": {"root": "r", "annotation": str(base / "sets/a.jsonl")},
+    }
+    data_sets = read_meta(written(base, entries), base=base)
+    write_meta(base / "again.json", data_sets, base=base)
+    assert read_meta(base / "again.json", base=base) == data_sets
+
+
+def test_all_problems_are_named(base: Path) -> None:
+    entries = {
+        "missing": {"annotation": "sets/none.jsonl"},
+        "format": {"annotation": "sets/a.json"},
+        "numbers": {
+            "annotation": "sets/a.jsonl",
+            "repeat_time": 0,
+            "max_dynamic_patch": 0,
+            "length": -1,
+            "data_augment": 1,
+        },
+        "shape": [],
+    }
+    with pytest.raises(ValueError, match=r"meta\.json can't be used") as error:
+        read_meta(written(base, entries), base=base)
+    for problem in (
+        "missing: there is no file",
+        "format: 'annotation' must be the path of a .jsonl file",
+        "numbers: 'repeat_time'",
+        "numbers: 'max_dynamic_patch'",
+        "numbers: 'length'",
+        "numbers: 'data_augment'",
+        "shape: isn't an object",
+    ):
+        assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("content", [{}, [], "x"])
+def test_no_data_set(base: Path, content: Any) -> None:
+    with pytest.raises(ValueError, match="names no data set"):
+        read_meta(written(base, content), base=base)

@@ -1,0 +1,52 @@
+"""MMPR's preference pairs."""
+
+from typing import Any
+
+import pytest
+
+from ttscaling.train.data.faults import RecordError
+from ttscaling.train.data.pairs import PairRecord, pair_json, parse_pair
+
+
+def record(**fields: Any) -> dict[str, Any]:
+    return {"question": "1+1?", "chosen": "2", "rejected": "3", **fields}
+
+
+def test_fields_and_what_else_there_is() -> None:
+    parsed = parse_pair(record(image="a.png", answer_gt="2", meta={"source": "x"}))
+    assert parsed == PairRecord(
+        question="1+1?",
+        chosen="2",
+        rejected="3",
+        images=("a.png",),
+        answer="2",
+        extra={"meta": {"source": "x"}},
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        record(image="a.png", answer_gt="2", chosen_meta=[1]),
+        record(image=["a.png", "b.png"], answer_gt=["2", "two"]),
+        record(video="a.mp4"),
+        record(),
+    ],
+)
+def test_written_as_read(data: dict[str, Any]) -> None:
+    assert pair_json(parse_pair(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (record(question=" "), "'question' is missing or blank"),
+        ({"question": "1+1?", "chosen": "2"}, "'rejected' is missing"),
+        (record(chosen=["2"]), "'chosen' is a list"),
+        (record(rejected="2"), "the same text"),
+        (record(image={"path": "a.png"}), "'image' is neither"),
+    ],
+)
+def test_what_is_wrong_is_said(data: dict[str, Any], problem: str) -> None:
+    with pytest.raises(RecordError, match=problem):
+        parse_pair(data)

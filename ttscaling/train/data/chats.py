@@ -1,0 +1,74 @@
+"""InternVL's conversations: `{"image"?, "video"?, "conversations": [{"from", "value"}, ...]}`, one a line.
+
+Source: OpenGVLab/InternVL, `internvl_chat/internvl/train/internvl_chat_finetune.py`, and its guide to chat
+data formats.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .faults import RecordError
+from .fields import list_field, media_fields, media_json, other_fields
+
+Role = Literal["system", "user", "assistant"]
+
+_ROLES: Mapping[str, Role] = {"system": "system", "human": "user", "gpt": "assistant"}
+_NAMES = {role: name for name, role in _ROLES.items()}
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatRecord:
+    """A conversation about images, one video, or neither; `extra` holds all other keys.
+
+    `<image>` and `<video>` in the users' turns say where the media stand.
+    """
+
+    turns: tuple[Turn, ...]
+    images: tuple[str, ...] = ()
+    video: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_chat(data: Mapping[str, Any]) -> ChatRecord:
+    """A record from its JSON object.
+
+    Raises:
+        RecordError: it isn't of the published form, or holds nothing to learn from.
+    """
+    turns = tuple(_turn(entry) for entry in list_field(data, "conversations"))
+    if any(turn.role == "system" for turn in turns[1:]):
+        raise RecordError("a 'system' turn comes after another turn: it can only be the first")
+    if not any(turn.role == "assistant" and turn.text.strip() for turn in turns):
+        raise RecordError("no 'gpt' turn has a text: there is nothing to learn from")
+    images, video = media_fields(data)
+    return ChatRecord(
+        turns=turns,
+        images=images,
+        video=video,
+        extra=other_fields(data, ("conversations", "image", "video")),
+    )
+
+
+def chat_json(record: ChatRecord) -> dict[str, Any]:
+    """The inverse of `parse_chat`."""
+    turns = [{"from": _NAMES[turn.role], "value": turn.text} for turn in record.turns]
+    return {**record.extra, **media_json(record.images, record.video), "conversations": turns}
+
+
+def _turn(entry: Any) -> Turn:
+    role = _ROLES.get(str(entry.get("from"))) if isinstance(entry, Mapping) else None
+    text = entry.get("value") if role else None
+    if role is None or not isinstance(text, str):
+        raise RecordError(
+            f'a turn is {str(entry)[:80]!r}: write {{"from": "system" | "human" | "gpt", "value": text}}'
+        )
+    return Turn(role, text)

@@ -1,0 +1,78 @@
+"""Bad records: counted, named, skipped while they are few; too many stop the run."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+logger = logging.getLogger("internvl3.train.data")
+
+SHOWN = 20
+"""How many bad records are logged one by one and kept for the summary; the rest are only counted."""
+GRACE = 1000
+"""The share is taken of at least this many records, so that one early fault doesn't stop a long run."""
+
+
+class RecordError(ValueError):
+    """One record can't be used. The message says what is wrong with it and what to do about it."""
+
+
+class TooManyBadRecordsError(ValueError):
+    """More records were bad than allowed. The message counts them and names the first ones."""
+
+
+@dataclass
+class Faults:
+    """Counts good and bad records of a run.
+
+    `allowed` is the share of bad records that is put up with, 0 to 1; 0 stops at the first.
+    """
+
+    allowed: float = 0.01
+    good: int = 0
+    bad: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.allowed <= 1:
+            raise ValueError(f"the allowed share of bad records is between 0 and 1, not {self.allowed}")
+
+    def accept(self) -> None:
+        """Count a record that was used."""
+        self.good += 1
+
+    def reject(self, problem: str) -> None:
+        """Count a bad record; `problem` names it (`file:line: what is wrong`).
+
+        Raises:
+            TooManyBadRecordsError: there are more now than allowed.
+        """
+        self.bad += 1
+        if self.bad <= SHOWN:
+            self.examples.append(problem)
+            logger.warning("skipped %s", problem)
+        self._check(max(self.good + self.bad, GRACE))
+
+    def finish(self) -> None:
+        """At the end of the data: the share counts without grace. Raises TooManyBadRecordsError."""
+        self._check(self.good + self.bad)
+
+    def summary(self) -> str:
+        """How many records were bad, and the first of them, one a line."""
+        counted = f"{self.bad} of {self.good + self.bad} records were bad (allowed: {self.allowed:.2%})"
+        more = [f"... and {self.bad - SHOWN} more"] if self.bad > SHOWN else []
+        return "\n  ".join([counted, *self.examples, *more])
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs, as JSON."""
+        return {"good": self.good, "bad": self.bad, "examples": list(self.examples)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on counting where a saved state left off."""
+        self.good, self.bad, self.examples = state["good"], state["bad"], list(state["examples"])
+
+    def _check(self, seen: int) -> None:
+        if self.bad > self.allowed * seen:
+            raise TooManyBadRecordsError(
+                f"{self.summary()}\nMend or remove these records, or allow a larger share of bad ones."
+            )

@@ -1,0 +1,90 @@
+"""A record's images and videos as uint8 tiles: found under the data set's root, tiled, degraded at random."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.frames import FrameRequest
+from model.tiling import TilingConfig, tile_image
+from model.video import VideoError, read_video
+
+from .faults import RecordError
+
+JPEG_QUALITIES = (75, 100)
+"""The published range, both included; each tile draws its own (InternVL `build_transform`)."""
+
+
+def media_path(root: Path, path: str) -> Path:
+    """A record's path under the data set's root.
+
+    Raises:
+        RecordError: it leads out of the root (through `..`, an absolute path or a link), or to no file.
+    """
+    top = root.resolve()
+    found = (top / path).resolve()
+    if not found.is_relative_to(top):
+        raise RecordError(f"{path!r} leads out of the root {root}: use paths and links that stay below it")
+    if not found.is_file():
+        raise RecordError(f"there is no file {path!r} under {root}: correct the path or the root")
+    return found
+
+
+def read_image(path: Path) -> Image.Image:
+    """The decoded image, RGB. Raises RecordError where it can't be decoded."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RecordError(f"{path} can't be decoded ({error}): replace or remove the image") from error
+
+
+def tiling_of_several(tiling: TilingConfig, num_images: int) -> TilingConfig:
+    """The tiling of each of several images: they share the tile limit, one tile at least (published)."""
+    most = max(1, tiling.max_tiles // num_images)
+    return replace(tiling, min_tiles=min(tiling.min_tiles, most), max_tiles=most)
+
+
+def image_tiles(
+    paths: Sequence[Path], tiling: TilingConfig, *, augment: np.random.Generator | None
+) -> list[NDArray[np.uint8]]:
+    """Each image's tiles (tiles, side, side, 3); with a generator for `augment`, through JPEG.
+
+    Raises RecordError.
+    """
+    if not paths:
+        return []
+    each = tiling_of_several(tiling, len(paths))
+    images = [tile_image(read_image(path), each) for path in paths]
+    return images if augment is None else [jpeg_degraded(tiles, augment) for tiles in images]
+
+
+def video_frames(path: Path, num_frames: int, tiling: TilingConfig) -> NDArray[np.uint8]:
+    """`num_frames` frames of a video, evenly, one tile each: (frames, side, side, 3).
+
+    Fewer where the video has fewer. The published training code draws a random frame from each segment; here
+    it is the middle one, as when the model is asked. Raises RecordError.
+    """
+    whole = TilingConfig(tiling.tile_size, min_tiles=1, max_tiles=1, use_thumbnail=False)
+    try:
+        return read_video(path, FrameRequest(num_frames), whole, limit=num_frames).tiles[:, 0]
+    except VideoError as error:
+        raise RecordError(f"{path} can't be decoded ({error}): replace or remove the video") from error
+
+
+def jpeg_degraded(tiles_NHWC: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The tiles as they look after JPEG compression, each at a quality drawn from `JPEG_QUALITIES`."""
+    lowest, highest = JPEG_QUALITIES
+    qualities_N = rng.integers(lowest, highest + 1, size=len(tiles_NHWC))
+    return np.stack([_through_jpeg(tile, int(q)) for tile, q in zip(tiles_NHWC, qualities_N, strict=True)])
+
+
+def _through_jpeg(tile_HWC: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    with io.BytesIO() as buffer:
+        Image.fromarray(tile_HWC).save(buffer, format="JPEG", quality=quality)
+        with Image.open(buffer) as degraded:
+            return np.asarray(degraded)

@@ -1,0 +1,61 @@
+"""MMPR's preference pairs: `{"image"?, "question", "chosen", "rejected", "answer_gt"?, ...}`, one a line.
+
+Source: the MMPR data sets and OpenGVLab/InternVL, `internvl_chat/internvl/train/internvl_chat_mpo.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .faults import RecordError
+from .fields import media_fields, media_json, other_fields, text_field
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRecord:
+    """A question with a better and a worse response; `extra` holds the keys that the format doesn't name.
+
+    `answer` is the ground truth as the file has it, usually a string.
+    """
+
+    question: str
+    chosen: str
+    rejected: str
+    images: tuple[str, ...] = ()
+    video: str | None = None
+    answer: Any = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def parse_pair(data: Mapping[str, Any]) -> PairRecord:
+    """A record from its JSON object.
+
+    Raises:
+        RecordError: a text is missing, or the two responses are the same.
+    """
+    question, chosen, rejected = (text_field(data, key) for key in ("question", "chosen", "rejected"))
+    if chosen == rejected:
+        raise RecordError("'chosen' and 'rejected' are the same text: the pair prefers nothing, remove it")
+    images, video = media_fields(data)
+    return PairRecord(
+        question=question,
+        chosen=chosen,
+        rejected=rejected,
+        images=images,
+        video=video,
+        answer=data.get("answer_gt"),
+        extra=other_fields(data, ("image", "video", "question", "chosen", "rejected", "answer_gt")),
+    )
+
+
+def pair_json(record: PairRecord) -> dict[str, Any]:
+    """The inverse of `parse_pair`."""
+    answer = {} if record.answer is None else {"answer_gt": record.answer}
+    return {
+        **media_json(record.images, record.video),
+        "question": record.question,
+        "chosen": record.chosen,
+        "rejected": record.rejected,
+        **answer,
+        **record.extra,
+    }
