@@ -20,7 +20,8 @@ CODECS = {"h264", "mpeg4"}
 def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Image.Image]]:
     """(place in `chosen`, RGB image as shown) of every chosen frame, in order.
 
-    The reader is made anew and closed at the end: it goes on decoding into memory as long as it lives.
+    The reader is made anew and closed at the end: it decodes ahead into memory without bound as long as it
+    lives, so only the limit of model/video_worker.py bounds that.
 
     Raises:
         VideoError: decord isn't installed, or the file isn't of a kind that it reads right.

@@ -1,8 +1,8 @@
 """Decoding in a process of its own: a video that hangs, crashes or swells its decoder costs one request.
 
-The parent half, `read_video_isolated`, is awaited by the server. The child half, `python -m
-model.video_worker`, imports no more than decoding needs. Tiles come back through shared memory without a name: nothing is copied
-between the processes, and nothing is left behind however they end.
+The parent half, `read_video_isolated`, is awaited by the server. The child half, run as a program, imports no
+more than decoding needs. Tiles come back through shared memory that has no name: they are not pickled, and
+nothing is left behind however the two processes end.
 """
 
 import asyncio

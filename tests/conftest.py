@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.checkpoints import build_checkpoint
+from tests.videos import CLIPS, FRAMES, Clip, write_video
 
 ENGINE_SETTINGS = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the default takes half of the machine
@@ -39,3 +40,15 @@ def opengvlab_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def transformers_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random checkpoint as transformers saves them, its output head tied to the embeddings."""
     return build_checkpoint(tmp_path_factory.mktemp("transformers"), "transformers", tied=True)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """The numbered video of a name in tests.videos.CLIPS, made when first asked for."""
+    folder = tmp_path_factory.mktemp("clips")
+
+    def make(name: str) -> Path:
+        path = folder / name
+        return path if path.exists() else write_video(path, FRAMES, **CLIPS[name])
+
+    return make

@@ -1,16 +1,21 @@
 """Small videos whose every frame carries its number, written with PyAV.
 
 Sixteen squares in the top row of a frame are its number in binary, black or white: what a decoder returned is
-read off the pixels. Beneath them a moving pattern makes predicted frames worth predicting.
+read off the pixels. Around them a moving pattern makes predicted frames worth predicting.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from model.frames import FrameRequest
+from model.tiling import TilingConfig
+from model.video import Backend, Video, read_video
 
 BITS = 16
 SIDE = 8
@@ -18,15 +23,47 @@ SIZE = (BITS * SIDE, BITS * SIDE)
 X264 = {"preset": "veryfast", "g": "30", "bf": "3", "b-pyramid": "normal", "sc_threshold": "0"}
 RATE = 30
 
+FRAMES = 90
+TILING = TilingConfig(SIZE[0], 1, 1, use_thumbnail=False)
+"""A tile is as large as a frame, so that it holds the frame's own pixels."""
+VARIED = np.cumsum(np.random.default_rng(7).choice([0.02, 0.033, 0.1, 0.5], FRAMES)).round(3).tolist()
+VP9 = {"g": "30", "b": "300k", "deadline": "realtime", "cpu-used": "8"}
+# What a decoder may lean on differs: references among B-frames, frames before the keyframe that they follow,
+# pictures refreshed bit by bit without whole keyframes, frames that are stored once and shown later.
+CLIPS: dict[str, dict] = {
+    "plain.mp4": {},
+    "plain.mov": {},
+    "plain.mkv": {},
+    "plain.ts": {},
+    "plain.flv": {},
+    "fragments.mp4": {"container": {"movflags": "frag_keyframe+empty_moov"}},
+    "varied.mp4": {"times": VARIED},
+    "varied.mkv": {"times": VARIED},
+    "open.mp4": {"options": X264 | {"x264-params": "open-gop=1"}},
+    "open.ts": {"options": X264 | {"x264-params": "open-gop=1"}},
+    "refresh.mp4": {"options": X264 | {"x264-params": "intra-refresh=1"}},
+    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "keyint=30:log-level=none"}},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": VP9},
+    "vp8.webm": {"codec": "libvpx", "options": VP9 | {"threads": "1"}},
+    "av1.mp4": {"codec": "libsvtav1", "options": {"g": "30", "preset": "11"}},
+    "mpeg4.avi": {"codec": "mpeg4", "options": {"g": "30", "bf": "2"}},
+    "mpeg2.ts": {"codec": "mpeg2video", "options": {"g": "15", "bf": "2"}},
+}
+
+Clip = Callable[[str], Path]
+"""The path of the clip of that name; see the fixture `clip`."""
+
 
 def picture(number: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
     """RGB (height, width, 3) of frame `number`."""
     width, height = size
-    y, x = np.mgrid[:height, :width]
-    pixels = np.stack([x * 2 + 5 * number, y * 3 + 2 * number, x + y + number], axis=-1) % 256
+    y, x = np.arange(height)[:, None], np.arange(width)[None]
+    pixels = np.empty((height, width, 3), np.uint8)
+    for channel, values in enumerate((x * 2 + 5 * number, y * 3 + 2 * number, x + 7 * number)):
+        pixels[..., channel] = values % 256
     bits = [255 * (number >> bit & 1) for bit in range(BITS)]
     pixels[:SIDE, : BITS * SIDE] = np.repeat(bits, SIDE)[None, :, None]
-    return pixels.astype(np.uint8)
+    return pixels
 
 
 def number_of(pixels: NDArray[np.uint8]) -> int:
@@ -112,3 +149,13 @@ def overwrite(path: Path, source: Path, spans: Iterable[tuple[float, float]]) ->
         data[first:last] = bytes(last - first)
     path.write_bytes(data)
     return path
+
+
+def read(path: Path, num_frames: int | None = 8, *, backend: Backend = "pyav", **request: Any) -> Video:
+    """`read_video` with TILING."""
+    return read_video(path, FrameRequest(num_frames, **request), TILING, limit=512, backend=backend)
+
+
+def numbers(video: Video) -> list[int]:
+    """Which frames a video holds."""
+    return [number_of(tile) for tile in video.tiles[:, 0]]

@@ -1,0 +1,157 @@
+"""Every chosen frame is, to the pixel, what a decode from first to last shows; its number says which one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.frames import FrameRequest, segment_midpoints
+from model.tiling import TilingConfig, tile_image
+from model.video import Backend, Video, VideoError, read_video
+from tests.videos import (
+    CLIPS,
+    FRAMES,
+    RATE,
+    SIZE,
+    VARIED,
+    Clip,
+    number_of,
+    numbers,
+    overwrite,
+    read,
+    sequential,
+    trim,
+    write_video,
+)
+
+DAMAGED = ["plain.mp4", "plain.mkv", "plain.ts", "vp9.webm"]
+
+
+def assert_exact(video: Video, path: Path, indices: list[int]) -> None:
+    frames = sequential(path)
+    assert numbers(video) == [number_of(frames[index]) for index in indices]
+    np.testing.assert_array_equal(video.tiles[:, 0], np.stack([frames[index] for index in indices]))
+    assert video.missing == 0
+
+
+@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("num_frames", [8, FRAMES])
+def test_frames_are_those_of_a_sequential_decode(clip: Clip, name: str, num_frames: int):
+    video = read(clip(name), num_frames)
+    indices = segment_midpoints(FRAMES, num_frames).tolist() if num_frames < FRAMES else list(range(FRAMES))
+    assert_exact(video, clip(name), indices)
+    assert numbers(video) == indices
+    times = np.array(CLIPS[name].get("times", np.arange(FRAMES) / RATE))
+    np.testing.assert_allclose(video.times_F, (times - times[0])[indices], atol=0.001)
+    assert (video.total_frames, video.width, video.height, video.backend) == (FRAMES, *SIZE, "pyav")
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_keyframes_are_exact_too(clip: Clip, name: str):
+    video = read(clip(name), 6, mode="keyframe")
+    chosen = numbers(video)
+    assert_exact(video, clip(name), chosen)
+    assert chosen == sorted(set(chosen)) and len(chosen) <= 6
+    # Every wanted frame has a keyframe, at most every 30th frame is one.
+    assert max(np.diff([*chosen, FRAMES - 1])) <= 60
+
+
+@pytest.mark.parametrize("name", ["varied.mp4", "varied.mkv"])
+def test_a_rate_goes_by_time(clip: Clip, name: str):
+    video = read(clip(name), None, fps=2)
+    times = np.array(VARIED) - VARIED[0]
+    on_screen = {int(np.flatnonzero(times <= tick + 0.001)[-1]) for tick in np.arange(0, times[-1], 0.5)}
+    assert numbers(video) == sorted(on_screen)
+    assert_exact(video, clip(name), numbers(video))
+
+
+@pytest.mark.parametrize("name", ["plain.mp4", "plain.ts", "vp9.webm"])
+def test_duration(clip: Clip, name: str):
+    assert read(clip(name)).duration == pytest.approx(FRAMES / RATE, abs=0.02)
+
+
+def test_what_an_edit_list_hides_is_not_there(clip: Clip, tmp_path: Path):
+    cut = trim(clip("plain.mp4"), tmp_path / "cut.mp4", 1.4)
+    shown = [number_of(frame) for frame in sequential(cut)]
+    assert shown[0] == 42  # the copy starts with frame 30, the keyframe before
+    video = read(cut, 10)
+    assert video.total_frames == len(shown)
+    assert video.times_F[0] == pytest.approx(segment_midpoints(len(shown), 10)[0] / RATE)
+    assert_exact(video, cut, segment_midpoints(len(shown), 10).tolist())
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, -90])
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+def test_rotation(tmp_path: Path, rotation: int, backend: Backend):
+    path = write_video(tmp_path / "turned.mp4", 20, size=(128, 96), rotation=rotation)
+    side = TilingConfig(64, 1, 12, use_thumbnail=False)
+    video = read_video(path, FrameRequest(3), side, limit=9, backend=backend)
+    upright = [np.rot90(sequential(path)[index], rotation // 90) for index in segment_midpoints(20, 3)]
+    assert (video.height, video.width) == upright[0].shape[:2]
+    expected = np.stack([tile_image(Image.fromarray(frame), side) for frame in upright])
+    np.testing.assert_array_equal(video.tiles, expected)
+
+
+def test_tiles_and_thumbnail_of_each_frame(tmp_path: Path):
+    path = write_video(tmp_path / "wide.mp4", 12, size=(192, 96))
+    tiling = TilingConfig(32, 1, 6, use_thumbnail=True)
+    video = read_video(path, FrameRequest(5), tiling, limit=4)
+    frames = [sequential(path)[index] for index in segment_midpoints(12, 4)]
+    expected = np.stack([tile_image(Image.fromarray(frame), tiling) for frame in frames])
+    assert expected.shape == (4, 3, 32, 32, 3)
+    np.testing.assert_array_equal(video.tiles, expected)
+
+
+def test_a_stream_that_changes_its_resolution_keeps_one_grid(tmp_path: Path):
+    # MPEG-TS may simply be strung together; the second part goes on where the first one ends.
+    first = write_video(tmp_path / "first.ts", 30)
+    second = write_video(tmp_path / "second.ts", 30, size=(256, 128), container={"output_ts_offset": "2"})
+    both = tmp_path / "both.ts"
+    both.write_bytes(first.read_bytes() + second.read_bytes())
+    video = read_video(both, FrameRequest(10), TilingConfig(SIZE[0], 1, 6, False), limit=99)
+    assert video.tiles.shape == (10, 1, SIZE[1], SIZE[0], 3)
+    assert (video.width, video.height, video.total_frames) == (*SIZE, 60)
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_of_a_file_that_is_cut_off_the_rest_is_used(clip: Clip, tmp_path: Path, name: str):
+    whole = clip(name)
+    if name == "plain.mp4":  # with its index in front, or nothing could be read
+        whole = write_video(tmp_path / "whole.mp4", FRAMES, container={"movflags": "faststart"})
+    part = tmp_path / name
+    part.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
+    video = read(part, 16)
+    assert 30 < video.total_frames < 80
+    expected = segment_midpoints(video.total_frames, 16).tolist()
+    kept = numbers(video)
+    assert set(kept) <= set(expected) and len(kept) == 16 - video.missing >= 14
+    np.testing.assert_array_equal(video.tiles[:-1, 0], np.stack([sequential(whole)[n] for n in kept[:-1]]))
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_hole_costs_the_frames_that_lean_on_it(clip: Clip, tmp_path: Path, name: str):
+    holed = overwrite(tmp_path / name, clip(name), [(0.4, 0.55)])
+    video = read(holed, 30)
+    assert len(video.tiles) == len(video.times_F) == 30 - video.missing
+    whole = sequential(clip(name))
+    sound = [
+        np.array_equal(tile, whole[round(time * RATE)])
+        for tile, time in zip(video.tiles[:, 0], video.times_F, strict=True)
+    ]
+    # Before the hole and from the next keyframe on all is well, at its own time.
+    assert all(sound[:8]) and all(sound[-8:])
+
+
+def test_nothing_left_to_decode(tmp_path: Path):
+    path = write_video(tmp_path / "blank.mp4", 20)
+    data = path.read_bytes()
+    pictures, headers = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    path.write_bytes(data[:pictures] + bytes(headers - pictures) + data[headers:])
+    with pytest.raises(VideoError, match=r"None of the chosen frames.*damaged"):
+        read(path)
+
+
+def test_no_other_backend(clip: Clip):
+    with pytest.raises(VideoError, match="pyav or decord"):
+        read(clip("plain.mp4"), backend="opencv")  # type: ignore[arg-type]

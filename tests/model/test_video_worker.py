@@ -1,0 +1,148 @@
+"""The decoding process: the same frames, and a clear error however it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.frames import FrameRequest
+from model.tiling import TilingConfig
+from model.video import VideoBounds, VideoError, read_video
+from model.video_worker import read_video_isolated
+from tests.videos import TILING, Clip, write_video
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 frames of 900 KiB each, decoded in order: the work of seconds."""
+    path = tmp_path_factory.mktemp("heavy") / "heavy.mp4"
+    return write_video(path, 300, size=(640, 480), options={"preset": "ultrafast", "bf": "2", "g": "300"})
+
+
+def children() -> set[int]:
+    """Processes that this one has started and that haven't been waited for, ended or not."""
+    tasks = Path("/proc/self/task").iterdir()
+    return {int(pid) for task in tasks for pid in (task / "children").read_text().split()}
+
+
+async def start(heavy: Path) -> tuple[asyncio.Task, int]:
+    """Decoding under way, and its process."""
+    before = children()
+    task = asyncio.create_task(
+        read_video_isolated(heavy, FrameRequest(300), TilingConfig(640, 1, 1, False), limit=300)
+    )
+    while not (new := children() - before):
+        await asyncio.sleep(0.01)
+    return task, new.pop()
+
+
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+async def test_the_same_as_without_a_process(clip: Clip, backend):
+    request, path = FrameRequest(9, mode="keyframe"), clip("varied.mkv")
+    isolated = await read_video_isolated(path, request, TILING, limit=512, backend=backend)
+    here = read_video(path, request, TILING, limit=512, backend=backend)
+    np.testing.assert_array_equal(isolated.tiles, here.tiles)
+    np.testing.assert_array_equal(isolated.times_F, here.times_F)
+    assert vars(isolated).keys() == vars(here).keys()
+    assert all(
+        getattr(isolated, name) == value
+        for name, value in vars(here).items()
+        if name not in ("tiles", "times_F")
+    )
+
+
+async def test_relative_paths_and_arrays_to_write_into(
+    clip: Clip, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.chdir(clip("plain.mp4").parent)
+    video = await read_video_isolated("plain.mp4", FrameRequest(3), TILING, limit=512)
+    video.tiles[:] = 7  # nobody else's memory
+    assert video.tiles.sum() == 7 * video.tiles.size
+
+
+async def test_nothing_stays_open(clip: Clip):
+    async def read() -> None:
+        await read_video_isolated(clip("plain.mp4"), FrameRequest(3), TILING, limit=512)
+
+    await read()
+    before = set(os.listdir("/proc/self/fd"))
+    await asyncio.gather(read(), read())
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert children() == set()
+
+
+async def test_errors_come_back_as_they_are(clip: Clip, tmp_path: Path):
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(VideoError, match=r"not a video.*Send a complete"):
+        await read_video_isolated(tmp_path / "text.mp4", FrameRequest(), TILING, limit=9)
+    with pytest.raises(VideoError, match="more than 5 frames"):
+        bounds = VideoBounds(max_frames=5)
+        await read_video_isolated(clip("plain.mp4"), FrameRequest(), TILING, limit=9, bounds=bounds)
+
+
+async def test_a_deadline_ends_it(heavy: Path):
+    with pytest.raises(VideoError, match=r"longer than 0.05 s.*shorter clip or.*fewer frames"):
+        await read_video_isolated(heavy, FrameRequest(300), TILING, limit=300, seconds=0.05)
+    assert children() == set()
+
+
+async def test_memory_has_a_limit(heavy: Path):
+    """The tiles alone need 351 MiB."""
+    with pytest.raises(VideoError, match=r"more than 200 MiB of memory.*fewer frames"):
+        tiling = TilingConfig(640, 1, 1, use_thumbnail=False)
+        await read_video_isolated(heavy, FrameRequest(300), tiling, limit=300, memory_mib=200)
+
+
+async def test_frames_are_never_all_held_at_their_own_size(heavy: Path):
+    """As RGB they would be 264 MiB."""
+    tiling = TilingConfig(28, 1, 1, use_thumbnail=False)
+    video = await read_video_isolated(heavy, FrameRequest(300), tiling, limit=300, memory_mib=160)
+    assert len(video.tiles) == 300
+
+
+async def test_cancelling_kills_it(heavy: Path):
+    task, pid = await start(heavy)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert pid not in children() and not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "message"), [(signal.SIGSEGV, "decoder crash"), (signal.SIGKILL, "MiB of memory")]
+)
+async def test_a_crash_is_told(heavy: Path, end: signal.Signals, message: str):
+    task, pid = await start(heavy)
+    os.kill(pid, end)
+    with pytest.raises(VideoError, match=message):
+        await task
+
+
+def test_it_ends_itself_when_nobody_waits(heavy: Path):
+    order = {
+        "path": str(heavy),
+        "request": {"num_frames": 300},
+        "tiling": {"tile_size": 640, "min_tiles": 1, "max_tiles": 1, "use_thumbnail": False},
+        "limit": 300,
+        "backend": "pyav",
+        "bounds": {},
+        "seconds": -0.9,  # and the second that it leaves to whoever waits
+        "memory_mib": 4096,
+        "shared": 1,
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "model.video_worker", json.dumps(order)], capture_output=True
+    )
+    assert ended.returncode == -signal.SIGALRM
+
+
+def test_it_imports_no_more_than_it_needs():
+    code = "import sys, model.video_worker; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "vllm", "transformers", "decord", "pydantic"} & set(loaded.split())
