@@ -1,7 +1,7 @@
-"""`internvl3 ask`: one question, about images if there are any, and how its answer was chosen."""
+"""`internvl3 ask`: one question, about images and videos if there are any, and how its answer was chosen."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -21,11 +21,20 @@ def ask(
     image: Annotated[
         list[str] | None, typer.Option(help="An image's path or http(s) URL; may be given several times.")
     ] = None,
+    video: Annotated[
+        list[str] | None, typer.Option(help="A video's path or http(s) URL; may be given several times.")
+    ] = None,
+    num_frames: Annotated[
+        int | None, typer.Option(help="Frames taken of each video; else the server's 32.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames taken of each second of a video.")] = None,
+    timestamps: Annotated[bool, typer.Option(help="Tell the model when each frame is shown.")] = False,
     best_of: Annotated[
         int | None, typer.Option(help="Candidates to choose from; without it, one plain answer.")
     ] = None,
     delta: Annotated[
-        float | None, typer.Option(help="V2PE: position step of a visual token, above 0 and at most 1.")
+        str | None,
+        typer.Option(help="V2PE: position step of a visual token, above 0 and at most 1, or `auto`."),
     ] = None,
     max_tiles: Annotated[int | None, typer.Option(help="Most tiles an image is cut into.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
@@ -43,11 +52,12 @@ def ask(
         internvl3 ask "What is the sum of row 2?" --image sheet.png --best-of 8
     """
     out, err = Console(), Console(stderr=True)
-    fields = request_fields(best_of=best_of, delta=delta, max_tiles=max_tiles) | given(
+    frames = given(num_frames=num_frames, fps=fps, timestamps=timestamps or None)
+    fields = request_fields(best_of=best_of, delta=delta, max_tiles=max_tiles, frames=frames) | given(
         model=model, max_tokens=max_tokens, temperature=temperature, seed=seed
     )
     try:
-        message = user_message(question, image or ())
+        message = user_message(question, image or (), video or ())
         out.print(Text(f"Question: {question}\n"), soft_wrap=True)
         with Client(base_url) as client:
             if stream:
@@ -56,7 +66,7 @@ def ask(
                 completion = client.chat([message], **fields)
                 out.print(printable(completion.text), soft_wrap=True)
     except OSError as error:
-        err.print(Text(f"error: can't read the image {error.filename}: {error.strerror}"), soft_wrap=True)
+        err.print(Text(f"error: can't read {error.filename}: {error.strerror}"), soft_wrap=True)
         raise typer.Exit(1) from None
     except ClientError as error:
         err.print(Text(f"error: {error}"), soft_wrap=True)
@@ -68,18 +78,29 @@ def ask(
         print(json.dumps(record(question, completion)))
 
 
-def request_fields(*, best_of: int | None, delta: float | None, max_tiles: int | None) -> dict[str, Any]:
+def request_fields(
+    *, best_of: int | None, delta: str | None, max_tiles: int | None, frames: Mapping[str, Any]
+) -> dict[str, Any]:
     """The fields that this server adds to OpenAI's, where asked for; it checks their limits."""
     fields: dict[str, Any] = {}
     if best_of is not None:
         fields["test_time_scaling"] = {"n": best_of, "return_candidates": True}
-    vision = given(v2pe_delta=delta, max_dynamic_patch=max_tiles)
-    return fields | given(mm_processor_kwargs=vision or None)
+    vision = given(v2pe_delta=_number(delta), max_dynamic_patch=max_tiles)
+    media = {"video": frames} if frames else None
+    return fields | given(mm_processor_kwargs=vision or None, media_io_kwargs=media)
 
 
 def given(**fields: Any) -> dict[str, Any]:
     """The fields that were set."""
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _number(delta: str | None) -> float | str | None:
+    """A number where it is one; the rest ("auto", or a slip) as it is, for the server to judge."""
+    try:
+        return None if delta is None else float(delta)
+    except ValueError:
+        return delta
 
 
 def record(question: str, completion: Completion) -> dict[str, Any]:

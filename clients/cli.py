@@ -28,7 +28,7 @@ SUB_COMMANDS = {
     "serve": SubCommand(
         "server.__main__:serve", "Start the server; without options, on the embedded nano model."
     ),
-    "ask": SubCommand("clients.ask:ask", "Ask a running server a question, about images if there are any."),
+    "ask": SubCommand("clients.ask:ask", "Ask a running server a question, with images and videos."),
     "eval": SubCommand(
         "ttscaling.train.nano.evaluate:app", "Measure a running server on held-out questions."
     ),

@@ -50,11 +50,13 @@ class Choice(_Wire):
 
 
 class Completion(_Wire):
-    """A chat completion. `test_time_scaling` is None where one plain answer was asked for."""
+    """A chat completion. `test_time_scaling` is None where one plain answer was asked for, `vision`
+    where nothing was to be seen."""
 
     model: str | None = None
     choices: list[Choice]
     usage: dict[str, Any] | None = None
+    vision: dict[str, Any] | None = None
     test_time_scaling: Scaling | None = None
 
     @property
@@ -63,16 +65,21 @@ class Completion(_Wire):
         return self.choices[0].message.content or ""
 
 
-def user_message(text: str, images: Sequence[str | Path] = ()) -> dict[str, Any]:
-    """A user turn: images (paths of local files, or URLs) before the text. Raises OSError for a bad file."""
-    parts = [{"type": "image_url", "image_url": {"url": image_url(image)}} for image in images]
+def user_message(
+    text: str, images: Sequence[str | Path] = (), videos: Sequence[str | Path] = ()
+) -> dict[str, Any]:
+    """A user turn: images and videos (paths of local files, or URLs) before the text. Raises OSError for a
+    bad file.
+    """
+    parts = [{"type": "image_url", "image_url": {"url": media_url(image)}} for image in images]
+    parts += [{"type": "video_url", "video_url": {"url": media_url(video)}} for video in videos]
     return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
 
 
-def image_url(image: str | Path) -> str:
+def media_url(medium: str | Path) -> str:
     """URLs as they are; a local file as a data: URL, for the server can't read it. Raises OSError."""
-    if isinstance(image, str) and image.startswith(("http://", "https://", "data:")):
-        return image
-    data = Path(image).read_bytes()
-    kind = mimetypes.guess_type(str(image))[0] or "application/octet-stream"  # the server goes by the bytes
+    if isinstance(medium, str) and medium.startswith(("http://", "https://", "data:")):
+        return medium
+    data = Path(medium).read_bytes()
+    kind = mimetypes.guess_type(str(medium))[0] or "application/octet-stream"  # the server goes by the bytes
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -89,6 +89,17 @@ def test_options_become_fields(server: Server, sheet: str) -> None:
     }
 
 
+def test_videos_and_how_they_are_seen(server: Server, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"moov")
+    options = f"--video {clip} --num-frames 64 --fps 2 --timestamps --delta auto --no-stream"
+    run("ask", "q", "--base-url", server.url, *options.split())
+    (body,) = server.asked
+    assert [part["type"] for part in body["messages"][0]["content"]] == ["video_url", "text"]
+    assert body["media_io_kwargs"] == {"video": {"num_frames": 64, "fps": 2.0, "timestamps": True}}
+    assert body["mm_processor_kwargs"] == {"v2pe_delta": "auto"}
+
+
 def test_a_plain_question_sends_nothing_of_ours(server: Server) -> None:
     assert run("ask", "q", "--base-url", server.url, "--no-stream") == 0
     (body,) = server.asked
@@ -97,7 +108,7 @@ def test_a_plain_question_sends_nothing_of_ours(server: Server) -> None:
 
 def test_a_missing_image_is_one_clear_line(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("ask", "q", "--image", "nope.png", "--base-url", server.url) == 1
-    assert capsys.readouterr().err == "error: can't read the image nope.png: No such file or directory\n"
+    assert capsys.readouterr().err == "error: can't read nope.png: No such file or directory\n"
     assert server.asked == []
 
 

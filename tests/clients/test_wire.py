@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clients.wire import Completion, image_url, user_message
+from clients.wire import Completion, media_url, user_message
 
 from .chat_server import completion, scaling
 
@@ -21,10 +21,19 @@ def test_a_local_image_travels_as_its_own_bytes(tmp_path: Path) -> None:
     assert text == {"type": "text", "text": "Sum of row 2?"}
 
 
+def test_videos_stand_between_images_and_text(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"moov")
+    message = user_message("Who?", ["https://example.org/a.jpg"], [clip, "https://example.org/b.webm"])
+    assert [part["type"] for part in message["content"]] == ["image_url", "video_url", "video_url", "text"]
+    assert message["content"][1]["video_url"]["url"] == "data:video/mp4;base64,bW9vdg=="
+    assert message["content"][2]["video_url"]["url"] == "https://example.org/b.webm"
+
+
 def test_a_file_of_unknown_kind_is_left_to_the_server(tmp_path: Path) -> None:
     path = tmp_path / "sheet"
     path.write_bytes(b"\x89PNG")
-    assert image_url(path) == "data:application/octet-stream;base64,iVBORw=="
+    assert media_url(path) == "data:application/octet-stream;base64,iVBORw=="
 
 
 def test_a_missing_file_names_itself(tmp_path: Path) -> None:
