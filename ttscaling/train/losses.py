@@ -1,7 +1,22 @@
 """Loss terms as pure tensor functions."""
 
+from collections.abc import Callable, Iterable
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
+
+Average = Literal["token", "square", "sample"]
+"""Weight of a supervised token of a sample that has l of them: 1, 1 / sqrt(l) (InternVL3's) or 1 / l."""
+
+
+def token_weight(num_supervised: int, average: Average) -> float:
+    """Weight of each supervised token of a sample that has `num_supervised` (InternVL3 section 2.2).
+
+    Set per sample, before packing; a loss is the weighted sum over the sum of the weights of the whole batch.
+    """
+    exponent = {"token": 0.0, "square": -0.5, "sample": -1.0}[average]
+    return float(max(num_supervised, 1) ** exponent)
 
 
 def square_average_weight(num_supervised: int) -> float:
@@ -14,3 +29,46 @@ def weighted_cross_entropy(
 ) -> torch.Tensor:
     """sum_s weight_s * CE_s over supervised positions; the caller divides by the global sum of weights."""
     return (F.cross_entropy(logits_SV.float(), target_S, reduction="none") * weight_S).sum()
+
+
+def global_weight(
+    weights: Iterable[torch.Tensor], sum_over_processes: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """The sum of the loss weights of a global batch: all processes, all its micro-batches.
+
+    Known before the first backward pass, so that packs with few or long samples don't count too much.
+
+    Args:
+        weights: the weights of this process's micro-batches, any shapes.
+        sum_over_processes: an all-reduce that adds up; the identity for one process.
+    """
+    own = torch.stack([weight_T.detach().double().sum() for weight_T in weights]).sum()
+    return sum_over_processes(own).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def share_of_mean(loss_sum: torch.Tensor, total_weight: torch.Tensor, *, num_processes: int) -> torch.Tensor:
+    """What a micro-batch contributes to the global weighted mean, to be called `backward` on.
+
+    Gradients are averaged over processes (DDP, FSDP), hence the factor; over micro-batches they add up.
+    """
+    return loss_sum * (num_processes / total_weight).to(loss_sum.dtype)
+
+
+def token_log_probs(logits_SV: torch.Tensor, target_S: torch.Tensor) -> torch.Tensor:
+    """log p of each target, (S,), float32."""
+    return -F.cross_entropy(logits_SV.float(), target_S, reduction="none")
+
+
+def response_log_probs(
+    log_prob_S: torch.Tensor, response_S: torch.Tensor, num_responses: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums of log-probabilities and numbers of tokens of each response, both (R,).
+
+    Args:
+        log_prob_S: of each predicted token.
+        response_S: which response a token belongs to, 0 to num_responses - 1.
+        num_responses: R.
+    """
+    sum_R = log_prob_S.new_zeros(num_responses).index_add(0, response_S, log_prob_S)
+    length_R = log_prob_S.new_zeros(num_responses).index_add(0, response_S, torch.ones_like(log_prob_S))
+    return sum_R, length_R

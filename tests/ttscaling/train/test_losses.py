@@ -1,4 +1,4 @@
-"""The weights of square averaging and what they do to a loss."""
+"""The weights of the published averages, what they do to a loss, and means over a global batch."""
 
 import math
 
@@ -6,7 +6,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ttscaling.train.losses import square_average_weight, weighted_cross_entropy
+from ttscaling.train.losses import (
+    Average,
+    global_weight,
+    response_log_probs,
+    share_of_mean,
+    square_average_weight,
+    token_log_probs,
+    token_weight,
+    weighted_cross_entropy,
+)
 
 
 @pytest.mark.parametrize("length", [1, 4, 100])
@@ -32,3 +41,50 @@ def test_a_position_of_weight_zero_has_no_gradient() -> None:
     assert logits_SV.grad is not None
     assert not logits_SV.grad[0].any()
     assert logits_SV.grad[1].any()
+
+
+@pytest.mark.parametrize("length", [1, 4, 100])
+@pytest.mark.parametrize(("average", "power"), [("token", 0.0), ("square", 0.5), ("sample", 1.0)])
+def test_weights_of_the_three_averages(average: Average, power: float, length: int) -> None:
+    """InternVL3 section 2.2: w = 1 / l^0, 1 / l^0.5, 1 / l."""
+    assert token_weight(length, average) == pytest.approx(1 / length**power)
+    assert token_weight(0, average) == 1
+
+
+def test_an_average_over_processes_and_micro_batches_is_that_of_all_tokens() -> None:
+    """What two processes with two micro-batches each call `backward` on averages to one global mean."""
+    torch.manual_seed(0)
+    losses = [torch.rand(n, dtype=torch.float64) for n in (3, 50, 7, 1)]
+    weights = [torch.rand(n, dtype=torch.float64) for n in (3, 50, 7, 1)]
+    of_process = [(0, 1), (2, 3)]
+    everything = torch.cat(weights).sum()
+    averaged = torch.zeros((), dtype=torch.float64)
+    for part in of_process:
+        others = everything - torch.cat([weights[i] for i in part]).sum()
+        total = global_weight([weights[i] for i in part], others.add)
+        for i in part:
+            share = share_of_mean((losses[i] * weights[i]).sum(), total, num_processes=2)
+            averaged += share / 2  # as DDP averages gradients
+    expected = (torch.cat(losses) * torch.cat(weights)).sum() / torch.cat(weights).sum()
+    torch.testing.assert_close(averaged, expected)
+
+
+def test_a_batch_without_supervision_has_no_loss_and_no_nan() -> None:
+    total = global_weight([torch.zeros(3)], lambda own: own)
+    assert share_of_mean(torch.zeros(()), total, num_processes=1) == 0
+
+
+def test_log_probabilities_are_summed_by_response() -> None:
+    log_prob_S = torch.tensor([-1.0, -2.0, -4.0, -8.0], requires_grad=True)
+    sum_R, length_R = response_log_probs(log_prob_S, torch.tensor([1, 0, 1, 3]), 4)
+    assert sum_R.tolist() == [-2, -5, 0, -8]
+    assert length_R.tolist() == [1, 2, 0, 1]
+    sum_R[1].backward()
+    assert log_prob_S.grad is not None
+    assert log_prob_S.grad.tolist() == [1, 0, 1, 0]
+
+
+def test_token_log_probs_are_those_of_the_softmax() -> None:
+    logits_SV = torch.tensor([[0.0, math.log(3)], [5.0, 5.0]])
+    expected = torch.tensor([math.log(0.75), math.log(0.5)])
+    torch.testing.assert_close(token_log_probs(logits_SV, torch.tensor([1, 0])), expected)

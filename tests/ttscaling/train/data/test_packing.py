@@ -76,8 +76,9 @@ def test_reopened_packs_go_on() -> None:
 
 @pytest.mark.parametrize(("item", "problem"), [(Item(101), "101 tokens"), (Item(1, 9), "9 tiles")])
 def test_what_fits_nowhere_is_refused(item: Item, problem: str) -> None:
+    packer: Packer[Item] = Packer(LIMITS)
     with pytest.raises(ValueError, match=f"{problem} don't fit"):
-        Packer(LIMITS).add(item)
+        packer.add(item)
 
 
 def test_a_limit_is_at_least_1() -> None:

@@ -1,0 +1,122 @@
+"""Mixed preference optimisation against its formulas in plain floats and TRL's published definitions."""
+
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ttscaling.train.preference import (
+    MpoWeights,
+    PairLogProbs,
+    RewardShift,
+    mpo_terms,
+    rewards,
+)
+
+
+def alone(tensor: torch.Tensor) -> torch.Tensor:
+    """The all-reduce of one process."""
+    return tensor
+
+
+def random_log_probs(pairs: int, seed: int = 0) -> PairLogProbs:
+    generator = torch.Generator().manual_seed(seed)
+    policy = -30 * torch.rand(2, pairs, generator=generator)
+    reference = policy + 6 * torch.randn(2, pairs, generator=generator)
+    length = torch.randint(1, 40, (pairs,), generator=generator).float()
+    return PairLogProbs(policy[0], policy[1], reference[0], reference[1], length)
+
+
+def minus_log_sigmoid(x: float) -> float:
+    return math.log1p(math.exp(-x)) if x > -30 else -x
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7, -1.5])
+def test_the_terms_are_the_paper_s_formulas(shift: float) -> None:
+    """InternVL3 eq. 10-13: DPO; BCO's two halves; the chosen response's mean negative log-likelihood."""
+    p, beta = random_log_probs(6), 0.1
+    terms = mpo_terms(p, beta=beta, shift=shift)
+    for i in range(6):
+        chosen = beta * (p.chosen[i].item() - p.reference_chosen[i].item())
+        rejected = beta * (p.rejected[i].item() - p.reference_rejected[i].item())
+        preference = minus_log_sigmoid(chosen - rejected)
+        quality = minus_log_sigmoid(chosen - shift) + minus_log_sigmoid(-(rejected - shift))
+        generation = -p.chosen[i].item() / p.chosen_length[i].item()
+        assert terms.preference[i].item() == pytest.approx(preference, abs=1e-5)
+        assert terms.quality[i].item() == pytest.approx(quality, abs=1e-5)
+        assert terms.generation[i].item() == pytest.approx(generation, abs=1e-5)
+        expected = 0.8 * preference + 0.2 * quality + generation
+        assert terms.loss(MpoWeights())[i].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_each_term_can_be_left_out() -> None:
+    terms = mpo_terms(random_log_probs(3), beta=0.1, shift=0.2)
+    only_quality = MpoWeights(preference=0, quality=1, generation=0)
+    torch.testing.assert_close(terms.loss(only_quality), terms.quality)
+
+
+def trl_losses(p: PairLogProbs, beta: float, delta: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """TRL's `sigmoid` and `bco_pair` as its documentation defines them (0.16; from 1.16 on delta is 0)."""
+    logits = (p.chosen - p.rejected) - (p.reference_chosen - p.reference_rejected)
+    chosen_rewards = beta * (p.chosen - p.reference_chosen)
+    rejected_rewards = beta * (p.rejected - p.reference_rejected)
+    positive, negative = chosen_rewards - delta, -(rejected_rewards - delta)
+    return -F.logsigmoid(beta * logits), -F.logsigmoid(positive) - F.logsigmoid(negative)
+
+
+def test_two_terms_are_trl_s() -> None:
+    p = random_log_probs(8)
+    for shift in (0.0, 0.4):
+        terms = mpo_terms(p, beta=0.1, shift=shift)
+        sigmoid, bco = trl_losses(p, 0.1, shift)
+        torch.testing.assert_close(terms.preference, sigmoid)
+        torch.testing.assert_close(terms.quality, bco)
+
+
+def test_the_shift_is_trl_s_running_mean_over_equal_batches() -> None:
+    """RunningMoments of TRL 0.16: each batch's mean of means, cumulated over the whole history."""
+    shift, means = RewardShift(), []
+    for seed in range(5):
+        chosen, rejected = rewards(random_log_probs(4, seed), 0.1)
+        shift.update(torch.cat([chosen, rejected]), alone)
+        means.append(torch.cat([chosen, rejected]).mean().item())
+        assert shift.mean == pytest.approx(sum(means) / len(means), abs=1e-6)
+
+
+def test_the_shift_counts_rewards_not_batches() -> None:
+    shift = RewardShift()
+    assert shift.mean == 0
+    for batch in ([1.0], [4.0, 4.0, 4.0], []):
+        shift.update(torch.tensor(batch), alone)
+    assert shift.mean == pytest.approx(13 / 4)
+
+
+def test_the_shift_survives_a_checkpoint() -> None:
+    shift, again = RewardShift(), RewardShift()
+    shift.update(torch.tensor([0.1, 0.7]), alone)
+    again.load_state_dict(json.loads(json.dumps(shift.state_dict())))
+    for one in (shift, again):
+        one.update(torch.tensor([0.3]), alone)
+    assert again.mean == shift.mean
+
+
+def test_gradients_go_to_the_policy_only_and_the_right_way() -> None:
+    chosen, rejected = (torch.tensor([-5.0], requires_grad=True) for _ in range(2))
+    reference = torch.tensor([-5.0], requires_grad=True)
+    p = PairLogProbs(chosen, rejected, reference.detach(), reference.detach(), torch.tensor([2.0]))
+    terms = mpo_terms(p, beta=0.1, shift=0.0)
+    terms.loss(MpoWeights()).sum().backward()
+    assert chosen.grad is not None
+    assert rejected.grad is not None
+    assert chosen.grad.item() < 0 < rejected.grad.item()
+    assert not terms.chosen_reward.requires_grad
+
+
+def test_far_apart_log_probabilities_stay_finite() -> None:
+    huge = torch.tensor([1e4])
+    p = PairLogProbs(-huge, huge, huge, -huge, torch.tensor([1.0]))
+    terms = mpo_terms(p, beta=0.1, shift=0.0)
+    assert terms.preference.item() == pytest.approx(4000)
+    assert terms.quality.item() == pytest.approx(4000)
