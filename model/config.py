@@ -6,19 +6,19 @@ else of ours asks `Checkpoint`.
 """
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import transformers
 
+from .backbones import head_dim, language_config, require_language_model
+from .end_of_turn import end_of_turn
+from .layouts import config_to_transformers
 from .templates import DEFAULT_TEMPLATE, system_message
 from .tiling import TilingConfig
 from .v2pe import parse_delta
-from .weights import config_to_transformers
-
-LANGUAGE_MODELS = ("qwen2",)
-"""Model types of the language models that the loader knows."""
 
 # Longest context that the engine may be asked for, in tokens. The window counts positions, not tokens: with a
 # small delta a prompt of a million tokens can stay within it (V2PE, arXiv 2412.09616).
@@ -28,31 +28,40 @@ _MAX_CONTEXT = 2**20
 class InternVLConfig(transformers.InternVLConfig):
     """transformers' config, prepared for V2PE in the engine. Its auto classes look the name up, so it stays.
 
-    Raises ValueError for a language model that isn't supported yet or a rotary scaling that V2PE doesn't
-    define.
+    Raises ValueError for a language model or a rotary scaling that isn't supported.
     """
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         text = self.text_config
-        if text.model_type not in LANGUAGE_MODELS:
-            raise ValueError(
-                f"the language model {text.model_type!r} isn't supported: use {' or '.join(LANGUAGE_MODELS)}"
-            )
-        rope = text.rope_parameters
-        if rope.get("rope_type", "default") not in ("default", "dynamic"):
-            raise ValueError(
-                f"V2PE with rotary scaling {rope['rope_type']!r} isn't defined: use the plain base"
-            )
-        # The authors' code switches dynamic NTK off whenever V2PE is on: the rotary base is the plain theta.
-        text.rope_parameters = {"rope_type": "default", "rope_theta": rope["rope_theta"]}
+        require_language_model(text)
         # Whether the output head is tied is decided by what the checkpoint holds: see
         # `InternVLModel.load_weights`.
         text.tie_word_embeddings = False
         text.model_max_length = _MAX_CONTEXT
         # Tells the engine to carry three rows of positions; it isn't put into rope_parameters, which would
         # make the engine build its own M-RoPE. The numbers are read by nobody.
-        self.mrope_section = [text.hidden_size // text.num_attention_heads // 2, 0, 0]
+        self.mrope_section = [head_dim(text) // 2, 0, 0]
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """`config.json` with the tokenizer's end of a turn in the place of its own.
+
+        Published configs hold another token there. The engine asks the config only where the checkpoint has
+        no `generation_config.json`.
+        """
+        content, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
+        stop = end_of_turn(pretrained_model_name_or_path, kwargs.get("revision"))
+        return content | ({} if stop is None else {"eos_token_id": stop}), unused
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
+        text = config_dict.get("text_config")
+        if isinstance(text, dict):
+            config_dict = config_dict | {"text_config": language_config(text)}
+        return super().from_dict(config_dict, **kwargs)
 
 
 class InternVLChatConfig(InternVLConfig):

@@ -12,10 +12,12 @@ from torch import nn
 from vllm.config import VllmConfig
 from vllm.model_executor.models.interfaces import SupportsMRoPE, SupportsMultiModal, SupportsPP
 from vllm.model_executor.models.intern_vit import InternVisionModel
-from vllm.model_executor.models.utils import AutoWeightsLoader, init_vllm_registered_model, maybe_prefix
+from vllm.model_executor.models.utils import AutoWeightsLoader, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
+from .backbones import head_dim
 from .config import read_checkpoint
+from .language_model import build_language_model
 from .processor import InternVLDummyInputsBuilder, InternVLMultiModalProcessor, InternVLProcessingInfo
 from .prompt import IMAGE_CONTEXT, VIDEO_TEXT
 from .prompt_positions import prompt_positions
@@ -97,14 +99,11 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
                 nn.LayerNorm(merged), nn.Linear(merged, hidden), nn.GELU(), nn.Linear(hidden, hidden)
             )
         with self._mark_language_model(vllm_config):  # type: ignore[operator]
-            self.language_model = init_vllm_registered_model(
-                vllm_config=vllm_config,
-                hf_config=config.text_config,
-                prefix=maybe_prefix(prefix, "language_model"),
+            self.language_model = build_language_model(
+                vllm_config, config.text_config, maybe_prefix(prefix, "language_model")
             )
-        rotary = V2PERotary(
-            hidden // config.text_config.num_attention_heads, config.text_config.rope_parameters["rope_theta"]
-        )
+        text = config.text_config
+        rotary = V2PERotary(head_dim(text), text.rope_parameters["rope_theta"])
         for module in list(self.language_model.modules()):
             if hasattr(module, "rotary_emb"):
                 module.rotary_emb = rotary
@@ -171,7 +170,8 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
                 found.add(name)
                 yield name, tensor
 
-        loaded = AutoWeightsLoader(self).load_weights(stream_to_opengvlab(recorded()))
+        tensors = stream_to_opengvlab(recorded(), self.config.text_config)
+        loaded = AutoWeightsLoader(self).load_weights(tensors)
         # A quantised checkpoint has other tensors in the place of the weights; those vLLM checks itself.
         missing = missing_tensors(self.config, found) if self.unquantized else []
         if missing:

@@ -1,12 +1,6 @@
-"""Tensor and config names of the two InternVL checkpoint layouts, and the way from one to the other.
+"""Tensors of the InternVL checkpoint layouts: fused and split where the layouts differ, and what is missing.
 
-OpenGVLab (`InternVLChatModel`): vision_model.*, mlp1.*, language_model.*, with the vision tower's q, k and v
-in one `qkv` tensor. transformers (`InternVLForConditionalGeneration`): vision_tower.*,
-multi_modal_projector.*, language_model.*, with q, k and v apart. The engine's modules carry OpenGVLab's
-names; training runs on transformers' class.
-
-Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py`, transformers'
-`convert_internvl_weights_to_hf.py`.
+The names are in `model.names`.
 """
 
 import re
@@ -16,67 +10,12 @@ from typing import Any
 import torch
 import transformers
 
-# (transformers, OpenGVLab) fragments, both anchored by dots. Most specific first.
-_VISION_FRAGMENTS = (
-    (".embeddings.cls_token", ".embeddings.class_embedding"),
-    (".embeddings.position_embeddings", ".embeddings.position_embedding"),
-    (".embeddings.patch_embeddings.projection.", ".embeddings.patch_embedding."),
-    (".encoder.layer.", ".encoder.layers."),
-    (".attention.projection_layer.", ".attn.proj."),
-    (".attention.", ".attn."),
-    (".layernorm_before.", ".norm1."),
-    (".layernorm_after.", ".norm2."),
-    (".lambda_1", ".ls1"),
-    (".lambda_2", ".ls2"),
-)
-_PROJECTOR_FRAGMENTS = ((".layer_norm.", ".0."), (".linear_1.", ".1."), (".linear_2.", ".3."))
+from .names import internlm2_name, is_internlm2, opengvlab_name, transformers_name
+
 _SPLIT_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)([qkv])_proj\.(weight|bias)")
 _FUSED_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)qkv\.(weight|bias)")
-# Keys that only the OpenGVLab vision config spells differently, as (transformers, OpenGVLab).
-_VISION_CONFIG_KEYS = (
-    ("attention_bias", "qkv_bias"),
-    ("use_qk_norm", "qk_normalization"),
-    ("layer_scale_init_value", "initializer_factor"),
-)
-_SHARED_VISION_KEYS = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "norm_type",
-    "layer_norm_eps", "num_channels", "initializer_range",
-)  # fmt: skip
-
-
-def opengvlab_name(name: str) -> str:
-    """Name of a tensor in the OpenGVLab layout, given its name in either.
-
-    Takes transformers' saved names (`vision_tower.*`) and its in-memory names since 5.0
-    (`model.vision_tower.*` and `lm_head.*`). A separate q, k or v of the vision tower keeps its `_proj`
-    ending: `fuse_qkv` joins them.
-    """
-    if name.startswith("lm_head."):
-        return f"language_model.{name}"
-    in_memory = name.startswith("model.")
-    name = name.removeprefix("model.")
-    if name.startswith("vision_tower."):
-        return _rename(name.replace("vision_tower.", "vision_model.", 1), _VISION_FRAGMENTS)
-    if name.startswith("multi_modal_projector."):
-        return _rename(name.replace("multi_modal_projector.", "mlp1.", 1), _PROJECTOR_FRAGMENTS)
-    if in_memory and name.startswith("language_model."):
-        return name.replace("language_model.", "language_model.model.", 1)
-    return name
-
-
-def transformers_name(name: str) -> str:
-    """Name of a tensor in `InternVLForConditionalGeneration.state_dict()`, given its OpenGVLab name."""
-    if name.startswith("language_model.lm_head."):
-        return name.removeprefix("language_model.")
-    if name.startswith("language_model.model."):
-        return name.replace("language_model.model.", "model.language_model.", 1)
-    if name.startswith("vision_model."):
-        renamed = _rename(name, [(theirs, ours) for ours, theirs in _VISION_FRAGMENTS])
-        return renamed.replace("vision_model.", "model.vision_tower.", 1)
-    if name.startswith("mlp1."):
-        renamed = _rename(name, [(theirs, ours) for ours, theirs in _PROJECTOR_FRAGMENTS])
-        return renamed.replace("mlp1.", "model.multi_modal_projector.", 1)
-    raise ValueError(f"{name!r} is no tensor of an OpenGVLab InternVL checkpoint")
+_WQKV = re.compile(r"(language_model\.model\.layers\.\d+\.self_attn\.)wqkv\.(\w+)")
+_OUTPUT_HEADS = {"lm_head.weight", "language_model.lm_head.weight", "language_model.output.weight"}
 
 
 def fuse_qkv(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -110,9 +49,39 @@ def fuse_qkv(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str,
         raise ValueError(f"the checkpoint lacks {', '.join(missing)}")
 
 
-def stream_to_opengvlab(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of a checkpoint in either layout, under OpenGVLab's names. Raises as `fuse_qkv`."""
-    return fuse_qkv((opengvlab_name(name), tensor) for name, tensor in tensors)
+def split_wqkv(
+    tensors: Iterable[tuple[str, torch.Tensor]], *, num_heads: int, num_kv_heads: int
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Passes tensors on, cutting InternLM2's `wqkv` into q, k and v.
+
+    Its rows come in one group for each kv head: the query heads that share it, then its k, then its v
+    (OpenGVLab/InternVL `modeling_internlm2.py`, "(h gs d)").
+    """
+    for name, tensor in tensors:
+        match = _WQKV.fullmatch(name)
+        if match is None:
+            yield name, tensor
+            continue
+        attention, kind = match.groups()
+        for part, piece in zip("qkv", _grouped(tensor, kind, num_heads, num_kv_heads), strict=True):
+            yield f"{attention}{part}_proj.{kind}", piece
+
+
+def stream_to_opengvlab(
+    tensors: Iterable[tuple[str, torch.Tensor]], text_config: Any
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors of a checkpoint in any layout, as the engine's modules are named. Raises as `fuse_qkv`.
+
+    Args:
+        tensors: names and tensors, in any order.
+        text_config: transformers' config of the language model, for its numbers of heads.
+    """
+    renamed = ((opengvlab_name(name), tensor) for name, tensor in tensors)
+    return split_wqkv(
+        fuse_qkv(renamed),
+        num_heads=text_config.num_attention_heads,
+        num_kv_heads=text_config.num_key_value_heads,
+    )
 
 
 def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
@@ -122,22 +91,24 @@ def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -
 
     Args:
         config: the model's config; its module tree is built without memory to learn what it needs.
-        names: what the checkpoint holds, in either layout.
+        names: what the checkpoint holds, in any layout.
     """
     found = set(names)
     with torch.device("meta"):
-        required = transformers.InternVLForConditionalGeneration(config).state_dict()
+        state = transformers.InternVLForConditionalGeneration(config).state_dict()
     if any(name.startswith(("vision_model.", "mlp1.")) for name in found):
-        required = to_opengvlab(required)
+        required = set(to_opengvlab(state))
+        if any(is_internlm2(name) for name in found):
+            required = {internlm2_name(name) for name in required}
     else:
+        required = set(state)
         found = {transformers_name(opengvlab_name(name)) for name in found}
-    optional = {"lm_head.weight", "language_model.lm_head.weight"} if config.tie_word_embeddings else set()
-    return sorted(required.keys() - found - optional)
+    return sorted(required - found - (_OUTPUT_HEADS if config.tie_word_embeddings else set()))
 
 
 def to_opengvlab(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict in the OpenGVLab layout, from one in either. Raises as `fuse_qkv`."""
-    return dict(stream_to_opengvlab(state_dict.items()))
+    """A state dict in the OpenGVLab layout, from one of transformers. Raises as `fuse_qkv`."""
+    return dict(fuse_qkv((opengvlab_name(name), tensor) for name, tensor in state_dict.items()))
 
 
 def to_transformers(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -158,73 +129,14 @@ def to_transformers(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.T
     return renamed
 
 
-def config_to_opengvlab(
-    config: Any, *, min_dynamic_patch: int = 1, max_dynamic_patch: int = 12, use_thumbnail: bool = True
-) -> dict[str, Any]:
-    """`config.json` in the OpenGVLab layout for a transformers `InternVLConfig` with a Qwen2 language model.
-
-    The tile limits are arguments: transformers keeps them in its image processor's file, not in the config.
-    """
-    vision, text = config.vision_config, config.to_diff_dict()["text_config"]
-    rope = text.pop("rope_parameters")
-    text |= {"architectures": ["Qwen2ForCausalLM"], "rope_theta": rope["rope_theta"], "rope_scaling": None}
-    if rope.get("rope_type", "default") != "default":
-        text["rope_scaling"] = {"type": rope["rope_type"], "factor": rope["factor"]}
-    text["tie_word_embeddings"] = config.tie_word_embeddings
-    dtype = str(config.dtype or torch.float32).removeprefix("torch.")
-    return {
-        "architectures": ["InternVLChatModel"],
-        "model_type": "internvl_chat",
-        "downsample_ratio": config.downsample_ratio,
-        "dynamic_image_size": True,
-        "force_image_size": vision.image_size[0],
-        "llm_config": text,
-        "max_dynamic_patch": max_dynamic_patch,
-        "min_dynamic_patch": min_dynamic_patch,
-        "pad2square": False,
-        "ps_version": "v2",
-        "select_layer": config.vision_feature_layer,
-        "template": "internvl2_5",
-        "tie_word_embeddings": config.tie_word_embeddings,
-        "torch_dtype": dtype,
-        "use_thumbnail": use_thumbnail,
-        "vision_config": {
-            "architectures": ["InternVisionModel"],
-            "model_type": "intern_vit_6b",
-            "image_size": vision.image_size[0],
-            "patch_size": vision.patch_size[0],
-            **{key: getattr(vision, key) for key in _SHARED_VISION_KEYS},
-            **{theirs: getattr(vision, ours) for ours, theirs in _VISION_CONFIG_KEYS},
-        },
-    }
-
-
-def config_to_transformers(config: Mapping[str, Any], image_token_id: int) -> dict[str, Any]:
-    """Arguments of transformers' `InternVLConfig` for an OpenGVLab `config.json`.
-
-    `image_token_id` is the id of `<IMG_CONTEXT>`: the OpenGVLab layout leaves it to the tokenizer.
-    """
-    vision, text = config["vision_config"], dict(config["llm_config"])
-    tied = bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False)))
-    tile_size, patch_size = config.get("force_image_size") or vision["image_size"], vision["patch_size"]
-    ratio = config.get("downsample_ratio", 0.5)
-    return {
-        "text_config": text | {"tie_word_embeddings": tied},
-        "vision_config": {
-            "image_size": [vision["image_size"]] * 2,
-            "patch_size": [patch_size] * 2,
-            **{key: vision[key] for key in _SHARED_VISION_KEYS if key in vision},
-            **{ours: vision[theirs] for ours, theirs in _VISION_CONFIG_KEYS if theirs in vision},
-        },
-        "image_token_id": image_token_id,
-        "image_seq_length": int((tile_size // patch_size) ** 2 * ratio**2),
-        "downsample_ratio": ratio,
-        "vision_feature_layer": config.get("select_layer", -1),
-        "tie_word_embeddings": tied,
-    }
-
-
-def _rename(name: str, fragments: Iterable[tuple[str, str]]) -> str:
-    for old, new in fragments:
-        name = name.replace(old, new, 1)
-    return name
+def _grouped(
+    tensor: torch.Tensor, kind: str, num_heads: int, num_kv_heads: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """q, k and v of one `wqkv` tensor of this kind (weight, bias, or what a quantised layer has)."""
+    if tensor.numel() == 1 or kind == "g_idx":  # one scale for all, or an order of the inputs
+        return tensor, tensor, tensor
+    outputs = 1 if kind in ("qweight", "qzeros", "scales") else 0  # AWQ and GPTQ keep inputs first
+    queries = num_heads // num_kv_heads
+    groups = tensor.unflatten(outputs, (num_kv_heads, queries + 2, -1))
+    q, k, v = groups.split([queries, 1, 1], dim=outputs + 1)
+    return q.flatten(outputs, outputs + 2), k.flatten(outputs, outputs + 2), v.flatten(outputs, outputs + 2)

@@ -19,7 +19,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from model.weights import config_to_opengvlab, to_opengvlab
+from model.layouts import config_to_opengvlab
+from model.weights import to_opengvlab
 
 Layout = Literal["opengvlab", "transformers"]
 

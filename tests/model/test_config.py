@@ -177,8 +177,8 @@ def test_what_the_model_cannot_be_built_with_is_refused(
 
 
 def test_another_language_model_is_refused():
-    with pytest.raises(ValueError, match="language model 'llama' isn't supported: use qwen2"):
-        InternVLConfig(text_config=transformers.LlamaConfig())
+    with pytest.raises(ValueError, match="language model 'phi3' isn't supported: use qwen2, qwen3 or llama"):
+        InternVLConfig(text_config=transformers.Phi3Config(pad_token_id=0))
 
 
 def test_another_rotary_scaling_is_refused():

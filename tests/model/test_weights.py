@@ -1,63 +1,21 @@
-"""Both directions of the name map, against the names that transformers' own model has."""
+"""Tensors of both layouts, against the state dicts that transformers' own model has."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import InternVLConfig, InternVLForConditionalGeneration
+from transformers import InternVLForConditionalGeneration
 
 from model.config import InternVLChatConfig
-from model.weights import (
-    config_to_opengvlab,
-    config_to_transformers,
-    fuse_qkv,
-    missing_tensors,
-    opengvlab_name,
-    to_opengvlab,
-    to_transformers,
-    transformers_name,
-)
+from model.layouts import config_to_opengvlab
+from model.weights import fuse_qkv, missing_tensors, split_wqkv, to_opengvlab, to_transformers
 from tests.checkpoints import random_model
-
-PUBLISHED = {
-    "vision_model.embeddings.class_embedding": "model.vision_tower.embeddings.cls_token",
-    "vision_model.embeddings.position_embedding": "model.vision_tower.embeddings.position_embeddings",
-    "vision_model.embeddings.patch_embedding.weight": (
-        "model.vision_tower.embeddings.patch_embeddings.projection.weight"
-    ),
-    "vision_model.encoder.layers.10.attn.proj.bias": (
-        "model.vision_tower.encoder.layer.10.attention.projection_layer.bias"
-    ),
-    "vision_model.encoder.layers.3.attn.q_norm.weight": (
-        "model.vision_tower.encoder.layer.3.attention.q_norm.weight"
-    ),
-    "vision_model.encoder.layers.3.norm1.bias": "model.vision_tower.encoder.layer.3.layernorm_before.bias",
-    "vision_model.encoder.layers.3.norm2.bias": "model.vision_tower.encoder.layer.3.layernorm_after.bias",
-    "vision_model.encoder.layers.3.ls1": "model.vision_tower.encoder.layer.3.lambda_1",
-    "vision_model.encoder.layers.3.ls2": "model.vision_tower.encoder.layer.3.lambda_2",
-    "vision_model.encoder.layers.3.mlp.fc1.weight": "model.vision_tower.encoder.layer.3.mlp.fc1.weight",
-    "mlp1.0.weight": "model.multi_modal_projector.layer_norm.weight",
-    "mlp1.1.bias": "model.multi_modal_projector.linear_1.bias",
-    "mlp1.3.weight": "model.multi_modal_projector.linear_2.weight",
-    "language_model.model.layers.5.self_attn.q_proj.weight": (
-        "model.language_model.layers.5.self_attn.q_proj.weight"
-    ),
-    "language_model.model.norm.weight": "model.language_model.norm.weight",
-    "language_model.lm_head.weight": "lm_head.weight",
-}
 
 
 @pytest.fixture(scope="module")
 def model() -> InternVLForConditionalGeneration:
     return random_model(262, 261, tied=False, seed=3)
-
-
-@pytest.mark.parametrize(("opengvlab", "transformers"), PUBLISHED.items())
-def test_names_map_both_ways(opengvlab: str, transformers: str):
-    assert opengvlab_name(transformers) == opengvlab
-    assert transformers_name(opengvlab) == transformers
-    assert opengvlab_name(opengvlab) == opengvlab
 
 
 def test_a_state_dict_survives_the_round_trip(model: InternVLForConditionalGeneration):
@@ -99,27 +57,33 @@ def test_a_missing_part_is_named():
         list(fuse_qkv(parts))
 
 
+@pytest.mark.parametrize("kind", ["weight", "qweight", "bias", "weight_scale_inv"])
+def test_wqkv_is_cut_by_kv_head(kind: str):
+    """Rows are numbered; 2 kv heads of 2 channels, each after its 3 query heads and before its v."""
+    rows = torch.arange(2 * (3 + 1 + 1) * 2)
+    tensor = rows if kind == "bias" else rows[None].expand(7, -1) if kind == "qweight" else rows[:, None]
+    layer = "language_model.model.layers.3.self_attn."
+    parts = dict(split_wqkv([(f"{layer}wqkv.{kind}", tensor)], num_heads=6, num_kv_heads=2))
+    got = {name: (t[0] if kind == "qweight" else t.flatten()).tolist() for name, t in parts.items()}
+    assert got == {
+        f"{layer}q_proj.{kind}": [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15],
+        f"{layer}k_proj.{kind}": [6, 7, 16, 17],
+        f"{layer}v_proj.{kind}": [8, 9, 18, 19],
+    }
+
+
+def test_what_all_of_wqkv_shares_goes_to_each_part():
+    shared = [("weight_scale", torch.tensor([0.5])), ("g_idx", torch.arange(4))]
+    layer = "language_model.model.layers.0.self_attn."
+    for kind, tensor in shared:
+        parts = dict(split_wqkv([(f"{layer}wqkv.{kind}", tensor)], num_heads=2, num_kv_heads=1))
+        assert list(parts) == [f"{layer}{part}_proj.{kind}" for part in "qkv"]
+        assert all(torch.equal(part, tensor) for part in parts.values())
+
+
 def test_a_foreign_name_is_refused():
     with pytest.raises(ValueError, match=r"'transformer\.h\.0'"):
         to_transformers({"transformer.h.0": torch.zeros(1)})
-
-
-def test_a_config_survives_the_round_trip(model: InternVLForConditionalGeneration):
-    config = config_to_opengvlab(model.config, min_dynamic_patch=2, max_dynamic_patch=5)
-    assert (config["min_dynamic_patch"], config["max_dynamic_patch"]) == (2, 5)
-    back = InternVLConfig(**config_to_transformers(config, image_token_id=261))
-    rebuilt = InternVLForConditionalGeneration(back)
-    rebuilt.load_state_dict(to_transformers(to_opengvlab(model.state_dict())))
-    assert back.text_config.rope_parameters == model.config.text_config.rope_parameters
-    assert back.image_seq_length == model.config.image_seq_length
-
-
-def test_a_rotary_scaling_is_kept_in_the_config(model: InternVLForConditionalGeneration):
-    config = InternVLConfig(**config_to_transformers(config_to_opengvlab(model.config), image_token_id=261))
-    config.text_config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e6}
-    written = config_to_opengvlab(config)["llm_config"]
-    assert written["rope_theta"] == 1e6
-    assert written["rope_scaling"] == {"type": "dynamic", "factor": 2.0}
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -13,8 +13,9 @@ from transformers import (
     Qwen2Config,
 )
 
+from model.layouts import config_to_opengvlab, config_to_transformers
 from model.tiling import TilingConfig
-from model.weights import config_to_opengvlab, config_to_transformers, to_opengvlab, to_transformers
+from model.weights import to_opengvlab, to_transformers
 
 from .tokenizer import IMAGE_CONTEXT
 

@@ -1,0 +1,105 @@
+"""Names of tensors in the layouts of published InternVL checkpoints, and the way from one to the other.
+
+OpenGVLab (`InternVLChatModel`): vision_model.*, mlp1.*, language_model.*, with the vision tower's q, k and v
+in one `qkv` tensor. transformers (`InternVLForConditionalGeneration`): vision_tower.*,
+multi_modal_projector.*, language_model.*, with q, k and v apart. The engine's modules carry OpenGVLab's
+names. An InternLM2 language model has names of its own in OpenGVLab's layout; it is a Llama, and the engine's
+modules carry Llama's names (docs/decisions/0009).
+
+Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py`, transformers'
+`convert_internvl_weights_to_hf.py`.
+"""
+
+from collections.abc import Iterable
+
+# (transformers, OpenGVLab) fragments, both anchored by dots. Most specific first.
+_VISION_FRAGMENTS = (
+    (".embeddings.cls_token", ".embeddings.class_embedding"),
+    (".embeddings.position_embeddings", ".embeddings.position_embedding"),
+    (".embeddings.patch_embeddings.projection.", ".embeddings.patch_embedding."),
+    (".encoder.layer.", ".encoder.layers."),
+    (".attention.projection_layer.", ".attn.proj."),
+    (".attention.", ".attn."),
+    (".layernorm_before.", ".norm1."),
+    (".layernorm_after.", ".norm2."),
+    (".lambda_1", ".ls1"),
+    (".lambda_2", ".ls2"),
+)
+_PROJECTOR_FRAGMENTS = ((".layer_norm.", ".0."), (".linear_1.", ".1."), (".linear_2.", ".3."))
+# (InternLM2, Llama). `wqkv` stays: it isn't renamed but split, by `weights.split_wqkv`.
+_INTERNLM2_FRAGMENTS = (
+    ("language_model.model.tok_embeddings.", "language_model.model.embed_tokens."),
+    ("language_model.output.", "language_model.lm_head."),
+    (".attention.wo.", ".self_attn.o_proj."),
+    (".attention.wqkv.", ".self_attn.wqkv."),
+    (".feed_forward.w1.", ".mlp.gate_proj."),
+    (".feed_forward.w3.", ".mlp.up_proj."),
+    (".feed_forward.w2.", ".mlp.down_proj."),
+    (".attention_norm.", ".input_layernorm."),
+    (".ffn_norm.", ".post_attention_layernorm."),
+)
+
+
+def opengvlab_name(name: str) -> str:
+    """Name of a tensor in the engine, given its name in any layout.
+
+    Takes transformers' saved names (`vision_tower.*`) and its in-memory names since 5.0
+    (`model.vision_tower.*` and `lm_head.*`). A separate q, k or v of the vision tower keeps its `_proj`
+    ending: `weights.fuse_qkv` joins them.
+    """
+    if name.startswith("lm_head."):
+        return f"language_model.{name}"
+    in_memory = name.startswith("model.")
+    name = name.removeprefix("model.")
+    if name.startswith("vision_tower."):
+        return _rename(name.replace("vision_tower.", "vision_model.", 1), _VISION_FRAGMENTS)
+    if name.startswith("multi_modal_projector."):
+        return _rename(name.replace("multi_modal_projector.", "mlp1.", 1), _PROJECTOR_FRAGMENTS)
+    if in_memory and name.startswith("language_model."):
+        return name.replace("language_model.", "language_model.model.", 1)
+    if name.startswith("language_model."):
+        return _rename(name, _INTERNLM2_FRAGMENTS)
+    return name
+
+
+def transformers_name(name: str) -> str:
+    """Name of a tensor in `InternVLForConditionalGeneration.state_dict()`, given its name in the engine.
+
+    Raises:
+        ValueError: a name that no InternVL checkpoint has.
+    """
+    if name.startswith("language_model.lm_head."):
+        return name.removeprefix("language_model.")
+    if name.startswith("language_model.model."):
+        return name.replace("language_model.model.", "model.language_model.", 1)
+    if name.startswith("vision_model."):
+        renamed = _rename(name, _inverse(_VISION_FRAGMENTS))
+        return renamed.replace("vision_model.", "model.vision_tower.", 1)
+    if name.startswith("mlp1."):
+        renamed = _rename(name, _inverse(_PROJECTOR_FRAGMENTS))
+        return renamed.replace("mlp1.", "model.multi_modal_projector.", 1)
+    raise ValueError(f"{name!r} is no tensor of an OpenGVLab InternVL checkpoint")
+
+
+def internlm2_name(name: str) -> str:
+    """Name that a tensor has, alone or as a part, where the language model is saved as InternLM2."""
+    if not name.startswith("language_model."):
+        return name
+    for part in "qkv":
+        name = name.replace(f".self_attn.{part}_proj.", ".self_attn.wqkv.", 1)
+    return _rename(name, _inverse(_INTERNLM2_FRAGMENTS))
+
+
+def is_internlm2(name: str) -> bool:
+    """Whether only a checkpoint with an InternLM2 language model has a tensor of this name."""
+    return name.startswith("language_model.") and opengvlab_name(name) != name
+
+
+def _rename(name: str, fragments: Iterable[tuple[str, str]]) -> str:
+    for old, new in fragments:
+        name = name.replace(old, new, 1)
+    return name
+
+
+def _inverse(fragments: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(new, old) for old, new in fragments]

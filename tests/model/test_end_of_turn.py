@@ -1,0 +1,54 @@
+"""The end of a turn is found in whichever file a tokenizer keeps it, and takes the place of a wrong eos."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model.config import InternVLChatConfig, InternVLConfig
+from model.end_of_turn import end_of_turn
+from tests.checkpoints import byte_tokenizer, write_json
+
+TOKEN = {"content": "<|im_end|>", "special": True}
+OTHER = {"content": "<|endoftext|>", "special": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer_config.json", {"added_tokens_decoder": {"7": OTHER, "92542": TOKEN}}),
+        ("tokenizer.json", {"added_tokens": [{"id": 7} | OTHER, {"id": 92542} | TOKEN]}),
+        ("added_tokens.json", {"<|endoftext|>": 7, "<|im_end|>": 92542}),
+    ],
+)
+def test_it_is_found_in_each_of_the_files(name: str, content: dict[str, Any], tmp_path: Path):
+    write_json(tmp_path / name, content)
+    assert end_of_turn(tmp_path) == 92542
+
+
+def test_it_is_that_of_a_saved_tokenizer(tmp_path: Path):
+    tokenizer = byte_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    assert end_of_turn(tmp_path) == tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+
+def test_a_folder_without_it_has_none(tmp_path: Path):
+    write_json(tmp_path / "tokenizer_config.json", {})
+    assert end_of_turn(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind"), [("opengvlab", InternVLChatConfig), ("transformers", InternVLConfig)]
+)
+def test_the_config_stops_where_the_tokenizer_says(
+    layout: str, kind: type[InternVLConfig], request: pytest.FixtureRequest, tmp_path: Path
+):
+    checkpoint: Path = request.getfixturevalue(f"{layout}_checkpoint")
+    content = json.loads((checkpoint / "config.json").read_text())
+    content["llm_config" if layout == "opengvlab" else "text_config"]["eos_token_id"] = 3
+    write_json(tmp_path / "config.json", content)
+    assert kind.from_pretrained(tmp_path).to_dict().get("eos_token_id") is None
+    tokenizer = byte_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    assert kind.from_pretrained(tmp_path).eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>")

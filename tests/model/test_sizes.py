@@ -1,0 +1,107 @@
+"""Every published size: its config is read, and its tensors are those that transformers' class asks for."""
+
+import json
+
+import pytest
+import torch
+from transformers import InternVLForConditionalGeneration
+
+from model.config import InternVLChatConfig, InternVLConfig, read_checkpoint
+from model.weights import missing_tensors, stream_to_opengvlab
+from tests.model.size_tensors import Shape, tensors
+from tests.model.sizes import SIZES, UNPUBLISHED, Layout, Size, config_json
+
+EVERY = [
+    pytest.param(size, layout, id=f"{size.name}-{layout}")
+    for size in (*SIZES, *UNPUBLISHED)
+    for layout in ("opengvlab", "transformers")
+]
+
+
+def read(size: Size, layout: Layout) -> InternVLConfig:
+    kind = InternVLChatConfig if layout == "opengvlab" else InternVLConfig
+    return kind.from_dict(config_json(size, layout))
+
+
+def saved_name(name: str) -> str:
+    """What transformers' `save_pretrained` writes for a name in memory."""
+    if name.startswith("lm_head."):
+        return f"language_model.{name}"
+    name = name.removeprefix("model.")
+    return name.replace("language_model.", "language_model.model.", 1)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
+def test_the_table_has_as_many_parameters_as_published(size: Size):
+    counts = {
+        layout: sum(map(numel, tensors(size, layout).values())) for layout in ("opengvlab", "transformers")
+    }
+    assert counts["opengvlab"] == counts["transformers"]
+    assert counts["opengvlab"] / 1e9 == pytest.approx(size.billions, rel=0.1)
+
+
+def numel(shape: Shape) -> int:
+    return torch.Size(shape).numel()
+
+
+@pytest.mark.parametrize(("size", "layout"), EVERY)
+def test_a_config_says_what_the_table_says(size: Size, layout: Layout):
+    config = read(size, layout)
+    text = config.text_config
+    assert (text.hidden_size, text.intermediate_size, text.num_hidden_layers) == (
+        size.hidden,
+        size.ffn,
+        size.layers,
+    )
+    assert (text.num_attention_heads, text.num_key_value_heads) == (size.heads, size.kv_heads)
+    assert text.rope_parameters == {"rope_type": "default", "rope_theta": size.theta}
+    assert len(config.mrope_section) == 3
+    assert config.mrope_section[0] == size.head_dim // 2
+    checkpoint = read_checkpoint(config, {})
+    assert checkpoint.tokens_per_tile == 256
+    assert checkpoint.window == size.window
+    assert checkpoint.layout == layout
+    assert checkpoint.vision.norm_type == size.vision.norm
+    assert checkpoint.vision.qk_normalization is size.vision.qk_norm
+    again = type(config).from_dict(json.loads(config.to_json_string()))
+    assert again.to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(("size", "layout"), EVERY)
+def test_what_is_missing_is_known_by_name(size: Size, layout: Layout):
+    """Of a checkpoint that holds one tensor, everything else is missing, the tied output head aside."""
+    config, names = read(size, layout), set(tensors(size, layout))
+    assert missing_tensors(config, names) == []
+    only = "language_model.model.tok_embeddings.weight"
+    only = only if only in names else "language_model.model.embed_tokens.weight"
+    found = {only} if layout == "transformers" else {only, "mlp1.0.bias"}
+    missing = {
+        saved_name(name) if layout == "transformers" else name for name in missing_tensors(config, found)
+    }
+    assert missing == names - found
+
+
+@pytest.mark.parametrize("size", [*SIZES, *UNPUBLISHED], ids=lambda size: size.name)
+def test_both_layouts_come_to_the_same_tensors_in_the_engine(size: Size):
+    """And transformers' own class has those of its layout, shape by shape."""
+    config = read(size, "transformers")
+    with torch.device("meta"):
+        state = InternVLForConditionalGeneration(config).state_dict()
+        streams = {
+            layout: dict(
+                stream_to_opengvlab(
+                    ((name, torch.empty(shape)) for name, shape in tensors(size, layout).items()),
+                    read(size, layout).text_config,
+                )
+            )
+            for layout in ("opengvlab", "transformers")
+        }
+    theirs = {saved_name(name): tuple(tensor.shape) for name, tensor in state.items()}
+    if size.tied:
+        del theirs["language_model.lm_head.weight"]
+    assert theirs == tensors(size, "transformers")
+    shapes = {
+        layout: {name: tuple(tensor.shape) for name, tensor in stream.items()}
+        for layout, stream in streams.items()
+    }
+    assert shapes["opengvlab"] == shapes["transformers"]
