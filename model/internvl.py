@@ -18,7 +18,8 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from .backbones import head_dim
 from .config import read_checkpoint
 from .language_model import build_language_model
-from .processor import InternVLDummyInputsBuilder, InternVLMultiModalProcessor, InternVLProcessingInfo
+from .processing_info import InternVLDummyInputsBuilder, InternVLProcessingInfo
+from .processor import InternVLMultiModalProcessor
 from .prompt import IMAGE_CONTEXT, VIDEO_TEXT
 from .prompt_positions import prompt_positions
 from .tiling import PIXEL_MEAN, PIXEL_STD
@@ -82,6 +83,11 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__()
+        if vllm_config.model_config.enable_prompt_embeds:
+            raise ValueError(
+                "enable_prompt_embeds isn't supported: V2PE has to know which tokens are visual, and"
+                " embeddings don't say. Send text and pixels"
+            )
         config = vllm_config.model_config.hf_config
         checkpoint = read_checkpoint(config, vllm_config.model_config.hf_image_processor_config)
         self.config = config

@@ -8,7 +8,6 @@ CPU: vLLM keeps exactly such fields for what comes from the prefix cache, and th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,98 +18,20 @@ from transformers import BatchFeature
 from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
 from vllm.multimodal.parse import ImageProcessorItems, MultiModalDataItems
 from vllm.multimodal.processing import (
-    BaseDummyInputsBuilder,
     BaseMultiModalProcessor,
-    BaseProcessingInfo,
     PromptReplacement,
     PromptUpdate,
     PromptUpdateDetails,
 )
 
-from .config import Checkpoint, InternVLConfig, read_checkpoint
-from .media_items import Clip, ClipItems, DeltaItems, Frame, FrameItems, InternVLDataParser
-from .options import VisionOptions, most_tiles_of_a_frame, parse_options
-from .prompt import (
-    DELTA_PLACE,
-    FRAME_PLACE,
-    IMAGE_CONTEXT,
-    IMAGE_PLACE,
-    VIDEO_TEXT,
-    ImageTokens,
-    frame_labels,
-    image_tokens,
-    place_media,
-)
+from .media_items import Clip, ClipItems, DeltaItems, Frame, FrameItems
+from .processing_info import InternVLProcessingInfo
+from .prompt import DELTA_PLACE, FRAME_PLACE, IMAGE_PLACE, frame_labels, place_media
 from .prompt_positions import DELTA_MODALITY
-from .tiling import TilingConfig, max_num_tiles, num_tiles, tile_image
+from .tiling import TilingConfig, num_tiles, tile_image
 from .v2pe import choose_deltas
 
 _PLACES = {"image": IMAGE_PLACE, "video": FRAME_PLACE}
-
-
-class InternVLProcessingInfo(BaseProcessingInfo):
-    """The checkpoint's facts that tell vLLM how large an image can get."""
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        config = self.ctx.get_hf_config(InternVLConfig)
-        return read_checkpoint(config, self.ctx.get_hf_image_processor_config())
-
-    @cached_property
-    def image_tokens(self) -> ImageTokens:
-        return image_tokens(self.get_tokenizer())
-
-    @property
-    def engine_options(self) -> Mapping[str, object]:
-        return self.ctx.get_mm_config().mm_processor_kwargs or {}
-
-    def options(self, request: Mapping[str, object]) -> VisionOptions:
-        """One request's options. Raises as `parse_options`."""
-        return parse_options(request, self.engine_options, self.checkpoint.tiling, self.checkpoint.v2pe_delta)
-
-    @property
-    def largest_frame(self) -> int:
-        """The most tiles that a frame of a video can have, thumbnail included."""
-        tiling = self.checkpoint.tiling
-        return max_num_tiles(replace(tiling, max_tiles=most_tiles_of_a_frame(self.engine_options, tiling)))
-
-    def get_data_parser(self) -> InternVLDataParser:
-        return InternVLDataParser()
-
-    def get_supported_mm_limits(self) -> Mapping[str, int | None]:
-        return {"image": None, "video": None}
-
-    def get_supported_mm_processor_kwargs(self) -> dict[str, set[str]]:
-        return {}
-
-    def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        """Of an image, and of a frame: the engine never sees a whole video as one item."""
-        per_tile = self.checkpoint.tokens_per_tile
-        return {
-            "image": max_num_tiles(self.options({}).tiling) * per_tile,
-            "video": self.largest_frame * per_tile,
-        }
-
-
-class InternVLDummyInputsBuilder(BaseDummyInputsBuilder[InternVLProcessingInfo]):
-    """The largest items there can be, for vLLM's memory profile."""
-
-    def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
-        return IMAGE_CONTEXT * mm_counts.get("image", 0) + VIDEO_TEXT * mm_counts.get("video", 0)
-
-    def get_dummy_mm_data(
-        self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        tiling = self.info.options({}).tiling
-        side = tiling.tile_size
-        images = self._get_dummy_images(
-            width=side * tiling.max_tiles,
-            height=side,
-            num_images=mm_counts.get("image", 0),
-            overrides=mm_options.get("image"),
-        )
-        frame = np.zeros((1, self.info.largest_frame, side, side, 3), dtype=np.uint8)
-        return {"image": images, "video": [frame] * mm_counts.get("video", 0)}
 
 
 class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo]):

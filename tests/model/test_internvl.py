@@ -45,3 +45,9 @@ def test_placeholders_of_chat_requests():
     assert InternVLModel.get_placeholder_str("video", 2) == "<video>"
     with pytest.raises(ValueError, match="images and videos, not audio"):
         InternVLModel.get_placeholder_str("audio", 1)
+
+
+def test_prompts_of_embeddings_are_refused_at_start():
+    config = SimpleNamespace(model_config=SimpleNamespace(enable_prompt_embeds=True))
+    with pytest.raises(ValueError, match="enable_prompt_embeds isn't supported"):
+        InternVLModel(vllm_config=config)

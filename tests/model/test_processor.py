@@ -87,9 +87,12 @@ def test_what_means_the_same_shares_its_cache_entry(processor: Any):
 
 def test_an_image_is_cut_once_for_all_deltas(processor: Any, cache: Any, monkeypatch: pytest.MonkeyPatch):
     cuts: list[object] = []
-    monkeypatch.setattr(
-        "model.processor.tile_image", lambda image, tiling: cuts.append(image) or tile_image(image, tiling)
-    )
+
+    def counted(image: Image.Image, tiling: TilingConfig) -> Any:
+        cuts.append(image)
+        return tile_image(image, tiling)
+
+    monkeypatch.setattr("model.processor.tile_image", counted)
     image = noise(123, 77)
     results = [process(processor, "<image>", [image], cache, v2pe_delta=d) for d in (1, 0.5, 1, 0.25)]
     assert len(cuts) == 1

@@ -102,9 +102,12 @@ def test_frames_share_cache_entries_across_videos_and_deltas(
     processor: Any, cache: Any, monkeypatch: pytest.MonkeyPatch
 ):
     cuts: list[object] = []
-    monkeypatch.setattr(
-        "model.processor.tile_image", lambda image, tiling: cuts.append(image) or tile_image(image, tiling)
-    )
+
+    def counted(image: Image.Image, tiling: TilingConfig) -> Any:
+        cuts.append(image)
+        return tile_image(image, tiling)
+
+    monkeypatch.setattr("model.processor.tile_image", counted)
     first = process(processor, "<video>", FRAMES[:2], cache=cache, v2pe_delta=1)
     longer = process(processor, "<video>", FRAMES, cache=cache, v2pe_delta=0.25)
     assert len(cuts) == 3
