@@ -43,3 +43,25 @@ def nano(
         resume=resume,
         install=install,
     )
+
+
+@app.command()
+def check(
+    meta: Annotated[Path, typer.Argument(help="A meta.json that names the data sets.")],
+    base: Annotated[Path, typer.Option(help="What the paths in it are relative to.")] = Path(),
+    form: Annotated[
+        str, typer.Option("--format", help="chats, pairs (MMPR), judged (VisualPRM400K), marked.")
+    ] = "chats",
+) -> None:
+    """Read every record of training data, follow the paths of its images, and name what is wrong."""
+    from .data.checking import check_data_set, parser_of
+    from .data.meta import read_meta
+
+    try:
+        parse, data_sets = parser_of(form), read_meta(meta, base=base)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    checked = [check_data_set(data_set, parse) for data_set in data_sets]
+    for found in checked:
+        typer.echo(found.summary())
+    raise typer.Exit(not all(found.sound for found in checked))

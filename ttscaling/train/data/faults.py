@@ -1,16 +1,20 @@
 """Bad records: counted, named, skipped while they are few; too many stop the run."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 logger = logging.getLogger("internvl3.train.data")
 
 SHOWN = 20
-"""How many bad records are logged one by one and kept for the summary; the rest are only counted."""
+"""How many bad records are told of one by one and kept for the summary; the rest are only counted."""
 GRACE = 1000
 """The share is taken of at least this many records, so that one early fault doesn't stop a long run."""
+
+
+def _warn(problem: str) -> None:
+    logger.warning("skipped %s", problem)
 
 
 class RecordError(ValueError):
@@ -25,13 +29,15 @@ class TooManyBadRecordsError(ValueError):
 class Faults:
     """Counts good and bad records of a run.
 
-    `allowed` is the share of bad records that is put up with, 0 to 1; 0 stops at the first.
+    `allowed` is the share of bad records that is put up with, 0 to 1; 0 stops at the first. `tell` hears of
+    each of the first ones as it is found.
     """
 
     allowed: float = 0.01
     good: int = 0
     bad: int = 0
     examples: list[str] = field(default_factory=list)
+    tell: Callable[[str], None] = field(default=_warn, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.allowed <= 1:
@@ -50,7 +56,7 @@ class Faults:
         self.bad += 1
         if self.bad <= SHOWN:
             self.examples.append(problem)
-            logger.warning("skipped %s", problem)
+            self.tell(problem)
         self._check(max(self.good + self.bad, GRACE))
 
     def finish(self) -> None:
