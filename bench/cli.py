@@ -3,6 +3,7 @@
 import typer
 
 from .preprocess import preprocess
+from .video import video
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -13,3 +14,4 @@ def _group() -> None:
 
 
 app.command()(preprocess)
+app.command()(video)

