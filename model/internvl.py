@@ -10,24 +10,28 @@ from typing import Any
 import torch
 from torch import nn
 from vllm.config import VllmConfig
-from vllm.model_executor.models.interfaces import SupportsMRoPE, SupportsMultiModal, SupportsPP
+from vllm.model_executor.models.interfaces import SupportsLoRA, SupportsMRoPE, SupportsMultiModal, SupportsPP
 from vllm.model_executor.models.intern_vit import InternVisionModel
-from vllm.model_executor.models.utils import AutoWeightsLoader, maybe_prefix
+from vllm.model_executor.models.module_mapping import MultiModelKeys
+from vllm.model_executor.models.utils import AutoWeightsLoader, PPMissingLayer, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 
 from .backbones import head_dim
 from .config import read_checkpoint
 from .language_model import build_language_model
+from .mapper import LayoutMapper
 from .processing_info import InternVLDummyInputsBuilder, InternVLProcessingInfo
 from .processor import InternVLMultiModalProcessor
 from .prompt import IMAGE_CONTEXT, VIDEO_TEXT
 from .prompt_positions import prompt_positions
+from .quantization import leaves_tower_alone, missing_from
 from .tiling import PIXEL_MEAN, PIXEL_STD
 from .v2pe import decode
-from .weights import missing_tensors, stream_to_opengvlab
+from .weights import stream_to_opengvlab
 
 _PLACEHOLDERS = {"image": IMAGE_CONTEXT, "video": VIDEO_TEXT}
 _LM_HEAD = "language_model.lm_head.weight"
+_EMBEDDINGS = "language_model.model.embed_tokens.weight"
 
 
 def pixel_unshuffle(patches_NHWC: torch.Tensor, ratio: float) -> torch.Tensor:
@@ -69,9 +73,11 @@ class V2PERotary(nn.Module):
 @MULTIMODAL_REGISTRY.register_processor(
     InternVLMultiModalProcessor, info=InternVLProcessingInfo, dummy_inputs=InternVLDummyInputsBuilder
 )
-class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
+class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, SupportsLoRA):
     """Serves `InternVLChatModel` and `InternVLForConditionalGeneration` checkpoints."""
 
+    supports_encoder_tp_data = True  # vLLM's InternViT deals tiles out to the ranks where it is asked to
+    hf_to_vllm_mapper = LayoutMapper()
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
 
@@ -91,14 +97,13 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
         config = vllm_config.model_config.hf_config
         checkpoint = read_checkpoint(config, vllm_config.model_config.hf_image_processor_config)
         self.config = config
-        self.unquantized = vllm_config.quant_config is None
         self.downsample_ratio = checkpoint.downsample_ratio
         merged = checkpoint.vision.hidden_size * round(1 / checkpoint.downsample_ratio) ** 2
         hidden = config.text_config.hidden_size
         with self._mark_tower_model(vllm_config, set(_PLACEHOLDERS)):  # type: ignore[operator]
             self.vision_model = InternVisionModel(
                 checkpoint.vision,
-                quant_config=vllm_config.quant_config,
+                quant_config=None if leaves_tower_alone(config) else vllm_config.quant_config,
                 prefix=maybe_prefix(prefix, "vision_model"),
             )
             self.mlp1 = nn.Sequential(
@@ -159,6 +164,12 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
     def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor | None:
         return self.language_model.compute_logits(hidden_states)
 
+    def get_mm_mapping(self) -> MultiModelKeys:
+        """Which modules are which part of the model, for LoRA."""
+        return MultiModelKeys.from_string_field(
+            language_model="language_model", connector="mlp1", tower_model="vision_model"
+        )
+
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         """Loads a checkpoint in either layout.
 
@@ -170,23 +181,40 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP):
             ValueError: tensors are missing; the message names them.
         """
         found: set[str] = set()
+        embeddings: list[torch.Tensor] = []
 
         def recorded() -> Iterator[tuple[str, torch.Tensor]]:
             for name, tensor in weights:
                 found.add(name)
                 yield name, tensor
 
-        tensors = stream_to_opengvlab(recorded(), self.config.text_config)
-        loaded = AutoWeightsLoader(self).load_weights(tensors)
-        # A quantised checkpoint has other tensors in the place of the weights; those vLLM checks itself.
-        missing = missing_tensors(self.config, found) if self.unquantized else []
+        def kept() -> Iterator[tuple[str, torch.Tensor]]:
+            for name, tensor in stream_to_opengvlab(recorded(), self.config.text_config):
+                if name == _EMBEDDINGS:
+                    embeddings.append(tensor)
+                yield name, tensor
+
+        loaded = AutoWeightsLoader(self).load_weights(kept())
+        missing = missing_from(self.config, found)
         if missing:
             raise ValueError(f"the checkpoint lacks {', '.join(missing)}")
         if self.config.tie_word_embeddings and _LM_HEAD not in loaded:
-            language_model = self.language_model
-            language_model.lm_head = language_model.lm_head.tie_weights(language_model.model.embed_tokens)
-            loaded.add(_LM_HEAD)
+            loaded |= self._tie_head(embeddings[0])
         return loaded
+
+    def _tie_head(self, embedding_VD: torch.Tensor) -> set[str]:
+        """Gives the output head the embeddings; of pipeline stages only the last has a head, only the first
+        has embeddings. Returns what is loaded by that.
+        """
+        language_model = self.language_model
+        if isinstance(language_model.lm_head, PPMissingLayer):
+            return set()
+        if isinstance(language_model.model.embed_tokens, PPMissingLayer):
+            weight = language_model.lm_head.weight
+            weight.weight_loader(weight, embedding_VD)
+        else:
+            language_model.lm_head = language_model.lm_head.tie_weights(language_model.model.embed_tokens)
+        return {_LM_HEAD}
 
 
 def _rotate(heads: torch.Tensor, cos_T1F: torch.Tensor, sin_T1F: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from .config import InternVLChatConfig, InternVLConfig
-from .weights import missing_tensors
+from .quantization import missing_from
 
 _MOST_NAMES = 8
 
@@ -18,7 +18,7 @@ _MOST_NAMES = 8
 def require_tensors(directory: Path) -> None:
     """Checks that a checkpoint's safetensors files hold every tensor; reads their headers only.
 
-    A checkpoint in another format, or a quantised one, is left to the engine's own check.
+    A checkpoint in another file format is left to the engine's own check.
 
     Raises:
         ValueError: tensors are missing; one line that names them, or the first few of many.
@@ -26,10 +26,10 @@ def require_tensors(directory: Path) -> None:
     """
     config = json.loads((directory / "config.json").read_text())
     names = [name for path in sorted(directory.glob("*.safetensors")) for name in _tensor_names(path)]
-    if not names or "quantization_config" in config:
+    if not names:
         return
     kind = InternVLChatConfig if "llm_config" in config else InternVLConfig
-    missing = missing_tensors(kind.from_pretrained(directory), names)
+    missing = missing_from(kind.from_pretrained(directory), names)
     if missing:
         shown = ", ".join(missing[:_MOST_NAMES])
         more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""

@@ -63,14 +63,22 @@ def test_shards_count_together(tmp_path: Path):
     require_tensors(tmp_path)
 
 
-def test_a_quantised_checkpoint_is_left_to_the_engine(tmp_path: Path):
+@pytest.mark.parametrize("lost", ["qweight", "scales"])
+def test_a_quantised_checkpoint_may_hold_its_weights_in_other_forms(lost: str, tmp_path: Path):
     build_checkpoint(tmp_path, "opengvlab")
+    state = load_file(tmp_path / "model.safetensors")
+    module = "language_model.model.layers.0.mlp.up_proj"
+    weight = state.pop(f"{module}.weight")
+    state |= {f"{module}.qweight": weight, f"{module}.scales": weight.clone()}
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(
-        json.dumps(config | {"quantization_config": {"quant_method": "fp8"}})
-    )
-    without(tmp_path, "language_model.lm_head.weight")
+    config["llm_config"]["quantization_config"] = {"quant_method": "awq"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_weights(tmp_path, state)
     require_tensors(tmp_path)
+    del state[f"{module}.{lost}"]
+    save_weights(tmp_path, state)
+    with pytest.raises(ValueError, match=f"lacks {module}.{'weight' if lost == 'qweight' else 'scales'}$"):
+        require_tensors(tmp_path)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path):
