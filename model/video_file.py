@@ -17,20 +17,7 @@ from numpy.typing import NDArray
 
 FORMATS = ("mp4", "matroska", "mpegts", "flv", "avi")
 """FFmpeg's names; "mp4" includes MOV, "matroska" WebM."""
-CODECS = (
-    "h264",
-    "hevc",
-    "av1",
-    "vp9",
-    "vp8",
-    "mpeg4",
-    "mpeg2video",
-    "mpeg1video",
-    "mjpeg",
-    "h263",
-    "flv1",
-    "vc1",
-)
+CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg")
 IN_AVI = ("mpeg4", "mjpeg")
 """AVI stores no order of display. These codecs tell it themselves; of others frames would be mixed up."""
 
@@ -125,10 +112,12 @@ def _check(container: Any, bounds: VideoBounds) -> Any:
 
 
 def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> VideoFile:
-    shown: list[int] = []
+    shown: dict[int, int] = {}
     keys: dict[int, int] = {}
-    end, open_gops = 0, False
-    for packet in packets(container, stream):
+    open_gops = False
+    for number, packet in enumerate(packets(container, stream)):
+        if number == bounds.max_frames:
+            raise VideoError(f"The video has more than {number} frames. Send a shorter part of it.")
         if packet.pts is None:
             continue  # the second field of an interlaced frame, or nothing that could be chosen by time
         if packet.is_keyframe or not keys:
@@ -136,21 +125,14 @@ def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> Vide
             keys.setdefault(key, packet.dts if packet.dts is not None else key)
         open_gops = open_gops or packet.pts < key
         if not packet.is_discard:  # what an edit list hides
-            shown.append(packet.pts)
-            end = max(end, packet.pts + (packet.duration or 0))
-        if len(shown) > bounds.max_frames:
-            raise VideoError(
-                f"The video has more than {bounds.max_frames} frames. Send a shorter part of it."
-            )
+            shown[packet.pts] = packet.duration or 0
     keys_K = np.array(sorted(keys), np.int64)
-    pts_F = np.unique(np.array(shown, np.int64))
-    if len(pts_F):
-        # What is shown before the first keyframe leans on pictures that aren't in the file.
-        pts_F = pts_F[pts_F >= keys_K[0]]
+    # What is shown before the first keyframe leans on pictures that aren't in the file.
+    pts_F = np.array([pts for pts in sorted(shown) if pts >= keys_K[0]], np.int64)
     if not len(pts_F):
         raise VideoError("The video has no frames with timestamps. Send the complete file, or an MP4.")
     times_F = (pts_F - pts_F[0]) * float(stream.time_base)
-    duration = float((end - pts_F[0]) * stream.time_base)
+    duration = float(times_F[-1] + shown[int(pts_F[-1])] * stream.time_base)
     if duration > bounds.max_seconds:
         raise _too_long(bounds)
     seeks_K = np.array([keys[int(pts)] for pts in keys_K], np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .video_file import VideoError, VideoFile, packets
+from .video_file import VideoFile, packets
 
 THREADS = 2
 SKIPPING = ("h264", "hevc", "vp9", "vp8", "mpeg4", "mpeg2video", "mpeg1video")
@@ -27,22 +27,19 @@ TURNS = {
 
 
 def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Image.Image]]:
-    """(place in `chosen`, RGB image as shown) of every chosen frame that can be decoded, in no fixed order.
-
-    Raises:
-        VideoError: a frame is larger than the file's header told.
-    """
+    """(place in `chosen`, RGB image as shown) of each chosen frame that can be decoded, in any order."""
     context = file.stream.codec_context
     context.thread_type = "AUTO"
     context.thread_count = THREADS
-    context.options = {"max_pixels": str(file.max_pixels)}
+    # Frames may grow later on. Twice, because decoders count the blocks that stand over the edges.
+    context.options = {"max_pixels": str(2 * file.max_pixels)}
     places = {int(pts): place for place, pts in enumerate(file.pts_F[chosen])}
     # A frame may lean on more than its keyframe: where pictures are refreshed bit by bit, that is only where
     # a round begins. What isn't sound, isn't reached or is damaged gets a second chance from further back.
     for careful in (False, True):
         for key, group in groupby(sorted(places), lambda pts: _keyframe(file, pts)):
             for pts, frame in _decode_from(file, key, list(group), careful=careful):
-                yield places.pop(pts), _shown(frame, file.max_pixels)
+                yield places.pop(pts), _upright(frame)
 
 
 def _keyframe(file: VideoFile, pts: int) -> int:
@@ -92,9 +89,7 @@ def _decode(context: Any, packet: Any) -> list[Any]:
     return frames
 
 
-def _shown(frame: Any, max_pixels: int) -> Image.Image:
-    if frame.width * frame.height > max_pixels:
-        raise VideoError("The video changes to a resolution beyond what is allowed. Send it at a lower one.")
+def _upright(frame: Any) -> Image.Image:
     image = frame.to_image()
     turn = TURNS.get(round(frame.rotation / 90) * 90)
     return image.transpose(turn) if turn is not None else image

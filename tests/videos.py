@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from model.frames import FrameRequest
@@ -130,14 +131,22 @@ def sequential(path: Path) -> list[NDArray[np.uint8]]:
         return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
 
 
-def write_sound(path: Path) -> Path:
-    """A second of silence and no picture."""
+def write_sound(path: Path, cover: NDArray[np.uint8] | None = None) -> Path:
+    """A second of silence, at most with a cover picture."""
     with av.open(path, "w") as file:
         stream = file.add_stream("aac", rate=44100)
+        picture_stream = None
+        if cover is not None:
+            picture_stream = file.add_stream("mjpeg", rate=1)
+            picture_stream.height, picture_stream.width = cover.shape[:2]
+            picture_stream.pix_fmt = "yuvj420p"
+            picture_stream.disposition = Disposition.attached_pic
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 44100
-        file.mux(stream.encode(frame))
-        file.mux(stream.encode(None))
+        file.mux([*stream.encode(frame), *stream.encode(None)])
+        if picture_stream:
+            image = av.VideoFrame.from_ndarray(cover, format="rgb24").reformat(format="yuvj420p")
+            file.mux([*picture_stream.encode(image), *picture_stream.encode(None)])
     return path
 
 

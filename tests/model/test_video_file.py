@@ -21,6 +21,7 @@ from tests.videos import FRAMES, SIZE, TILING, Clip, numbers, picture, read, wri
         ("noise.mp4", "not a video"),
         ("headless.mp4", "not a video"),
         ("sound.mp4", "no video"),
+        ("cover.mp4", "no video"),
         ("PNG.mp4", "not a video"),
         ("JPEG.mp4", "not a video"),
         ("GIF.mp4", "not a video"),
@@ -45,6 +46,8 @@ def test_what_is_no_video_is_refused_with_a_reason(clip: Clip, tmp_path: Path, n
             path.write_bytes(clip("plain.mp4").read_bytes()[:-3000])
         case "sound.mp4":
             write_sound(path)
+        case "cover.mp4":
+            write_sound(path, cover=picture(3))
         case "PNG.mp4" | "JPEG.mp4" | "GIF.mp4":
             Image.fromarray(picture(3)).save(path, format=path.stem)
         case "list.m3u8":
@@ -86,7 +89,7 @@ def test_bounds(clip: Clip, bounds: VideoBounds, reason: str):
 def test_no_frame_outgrows_its_bound_later_on(tmp_path: Path):
     both = tmp_path / "both.ts"
     small = write_video(tmp_path / "small.ts", 30)
-    large = write_video(tmp_path / "large.ts", 30, size=(256, 128), container={"output_ts_offset": "2"})
+    large = write_video(tmp_path / "large.ts", 30, size=(384, 128), container={"output_ts_offset": "2"})
     both.write_bytes(small.read_bytes() + large.read_bytes())
     bounds = VideoBounds(max_pixels=SIZE[0] * SIZE[1])
     video = read_video(both, FrameRequest(10), TILING, limit=99, bounds=bounds)
