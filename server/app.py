@@ -37,7 +37,10 @@ def create_app(
 
     `on_loaded` is told then, or why it failed; the failure also stays in `app.state.internvl3.failure`.
     """
-    state = State(settings=settings, media=Media(settings), metrics=Metrics(), started=int(time.time()))
+    metrics = Metrics()
+    state = State(
+        settings=settings, media=Media(settings, metrics), metrics=metrics, started=int(time.time())
+    )
 
     async def load() -> None:
         try:

@@ -5,20 +5,24 @@ The engine validates that rest with vLLM's own types.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from model.frames import FrameRequest
+
 from .errors import ApiError, model_not_found
-from .protocol import ChatFields, Scaling, Vision
+from .protocol import ChatFields, Scaling, VideoFields, Vision
 from .settings import Settings
+from .videos import Videos, VideoWish
 
 ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>\d{1,9})")  # NAME:bo8, for clients that can't send extra fields
-VISION_FIELDS = ("v2pe_delta", "max_dynamic_patch", "min_dynamic_patch")
-OUR_FIELDS = ("best_of", "test_time_scaling", *VISION_FIELDS)
+VISION_FIELDS = ("v2pe_delta", "max_dynamic_patch", "min_dynamic_patch", "max_dynamic_patch_total")
+OUR_FIELDS = ("best_of", "test_time_scaling", "media_io_kwargs", *VISION_FIELDS)
+DEFAULT_FRAMES = 32  # of a video; published in OpenGVLab's model cards
 TYPE_NAMES = ("str", "int", "float", "bool", "list", "dict")
-ENGINE_FIELDS = ("kv_transfer_params", "ec_transfer_params", "media_io_kwargs")  # vLLM's, not for clients
+ENGINE_FIELDS = ("kv_transfer_params", "ec_transfer_params")  # vLLM's, not for clients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,13 @@ class ChatCall:
     n: int  # choices to return
     seed: int | None
     scaling: Scaling | None  # None: one plain generation
-    vision: Mapping[str, Any]  # what of VISION_FIELDS the caller chose
+    vision: Mapping[str, Any]  # mm_processor_kwargs: what the caller chose of how images are seen
+    video: VideoWish
+    videos: Videos = field(default_factory=dict)  # those of the messages, decoded
 
-    def with_messages(self, messages: Sequence[Mapping[str, Any]]) -> "ChatCall":
-        """The call about other messages: the same ones, their media checked."""
-        return replace(self, body={**self.body, "messages": list(messages)})
+    def with_media(self, messages: Sequence[Mapping[str, Any]], videos: Videos) -> "ChatCall":
+        """The call about other messages: the same ones, their media checked and decoded."""
+        return replace(self, body={**self.body, "messages": list(messages)}, videos=videos)
 
 
 def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
@@ -49,14 +55,23 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
     scaling = _scaling(fields, alias_n)
     if scaling is not None:
         _check_scaling(scaling, n, fields, body, settings)
+    video = VideoFields() if fields.media_io_kwargs is None else fields.media_io_kwargs.video or VideoFields()
     vision = _vision(fields)
+    if video.timestamps:
+        vision["video_timestamps"] = True
     rest = {key: value for key, value in body.items() if key not in OUR_FIELDS}
     answer = fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
     # The processor keeps that many positions of the trained window free, and with "auto" chooses delta by it.
     room = {} if answer is None else {"v2pe_max_tokens": answer}
     rest |= {"model": name, "mm_processor_kwargs": {**vision, **room} or None}
     return ChatCall(
-        body=rest, stream=bool(fields.stream), n=n, seed=fields.seed, scaling=scaling, vision=vision
+        body=rest,
+        stream=bool(fields.stream),
+        n=n,
+        seed=fields.seed,
+        scaling=scaling,
+        vision=vision,
+        video=_video(video, settings),
     )
 
 
@@ -138,7 +153,19 @@ def _check_scaling(
         )
 
 
-def _vision(fields: ChatFields) -> Mapping[str, Any]:
+def _video(fields: VideoFields, settings: Settings) -> VideoWish:
+    """What to take of a video. The published 32 frames where neither a number nor a rate is sent."""
+    asked = fields.num_frames
+    if asked is None and fields.fps is None:
+        asked = DEFAULT_FRAMES
+    frames = None if asked is None else min(asked, settings.max_frames)
+    return VideoWish(
+        frames=FrameRequest(num_frames=frames, fps=fields.fps, mode=fields.mode),
+        max_tiles=fields.max_dynamic_patch,
+    )
+
+
+def _vision(fields: ChatFields) -> dict[str, Any]:
     nested = fields.mm_processor_kwargs or Vision()
     chosen: dict[str, Any] = {}
     for name in VISION_FIELDS:

@@ -35,18 +35,18 @@ SILENCE_SECONDS = 10.0  # proxies drop a stream that says nothing for long
 async def complete(engine: Engine, call: ChatCall, metrics: Metrics) -> dict[str, Any]:
     """The reply to a call; raises ApiError."""
     if call.scaling is None:
-        return await engine.complete(call.body)
+        return await engine.complete(call.body, videos=call.videos)
     choice = _Choice(engine, call, call.scaling, metrics)
-    return choice.stamp(await engine.complete(choice.body, choice.make))
+    return choice.stamp(await engine.complete(choice.body, choice.make, videos=call.videos))
 
 
 async def stream(engine: Engine, call: ChatCall, metrics: Metrics) -> AsyncGenerator[str, None]:
     """The reply as server-sent events. Returns with the first: what fails before it raises (ApiError)."""
     if call.scaling is None:
-        events = await engine.stream(call.body)
+        events = await engine.stream(call.body, videos=call.videos)
     else:
         choice = _Choice(engine, call, call.scaling, metrics)
-        events = _with_progress(choice, await engine.stream(choice.body, choice.make))
+        events = _with_progress(choice, await engine.stream(choice.body, choice.make, videos=call.videos))
     return _resumed(await anext(events), events)
 
 
@@ -65,6 +65,12 @@ class _Choice:
         self._call = call
         self._scaling = scaling
         self._metrics = metrics
+        if call.videos and scaling.method == "best_of_n" and not engine.critic_shares_tiles:
+            raise ApiError(
+                "The critic of this server cuts videos into tiles of another size than the policy. "
+                "Send test_time_scaling with method self_consistency.",
+                param="test_time_scaling.method",
+            )
         self._seed = secrets.randbelow(2**31) if call.seed is None else call.seed
         self._selection: Selection | None = None
         self.outbox: asyncio.Queue[str | None] = asyncio.Queue()  # events of a stream; None ends it

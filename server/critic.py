@@ -31,9 +31,11 @@ Read = Callable[[Sequence[Message], Mapping[str, Any]], Coroutine[Any, Any, Read
 class StepCritic:
     """ttscaling's Critic over whatever can read labels."""
 
-    def __init__(self, name: str, read: Read) -> None:
+    def __init__(self, name: str, read: Read, *, system: str | None = None) -> None:
+        """`system`: the system message that the critic was trained with, if any."""
         self._name = name
         self._read = read
+        self._system = system or None
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class StepCritic:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(self._read(messages, conversation.mm_processor_kwargs))
-                    for messages in critic_prefixes(conversation, steps)
+                    for messages in critic_prefixes(conversation, steps, system=self._system)
                 ]
         except ExceptionGroup as failures:
             cause = failures.exceptions[0]

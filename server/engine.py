@@ -7,7 +7,10 @@ client caused is an ApiError.
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from model.tiling import TilingConfig
 from ttscaling.types import Critic, Policy
+
+from .videos import Videos
 
 # Chooses among candidates: given a policy that is bound to one rendered prompt, the chosen candidates'
 # indices, best first. The engine replies with exactly those, in that order.
@@ -32,15 +35,27 @@ class Engine(Protocol):
         """The policy's window in tokens."""
         ...
 
-    async def complete(self, body: Mapping[str, Any], choose: Choose | None = None) -> dict[str, Any]:
-        """The reply to a chat request. Cancelling aborts what was started for it. With `choose`, the prompt
-        is rendered once, `choose` samples from it, and the reply holds what it chose; an exception of
-        `choose` passes through.
+    @property
+    def tiling(self) -> TilingConfig:
+        """How the policy's checkpoint cuts an image."""
+        ...
+
+    @property
+    def critic_shares_tiles(self) -> bool:
+        """Whether tiles cut for the policy are what the critic sees, too."""
+        ...
+
+    async def complete(
+        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+    ) -> dict[str, Any]:
+        """The reply to a chat request whose video parts name `videos`. Cancelling aborts what was started for
+        it. With `choose`, the prompt is rendered once, `choose` samples from it, and the reply holds what it
+        chose; an exception of `choose` passes through.
         """
         ...
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Choose | None = None
+        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
         """The same as events, the last of them `data: [DONE]`.
         An error before the first event is raised, by this or with the first; a later one is an event itself.

@@ -4,65 +4,51 @@ vLLM's own chat handler does the API's work: rendering, parsers, logprobs, chunk
 reach the engines (`candidates`) and how errors are worded. `start_vllm` starts what is used here.
 """
 
-import asyncio
 import copy
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextvars import ContextVar
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
-from vllm import SamplingParams
 from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest, ChatCompletionResponse
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
 from vllm.exceptions import VLLMError
-from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector
-from vllm.renderers.online_renderer import OnlineRenderer
-from vllm.sampling_params import RequestOutputKind
-from vllm.utils import random_uuid
 
-from ttscaling.critic import MINUS, PLUS
-from ttscaling.types import Critic, CriticError, Message
+from model.config import Checkpoint
+from model.tiling import TilingConfig
+from ttscaling.types import Critic
 
 from .call import validation_error
 from .candidates import FanOut
-from .critic import Reading
+from .connector_vllm import MEDIA, RequestMedia
 from .engine import Choose
-from .errors import ApiError, internal_error
+from .errors import TOO_LONG, ApiError, internal_error
+from .report import add_vision
+from .sight import Sight
+from .system import with_system
+from .videos import Videos
+from .window import Windowed
 
 logger = logging.getLogger("internvl3.engine")
-TOO_LONG = "context_length_exceeded"
-INLINE_ONLY = "internvl3"  # our media connector's name in vLLM's registry
-# Images decoded for the request at hand, by their data: URL. A choice renders its images once for the
-# policy and again for every judged step; without this each time would decode them.
-DECODED: ContextVar[dict[str, asyncio.Task[Any]] | None] = ContextVar("decoded", default=None)
 ERROR_EVENT = 'data: {"error"'
+MEDIA_USAGE = '"multimodal_tokens"'
 
 
-@MEDIA_CONNECTOR_REGISTRY.register(INLINE_ONLY)
-class InlineMedia(MediaConnector):
-    """vLLM's way to media, narrowed to data: URLs. Whatever a client named has been fetched and checked
-    before; should a URL ever get past that, it ends here.
+@dataclass(frozen=True, kw_only=True)
+class PolicyFacts:
+    """What of the policy's checkpoint, the operator's settings and the critic decides how requests are
+    answered.
     """
 
-    def load_from_url(self, url: str, media_io: Any, **options: Any) -> Any:
-        return super().load_from_url(_inline(url), media_io, **options)
-
-    async def load_from_url_async(self, url: str, media_io: Any, **options: Any) -> Any:
-        return await super().load_from_url_async(_inline(url), media_io, **options)
-
-    async def fetch_image_async(self, image_url: str, **options: Any) -> Any:
-        decoded = DECODED.get()
-        if decoded is None:
-            return await super().fetch_image_async(image_url, **options)
-        if image_url not in decoded:
-            decoded[image_url] = asyncio.create_task(super().fetch_image_async(image_url, **options))
-        return await asyncio.shield(decoded[image_url])  # others may wait for it
+    checkpoint: Checkpoint
+    system_message: str | None  # None or empty: nothing is put in front of a conversation
+    critic_shares_tiles: bool
 
 
 class VllmEngine:
@@ -73,11 +59,13 @@ class VllmEngine:
     def __init__(
         self,
         chat: OpenAIServingChat,
+        facts: PolicyFacts,
         critic: Critic | None,
         clients: Sequence[EngineClient],
         metrics: Callable[[], bytes],
     ) -> None:
         self._chat = chat
+        self._facts = facts
         self._critic = critic
         self._clients = clients
         self._metrics = metrics
@@ -95,22 +83,31 @@ class VllmEngine:
         length: int = self._chat.model_config.max_model_len
         return length
 
-    async def complete(self, body: Mapping[str, Any], choose: Choose | None = None) -> dict[str, Any]:
-        handler, _ = self._handler(choose, streamed=False)
-        reply = await _answer(handler, _request(body))
+    @property
+    def tiling(self) -> TilingConfig:
+        return self._facts.checkpoint.tiling
+
+    @property
+    def critic_shares_tiles(self) -> bool:
+        return self._facts.critic_shares_tiles
+
+    async def complete(
+        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+    ) -> dict[str, Any]:
+        running = _Running(self._chat, self._facts, body, choose, videos)
+        reply = await running.answer()
         if not isinstance(reply, ChatCompletionResponse):
             raise _api_error(reply)
-        dumped: dict[str, Any] = reply.model_dump(mode="json")
-        return dumped
+        return add_vision(reply.model_dump(mode="json"), running.sight)
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Choose | None = None
+        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
-        handler, fan_out = self._handler(choose, streamed=True)
-        events = await _answer(handler, _request(body))
+        running = _Running(self._chat, self._facts, body, choose, videos)
+        events = await running.answer()
         if isinstance(events, ErrorResponse):
             raise _api_error(events)
-        return _reworded(events, fan_out)
+        return _reworded(events, running)
 
     def metrics(self) -> bytes:
         return self._metrics()
@@ -119,66 +116,48 @@ class VllmEngine:
         for client in self._clients:
             client.shutdown()
 
-    def _handler(self, choose: Choose | None, *, streamed: bool) -> tuple[OpenAIServingChat, FanOut | None]:
-        """vLLM's handler; for a choice a copy of it whose engine client is the stand-in."""
-        if choose is None:
-            return self._chat, None
-        DECODED.set({})
-        handler = copy.copy(self._chat)
-        fan_out = FanOut(handler.engine_client, choose, streamed=streamed)
-        handler.engine_client = fan_out
-        return handler, fan_out
 
+class _Running:
+    """One request in vLLM's chat handler: a copy of it, whose engine client is a stand-in."""
 
-async def read_labels(
-    client: EngineClient,
-    renderer: OnlineRenderer,
-    labels: tuple[int, int],
-    messages: Sequence[Message],
-    vision: Mapping[str, Any],
-) -> Reading:
-    """`critic.Read` on a vLLM engine: one greedy token with the log-probabilities of the two label ids (+,
-    -).
-    """
-    request = ChatCompletionRequest(messages=list(messages), mm_processor_kwargs=dict(vision) or None)
-    rendered = await renderer.render_chat(request)
-    if isinstance(rendered, ErrorResponse):
-        raise CriticError(rendered.error.message)
-    _, (prompt,) = rendered
-    params = SamplingParams(
-        max_tokens=1,
-        temperature=0.0,
-        logprob_token_ids=list(labels),
-        detokenize=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-    async for output in client.generate(prompt, params, f"judge-{random_uuid()}"):
-        logprobs = output.outputs[0].logprobs
-        if not logprobs:
-            raise CriticError(f"the critic ended with {output.outputs[0].finish_reason}, unread")
-        plus, minus = (logprobs[0][label].logprob for label in labels)
-        return Reading(
-            plus=plus,
-            minus=minus,
-            prompt_tokens=len(output.prompt_token_ids),
-            cached_tokens=output.num_cached_tokens or 0,
+    def __init__(
+        self,
+        chat: OpenAIServingChat,
+        facts: PolicyFacts,
+        body: Mapping[str, Any],
+        choose: Choose | None,
+        videos: Videos,
+    ) -> None:
+        MEDIA.set(RequestMedia(videos))
+        self._request = _request({**body, "messages": with_system(body["messages"], facts.system_message)})
+        self._windowed = Windowed(
+            chat.engine_client,
+            window=facts.checkpoint.window,
+            tokens_per_tile=facts.checkpoint.tokens_per_tile,
+            answer=self._request.max_completion_tokens or self._request.max_tokens,
         )
-    raise CriticError("the critic's engine returned nothing")
+        streamed = bool(self._request.stream)
+        self._fan_out = None if choose is None else FanOut(self._windowed, choose, streamed=streamed)
+        self._handler = copy.copy(chat)
+        self._handler.engine_client = self._fan_out or self._windowed
 
+    @property
+    def sight(self) -> Sight | None:
+        """The rendered prompt's; None before it was rendered."""
+        return self._windowed.sight
 
-def label_ids(renderer: OnlineRenderer) -> tuple[int, int]:
-    """Token ids of '+' and '-'; raises ValueError where the critic's tokenizer splits them."""
-    tokenizer = renderer.renderer.get_tokenizer()
-    found = [tokenizer.encode(label, add_special_tokens=False) for label in (PLUS, MINUS)]
-    if any(len(ids) != 1 for ids in found):
-        raise ValueError("the critic's tokenizer has no single token for each of '+' and '-'")
-    return found[0][0], found[1][0]
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the choice."""
+        return None if self._fan_out is None else self._fan_out.failure
 
-
-def _inline(url: str) -> str:
-    if not url.startswith("data:"):
-        raise ValueError("media must be inline")
-    return url
+    async def answer(self) -> Any:
+        try:
+            return await self._handler.create_chat_completion(self._request)
+        except ApiError:
+            raise
+        except Exception as error:
+            raise _api_error(error) from error
 
 
 def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
@@ -193,26 +172,23 @@ def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
         raise ApiError("A field of the request has a type or value that the API does not allow.") from None
 
 
-async def _answer(handler: OpenAIServingChat, request: ChatCompletionRequest) -> Any:
-    try:
-        return await handler.create_chat_completion(request)
-    except ApiError:
-        raise
-    except Exception as error:
-        raise _api_error(error) from error
-
-
-async def _reworded(events: AsyncGenerator[str, None], fan_out: FanOut | None) -> AsyncGenerator[str, None]:
-    """vLLM's events, errors in our words. One before any event is raised: it can still have a status."""
+async def _reworded(events: AsyncGenerator[str, None], running: _Running) -> AsyncGenerator[str, None]:
+    """vLLM's events, errors in our words. One before any event is raised: it can still have a status. The
+    first says how the prompt's media were seen.
+    """
     begun = False
     async for event in events:
         if event.startswith(ERROR_EVENT):
-            failure = fan_out.failure if fan_out is not None else None
+            failure = running.failure
             reported = ErrorResponse.model_validate_json(event.removeprefix("data: "))
             error = failure if isinstance(failure, ApiError) else _api_error(failure or reported)
             if not begun:
                 raise error
             event = f"data: {json.dumps(error.body)}\n\n"
+        elif not begun or MEDIA_USAGE in event:
+            sight = None if begun else running.sight
+            chunk = add_vision(json.loads(event.removeprefix("data: ")), sight)
+            event = f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n"
         begun = True
         yield event
 

@@ -6,6 +6,8 @@ A message says what to change. Nothing of the server's inside (paths, addresses,
 from collections.abc import Mapping
 from typing import Any
 
+TOO_LONG = "context_length_exceeded"
+
 
 class ApiError(Exception):
     """A request that ends with an error body; `status` is its HTTP status."""

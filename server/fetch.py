@@ -9,6 +9,8 @@ environment are not used; the body is read as sent, in pieces, up to a cap; one 
 
 import asyncio
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from ssl import SSLContext
 
@@ -20,39 +22,60 @@ from .settings import Settings
 MAX_REDIRECTS = 3
 NAT64 = IPv6Network("64:ff9b::/96")  # reaches IPv4 addresses, private ones too
 Address = IPv4Address | IPv6Address
+Sink = Callable[[bytes], object]  # takes a body piece by piece
 
 
-async def fetch(url: str, settings: Settings, *, tls: SSLContext, param: str) -> bytes:
-    """The body at `url`, at most `settings.max_image_bytes` long; raises ApiError (400) naming `param`."""
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a URL is expected to hold, how much of it and of time it may take, and where the request names
+    it.
+    """
+
+    kind: str  # "image" or "video"
+    max_bytes: int
+    seconds: float
+    param: str
+
+    def too_large(self) -> ApiError:
+        """The refusal of a medium beyond its limit of bytes."""
+        message = f"The {self.kind} is larger than {self.max_bytes} bytes. Send a smaller one."
+        return ApiError(message, param=self.param, code=f"{self.kind}_too_large")
+
+
+async def fetch(url: str, sink: Sink, wanted: Wanted, settings: Settings, *, tls: SSLContext) -> None:
+    """Gives `sink` the body at `url` as it comes; raises ApiError (400) naming `wanted.param`."""
     try:
         # A client each: a shared one would carry cookies and connections from one user's fetch to another's.
         async with (
-            asyncio.timeout(settings.fetch_seconds),
+            asyncio.timeout(wanted.seconds),
             httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None, verify=tls) as client,
         ):
-            return await _follow(client, url, settings, param)
+            await _follow(client, url, sink, wanted, settings)
     except TimeoutError:
         raise ApiError(
-            f"The image could not be fetched within {settings.fetch_seconds:g} seconds. "
+            f"The {wanted.kind} could not be fetched within {wanted.seconds:g} seconds. "
             "Check its URL, or send it inline as a data: URL.",
-            param=param,
+            param=wanted.param,
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError):
         raise ApiError(
-            "The image could not be fetched. Check its URL, or send it inline as a data: URL.", param=param
+            f"The {wanted.kind} could not be fetched. Check its URL, or send it inline as a data: URL.",
+            param=wanted.param,
         ) from None
 
 
-async def _follow(client: httpx.AsyncClient, url: str, settings: Settings, param: str) -> bytes:
+async def _follow(
+    client: httpx.AsyncClient, url: str, sink: Sink, wanted: Wanted, settings: Settings
+) -> None:
     for _ in range(1 + MAX_REDIRECTS):
-        parsed = _checked_url(url, param)
-        address = await _public_address(parsed, settings, param)
+        parsed = _checked_url(url, wanted)
+        address = await _public_address(parsed, wanted, settings)
         request = client.build_request(
             "GET",
             parsed.copy_with(host=str(address)),
             headers={
                 "Host": parsed.netloc.decode("ascii"),
-                "Accept": "image/*",
+                "Accept": f"{wanted.kind}/*",
                 "Accept-Encoding": "identity",
             },
             extensions={"sni_hostname": parsed.host},
@@ -60,16 +83,17 @@ async def _follow(client: httpx.AsyncClient, url: str, settings: Settings, param
         response = await client.send(request, stream=True)
         try:
             if not response.has_redirect_location:
-                return await _read(response, settings.max_image_bytes, param)
+                return await _read(response, sink, wanted)
             url = str(parsed.join(response.headers["location"]))
         finally:
             await response.aclose()
     raise ApiError(
-        f"The image's URL redirects more than {MAX_REDIRECTS} times. Use the final one.", param=param
+        f"The {wanted.kind}'s URL redirects more than {MAX_REDIRECTS} times. Use the final one.",
+        param=wanted.param,
     )
 
 
-def _checked_url(url: str, param: str) -> httpx.URL:
+def _checked_url(url: str, wanted: Wanted) -> httpx.URL:
     """The parsed URL; refuses whatever two parsers could read differently."""
     plain = url.isascii() and url.isprintable() and not any(mark in url for mark in ' \\"<>^`{|}')
     try:
@@ -78,13 +102,14 @@ def _checked_url(url: str, param: str) -> httpx.URL:
         parsed = None
     if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
         raise ApiError(
-            "An image's url must be a data: URL or a plain http(s) URL without user name or password.",
-            param=param,
+            f"The {wanted.kind}'s url must be a data: URL or a plain http(s) URL without user name or "
+            "password.",
+            param=wanted.param,
         )
     return parsed
 
 
-async def _public_address(url: httpx.URL, settings: Settings, param: str) -> Address:
+async def _public_address(url: httpx.URL, wanted: Wanted, settings: Settings) -> Address:
     """The address to dial. Every address of the host must be public, or allowed by the operator."""
     loop = asyncio.get_running_loop()
     port = url.port or (443 if url.scheme == "https" else 80)
@@ -98,8 +123,8 @@ async def _public_address(url: httpx.URL, settings: Settings, param: str) -> Add
         # One message for "unknown" and "private": it must not tell a stranger which names exist inside.
         raise ApiError(
             f"The host {url.host[:100]} has no public address. "
-            "Use a public URL, or send the image inline as a data: URL.",
-            param=param,
+            f"Use a public URL, or send the {wanted.kind} inline as a data: URL.",
+            param=wanted.param,
         )
     return addresses[0]
 
@@ -119,17 +144,20 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-async def _read(response: httpx.Response, limit: int, param: str) -> bytes:
+async def _read(response: httpx.Response, sink: Sink, wanted: Wanted) -> None:
     if response.status_code != 200:
         raise ApiError(
-            f"The image's host answered with status {response.status_code}. Check the URL or send it inline.",
-            param=param,
+            f"The {wanted.kind}'s host answered with status {response.status_code}. "
+            "Check the URL or send it inline.",
+            param=wanted.param,
         )
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise ApiError("The image's host sent it compressed as a transfer; send it inline.", param=param)
-    body = bytearray()
+        raise ApiError(
+            f"The {wanted.kind}'s host sent it compressed as a transfer; send it inline.", param=wanted.param
+        )
+    left = wanted.max_bytes
     async for piece in response.aiter_raw():
-        body += piece
-        if len(body) > limit:
-            raise ApiError(f"The image is larger than {limit} bytes. Send a smaller one.", param=param)
-    return bytes(body)
+        left -= len(piece)
+        if left < 0:
+            raise wanted.too_large()
+        sink(piece)

@@ -30,9 +30,14 @@ class Metrics:
         )
         self.media_seconds = Histogram(
             "internvl3_media_seconds",
-            "Fetching and checking the images of a request.",
+            "Fetching, checking and decoding the images and videos of a request.",
             buckets=SECONDS,
             registry=registry,
+        )
+        self.videos = Counter("internvl3_videos", "Videos decoded.", registry=registry)
+        self.video_frames = Counter("internvl3_video_frames", "Frames taken of them.", registry=registry)
+        self.video_failures = Counter(
+            "internvl3_video_failures", "Videos that could not be used.", ("reason",), registry=registry
         )
         self.candidates = Counter("internvl3_candidates", "Candidates finished.", registry=registry)
         self.selection_seconds = Histogram(

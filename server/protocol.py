@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from model.v2pe import parse_delta
+from model.v2pe import parse_deltas
 from ttscaling.types import Aggregation, OnCriticError
 
 
@@ -30,14 +30,15 @@ class Vision(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    v2pe_delta: Any = None  # a number or "auto"
+    v2pe_delta: Any = None  # a number, "auto", or a list with a number for each image and video
     max_dynamic_patch: int | None = Field(default=None, ge=1)
     min_dynamic_patch: int | None = Field(default=None, ge=1)
+    max_dynamic_patch_total: int | None = Field(default=None, ge=1)  # of all images together
 
     @field_validator("v2pe_delta")
     @classmethod
     def _delta(cls, value: Any) -> Any:
-        return None if value is None else parse_delta(value)
+        return None if value is None else parse_deltas(value)
 
     @model_validator(mode="after")
     def _ordered(self) -> "Vision":
@@ -48,6 +49,26 @@ class Vision(BaseModel):
         ):
             raise ValueError("min_dynamic_patch must not be above max_dynamic_patch")
         return self
+
+
+class VideoFields(BaseModel):
+    """The request's `media_io_kwargs.video`: which frames are taken of its videos, and how they are shown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    num_frames: int | None = Field(default=None, ge=1)
+    fps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    mode: Literal["exact", "keyframe"] = "exact"
+    timestamps: bool = False
+    max_dynamic_patch: int = Field(default=1, ge=1)
+
+
+class MediaFields(BaseModel):
+    """The request's `media_io_kwargs`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    video: VideoFields | None = None
 
 
 class ChatFields(Vision):
@@ -65,6 +86,7 @@ class ChatFields(Vision):
     best_of: int | None = None
     test_time_scaling: Scaling | None = None
     mm_processor_kwargs: Vision | None = None
+    media_io_kwargs: MediaFields | None = None
 
 
 class CandidateReport(BaseModel):
@@ -111,3 +133,12 @@ class ScalingReport(BaseModel):
     degraded: str | None
     candidates: list[CandidateReport]
     usage: ScalingUsage
+
+
+class VisionReport(BaseModel):
+    """The reply's `vision`."""
+
+    v2pe_delta: float | list[float]  # a list, in the order of the prompt, where it changes on the way
+    highest_position: float  # of the prompt
+    tiles: int  # of images and frames, thumbnails included
+    frames: int

@@ -29,8 +29,8 @@ async def chat_completions(request: Request) -> Response:
 
     async def answer() -> Response:
         with state.metrics.media_seconds.time():
-            messages = await state.media.inline(call.body["messages"])
-        checked = call.with_messages(messages)
+            messages, videos = await state.media.inline(call.body["messages"], call.video, engine.tiling)
+        checked = call.with_media(messages, videos)
         if not call.stream:
             return JSONResponse(await chat.complete(engine, checked, state.metrics))
         events = await chat.stream(engine, checked, state.metrics)

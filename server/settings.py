@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
-NO_CRITIC = "none"
+NONE = "none"
 MIB = 2**20
 
 
@@ -34,6 +34,11 @@ class Settings(BaseSettings):
         default=None,
         description="Checkpoint that judges Best-of-N, or `none`; the embedded policy has its own.",
     )
+    system_message: str | None = Field(
+        default=None,
+        description="What a conversation without a system message begins with, or `none`; "
+        "else the checkpoint's own.",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Weights and activations."
     )
@@ -52,22 +57,39 @@ class Settings(BaseSettings):
     max_tiles: int | None = Field(
         default=None, ge=1, description="Most tiles of one image, asked for or not; else the checkpoint's."
     )
+    max_total_tiles: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tiles of all images of one request, thumbnails not counted; else no such limit.",
+    )
     max_pixels: int = Field(
         default=100_000_000, ge=1, le=170_000_000, description="Most pixels of all images of one request."
     )
     max_image_bytes: int = Field(default=32 * MIB, ge=1, description="Most bytes of one encoded image.")
+    max_videos: int = Field(default=4, ge=0, description="Most videos of one request.")
+    max_frames: int = Field(
+        default=512, ge=1, description="Most frames taken of one video, asked for or not."
+    )
+    max_video_bytes: int = Field(default=256 * MIB, ge=1, description="Most bytes of one encoded video.")
     max_body_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a request's body.")
     body_seconds: float = Field(default=60.0, gt=0, description="Time a client has to send its body.")
     fetch_seconds: float = Field(
         default=10.0, gt=0, description="Time to fetch one image, redirects included."
     )
+    fetch_video_seconds: float = Field(
+        default=60.0, gt=0, description="Time to fetch one video, redirects included."
+    )
+    video_seconds: float = Field(default=60.0, gt=0, description="Time to decode one video.")
+    video_memory_mib: int = Field(default=2048, ge=128, description="Memory to decode one video.")
+    video_backend: Literal["pyav", "decord"] = Field(default="pyav", description="What decodes videos.")
     drain_seconds: int = Field(
         default=30, ge=0, description="Time running requests have to end when told to stop."
     )
     decode_threads: int = Field(default=2, ge=1, description="Images decoded at the same time.")
+    decode_processes: int = Field(default=2, ge=1, description="Videos decoded at the same time.")
     private_media_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Hosts and networks to fetch images from though they are not public, commas between.",
+        description="Hosts and networks to fetch media from though they are not public, commas between.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="error", description="How much the engines log; the server's own lines are always shown."
@@ -81,6 +103,11 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("system_message")
+    @classmethod
+    def _none_is_empty(cls, value: str | None) -> str | None:
+        return "" if value == NONE else value
 
     @property
     def served_name(self) -> str:
@@ -96,7 +123,7 @@ class Settings(BaseSettings):
         """None where the server runs without a critic."""
         if self.critic is None:
             return _embedded("critic") if self.policy == "nano" else None
-        if self.critic == NO_CRITIC:
+        if self.critic == NONE:
             return None
         return _embedded("critic") if self.critic == "nano" else self.critic
 
@@ -104,7 +131,7 @@ class Settings(BaseSettings):
     def critic_name(self) -> str:
         """The critic's name in replies and metrics."""
         embedded = self.critic_path == _embedded("critic")
-        return "nano-critic" if embedded else Path(self.critic_path or NO_CRITIC).name
+        return "nano-critic" if embedded else Path(self.critic_path or NONE).name
 
     @property
     def private_networks(self) -> tuple[Network, ...]:

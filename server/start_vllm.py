@@ -7,7 +7,6 @@ vLLM's global state, and shutting one down breaks the other.
 import asyncio
 import multiprocessing
 import os
-import shlex
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,26 +25,21 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 
+from model.config import Checkpoint, read_checkpoint
 from model.preflight import require_tensors
 from model.register import PluginError, require_plugin
+from model.templates import chat_template
 
+from .connector_vllm import INLINE_ONLY
 from .critic import StepCritic
+from .critic_vllm import label_ids, read_labels
 from .engine import Engine
-from .engine_vllm import INLINE_ONLY, VllmEngine, label_ids, read_labels
+from .engine_vllm import PolicyFacts, VllmEngine
 from .errors import EngineDied, StartupError
 from .logs import reason
 from .metrics import render
+from .roles import Role, engine_flags, engine_roles
 from .settings import Settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Role:
-    """One engine to start."""
-
-    title: str  # "policy" or "critic", for the operator
-    path: str
-    name: str  # the model's name in replies and metrics
-    extra: str  # the operator's own vLLM flags; they win
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +47,7 @@ class Running:
     """One engine that runs: its client, vLLM's handlers, and its metrics."""
 
     client: AsyncLLM
+    checkpoint: Checkpoint
     handlers: State
     registry: CollectorRegistry
 
@@ -82,50 +77,9 @@ async def start(settings: Settings) -> Engine:
     running = [outcome for outcome in built if isinstance(outcome, Running)]
     for one, args in zip(running, arguments, strict=True):
         await one.client.reset_mm_cache()
+        _give_chat_template(one, args)
         await init_app_state(one.client, one.handlers, args, await one.client.get_supported_tasks())
-    return _engine(roles, running)
-
-
-def engine_roles(settings: Settings) -> list[Role]:
-    """The policy, and the critic where there is one."""
-    policy = Role(
-        title="policy", path=settings.policy_path, name=settings.served_name, extra=settings.policy_args
-    )
-    if settings.critic_path is None:
-        return [policy]
-    critic = Role(
-        title="critic", path=settings.critic_path, name=settings.critic_name, extra=settings.critic_args
-    )
-    return [policy, critic]
-
-
-def engine_flags(role: Role, settings: Settings, *, window: int, engines: int, cpu: bool) -> list[str]:
-    """vLLM's command line for one of `engines` engines, as `vllm serve` would take it."""
-    flags = {
-        "--model": role.path,
-        "--served-model-name": role.name,
-        "--dtype": settings.dtype,
-        "--max-model-len": str(window),
-        "--limit-mm-per-prompt": f'{{"image": {settings.max_images}}}',
-        "--fingerprint-mode": "none",  # it would tell strangers versions and set-up
-    }
-    if settings.max_tiles is not None:
-        flags["--mm-processor-kwargs"] = f'{{"max_dynamic_patch": {settings.max_tiles}}}'
-    switches = ["--enable-prefix-caching", "--trust-request-mm-kwargs", "--enable-prompt-tokens-details"]
-    if settings.log_level in ("error", "warning"):
-        switches.append("--no-use-tqdm-on-load")
-    if cpu:
-        # One process per engine, no core pinned (both engines would be pinned to the same one), nothing
-        # compiled.
-        flags |= {
-            "--distributed-executor-backend": "uni",
-            "--block-size": "32",
-            "--kv-cache-memory-bytes": str(settings.kv_cache_gib * 2**30),
-        }
-        switches.append("--enforce-eager")
-    else:
-        flags["--gpu-memory-utilization"] = str(round(0.9 / engines, 3))
-    return [part for pair in flags.items() for part in pair] + switches + shlex.split(role.extra)
+    return _engine(roles, running, settings)
 
 
 def _prepare(roles: Sequence[Role], settings: Settings) -> list[Namespace]:
@@ -187,10 +141,24 @@ def _build(role: Role, args: Namespace) -> Running:
         if "core initialization failed" in str(error):
             raise EngineDied(line) from error
         raise StartupError(f"{line}: {reason(error)}") from error
-    return Running(client=client, handlers=State(), registry=registry)
+    model = client.model_config
+    return Running(
+        client=client,
+        checkpoint=read_checkpoint(model.hf_config, model.hf_image_processor_config),
+        handlers=State(),
+        registry=registry,
+    )
 
 
-def _engine(roles: Sequence[Role], running: Sequence[Running]) -> Engine:
+def _give_chat_template(engine: Running, args: Namespace) -> None:
+    """The published conversation format, where the operator named none and the tokenizer came without one."""
+    if engine.checkpoint.layout == "opengvlab" and args.chat_template is None:
+        tokenizer = engine.client.renderer.get_tokenizer()
+        if not getattr(tokenizer, "chat_template", None):
+            args.chat_template = chat_template(engine.checkpoint.template)
+
+
+def _engine(roles: Sequence[Role], running: Sequence[Running], settings: Settings) -> Engine:
     policy, *rest = running
     critic = None
     if rest:
@@ -199,9 +167,22 @@ def _engine(roles: Sequence[Role], running: Sequence[Running]) -> Engine:
             labels = label_ids(renderer)
         except ValueError as error:
             raise StartupError(str(error)) from error
-        critic = StepCritic(roles[1].name, partial(read_labels, rest[0].client, renderer, labels))
+        critic = StepCritic(
+            roles[1].name,
+            partial(read_labels, rest[0].client, renderer, labels),
+            system=rest[0].checkpoint.system_message,
+        )
+    own = policy.checkpoint.system_message
+    facts = PolicyFacts(
+        checkpoint=policy.checkpoint,
+        system_message=own if settings.system_message is None else settings.system_message,
+        critic_shares_tiles=all(
+            one.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for one in rest
+        ),
+    )
     return VllmEngine(
         policy.handlers.openai_serving_chat,
+        facts,
         critic,
         [one.client for one in running],
         partial(render, [one.registry for one in running]),

@@ -15,14 +15,19 @@ from transformers import (
     InternVLConfig,
     InternVLForConditionalGeneration,
     InternVLVisionConfig,
+    LlamaConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3Config,
 )
 
 from model.layouts import config_to_opengvlab
 from model.weights import to_opengvlab
+from tests.internlm import internlm2_config, internlm2_state, internlm3_config
 
 Layout = Literal["opengvlab", "transformers"]
+Vision = Literal["300m", "6b"]
+Language = Literal["qwen2", "qwen3", "llama", "internlm2", "internlm3"]
 
 TILE = 56
 """Tile side in pixels: 4 x 4 patches of 14, hence 4 tokens a tile."""
@@ -34,20 +39,31 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}"
     "{% for part in message.content %}"
-    "{% if part.type == 'image' %}<IMG_CONTEXT>\n{% else %}{{ part.text }}{% endif %}"
+    "{% if part.type == 'image' %}<IMG_CONTEXT>\n{% elif part.type == 'video' %}<video>\n"
+    "{% else %}{{ part.text }}{% endif %}"
     "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
 
-def build_checkpoint(directory: Path, layout: Layout, *, tied: bool = False, seed: int = 0) -> Path:
-    """Writes a loadable checkpoint into `directory`, tokenizer and generation config included; returns it."""
+def build_checkpoint(
+    directory: Path,
+    layout: Layout,
+    *,
+    tied: bool = False,
+    seed: int = 0,
+    vision: Vision = "300m",
+    language: Language = "qwen2",
+) -> Path:
+    """Writes a loadable checkpoint into `directory`, tokenizer and generation config included; returns it.
+
+    transformers' layout knows no InternLM: there both are saved as the Llama that they are.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = byte_tokenizer()
     tokenizer.save_pretrained(directory)
-    model = random_model(
-        len(tokenizer), tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"), tied=tied, seed=seed
-    )
+    context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    model = random_model(len(tokenizer), context, tied=tied, seed=seed, vision=vision, language=language)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     write_json(directory / "generation_config.json", {"eos_token_id": end, "do_sample": False})
     if layout == "transformers":
@@ -59,39 +75,32 @@ def build_checkpoint(directory: Path, layout: Layout, *, tied: bool = False, see
     config = config_to_opengvlab(model.config, max_dynamic_patch=MAX_TILES)
     # Published configs name code to download; nothing may try to run it.
     config["auto_map"] = {"AutoConfig": "configuration_internvl_chat.InternVLChatConfig"}
-    write_json(directory / "config.json", config)
     state = to_opengvlab(model.state_dict())
     if tied:
         del state["language_model.lm_head.weight"]
+    if language == "internlm2":
+        config["llm_config"] = internlm2_config(config["llm_config"])
+        state = internlm2_state(state, model.config.text_config.num_key_value_heads)
+    elif language == "internlm3":
+        config["llm_config"] = internlm3_config(config["llm_config"])
+    write_json(directory / "config.json", config)
     save_weights(directory, state)
     return directory
 
 
-def random_model(vocab_size: int, image_token_id: int, *, tied: bool, seed: int) -> Any:
-    """transformers' own model with random weights: 96-d x 2 vision layers, 64-d x 2 language layers."""
-    vision = InternVLVisionConfig(
-        hidden_size=96,
-        intermediate_size=192,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        image_size=[TILE, TILE],
-        patch_size=[14, 14],
-        attention_bias=True,
-    )
-    text = Qwen2Config(
-        vocab_size=vocab_size,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,  # vLLM's CPU attention starts at 32 channels a head
-        num_key_value_heads=1,
-        max_position_embeddings=WINDOW,
-        rope_theta=1e4,
-        tie_word_embeddings=tied,
-    )
+def random_model(
+    vocab_size: int,
+    image_token_id: int,
+    *,
+    tied: bool,
+    seed: int,
+    vision: Vision = "300m",
+    language: Language = "qwen2",
+) -> Any:
+    """transformers' own model with random weights, 2 layers in each part. An InternLM is a Llama."""
     config = InternVLConfig(
-        vision_config=vision,
-        text_config=text,
+        vision_config=_vision_config(vision),
+        text_config=_text_config(language, vocab_size=vocab_size, tie_word_embeddings=tied),
         image_token_id=image_token_id,
         image_seq_length=4,
         tie_word_embeddings=tied,
@@ -108,6 +117,40 @@ def random_model(vocab_size: int, image_token_id: int, *, tied: bool, seed: int)
             centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
             parameter.copy_(centre + scale * noise)
     return model
+
+
+def _vision_config(vision: Vision) -> InternVLVisionConfig:
+    shared: dict[str, Any] = {"num_hidden_layers": 2, "image_size": [TILE, TILE], "patch_size": [14, 14]}
+    if vision == "300m":
+        return InternVLVisionConfig(
+            hidden_size=96, intermediate_size=192, num_attention_heads=4, attention_bias=True, **shared
+        )
+    return InternVLVisionConfig(
+        hidden_size=160,
+        intermediate_size=320,
+        num_attention_heads=5,  # the published one has 25, an odd number too
+        attention_bias=False,
+        use_qk_norm=True,
+        norm_type="rms_norm",
+        **shared,
+    )
+
+
+def _text_config(language: Language, **more: Any) -> Qwen2Config | Qwen3Config | LlamaConfig:
+    # vLLM's CPU attention starts at 32 channels a head.
+    shared: dict[str, Any] = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": WINDOW,
+        "rope_theta": 1e4,
+    } | more
+    if language == "qwen2":
+        return Qwen2Config(num_attention_heads=2, num_key_value_heads=1, **shared)
+    if language == "qwen3":  # heads wider than their share of the hidden size, as in the published 1B
+        return Qwen3Config(num_attention_heads=4, num_key_value_heads=2, head_dim=32, **shared)
+    # Groups of query heads for more than one kv head: InternLM2 saves them interleaved.
+    return LlamaConfig(num_attention_heads=4, num_key_value_heads=2, **shared | {"hidden_size": 128})
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.checkpoints import build_checkpoint
+from tests.checkpoints import WINDOW, build_checkpoint
 from tests.server.running import RunningServer, serving
 
 
@@ -18,6 +18,7 @@ def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     critic = build_checkpoint(folder / "critic", "opengvlab", seed=1)
     flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]
     flags += ["--private-media-hosts", "127.0.0.0/8", "--fetch-seconds", "5"]
+    flags += ["--max-model-len", str(2 * WINDOW)]  # positions count, not tokens
     with serving(engine_env, folder / "log", *flags) as running:
         yield running
 

@@ -5,8 +5,10 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
+from model.tiling import TilingConfig
 from server.engine import Choose
 from server.errors import ApiError
+from server.videos import Videos
 from ttscaling.types import Candidate, Conversation, CriticError, StepScores
 
 DONE = "data: [DONE]\n\n"
@@ -34,6 +36,8 @@ class FakeEngine:
     """Answers with `answers` in turn; a candidate that is None never ends."""
 
     max_model_len = 2048
+    tiling = TilingConfig(56, min_tiles=1, max_tiles=6, use_thumbnail=True)
+    critic_shares_tiles = True
 
     def __init__(self, answers: Sequence[str | None], critic: FakeCritic | None = None) -> None:
         self.answers = answers
@@ -41,11 +45,15 @@ class FakeEngine:
         self.alive = True
         self.closed = False
         self.bodies: list[Mapping[str, Any]] = []
+        self.videos: list[Videos] = []
         self.cancelled = 0  # requests whose client went away
         self.running = asyncio.Event()  # set once a candidate that never ends has been started
         self.refuse: ApiError | None = None
 
-    async def complete(self, body: Mapping[str, Any], choose: Choose | None = None) -> dict[str, Any]:
+    async def complete(
+        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+    ) -> dict[str, Any]:
+        self.videos.append(videos)
         answers = await self._answer(body, choose)
         choices = [
             {"index": place, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
@@ -55,8 +63,9 @@ class FakeEngine:
         return {"object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Choose | None = None
+        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
+        self.videos.append(videos)
         if self.refuse is not None:
             raise self.refuse
         return self._events(body, choose)

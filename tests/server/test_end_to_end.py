@@ -41,7 +41,7 @@ async def running_requests(client: httpx.AsyncClient) -> float:
 async def test_models_and_metrics(client):
     cards = (await client.get("/v1/models")).json()["data"]
     assert [card["id"] for card in cards] == ["nano", "nano:bo8"]
-    assert cards[0]["max_model_len"] == 2048
+    assert cards[0]["max_model_len"] == 4096
     text = (await client.get("/metrics")).text
     for name in ("nano", "critic"):
         assert re.search(rf'^vllm:num_requests_waiting\{{.*model_name="{name}"', text, re.M)
@@ -211,7 +211,7 @@ async def test_malformed_json(client):
 
 @pytest.mark.parametrize("extra", [{}, {"best_of": 8}, {"best_of": 8, "stream": True}, {"stream": True}])
 async def test_a_client_that_leaves_frees_the_engines(client, server, extra):
-    endless = looking(max_tokens=1900, ignore_eos=True, **extra)
+    endless = looking(max_tokens=1700, ignore_eos=True, **extra)
     async with httpx.AsyncClient(base_url=server.url, timeout=120) as leaving:
         asking = asyncio.create_task(leaving.post(CHAT, json=endless))
         while await running_requests(client) < extra.get("best_of", 1):

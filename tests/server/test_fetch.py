@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from server.errors import ApiError
-from server.fetch import fetch, is_public
+from server.fetch import Wanted, fetch, is_public
 from tests.server.apps import settings
 
 BODY = b"image bytes"
@@ -58,9 +59,11 @@ def moved(to: str) -> bytes:
     return f"HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n".encode()
 
 
-async def get(url: str, **chosen) -> bytes:
-    chosen = {"private_media_hosts": "127.0.0.0/8", "fetch_seconds": 5.0, **chosen}
-    return await fetch(url, settings(**chosen), tls=TLS, param="here")
+async def get(url: str, *, private: str = "127.0.0.0/8", tls=TLS, max_bytes=4000, seconds=5.0) -> bytes:
+    wanted = Wanted(kind="image", max_bytes=max_bytes, seconds=seconds, param="here")
+    sink = io.BytesIO()
+    await fetch(url, sink.write, wanted, settings(private_media_hosts=private), tls=tls)
+    return sink.getvalue()
 
 
 async def refused(url: str, **chosen) -> str:
@@ -72,7 +75,7 @@ async def refused(url: str, **chosen) -> str:
 
 async def test_a_public_image_arrives_and_the_host_is_asked_by_its_name():
     async with host({"/a.png": ok()}) as (port, asked):
-        assert await get(f"http://localhost:{port}/a.png", private_media_hosts="localhost") == BODY
+        assert await get(f"http://localhost:{port}/a.png", private="localhost") == BODY
     head = asked[0].lower()
     assert f"host: localhost:{port}".encode() in head
     assert b"cookie" not in head and b"authorization" not in head
@@ -90,7 +93,7 @@ async def test_private_addresses_are_not_even_dialled():
             "[::ffff:127.0.0.1]",
             "0.0.0.0",
         ):
-            message = await refused(f"http://{name}:{port}/", private_media_hosts="")
+            message = await refused(f"http://{name}:{port}/", private="")
             assert "no public address" in message and "data: URL" in message
     assert not asked
 
@@ -169,7 +172,7 @@ async def test_redirects_into_private_networks_are_refused():
         )
         for target in targets:
             async with host({"/": moved(target)}) as (port, asked):
-                await refused(f"http://127.0.0.1:{port}/", private_media_hosts="127.0.0.1/32")
+                await refused(f"http://127.0.0.1:{port}/", private="127.0.0.1/32")
                 assert len(asked) == 1
     assert not asked_inside
 
@@ -184,7 +187,7 @@ async def test_too_large_announced_or_not():
     endless = b"HTTP/1.1 200 OK\r\n\r\n" + bytes(5000)
     async with host({"/announced": ok(bytes(5000)), "/not": endless}) as (port, _):
         for path in ("announced", "not"):
-            assert "1000 bytes" in await refused(f"http://127.0.0.1:{port}/{path}", max_image_bytes=1000)
+            assert "1000 bytes" in await refused(f"http://127.0.0.1:{port}/{path}", max_bytes=1000)
 
 
 async def test_compressed_transfers_are_refused():
@@ -194,7 +197,7 @@ async def test_compressed_transfers_are_refused():
 
 async def test_hosts_that_never_answer():
     async with host({}) as (port, _):
-        assert "within 0.2 seconds" in await refused(f"http://127.0.0.1:{port}/", fetch_seconds=0.2)
+        assert "within 0.2 seconds" in await refused(f"http://127.0.0.1:{port}/", seconds=0.2)
 
 
 async def test_hosts_that_break_off_or_speak_nonsense():
@@ -233,12 +236,12 @@ async def test_tls_verifies_the_name_not_the_pinned_address(tmp_path):
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=serving)
     port = server.sockets[0].getsockname()[1]
-    chosen = settings(private_media_hosts="127.0.0.0/8,localhost", fetch_seconds=5.0)
+    private = "127.0.0.0/8,localhost"
     async with server:
-        assert await fetch(f"https://localhost:{port}/", chosen, tls=trusting, param="here") == BODY
+        assert await get(f"https://localhost:{port}/", private=private, tls=trusting) == BODY
         for tls, name in ((TLS, "localhost"), (trusting, "127.0.0.1")):  # unknown issuer; another name
             with pytest.raises(ApiError, match="could not be fetched"):
-                await fetch(f"https://{name}:{port}/", chosen, tls=tls, param="here")
+                await get(f"https://{name}:{port}/", private=private, tls=tls)
 
 
 def _self_signed(certificate: Path, key: Path, name: str) -> None:

@@ -10,9 +10,15 @@ import zlib
 import pytest
 from PIL import Image
 
+from model.frames import FrameRequest
 from server.errors import ApiError
 from server.media import Media
+from server.metrics import Metrics
+from server.videos import VideoWish
 from tests.server.apps import settings
+from tests.server.fakes import FakeEngine
+
+WISH = VideoWish(frames=FrameRequest(), max_tiles=1)
 
 
 def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:
@@ -42,9 +48,11 @@ def asking(*urls: str) -> list[dict]:
 
 
 async def inline(messages: list[dict], **chosen):
-    media = Media(settings(**chosen))
+    media = Media(settings(**chosen), Metrics())
     try:
-        return await media.inline(messages)
+        inlined, videos = await media.inline(messages, WISH, FakeEngine.tiling)
+        assert not videos
+        return inlined
     finally:
         media.close()
 
@@ -147,7 +155,7 @@ async def test_data_urls_that_are_malformed(url):
 @pytest.mark.parametrize(
     "part",
     [
-        {"type": "video_url", "video_url": {"url": "http://127.0.0.1/v.mp4"}},
+        {"type": "video", "video": "http://127.0.0.1/v.mp4"},
         {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}},
         {"type": "audio_url", "audio_url": {"url": "file:///etc/passwd"}},
         {"type": "image_embeds", "image_embeds": "AAAA"},
@@ -161,7 +169,7 @@ async def test_data_urls_that_are_malformed(url):
         None,
     ],
 )
-async def test_parts_that_are_not_text_or_an_image(part):
+async def test_parts_that_are_not_text_image_or_video(part):
     error = await refused([{"role": "user", "content": [part]}])
     assert "not supported yet" in error.message and error.param == "messages[0].content[0].type"
 

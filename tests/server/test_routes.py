@@ -184,7 +184,16 @@ BAD_FIELDS = [
     ({"mm_processor_kwargs": {"images_kwargs": {}}}, "mm_processor_kwargs.images_kwargs"),
     ({"v2pe_delta": 0.5, "mm_processor_kwargs": {"v2pe_delta": 0.25}}, "v2pe_delta"),
     ({"max_dynamic_patch": 0}, "max_dynamic_patch"),
-    ({"media_io_kwargs": {"image": {}}}, "media_io_kwargs"),
+    ({"media_io_kwargs": {"image": {}}}, "media_io_kwargs.image"),
+    ({"media_io_kwargs": {"video": {"num_frames": 0}}}, "media_io_kwargs.video.num_frames"),
+    ({"media_io_kwargs": {"video": {"num_frames": 1.5}}}, "media_io_kwargs.video.num_frames"),
+    ({"media_io_kwargs": {"video": {"fps": 0}}}, "media_io_kwargs.video.fps"),
+    ({"media_io_kwargs": {"video": {"fps": "1"}}}, "media_io_kwargs.video.fps"),
+    ({"media_io_kwargs": {"video": {"mode": "fast"}}}, "media_io_kwargs.video.mode"),
+    ({"media_io_kwargs": {"video": {"timestamps": 1}}}, "media_io_kwargs.video.timestamps"),
+    ({"media_io_kwargs": {"video": {"max_dynamic_patch": 0}}}, "media_io_kwargs.video.max_dynamic_patch"),
+    ({"media_io_kwargs": {"video": {"backend": "decord"}}}, "media_io_kwargs.video.backend"),
+    ({"media_io_kwargs": "video"}, "media_io_kwargs"),
     ({"kv_transfer_params": {"prompt_token_ids": [1]}}, "kv_transfer_params"),
     ({"messages": []}, "messages"),
     ({"messages": "hello"}, "messages"),
@@ -236,7 +245,7 @@ async def test_vision_fields_are_merged():
 
 async def test_a_bug_tells_the_client_nothing():
     class Broken(FakeEngine):
-        async def complete(self, body, choose=None):
+        async def complete(self, body, choose=None, *, videos):
             raise RuntimeError("at 0x7f00 in /secret/path")
 
     async with client_of(app_with(Broken(["yes"]))) as client:

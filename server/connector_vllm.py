@@ -1,0 +1,61 @@
+"""vLLM's way to media, narrowed to what the request at hand brought: data: URLs and handles of videos.
+
+Whatever a client named has been fetched and checked before (`media`); should another URL ever get past that,
+it ends here.
+"""
+
+import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector
+
+from .videos import Videos
+
+INLINE_ONLY = "internvl3"  # the connector's name in vLLM's registry
+
+
+@dataclass(frozen=True)
+class RequestMedia:
+    """One request's media: its videos by handle, and its images by data: URL as they get decoded.
+
+    A choice renders its media once for the policy and again for every judged step; without this each time
+    would decode the images.
+    """
+
+    videos: Videos
+    images: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+
+
+MEDIA: ContextVar[RequestMedia] = ContextVar("media")
+"""Of the request that the running task answers: vLLM makes a connector by itself, so none can be given it."""
+
+
+@MEDIA_CONNECTOR_REGISTRY.register(INLINE_ONLY)
+class InlineMedia(MediaConnector):
+    """Reads a data: URL by itself and a video's handle from MEDIA."""
+
+    def load_from_url(self, url: str, media_io: Any, **options: Any) -> Any:
+        return super().load_from_url(_inline(url), media_io, **options)
+
+    async def load_from_url_async(self, url: str, media_io: Any, **options: Any) -> Any:
+        return await super().load_from_url_async(_inline(url), media_io, **options)
+
+    async def fetch_image_async(self, image_url: str, **options: Any) -> Any:
+        images = MEDIA.get().images
+        if image_url not in images:
+            images[image_url] = asyncio.create_task(super().fetch_image_async(image_url, **options))
+        return await asyncio.shield(images[image_url])  # others may wait for it
+
+    async def fetch_video_async(self, video_url: str, **options: Any) -> Any:
+        video = MEDIA.get().videos.get(video_url)
+        if video is None:
+            raise ValueError("a video must come with its request")
+        return video.tiles, {"times": video.times_F.tolist()}
+
+
+def _inline(url: str) -> str:
+    if not url.startswith("data:"):
+        raise ValueError("media must be inline")
+    return url

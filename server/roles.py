@@ -1,0 +1,64 @@
+"""The engines to start, and vLLM's flags for each."""
+
+import json
+import shlex
+from dataclasses import dataclass
+
+from .settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """One engine to start."""
+
+    title: str  # "policy" or "critic", for the operator
+    path: str
+    name: str  # the model's name in replies and metrics
+    extra: str  # the operator's own vLLM flags; they win
+
+
+def engine_roles(settings: Settings) -> list[Role]:
+    """The policy, and the critic where there is one."""
+    policy = Role(
+        title="policy", path=settings.policy_path, name=settings.served_name, extra=settings.policy_args
+    )
+    if settings.critic_path is None:
+        return [policy]
+    critic = Role(
+        title="critic", path=settings.critic_path, name=settings.critic_name, extra=settings.critic_args
+    )
+    return [policy, critic]
+
+
+def engine_flags(role: Role, settings: Settings, *, window: int, engines: int, cpu: bool) -> list[str]:
+    """vLLM's command line for one of `engines` engines, as `vllm serve` would take it."""
+    flags = {
+        "--model": role.path,
+        "--served-model-name": role.name,
+        "--dtype": settings.dtype,
+        "--max-model-len": str(window),
+        "--limit-mm-per-prompt": json.dumps({"image": settings.max_images, "video": settings.max_videos}),
+        "--fingerprint-mode": "none",  # it would tell strangers versions and set-up
+    }
+    tiles = {
+        "max_dynamic_patch": settings.max_tiles,
+        "max_dynamic_patch_total": settings.max_total_tiles,
+    }
+    if limits := {name: most for name, most in tiles.items() if most is not None}:
+        flags["--mm-processor-kwargs"] = json.dumps(limits)
+    switches = ["--enable-prefix-caching", "--trust-request-mm-kwargs", "--enable-prompt-tokens-details"]
+    if settings.log_level in ("error", "warning"):
+        switches.append("--no-use-tqdm-on-load")
+    if cpu:
+        # One process per engine, no core pinned (both engines would be pinned to the same one), nothing
+        # compiled.
+        flags |= {
+            "--distributed-executor-backend": "uni",
+            "--block-size": "32",
+            "--kv-cache-memory-bytes": str(settings.kv_cache_gib * 2**30),
+            "--mm-processor-cache-gb": "1",  # each; 512 frames of a published size have 0.3
+        }
+        switches.append("--enforce-eager")
+    else:
+        flags["--gpu-memory-utilization"] = str(round(0.9 / engines, 3))
+    return [part for pair in flags.items() for part in pair] + switches + shlex.split(role.extra)

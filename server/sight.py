@@ -1,0 +1,49 @@
+"""What a rendered prompt holds besides text, and which positions it takes.
+
+Read off vLLM's engine input, where our processor leaves images, frames and deltas by their place in the
+prompt (docs/decisions/0011).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model.prompt_positions import DELTA_MODALITY
+from model.v2pe import next_position, positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """One prompt. `deltas`: in its order, one where it begins and one wherever it changes; none for text."""
+
+    deltas: tuple[float, ...]
+    tiles: int  # of images and frames, thumbnails included
+    frames: int
+    highest_position: float  # of the prompt's last token
+    next_position: int  # of the answer's first
+
+
+def sight_of(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> Sight:
+    """The sight of a prompt as vLLM's renderer returns it."""
+    places = prompt.get("mm_placeholders") or {}
+    deltas = tuple(
+        float(name.partition(":")[2]) for name in prompt.get("mm_hashes", {}).get(DELTA_MODALITY, ())
+    )
+    starts = [place.offset for place in places.get(DELTA_MODALITY, ())]
+    frames = places.get("video", ())
+    visual_T = np.zeros(len(prompt["prompt_token_ids"]), dtype=bool)
+    delta_T = np.ones(len(visual_T))
+    for place in (*places.get("image", ()), *frames):
+        span = slice(place.offset, place.offset + place.length)
+        visual_T[span] = True
+        delta_T[span] = deltas[np.searchsorted(starts, place.offset) - 1]
+    position_T = positions(visual_T, delta_T)
+    return Sight(
+        deltas=deltas,
+        tiles=int(visual_T.sum()) // tokens_per_tile,
+        frames=len(frames),
+        highest_position=float(position_T[-1]),
+        next_position=next_position(position_T),
+    )

@@ -1,0 +1,37 @@
+"""The flags that vLLM gets."""
+
+import json
+from itertools import pairwise
+
+from server.roles import engine_flags, engine_roles
+from tests.server.apps import settings
+
+
+def flags(*, cpu: bool = True, **chosen) -> dict[str, str]:
+    """The flags that have a value."""
+    configured = settings(policy="/models/p", critic="/models/c", **chosen)
+    role = engine_roles(configured)[0]
+    words = engine_flags(role, configured, window=4096, engines=2, cpu=cpu)
+    return dict(pairwise(words))
+
+
+def test_limits_reach_the_engine():
+    made = flags(max_images=3, max_videos=2, max_tiles=4, max_total_tiles=9)
+    assert json.loads(made["--limit-mm-per-prompt"]) == {"image": 3, "video": 2}
+    assert json.loads(made["--mm-processor-kwargs"]) == {"max_dynamic_patch": 4, "max_dynamic_patch_total": 9}
+
+
+def test_a_limit_that_is_not_set_is_the_checkpoints():
+    assert "--mm-processor-kwargs" not in flags()
+
+
+def test_the_operators_own_flags_come_last():
+    configured = settings(policy="/models/p", policy_args="--seed 3 --dtype float32")
+    role = engine_roles(configured)[0]
+    words = engine_flags(role, configured, window=64, engines=1, cpu=False)
+    assert words[-4:] == ["--seed", "3", "--dtype", "float32"]
+
+
+def test_memory_is_set_by_where_the_engine_runs():
+    assert flags(kv_cache_gib=2)["--kv-cache-memory-bytes"] == str(2 * 2**30)
+    assert flags(cpu=False)["--gpu-memory-utilization"] == "0.45"

@@ -1,0 +1,207 @@
+"""What becomes of a conversation's videos: tiles behind a handle, everything else a refusal that names its
+place.
+"""
+
+import asyncio
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.frames import FrameRequest
+from model.tiling import TilingConfig
+from model.video import read_video
+from server.errors import ApiError
+from server.media import Media
+from server.metrics import Metrics
+from server.videos import VideoWish
+from tests.server.apps import settings
+from tests.server.fakes import FakeEngine
+from tests.server.test_fetch import host, ok
+from tests.server.test_media import data_url, encoded
+from tests.videos import write_video
+
+PUBLISHED = VideoWish(frames=FrameRequest(), max_tiles=1)
+LOCAL: dict[str, Any] = {"private_media_hosts": "127.0.0.0/8"}
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", 60).read_bytes()
+
+
+def watching(*urls: str) -> list[dict]:
+    videos = [{"type": "video_url", "video_url": {"url": url}} for url in urls]
+    return [{"role": "user", "content": [*videos, {"type": "text", "text": "What happens?"}]}]
+
+
+def wishing(max_tiles: int = 1, **frames) -> VideoWish:
+    return VideoWish(frames=FrameRequest(**frames), max_tiles=max_tiles)
+
+
+async def inline(messages: list[dict], wish: VideoWish = PUBLISHED, metrics: Metrics | None = None, **chosen):
+    media = Media(settings(**chosen), metrics or Metrics())
+    try:
+        return await media.inline(messages, wish, FakeEngine.tiling)
+    finally:
+        media.close()
+
+
+async def refused(messages: list[dict], **chosen) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        await inline(messages, **chosen)
+    assert caught.value.status == 400
+    return caught.value
+
+
+def left_behind() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob("internvl3-video-*"))
+
+
+async def test_a_video_becomes_a_handle_and_its_tiles(clip, tmp_path):
+    (message,), videos = await inline(watching(data_url(clip, "video/mp4")), wishing(num_frames=8))
+    part, text = message["content"]
+    handle = part["video_url"]["url"]
+    assert part == {
+        "type": "video_url",
+        "video_url": {"url": handle},
+        "uuid": handle.removeprefix("internvl3:"),
+    }
+    assert text == {"type": "text", "text": "What happens?"}
+    (tmp_path / "clip.mp4").write_bytes(clip)
+    whole = read_video(
+        tmp_path / "clip.mp4", FrameRequest(num_frames=8), TilingConfig(56, 1, 1, True), limit=8
+    )
+    assert np.array_equal(videos[handle].tiles, whole.tiles)
+    assert videos[handle].tiles.shape == (8, 1, 56, 56, 3)
+    assert not left_behind()
+
+
+async def test_the_published_32_frames_where_nothing_is_asked(clip):
+    _, videos = await inline(watching(data_url(clip)))
+    (video,) = videos.values()
+    assert len(video.tiles) == 32
+
+
+async def test_fetched_and_inline_are_the_same_video_and_other_wishes_another(clip):
+    async with host({"/clip.mp4": ok(clip)}) as (port, asked):
+        _, fetched = await inline(watching(f"http://127.0.0.1:{port}/clip.mp4"), **LOCAL)
+    assert b"accept: video/*" in asked[0].lower()
+    _, same = await inline(watching(data_url(clip)))
+    assert fetched.keys() == same.keys()
+    for wish in (wishing(num_frames=31), wishing(mode="keyframe"), wishing(max_tiles=2)):
+        _, other = await inline(watching(data_url(clip)), wish)
+        assert not other.keys() & same.keys()
+
+
+async def test_limits_of_the_server_cut_wishes_down(clip):
+    _, videos = await inline(watching(data_url(clip)), wishing(num_frames=50, max_tiles=4), max_frames=10)
+    (video,) = videos.values()
+    assert video.tiles.shape[:2] == (10, 5), "2 x 2 and a thumbnail"
+    _, videos = await inline(
+        watching(data_url(clip)), wishing(fps=30.0, max_tiles=4), max_frames=10, max_tiles=1
+    )
+    (video,) = videos.values()
+    assert video.tiles.shape[:2] == (10, 1)
+
+
+async def test_images_and_videos_keep_their_places(clip):
+    image = {"type": "image_url", "image_url": {"url": data_url(encoded("PNG"))}}
+    (message,) = watching(data_url(clip), data_url(clip))
+    content = [message["content"][0], image, *message["content"][1:]]
+    (inlined,), videos = await inline([{**message, "content": content}], wishing(num_frames=2))
+    assert [part["type"] for part in inlined["content"]] == ["video_url", "image_url", "video_url", "text"]
+    assert len(videos) == 1, "the same bytes twice are one video"
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"not a video", b"#EXTM3U\nhttp://127.0.0.1/x.ts\n", encoded("PNG"), "cut"]
+)
+async def test_what_is_no_video(data, clip):
+    if data == "cut":
+        data = clip[: len(clip) * 2 // 3]  # its index stood at the end
+    metrics = Metrics()
+    error = await refused(watching(data_url(data, "video/mp4")), metrics=metrics)
+    assert error.code == "invalid_video" and error.param == "messages[0].content[0].video_url"
+    assert "/" not in error.message.replace("http(s)", ""), "a path of the server"
+    assert b'internvl3_video_failures_total{reason="invalid_video"} 1.0' in metrics.render()
+    assert not left_behind()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "internvl3:0123456789abcdef",
+        "file:///etc/passwd",
+        "/etc/passwd",
+        "http://10.0.0.1/v.mp4",
+        "data:video/mp4,plain",
+        "data:video/mp4;base64,###",
+        "rtsp://example.org/live",
+    ],
+)
+async def test_urls_that_are_not_read(url):
+    error = await refused(watching(url))
+    assert error.param == "messages[0].content[0].video_url"
+
+
+async def test_too_many_bytes_and_too_many_videos(clip):
+    url = data_url(clip)
+    error = await refused(watching(url), max_video_bytes=1000)
+    assert error.code == "video_too_large" and "1000 bytes" in error.message
+    async with host({"/": ok(clip)}) as (port, _):
+        fetched = await refused(watching(f"http://127.0.0.1:{port}/"), max_video_bytes=1000, **LOCAL)
+    assert fetched.code == "video_too_large"
+    assert "1 videos, not 2" in (await refused(watching(url, url), max_videos=1)).message
+
+
+async def test_deadlines_name_themselves(clip):
+    error = await refused(watching(data_url(clip)), video_seconds=0.01)
+    assert error.code == "invalid_video" and "0.01 s" in error.message
+    async with host({}) as (port, _):
+        slow = await refused(watching(f"http://127.0.0.1:{port}/"), fetch_video_seconds=0.2, **LOCAL)
+    assert "within 0.2 seconds" in slow.message
+    assert not left_behind()
+
+
+async def test_a_client_that_leaves_ends_the_decoding(clip):
+    reading = asyncio.create_task(inline(watching(data_url(clip))))
+    while not (workers := decoders()):
+        assert not reading.done()
+        await asyncio.sleep(0.01)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+    assert not workers & decoders() and not left_behind()
+
+
+async def test_no_more_videos_at_a_time_than_set(clip):
+    media = Media(settings(decode_processes=1, max_videos=1), Metrics())
+    asking = [
+        asyncio.create_task(media.inline(watching(data_url(clip)), wishing(num_frames=n), FakeEngine.tiling))
+        for n in (2, 3, 4)
+    ]
+    seen = []
+    while not all(task.done() for task in asking):
+        seen.append(len(decoders()))
+        await asyncio.sleep(0.01)
+    media.close()
+    assert max(seen) == 1
+    assert [len(next(iter(task.result()[1].values())).tiles) for task in asking] == [2, 3, 4]
+
+
+def decoders() -> set[int]:
+    """Process ids of this process's decoders."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == os.getpid() and b"model.video_worker" in command:
+            found.add(int(entry.name))
+    return found
