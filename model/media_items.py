@@ -103,6 +103,8 @@ def read_clip(video: Any) -> Clip:
     frames, metadata = video if isinstance(video, tuple) and len(video) == 2 else (video, None)
     if isinstance(frames, MediaWithBytes):
         frames = frames.media
+    if not isinstance(frames, list | np.ndarray | torch.Tensor):
+        raise ValueError(f"a video must be frames or tiles, not {type(frames).__name__}")
     arrays = [_array(frame) for frame in frames] if isinstance(frames, list) else _array(frames)
     if len(arrays) == 0:
         raise ValueError("a video needs at least one frame")

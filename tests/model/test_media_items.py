@@ -70,6 +70,7 @@ def test_frames_in_other_modes_become_rgb():
     [
         (FRAMES[:0], "at least one frame"),
         (([], None), "at least one frame"),
+        ((None, None), "frames or tiles, not NoneType"),
         (FRAMES.astype(np.float32), "uint8 frames .* float32"),
         (np.zeros((2, 3, 20, 30), dtype=np.uint8), r"each frame of this one is uint8 \(3, 20, 30\)"),
         ([None], "each frame of this one is object"),

@@ -1,0 +1,98 @@
+"""Runs rounds of requests through an engine with all its caches, and each alone through one without any.
+
+Called as `python -m tests.model.sharing_driver SPEC RESULT`, both JSON. SPEC: `model` and `rounds`, a list of
+batches of {prompt, images, videos, options}, a video being a list of images. RESULT: for each round the
+`cut` images and frames, the `encoded` tiles and the `answers`; and the answers of the engine `without`
+caches.
+"""
+
+import gc
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from tests.model.engine_driver import answer
+
+STEPS = 8
+ENGINE = {
+    "dtype": "float32",
+    "max_model_len": 512,
+    "enforce_eager": True,
+    "block_size": 32,
+    "max_num_batched_tokens": 128,
+    "max_num_seqs": 8,
+}
+NO_CACHES = {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
+
+
+def main(spec_path: str, result_path: str) -> None:
+    from vllm import LLM
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    spec = json.loads(Path(spec_path).read_text())
+    done = count_work()
+    llm = LLM(spec["model"], **ENGINE)
+    rounds = []
+    for requests in spec["rounds"]:
+        done.clear()
+        answers = generate(llm, requests)
+        rounds.append({"cut": done["cut"], "encoded": done["encoded"], "answers": answers})
+    llm.llm_engine.engine_core.shutdown()
+    del llm
+    gc.collect()
+    cleanup_dist_env_and_memory()
+
+    llm = LLM(spec["model"], **ENGINE, **NO_CACHES)
+    without = [[generate(llm, [request])[0] for request in requests] for requests in spec["rounds"]]
+    Path(result_path).write_text(json.dumps({"rounds": rounds, "without": without}))
+
+
+def generate(llm: Any, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from vllm import SamplingParams
+
+    sampling = SamplingParams(temperature=0, max_tokens=STEPS, logprobs=5, ignore_eos=True)
+    outputs = llm.generate([prompt(request) for request in requests], sampling, use_tqdm=False)
+    return [answer(output) for output in outputs]
+
+
+def prompt(request: dict[str, Any]) -> dict[str, Any]:
+    from PIL import Image
+
+    data = {
+        "image": [Image.open(path) for path in request["images"]],
+        "video": [[Image.open(path) for path in frames] for frames in request["videos"]],
+    }
+    return {
+        "prompt": request["prompt"],
+        "multi_modal_data": {modality: media for modality, media in data.items() if media},
+        "mm_processor_kwargs": request["options"],
+    }
+
+
+def count_work() -> Counter[str]:
+    """Counts from now on what is cut into tiles, and how many tiles go through the vision tower."""
+    from vllm.model_executor.models.intern_vit import InternVisionModel
+
+    from model.tiling import tile_image
+
+    done: Counter[str] = Counter()
+    encode = InternVisionModel.forward
+
+    def counted_cut(*args: Any) -> Any:
+        done["cut"] += 1
+        return tile_image(*args)
+
+    def counted_encode(self: Any, pixels_NCHW: Any, *args: Any, **kwargs: Any) -> Any:
+        done["encoded"] += len(pixels_NCHW)
+        return encode(self, pixels_NCHW, *args, **kwargs)
+
+    patch("model.processor.tile_image", counted_cut).start()
+    patch.object(InternVisionModel, "forward", counted_encode).start()
+    return done
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
