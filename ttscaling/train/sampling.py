@@ -1,4 +1,4 @@
-"""Batched sampling from a transformers InternVL with V2PE: what rollouts and quick evaluations need.
+"""Batched sampling: what rollouts and quick evaluations need.
 
 Decoded tokens advance the position by 1 from the prompt's last. The prompt is run once and its key-value
 cache repeated for the samples of one prompt; rows that ended leave the batch.
@@ -7,14 +7,15 @@ cache repeated for the samples of one prompt; rows that ended leave the batch.
 from collections.abc import Sequence
 
 import torch
-from transformers import DynamicCache, InternVLForConditionalGeneration
+from transformers import DynamicCache
 
 from .batch import Sample, collate
+from .model import V2PEInternVL, token_positions
 
 
 @torch.inference_mode()
 def sample_continuations(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     prompts: Sequence[Sample],
     *,
     n: int,
@@ -28,12 +29,11 @@ def sample_continuations(
     A continuation that did not end within `max_tokens` is returned as it is.
     """
     image_token = model.config.image_token_id
-    batch = collate(prompts, image_token=image_token, left=True)
+    batch = collate(prompts, left=True)
+    position_BT = token_positions(batch.ids_BT, batch.mask_BT, batch.delta_R, image_token=image_token)
     output = model(
-        input_ids=batch.ids_BT,
-        pixel_values=batch.pixels_NCHW,
-        attention_mask=batch.mask_BT,
-        position_ids=batch.pos_BT,
+        **batch.inputs,
+        position_ids=position_BT,
         use_cache=True,
         past_key_values=DynamicCache(config=model.config.text_config),
         logits_to_keep=1,
@@ -42,7 +42,7 @@ def sample_continuations(
     cache.batch_repeat_interleave(n)
     logits_RV = output.logits[:, -1].repeat_interleave(n, dim=0)
     mask_RT = batch.mask_BT.repeat_interleave(n, dim=0)
-    pos_R = batch.pos_BT[:, -1].repeat_interleave(n, dim=0)
+    pos_R = position_BT[:, -1].ceil().repeat_interleave(n, dim=0)
     row_R = torch.arange(len(prompts) * n)
     tokens: list[list[int]] = [[] for _ in range(len(prompts) * n)]
 

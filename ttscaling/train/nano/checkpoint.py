@@ -7,7 +7,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
     InternVLConfig,
-    InternVLForConditionalGeneration,
     InternVLVisionConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -16,6 +15,7 @@ from transformers import (
 from model.layouts import config_to_opengvlab, config_to_transformers
 from model.tiling import TilingConfig
 from model.weights import to_opengvlab, to_transformers
+from ttscaling.train.model import V2PEInternVL
 
 from .tokenizer import IMAGE_CONTEXT
 
@@ -71,14 +71,14 @@ def nano_config(tokenizer: PreTrainedTokenizerFast, *, num_layers: int) -> Inter
     )
 
 
-def new_model(config: InternVLConfig, *, seed: int) -> InternVLForConditionalGeneration:
+def new_model(config: InternVLConfig, *, seed: int) -> V2PEInternVL:
     """A model with random weights."""
     torch.manual_seed(seed)
-    return InternVLForConditionalGeneration(config)
+    return V2PEInternVL(config)
 
 
 def save_checkpoint(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     tokenizer: PreTrainedTokenizerFast,
     directory: Path,
     *,
@@ -101,12 +101,12 @@ def save_checkpoint(
     )
 
 
-def load_checkpoint(directory: Path) -> InternVLForConditionalGeneration:
+def load_checkpoint(directory: Path) -> V2PEInternVL:
     """The transformers model of a saved checkpoint."""
     config = json.loads((directory / "config.json").read_text())
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
     image_token = tokenizer.convert_tokens_to_ids(IMAGE_CONTEXT)
-    model = InternVLForConditionalGeneration(InternVLConfig(**config_to_transformers(config, image_token)))
+    model = V2PEInternVL(InternVLConfig(**config_to_transformers(config, image_token)))
     model.load_state_dict(to_transformers(load_file(directory / "model.safetensors")))
     return model.eval()
 

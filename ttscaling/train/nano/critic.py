@@ -15,13 +15,12 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
-from transformers import InternVLForConditionalGeneration
 
 from model.tiling import tile_image
 from ttscaling.critic import MINUS, PLUS
 from ttscaling.train.batch import Batch, Sample, collate, padded
-from ttscaling.train.forward import hidden_states
 from ttscaling.train.loop import Schedule, train
+from ttscaling.train.model import V2PEInternVL
 
 from .checkpoint import TILING
 from .digits import digit_pool
@@ -80,7 +79,8 @@ def encode_judging(encoder: ChatEncoder, judging: Judging, *, delta: float) -> J
     weight_T[list(target)] = 1
     target_T = np.zeros(len(ids), dtype=np.int64)
     target_T[list(target)] = list(target.values())
-    sample = Sample(ids_T, target_T, weight_T, np.full(len(ids), delta), tiles_NHWC)
+    deltas = () if tiles_NHWC is None else (delta,)
+    sample = Sample(ids_T, target_T, weight_T, deltas, tiles_NHWC)
     return JudgedSample(sample, _scatter(label, len(ids)), _scatter(right, len(ids)))
 
 
@@ -90,10 +90,10 @@ def _scatter(values: dict[int, int], length: int) -> np.ndarray:
     return row_T
 
 
-def collate_judged(samples: Sequence[JudgedSample], *, image_token: int) -> JudgedBatch:
+def collate_judged(samples: Sequence[JudgedSample]) -> JudgedBatch:
     """Pad conversations and their labels alike."""
     return JudgedBatch(
-        collate([s.sample for s in samples], image_token=image_token),
+        collate([s.sample for s in samples]),
         torch.from_numpy(padded([s.label_T for s in samples], UNKNOWN)),
         torch.from_numpy(padded([s.right_T for s in samples], UNKNOWN)),
     )
@@ -107,14 +107,14 @@ def label_tokens(encoder: ChatEncoder) -> list[int]:
 class CriticLoss(nn.Module):
     """The three losses of a critic."""
 
-    def __init__(self, model: InternVLForConditionalGeneration, encoder: ChatEncoder):
+    def __init__(self, model: V2PEInternVL, encoder: ChatEncoder):
         super().__init__()
         self.model = model
         self.token_head = nn.Linear(model.config.text_config.hidden_size, 1)
         self.labels = label_tokens(encoder)
 
     def forward(self, judged: JudgedBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        hidden_BTD = hidden_states(self.model, judged.batch)
+        hidden_BTD = self.model.hidden_states(**judged.batch.inputs)
         at_BT = judged.label_BT != UNKNOWN
         label_S = judged.label_BT[at_BT]
         logits_S2 = hidden_BTD[at_BT] @ self.model.lm_head.weight[self.labels].T
@@ -169,7 +169,7 @@ def learn_to_judge(steps: int) -> Round:
 
 
 def train_critic(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     encoder: ChatEncoder,
     rollouts: Sequence[Rollout],
     accelerator: Accelerator,
@@ -196,7 +196,7 @@ def train_critic(
             "rollouts": lambda: rollout_judging(pick(pick(groups, alone), alone), pool, alone, large=large),
         }
         samples = [encode_judging(encoder, make[kind](), delta=random_delta(alone)) for _ in range(BATCH)]
-        return collate_judged(samples, image_token=encoder.image_token)
+        return collate_judged(samples)
 
     schedule = Schedule(steps=plan.steps, peak=plan.peak, warmup=40, betas=(0.9, 0.97))
     train(
@@ -228,7 +228,7 @@ def pick(items: Sequence[T], rng: np.random.Generator) -> T:
 
 @torch.no_grad()
 def score_steps(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     encoder: ChatEncoder,
     judgings: Sequence[Judging],
     *,
@@ -236,8 +236,8 @@ def score_steps(
 ) -> list[tuple[float, ...]]:
     """P(+) of every step of each conversation, in one forward pass (VisualPRM's soft score)."""
     judged = [encode_judging(encoder, judging, delta=delta) for judging in judgings]
-    batch = collate_judged(judged, image_token=encoder.image_token)
-    hidden_BTD = hidden_states(model, batch.batch)
+    batch = collate_judged(judged)
+    hidden_BTD = model.hidden_states(**batch.batch.inputs)
     plus_BT = (hidden_BTD @ model.lm_head.weight[label_tokens(encoder)].T).softmax(-1)[..., 1]
     return [
         tuple(row_T[at_T != UNKNOWN].tolist()) for row_T, at_T in zip(plus_BT, batch.label_BT, strict=True)

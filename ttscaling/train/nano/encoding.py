@@ -82,6 +82,6 @@ class ChatEncoder:
             ids_T=ids_T,
             target_T=target_T,
             weight_T=np.where(supervised_T, weight, 0.0).astype(np.float32),
-            delta_T=np.full(len(ids_T), delta),
+            deltas=() if tiles_NHWC is None else (delta,),
             tiles_NHWC=tiles_NHWC,
         )

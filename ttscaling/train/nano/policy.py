@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import InternVLForConditionalGeneration
 
 from ttscaling.steps import SEPARATOR
 from ttscaling.train.batch import Batch, Sample, collate
-from ttscaling.train.forward import hidden_states
 from ttscaling.train.loop import Schedule, global_mean, train
 from ttscaling.train.losses import weighted_cross_entropy
+from ttscaling.train.model import V2PEInternVL
 from ttscaling.train.sampling import sample_continuations
 
 from .arithmetic import random_exercise
@@ -35,13 +34,13 @@ READ_QUESTION = "Read the sheet."
 class LanguageLoss(nn.Module):
     """Square-averaged next-token loss of a model, normalised over the batches of all processes."""
 
-    def __init__(self, model: InternVLForConditionalGeneration, accelerator: Accelerator):
+    def __init__(self, model: V2PEInternVL, accelerator: Accelerator):
         super().__init__()
         self.model = model
         self.accelerator = accelerator
 
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
-        hidden_BTD = hidden_states(self.model, batch)
+        hidden_BTD = self.model.hidden_states(**batch.inputs)
         chosen_BT = batch.weight_BT > 0
         weight_S = batch.weight_BT[chosen_BT]
         logits_SV = self.model.lm_head(hidden_BTD[chosen_BT])
@@ -87,7 +86,7 @@ def reading_share(progress: float) -> float:
 
 
 def pretrain(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     encoder: ChatEncoder,
     accelerator: Accelerator,
     *,
@@ -108,14 +107,14 @@ def pretrain(
             samples = sheet_samples(encoder, pool, alone, kinds=None, large=large)
         else:
             samples = sheet_samples(encoder, pool, alone, kinds=similar_kinds(together), large=large)
-        return collate(samples, image_token=encoder.image_token)
+        return collate(samples)
 
     schedule = Schedule(steps=steps, peak=2e-3, warmup=min(50, steps), final=0.3)
     run(model, encoder, accelerator, batch_at, schedule, title="pre-train")
 
 
 def finetune(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     encoder: ChatEncoder,
     accelerator: Accelerator,
     *,
@@ -130,7 +129,7 @@ def finetune(
         alone = np.random.default_rng([seed, 2, step, accelerator.process_index])
         large = together.random() < SHARE_OF_LARGE
         samples = sheet_samples(encoder, pool, alone, kinds=similar_kinds(together), large=large)
-        return collate(samples, image_token=encoder.image_token)
+        return collate(samples)
 
     schedule = Schedule(steps=steps, peak=6e-4, warmup=1)
     run(model, encoder, accelerator, batch_at, schedule, title="fine-tune")
@@ -142,7 +141,7 @@ def similar_kinds(rng: np.random.Generator) -> tuple[Kind, ...]:
 
 
 def run(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     encoder: ChatEncoder,
     accelerator: Accelerator,
     batch_at: Callable[[int], Batch],
@@ -162,7 +161,7 @@ def run(
 
 
 def answer_greedily(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     encoder: ChatEncoder,
     asked: Sequence[Problem],
     *,
@@ -177,7 +176,7 @@ def answer_greedily(
 
 
 def greedy_accuracy(
-    model: InternVLForConditionalGeneration, encoder: ChatEncoder, *, seed: int, n: int = 120
+    model: V2PEInternVL, encoder: ChatEncoder, *, seed: int, n: int = 120
 ) -> dict[str, float]:
     """Share of training-split problems answered right, by kind; a progress figure, not an evaluation."""
     asked = list(problems("train", n, seed))

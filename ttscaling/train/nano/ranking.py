@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from transformers import InternVLForConditionalGeneration
 
 from ttscaling.answers import final_answer, majority
 from ttscaling.steps import split_steps
+from ttscaling.train.model import V2PEInternVL
 
 from .critic import score_steps
 from .encoding import ChatEncoder
@@ -46,9 +46,7 @@ def sample_candidates(sampler: Sampler, *, num_problems: int, seed: int) -> list
     return [Ranked(task, image, tuple(group)) for (task, image), group in zip(drawn, texts, strict=True)]
 
 
-def rank_candidates(
-    model: InternVLForConditionalGeneration, encoder: ChatEncoder, questions: list[Ranked]
-) -> dict[str, float]:
+def rank_candidates(model: V2PEInternVL, encoder: ChatEncoder, questions: list[Ranked]) -> dict[str, float]:
     """pass@1, majority, Best-of-8 by mean step score, and the mean score gap between right and wrong."""
     training = model.training
     model.eval()

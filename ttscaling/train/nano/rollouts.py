@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.progress import track
-from transformers import InternVLForConditionalGeneration
 
 from ttscaling.answers import final_answer
 from ttscaling.steps import SEPARATOR, split_steps
 from ttscaling.train.batch import Sample
+from ttscaling.train.model import V2PEInternVL
 from ttscaling.train.sampling import sample_continuations
 
 from .digits import digit_pool
@@ -37,10 +37,6 @@ class Rollout:
     task: Task
     steps: tuple[str, ...]
     mc: tuple[float, ...]
-
-    @property
-    def right(self) -> bool:
-        return self.mc[-1] > 0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -81,7 +77,7 @@ class Sampler:
 
     def __init__(
         self,
-        model: InternVLForConditionalGeneration,
+        model: V2PEInternVL,
         encoder: ChatEncoder,
         *,
         temperature: float,

@@ -9,11 +9,10 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
-from transformers import InternVLForConditionalGeneration
 
 from model.tiling import tile_image
-from ttscaling.train.batch import normalise
 from ttscaling.train.loop import Schedule, train
+from ttscaling.train.model import V2PEInternVL, normalise
 
 from .checkpoint import TILING, TOKENS_PER_TILE, WIDTH
 from .digits import DigitPool, Split, digit_pool
@@ -26,7 +25,7 @@ BATCH = 32  # sheets per process and step
 class VisionProbe(nn.Module):
     """The vision path of a model with the two heads; its loss is theirs."""
 
-    def __init__(self, model: InternVLForConditionalGeneration):
+    def __init__(self, model: V2PEInternVL):
         super().__init__()
         self.vision_tower = model.model.vision_tower
         self.projector = model.model.multi_modal_projector
@@ -53,7 +52,7 @@ def draw_batch(pool: DigitPool, rng: np.random.Generator, size: int) -> tuple[to
     sheets = [random_sheet(rng) for _ in range(size)]
     pictures = [draw_sheet(sheet, pool, rng, large=bool(rng.random() < SHARE_OF_LARGE)) for sheet in sheets]
     tiles_NHWC = np.stack([tile_image(picture, TILING)[-1] for picture in pictures])
-    return normalise(tiles_NHWC), torch.tensor([sum(sheet.rows, ()) for sheet in sheets])
+    return normalise(torch.from_numpy(tiles_NHWC)), torch.tensor([sum(sheet.rows, ()) for sheet in sheets])
 
 
 @torch.no_grad()
@@ -63,9 +62,7 @@ def reading_accuracy(probe: VisionProbe, split: Split, *, size: int = 200) -> fl
     return figures["read"]
 
 
-def train_vision(
-    model: InternVLForConditionalGeneration, accelerator: Accelerator, *, steps: int, seed: int
-) -> dict[str, float]:
+def train_vision(model: V2PEInternVL, accelerator: Accelerator, *, steps: int, seed: int) -> dict[str, float]:
     """Train the model's vision path in place; returns the held-out reading accuracy."""
     pool = digit_pool("train")
     nn.init.normal_(

@@ -35,7 +35,6 @@ def directory(tmp_path: Path) -> Path:
 
 def test_rollouts_survive_their_file(directory: Path) -> None:
     assert load_rollouts(directory / "rollouts.jsonl") == ROLLOUTS
-    assert [rollout.right for rollout in ROLLOUTS] == [True, False]
 
 
 def test_the_card_holds_sizes_labels_and_figures(directory: Path) -> None:

@@ -5,13 +5,12 @@ import pytest
 
 from model.tiling import tile_image
 from ttscaling.critic import critic_prefixes
-from ttscaling.train.batch import collate
 from ttscaling.train.nano.checkpoint import CONTEXT, TILING, TOKENS_PER_TILE
 from ttscaling.train.nano.critic import UNKNOWN, encode_judging
 from ttscaling.train.nano.digits import digit_pool
 from ttscaling.train.nano.encoding import ChatEncoder
 from ttscaling.train.nano.judging import Judging, Statement, facts, readings
-from ttscaling.train.nano.problems import draw_task, random_task, solve
+from ttscaling.train.nano.problems import draw_task, random_task
 from ttscaling.train.nano.tokenizer import IMAGE_CONTEXT, build_tokenizer
 from ttscaling.types import Conversation
 
@@ -61,21 +60,6 @@ def test_whole_samples_supervise_every_text_token_but_no_visual_one(encoder: Cha
     supervised = sample.target_T[sample.weight_T > 0]
     assert encoder.image_token not in supervised
     assert len(supervised) == np.sum(sample.ids_T[1:] != encoder.image_token)
-
-
-def test_batches_pad_on_the_side_asked_for_and_restart_positions(encoder: ChatEncoder) -> None:
-    short = encoder.answered("What is 1+2?", "1+2=3", None, delta=1.0)
-    long = encoder.answered("What is the sum of 1 2 3?", solve_text(), None, delta=1.0)
-    for left in (False, True):
-        batch = collate([short, long], image_token=encoder.image_token, left=left)
-        assert batch.pixels_NCHW is None
-        assert batch.mask_BT.sum(1).tolist() == [len(short.ids_T), len(long.ids_T)]
-        pos_T = batch.pos_BT[0][batch.mask_BT[0].bool()]
-        assert pos_T.tolist() == list(range(len(short.ids_T)))
-
-
-def solve_text() -> str:
-    return solve(random_task(np.random.default_rng(1))).text
 
 
 def test_a_judging_encodes_as_the_judge_conversation_of_the_server(encoder: ChatEncoder) -> None:

@@ -1,0 +1,60 @@
+"""What the training model loads is what the checkpoint holds, whatever its layout."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.checkpoints import Layout, build_checkpoint, byte_tokenizer, random_model
+from ttscaling.train.checkpoint import load_model
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
+def test_both_layouts_hold_the_same_model(layout: Layout, tied: bool, tmp_path: Path) -> None:
+    tokenizer = byte_tokenizer()
+    context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    saved = random_model(len(tokenizer), context, tied=tied, seed=4)
+    model = load_model(build_checkpoint(tmp_path, layout, tied=tied, seed=4), dtype=torch.float32)
+    assert model.config.image_token_id == context and not model.training
+    weights = model.state_dict()
+    for name, tensor in saved.state_dict().items():
+        assert torch.equal(weights.pop(name), tensor), name
+    assert not weights
+    assert (model.lm_head.weight is model.model.language_model.embed_tokens.weight) == tied
+
+
+@pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
+def test_shards_are_put_together_and_cast(layout: Layout, tmp_path: Path) -> None:
+    whole = load_model(build_checkpoint(tmp_path, layout), dtype=torch.bfloat16)
+    tensors = load_file(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    for part in range(3):
+        names = sorted(tensors)[part::3]
+        save_file({name: tensors[name] for name in names}, tmp_path / f"model-{part + 1}-of-3.safetensors")
+    again = load_model(tmp_path, dtype=torch.bfloat16)
+    for (name, tensor), other in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
+        assert tensor.dtype == torch.bfloat16 and torch.equal(tensor, other), name
+
+
+def test_a_head_that_the_checkpoint_holds_is_used_even_where_the_config_calls_it_tied(tmp_path: Path) -> None:
+    build_checkpoint(tmp_path, "opengvlab")
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text()) | {"tie_word_embeddings": True}
+    path.write_text(json.dumps(config))
+    model = load_model(tmp_path, dtype=torch.float32)
+    head = load_file(tmp_path / "model.safetensors")["language_model.lm_head.weight"]
+    assert torch.equal(model.lm_head.weight, head)
+    assert not torch.equal(model.model.language_model.embed_tokens.weight, head)
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    build_checkpoint(tmp_path, "opengvlab")
+    path = tmp_path / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["mlp1.1.bias"]
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"multi_modal_projector\.linear_1\.bias"):
+        load_model(tmp_path, dtype=torch.float32)

@@ -1,0 +1,162 @@
+"""InternVL3 in plain torch: transformers' model with V2PE, for training and as a reference for the engine.
+
+Differences from the class that it extends:
+1. Positions come from the token ids and a delta per image (`model.v2pe`), within `forward` and `generate`.
+2. There is always an attention mask. Without one transformers takes any position step other than 1 for the
+   border of a packed sequence and cuts attention at every visual token.
+3. Pixels may come as uint8 tiles; they are normalised where the model is.
+4. Dynamic NTK stays off, as in the published V2PE code: the rotary base is the plain theta.
+
+Shapes: B rows of T tokens, R runs of context tokens, N tiles, H x W pixels, C channels.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import InternVLConfig, InternVLForConditionalGeneration, InternVLModel
+
+from model.tiling import PIXEL_MEAN, PIXEL_STD
+from model.v2pe import positions
+
+Delta = float | Sequence[float] | torch.Tensor
+"""One delta for all images, or one for each run of context tokens, row by row. An image is one run, its
+thumbnail included; of a video every frame is one."""
+
+
+def normalise(tiles_NHWC: torch.Tensor) -> torch.Tensor:
+    """uint8 tiles to float32 `pixels_NCHW`, on the same device."""
+    mean_C, std_C = (torch.tensor(values, device=tiles_NHWC.device) for values in (PIXEL_MEAN, PIXEL_STD))
+    return ((tiles_NHWC.float() / 255 - mean_C) / std_C).permute(0, 3, 1, 2).contiguous()
+
+
+def token_positions(
+    ids_BT: torch.Tensor, mask_BT: torch.Tensor, delta: Delta, *, image_token: int
+) -> torch.Tensor:
+    """V2PE position (B, T), float32, of every token; 0 where `mask_BT` is 0. Each row starts from 0.
+
+    Raises:
+        ValueError: the deltas are not as many as the runs, or one is not in (0, 1].
+    """
+    real_BT = mask_BT.bool().cpu().numpy()
+    visual_BT = (ids_BT == image_token).cpu().numpy() & real_BT
+    begins_BT = visual_BT & ~np.pad(visual_BT, ((0, 0), (1, 0)))[:, :-1]
+    num_runs = int(begins_BT.sum())
+    delta_R = np.asarray(delta, dtype=np.float64)
+    if delta_R.ndim == 0:
+        delta_R = np.full(num_runs, delta_R)
+    if delta_R.shape != (num_runs,):
+        raise ValueError(
+            f"{num_runs} runs of visual tokens need as many deltas, not {delta_R.size}: give one for each "
+            "image and for each frame of a video, in the order of the rows"
+        )
+    delta_BT = np.ones(visual_BT.shape)
+    delta_BT[visual_BT] = delta_R[np.cumsum(begins_BT).reshape(begins_BT.shape)[visual_BT] - 1]
+    position_BT = np.zeros(visual_BT.shape, dtype=np.float32)
+    for position_T, real_T, visual_T, delta_T in zip(position_BT, real_BT, visual_BT, delta_BT, strict=True):
+        position_T[real_T] = positions(visual_T[real_T], delta_T[real_T])
+    return torch.from_numpy(position_BT).to(ids_BT.device)
+
+
+class V2PEModel(InternVLModel):
+    """Vision tower, projector and language model: everything but the output head."""
+
+    def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> Any:
+        """Embeddings of uint8 `tiles_NHWC` or of normalised float `pixels_NCHW`."""
+        if pixel_values.dtype == torch.uint8:
+            pixel_values = normalise(pixel_values)
+        return super().get_image_features(pixel_values, **kwargs)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Any = None,
+        *,
+        delta: Delta = 1.0,
+        **kwargs: Any,
+    ) -> Any:
+        """Hidden states, in transformers' output object.
+
+        Args:
+            input_ids: int64 (B, T), padded at either side.
+            pixel_values: the tiles of all images in order, as `get_image_features` takes them.
+            attention_mask: (B, T), 1 where a token is; by default everywhere. A mask of another shape, or a
+                cache that already holds tokens, needs `position_ids`.
+            position_ids: float (B, T), instead of what `delta` says.
+
+        Raises:
+            ValueError: as `token_positions`, or positions are needed that can't be told from the ids.
+        """
+        if attention_mask is None and input_ids is not None and not _length(past_key_values):
+            attention_mask = torch.ones_like(input_ids)
+        if position_ids is None:
+            if input_ids is None or attention_mask is None or attention_mask.shape != input_ids.shape:
+                raise ValueError(
+                    "positions follow from all ids of the rows and their mask: with embeddings, a filled "
+                    "cache or a mask of another shape give position_ids"
+                )
+            position_ids = token_positions(
+                input_ids, attention_mask, delta, image_token=self.config.image_token_id
+            )
+        return super().forward(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            **kwargs,
+        )
+
+
+class V2PEInternVL(InternVLForConditionalGeneration):
+    """The whole model. `forward` and `generate` take what transformers' take, and `delta`.
+
+    Generated tokens step by 1 from the prompt's last position, rounded up.
+    """
+
+    def __init__(self, config: InternVLConfig) -> None:
+        config.text_config.rope_parameters = _plain(config.text_config.rope_parameters)
+        # As the parent does, with our trunk for its own: the order decides which random weights a seed gives.
+        super(InternVLForConditionalGeneration, self).__init__(config)
+        self.model = V2PEModel(config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    def hidden_states(self, **inputs: Any) -> torch.Tensor:
+        """Last hidden states (B, T, D): a loss that asks for few logits makes only those.
+
+        Takes and raises what `V2PEModel.forward` does.
+        """
+        hidden_BTD: torch.Tensor = self.model(**inputs, use_cache=False).last_hidden_state
+        return hidden_BTD
+
+    def prepare_inputs_for_generation(self, input_ids: torch.Tensor, delta: Any = None, **kwargs: Any) -> Any:
+        """The inputs of one step; the positions have taken the delta up already."""
+        return super().prepare_inputs_for_generation(input_ids, **kwargs)
+
+    def _prepare_position_ids_for_generation(
+        self, inputs_tensor: torch.Tensor, model_kwargs: Mapping[str, Any]
+    ) -> torch.Tensor:
+        mask, delta = model_kwargs["attention_mask"], model_kwargs.get("delta", 1.0)
+        return token_positions(inputs_tensor, mask, delta, image_token=self.config.image_token_id)
+
+    def _update_model_kwargs_for_generation(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        updated: dict[str, Any] = super()._update_model_kwargs_for_generation(*args, **kwargs)
+        updated["position_ids"][:, -1].ceil_()  # a prompt may end within an image
+        return updated
+
+
+def _length(cache: Any) -> int:
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
+def _plain(rope: Mapping[str, Any]) -> dict[str, Any]:
+    kind = rope.get("rope_type", "default")
+    if kind not in ("default", "dynamic"):
+        raise ValueError(f"V2PE with rotary scaling {kind!r} isn't defined: use the plain base")
+    return {"rope_type": "default", "rope_theta": rope["rope_theta"]}
