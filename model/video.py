@@ -63,8 +63,9 @@ def read_video(
     decode = video_pyav.decode if backend == "pyav" else video_decord.decode
     with open_video(Path(path), bounds) as file:
         chosen = choose_frames(file.times_F, request, limit=limit)
-        if request.mode == "keyframe":
-            chosen = nearest_keyframes(chosen, file.shown_keyframes, file.times_F)
+        keyframes = file.shown_keyframes
+        if request.mode == "keyframe" and len(keyframes):  # an edit list may hide the only one
+            chosen = nearest_keyframes(chosen, keyframes, file.times_F)
         size: tuple[int, int] | None = None
         tiles = np.empty(0, np.uint8)
         decoded_F = np.zeros(len(chosen), bool)

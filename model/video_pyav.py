@@ -82,7 +82,7 @@ def _decode_from(
 def _decode(context: Any, packet: Any) -> list[Any]:
     try:
         frames: list[Any] = context.decode(packet)  # None: what the decoder still holds
-    except (MemoryError, BlockingIOError):  # the latter: no memory for the decoder's threads
+    except MemoryError:
         raise
     except av.FFmpegError:
         return []  # damaged: the next packets may be sound

@@ -81,6 +81,11 @@ def test_what_an_edit_list_hides_is_not_there(clip: Clip, tmp_path: Path):
     assert_exact(video, cut, segment_midpoints(len(shown), 10).tolist())
 
 
+def test_where_no_keyframe_is_shown_the_frames_themselves_are_taken(clip: Clip, tmp_path: Path):
+    cut = trim(clip("plain.mp4"), tmp_path / "cut.mp4", 2.2)
+    assert numbers(read(cut, 3, mode="keyframe")) == numbers(read(cut, 3)) == [69, 77, 84]
+
+
 @pytest.mark.parametrize("rotation", [0, 90, 180, -90])
 @pytest.mark.parametrize("backend", ["pyav", "decord"])
 def test_rotation(tmp_path: Path, rotation: int, backend: Backend):

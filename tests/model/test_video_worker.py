@@ -17,12 +17,14 @@ from model.video import VideoBounds, VideoError, read_video
 from model.video_worker import read_video_isolated
 from tests.videos import TILING, Clip, write_video
 
+FRAMES = 600
+
 
 @pytest.fixture(scope="module")
 def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 frames of 900 KiB each, decoded in order: the work of seconds."""
+    """FRAMES frames of 900 KiB each, decoded in order: the work of seconds."""
     path = tmp_path_factory.mktemp("heavy") / "heavy.mp4"
-    return write_video(path, 300, size=(640, 480), options={"preset": "ultrafast", "bf": "2", "g": "300"})
+    return write_video(path, FRAMES, size=(640, 480), options={"preset": "ultrafast", "bf": "2", "g": "300"})
 
 
 def children() -> set[int]:
@@ -35,7 +37,7 @@ async def start(heavy: Path) -> tuple[asyncio.Task, int]:
     """Decoding under way, and its process."""
     before = children()
     task = asyncio.create_task(
-        read_video_isolated(heavy, FrameRequest(300), TilingConfig(640, 1, 1, False), limit=300)
+        read_video_isolated(heavy, FrameRequest(FRAMES), TilingConfig(640, 1, 1, False), limit=FRAMES)
     )
     while not (new := children() - before):
         await asyncio.sleep(0.01)
@@ -88,22 +90,22 @@ async def test_errors_come_back_as_they_are(clip: Clip, tmp_path: Path):
 
 async def test_a_deadline_ends_it(heavy: Path):
     with pytest.raises(VideoError, match=r"longer than 0.05 s.*shorter clip or.*fewer frames"):
-        await read_video_isolated(heavy, FrameRequest(300), TILING, limit=300, seconds=0.05)
+        await read_video_isolated(heavy, FrameRequest(FRAMES), TILING, limit=FRAMES, seconds=0.05)
     assert children() == set()
 
 
 async def test_memory_has_a_limit(heavy: Path):
-    """The tiles alone need 351 MiB."""
-    with pytest.raises(VideoError, match=r"more than 200 MiB of memory.*fewer frames"):
+    """The tiles alone need 703 MiB."""
+    with pytest.raises(VideoError, match=r"more than 400 MiB of memory.*fewer frames"):
         tiling = TilingConfig(640, 1, 1, use_thumbnail=False)
-        await read_video_isolated(heavy, FrameRequest(300), tiling, limit=300, memory_mib=200)
+        await read_video_isolated(heavy, FrameRequest(FRAMES), tiling, limit=FRAMES, memory_mib=400)
 
 
 async def test_frames_are_never_all_held_at_their_own_size(heavy: Path):
-    """As RGB they would be 264 MiB."""
+    """As RGB they would be 527 MiB."""
     tiling = TilingConfig(28, 1, 1, use_thumbnail=False)
-    video = await read_video_isolated(heavy, FrameRequest(300), tiling, limit=300, memory_mib=160)
-    assert len(video.tiles) == 300
+    video = await read_video_isolated(heavy, FrameRequest(FRAMES), tiling, limit=FRAMES, memory_mib=400)
+    assert len(video.tiles) == FRAMES
 
 
 async def test_cancelling_kills_it(heavy: Path):
@@ -127,9 +129,9 @@ async def test_a_crash_is_told(heavy: Path, end: signal.Signals, message: str):
 def test_it_ends_itself_when_nobody_waits(heavy: Path):
     order = {
         "path": str(heavy),
-        "request": {"num_frames": 300},
+        "request": {"num_frames": FRAMES},
         "tiling": {"tile_size": 640, "min_tiles": 1, "max_tiles": 1, "use_thumbnail": False},
-        "limit": 300,
+        "limit": FRAMES,
         "backend": "pyav",
         "bounds": {},
         "seconds": -0.9,  # and the second that it leaves to whoever waits
