@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from .contest import Sample
 
@@ -146,7 +147,7 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> Text:
     if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return Text()
+    return Text(f"{value:.4g}" if isinstance(value, float) else str(value))

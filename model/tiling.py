@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .resize import resize_into
+
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
 """ImageNet's, of RGB scaled to [0, 1]: with these the device normalises tiles."""
@@ -72,25 +74,41 @@ def max_num_tiles(config: TilingConfig) -> int:
     return _with_thumbnail(config.max_tiles, config)
 
 
-def tile_image(image: Image.Image, config: TilingConfig) -> NDArray[np.uint8]:
+def tile_image(image: Image.Image | NDArray[np.uint8], config: TilingConfig) -> NDArray[np.uint8]:
     """uint8 RGB tiles (tiles, tile_size, tile_size, 3), row by row; the thumbnail is last.
 
-    A single tile shows the whole image already and gets no thumbnail. Any mode is taken as PIL converts it to
-    RGB, as the published code does: alpha is dropped, not blended, so transparent pixels show the colour
-    stored beneath them.
+    A single tile shows the whole image already and gets no thumbnail. `image` is a PIL image or uint8 RGB
+    (H, W, 3). A PIL image of another mode is taken as PIL converts it to RGB, as the published code does:
+
+    - alpha (RGBA, LA, a palette's transparency) is dropped, not blended: transparent pixels show the colour
+      stored beneath them;
+    - 16 bits a value (I;16, I) are clipped at 255, not scaled down, and F likewise;
+    - CMYK is converted without a colour profile; of an animation the present frame counts, the first after
+      opening;
+    - the EXIF orientation is not applied.
+
+    vLLM's loader, through which images come into the server, blends alpha over white and turns images upright
+    before this.
 
     Raises:
-        ValueError: the image has no pixels.
+        ValueError: the image has no pixels, or the array is no RGB image.
     """
-    image = image.convert("RGB")
-    columns, rows = choose_grid(image.width, image.height, config)
+    if not isinstance(image, Image.Image) and (image.dtype != np.uint8 or image.shape[2:] != (3,)):
+        raise ValueError(f"an image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
+    if isinstance(image, Image.Image):
+        image = image if image.mode == "RGB" else image.convert("RGB")
+        width, height = image.size
+    else:
+        height, width = image.shape[:2]
+    columns, rows = choose_grid(width, height, config)
     side = config.tile_size
-    whole = np.asarray(image.resize((side * columns, side * rows), Image.Resampling.BICUBIC))
-    tiles = whole.reshape(rows, side, columns, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
-    thumbnail = []
-    if _with_thumbnail(len(tiles), config) != len(tiles):
-        thumbnail.append(np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))[None])
-    return np.concatenate([tiles, *thumbnail])
+    tiles = np.empty((num_tiles(width, height, config), side, side, 3), np.uint8)
+    num_cut = columns * rows
+    grids = [tiles[:num_cut].reshape(rows, columns, side, side, 3)]
+    if len(tiles) > num_cut:
+        grids.append(tiles[num_cut:].reshape(1, 1, side, side, 3))
+    resize_into(image, grids)
+    return tiles
 
 
 def _with_thumbnail(tiles: int, config: TilingConfig) -> int:

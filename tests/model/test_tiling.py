@@ -1,5 +1,9 @@
 """Grids and pixels are those of the published preprocessing and of transformers' image processor."""
 
+import json
+from io import BytesIO
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +12,7 @@ from PIL import Image
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
 from model.tiling import TilingConfig, choose_grid, max_num_tiles, num_tiles, tile_image
+from tests.model.published_tiling import GOLDEN, fingerprint, pattern
 from tests.model.reference import published_grid, published_tiles
 
 DEFAULT = TilingConfig(tile_size=448, min_tiles=1, max_tiles=12, use_thumbnail=True)
@@ -17,6 +22,38 @@ SMALL = TilingConfig(tile_size=28, min_tiles=1, max_tiles=12, use_thumbnail=True
 def noise(width: int, height: int, channels: int = 3) -> Image.Image:
     pixels = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, channels))
     return Image.fromarray(pixels.astype(np.uint8))
+
+
+GOLDEN_CASES: list[dict[str, Any]] = json.loads(GOLDEN.read_text())["cases"]
+
+
+def test_golden_table_is_large_and_varied() -> None:
+    """At least 200 different (size, setting), one-pixel sides and many tiles among them."""
+    distinct = {(*case["size"], *case["setting"]) for case in GOLDEN_CASES}
+    assert len(distinct) >= 200
+    assert {1} <= {min(case["size"]) for case in GOLDEN_CASES}
+    assert {1, 12, 24, 40} <= {case["setting"][2] for case in GOLDEN_CASES}
+    assert {True, False} == {case["setting"][3] for case in GOLDEN_CASES}
+
+
+def test_golden_grids() -> None:
+    for case in GOLDEN_CASES:
+        config = TilingConfig(*case["setting"])
+        assert list(choose_grid(*case["size"], config)) == case["grid"], case
+
+
+def test_golden_pixels() -> None:
+    """Byte for byte, and so within 1/255."""
+    images: dict[tuple[int, int], Image.Image] = {}
+    for case in GOLDEN_CASES:
+        size = (case["size"][0], case["size"][1])
+        if size not in images:
+            images[size] = pattern(*size)
+        tiles = tile_image(images[size], TilingConfig(*case["setting"]))
+        if "pixels" in case:
+            np.testing.assert_array_equal(tiles, np.asarray(case["pixels"], np.uint8))
+        else:
+            assert [fingerprint(tile) for tile in tiles] == case["sha256"], case
 
 
 @pytest.mark.parametrize(
@@ -100,9 +137,77 @@ def test_tiles_run_row_by_row_and_the_thumbnail_is_last():
     assert tuple(tiles[-1][25, 16].tolist()) == colours[0]  # the thumbnail's upper left
 
 
-def test_alpha_is_dropped_not_blended():
-    transparent = Image.new("RGBA", (30, 30), (200, 100, 50, 0))
-    assert (tile_image(transparent, SMALL) == (200, 100, 50)).all()
+def saved(image: Image.Image, format_: str, **options: Any) -> Image.Image:
+    """The image as it comes back from a file."""
+    file = BytesIO()
+    image.save(file, format_, **options)
+    return Image.open(BytesIO(file.getvalue()))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_alpha_is_dropped_not_blended(mode: str):
+    transparent = Image.new("RGBA", (30, 30), (200, 200, 200, 0)).convert(mode)
+    assert (tile_image(transparent, SMALL) == 200).all()
+
+
+def test_transparent_colour_of_a_palette_shows():
+    image = Image.new("P", (30, 30), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    assert (tile_image(saved(image, "PNG", transparency=1), SMALL) == (10, 20, 30)).all()
+
+
+def test_16_bits_are_clipped_not_scaled():
+    """What PIL's convert("RGB") does, which the published code calls."""
+    values = np.repeat(np.array([[0, 100, 255, 256, 65535]], np.uint16), 5, axis=0)
+    image = saved(Image.fromarray(values), "PNG")
+    assert image.mode == "I;16"
+    config = TilingConfig(5, 1, 1, use_thumbnail=False)
+    assert tile_image(image, config)[0, 0, :, 0].tolist() == [0, 100, 255, 255, 255]
+
+
+def test_cmyk_and_grey_photos_are_as_pil_converts_them():
+    for image in (saved(noise(60, 40).convert(mode), "JPEG") for mode in ("CMYK", "L")):
+        assert image.mode in ("CMYK", "L")
+        np.testing.assert_array_equal(tile_image(image, SMALL), tile_image(image.convert("RGB"), SMALL))
+
+
+def test_orientation_of_a_photo_is_not_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    image = saved(noise(80, 40), "PNG", exif=exif)
+    np.testing.assert_array_equal(tile_image(image, SMALL), tile_image(noise(80, 40), SMALL))
+
+
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG"])
+def test_an_animation_shows_its_first_frame(format_: str):
+    first, second = Image.new("RGB", (40, 40), (255, 0, 0)), Image.new("RGB", (40, 40), (0, 0, 255))
+    image = saved(first, format_, save_all=True, append_images=[second], **lossless(format_))
+    assert (tile_image(image, SMALL) == (255, 0, 0)).all()
+
+
+def lossless(format_: str) -> dict[str, Any]:
+    return {"lossless": True} if format_ == "WEBP" else {}
+
+
+@pytest.mark.parametrize("size", [(1, 1000), (1000, 1), (2, 999)])
+def test_lines_of_one_colour_stay_so(size: tuple[int, int]):
+    tiles = tile_image(Image.new("RGB", size, (1, 2, 250)), SMALL)
+    assert len(tiles) == 13
+    assert (tiles == (1, 2, 250)).all()
+
+
+def test_the_image_is_left_alone():
+    image, pixels = noise(70, 30), np.asarray(noise(70, 30)).copy()
+    pixels.flags.writeable = False
+    tile_image(image, SMALL)
+    tile_image(pixels, SMALL)
+    np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
+def test_arrays_that_are_no_image_are_refused():
+    for array in (np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4), np.uint8)):
+        with pytest.raises(ValueError, match=r"must be uint8 \(H, W, 3\)"):
+            tile_image(array, SMALL)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [(0, 10), (10, 0), (-1, 5)])

@@ -1,0 +1,65 @@
+"""The pixels of an image as arrays, without a copy where Pillow lends its memory.
+
+Pillow keeps RGB as four bytes a pixel. `numpy.asarray` packs them into three, which takes longer than
+resizing the image afterwards. Pillow lends the memory itself through the Arrow C data interface
+(`Image.__arrow_c_array__`), of images that lie in one block of it, 16 MB by default.
+"""
+
+import ctypes
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+BAND_BYTES = 8 * 2**20  # of a larger image that is copied in bands: well below Pillow's block
+
+
+class _ArrowArray(ctypes.Structure):
+    """ArrowArray of the Arrow C data interface, a stable ABI."""
+
+
+_ArrowArray._fields_ = [
+    *((name, ctypes.c_int64) for name in ("length", "null_count", "offset", "n_buffers", "n_children")),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_ArrowArray))),
+    *((name, ctypes.c_void_p) for name in ("dictionary", "release", "private_data")),
+]
+
+_capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
+def bands(image: Image.Image | NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The image from top to bottom: first row and pixels (rows, W, 3 or 4) of every band, C-contiguous.
+
+    `image` is a PIL image in mode RGB or uint8 (H, W, 3). A fourth byte means nothing. A band is valid until
+    the next one is asked for, and must not be written to.
+    """
+    if not isinstance(image, Image.Image):
+        yield 0, np.ascontiguousarray(image)
+        return
+    width, height = image.size
+    step = max(1, BAND_BYTES // (4 * width))
+    if step >= height:
+        step = height
+    for top in range(0, height, step):
+        band = image if step == height else image.crop((0, top, width, min(top + step, height)))
+        lent = _lend(band)
+        yield top, np.asarray(band) if lent is None else lent[0]
+
+
+def _lend(image: Image.Image) -> tuple[NDArray[np.uint8], Any] | None:
+    """The image's memory (H, W, 4), and what keeps it alive; None if Pillow can't lend it."""
+    try:
+        _, capsule = image.__arrow_c_array__()
+    except ValueError:  # in several blocks
+        return None
+    array = _ArrowArray.from_address(_capsule_pointer(capsule, b"arrow_array"))
+    pixels = array.children[0].contents
+    if array.length != image.width * image.height or (4 * image.width) % Image.core.get_alignment():
+        return None  # rows with gaps (PILLOW_ALIGNMENT), which the interface doesn't tell of
+    memory = (ctypes.c_uint8 * pixels.length).from_address(pixels.buffers[1])
+    return np.frombuffer(memory, np.uint8).reshape(image.height, image.width, 4), capsule

@@ -1,0 +1,163 @@
+"""Bicubic resizing to the very bytes of Pillow's, several times faster, straight into tiles.
+
+Pillow's algorithm (libImaging/Resample.c, 8 bits a channel): along each side an output value is the sum of
+some input values times fixed-point factors; one side after the other, rounded to bytes in between. All of it
+is exact integer arithmetic, so the order of the work is free. Here many values are worked on at once: columns
+over an image's row, rows over LANES of them that stand side by side in a transposed block.
+
+Legend: H, W input height, width; L bytes side by side; N outputs; K factors of an output; S a tile's side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .pixels import bands
+from .resize_kernels import BITS, SPARE, combine_block, combine_lines, lie_down, stand_up
+
+REACH, A = 2.0, -0.5  # of the bicubic kernel: how far it reaches, and its one parameter
+LANES = 64  # image rows worked on together: the block of a photo stays in the L2 cache
+
+
+@dataclass(frozen=True)
+class Weights:
+    """For each of N outputs the first input, how many inputs count, and their factors in 1/2**BITS."""
+
+    first_N: NDArray[np.uintp]
+    count_N: NDArray[np.uintp]
+    factors_NK: NDArray[np.int32]
+
+    @property
+    def arrays(self) -> tuple[NDArray[np.uintp], NDArray[np.uintp], NDArray[np.int32]]:
+        return self.first_N, self.count_N, self.factors_NK
+
+
+def resize_into(image: Image.Image | NDArray[np.uint8], grids: Sequence[NDArray[np.uint8]]) -> None:
+    """Fills each grid (rows, columns, S, S, 3) with the whole image, resized to columns * S by rows * S.
+
+    `image` is a PIL image in mode RGB or uint8 (H, W, 3). The bytes are those of Pillow 13's
+    `Image.resize(..., BICUBIC)`. Other threads run meanwhile.
+    """
+    if isinstance(image, Image.Image):
+        width, height = image.size
+    else:
+        height, width = image.shape[:2]
+    rows_first: list[NDArray[np.uint8]] = []
+    columns_first: list[NDArray[np.uint8]] = []
+    for grid in grids:
+        high, wide = grid.shape[0] * grid.shape[2], grid.shape[1] * grid.shape[3]
+        tall = shrinks_columns_first(width, height, wide, high)
+        (columns_first if tall else rows_first).append(grid)
+    if rows_first:
+        _rows_first(image, width, height, rows_first)
+    for grid in columns_first:
+        _columns_first(image, width, height, grid)
+
+
+def shrinks_columns_first(width: int, height: int, wide: int, high: int) -> bool:
+    """Does Pillow resize the columns before the rows, where the height shrinks a lot more than the width?
+
+    As Pillow does since 13.0; older ones took the rows first, always. It shows in the rounding.
+    """
+    return high < height and height - high > 2 * (width - wide)
+
+
+@lru_cache(maxsize=256)
+def weights(size_in: int, size_out: int) -> Weights:
+    """Bicubic weights along one side: Pillow's `precompute_coeffs`, operation by operation in float64.
+
+    Behind the last factor of every output there are SPARE of 0.
+    """
+    scale = size_in / size_out
+    stretch = max(scale, 1.0)
+    reach = REACH * stretch
+    centre_N = (np.arange(size_out) + 0.5) * scale
+    first_N = np.maximum((centre_N - reach + 0.5).astype(np.int64), 0)
+    count_N = np.minimum((centre_N + reach + 0.5).astype(np.int64), size_in) - first_N
+    step_K = np.arange(count_N.max())
+    distance_NK = np.abs((step_K + first_N[:, None] - centre_N[:, None] + 0.5) * (1.0 / stretch))
+    weight_NK = np.where(step_K < count_N[:, None], _bicubic(distance_NK), 0.0)
+    total_N = np.zeros(size_out)
+    for k in step_K:  # one after the other, as a sum in another order is rounded otherwise
+        total_N += weight_NK[:, k]
+    scaled_NK = weight_NK / total_N[:, None] * (1 << BITS)
+    factors_NK = np.trunc(scaled_NK + np.where(scaled_NK < 0, -0.5, 0.5)).astype(np.int32)
+    return Weights(
+        first_N.astype(np.uintp), count_N.astype(np.uintp), np.pad(factors_NK, ((0, 0), (0, SPARE)))
+    )
+
+
+def _bicubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    near = ((A + 2.0) * x - (A + 3.0)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * A
+    return np.where(x < 1.0, near, np.where(x < REACH, far, 0.0))
+
+
+class _Grid:
+    """A grid that is filled from the top while the image's rows come in, some rows at a time."""
+
+    def __init__(self, grid: NDArray[np.uint8], width: int, height: int) -> None:
+        rows, self._columns, self._side = grid.shape[:3]
+        self._tiles_NL = grid.reshape(-1, 3 * self._side)
+        self._across = weights(width, self._columns * self._side)
+        self._down = weights(height, rows * self._side)
+        self._end_N = self._down.first_N + self._down.count_N
+        # Resized rows: those that outputs to come still need, and the next ones.
+        room = int(self._down.count_N.max()) + LANES + SPARE
+        self._lines = np.empty((room, 3 * self._columns * self._side + 1), np.uint8)
+        self._top = self._held = self._done = 0  # the image's row of the first line; lines; finished outputs
+        self._block_WL = np.empty((self._columns * self._side, 3 * LANES + 1), np.uint8)
+        self._sums_L = np.empty(3 * max(LANES, self._side), np.int32)
+
+    def take(self, block_WL: NDArray[np.uint8], num_rows: int) -> None:
+        """The next rows of the image, at most LANES, standing in a block."""
+        combine_block(block_WL, *self._across.arrays, self._sums_L, self._block_WL)
+        lie_down(self._block_WL, self._lines[self._held : self._held + num_rows])
+        self._held += num_rows
+        ready = int(np.searchsorted(self._end_N, self._top + self._held, side="right"))
+        outputs = (self._top, self._done, ready)
+        combine_lines(
+            self._lines, *outputs, *self._down.arrays, self._sums_L, self._tiles_NL, self._columns, self._side
+        )
+        self._done = ready
+        if ready < len(self._end_N):
+            unneeded = int(self._down.first_N[ready]) - self._top
+            if unneeded > 0:
+                self._lines[: self._held - unneeded] = self._lines[unneeded : self._held]
+                self._top, self._held = self._top + unneeded, self._held - unneeded
+
+
+def _rows_first(
+    image: Image.Image | NDArray[np.uint8], width: int, height: int, grids: Sequence[NDArray[np.uint8]]
+) -> None:
+    """All grids together, so that the image is read once."""
+    targets = [_Grid(grid, width, height) for grid in grids]
+    block_WL = np.empty((width + SPARE, 3 * LANES + 1), np.uint8)
+    for _, band in bands(image):
+        for top in range(0, len(band), LANES):
+            rows = band[top : top + LANES]
+            stand_up(rows.reshape(len(rows), -1), band.shape[2], block_WL)
+            for target in targets:
+                target.take(block_WL, len(rows))
+
+
+def _columns_first(
+    image: Image.Image | NDArray[np.uint8], width: int, height: int, grid: NDArray[np.uint8]
+) -> None:
+    """Columns first, into an image of the grid's height, which then needs its rows resized only."""
+    num_lines = grid.shape[0] * grid.shape[2]
+    down = weights(height, num_lines)
+    lines: NDArray[np.uint8] | None = None
+    for top, band in bands(image):
+        if lines is None:
+            lines = np.empty((height + SPARE, width * band.shape[2]), np.uint8)
+        lines[top : top + len(band)] = band.reshape(len(band), -1)
+    assert lines is not None
+    middle_NL = np.empty((num_lines, lines.shape[1]), np.uint8)
+    sums_L = np.empty(lines.shape[1], np.int32)
+    combine_lines(lines, 0, 0, num_lines, *down.arrays, sums_L, middle_NL, 1, num_lines)
+    _rows_first(middle_NL.reshape(num_lines, width, -1), width, num_lines, [grid])
