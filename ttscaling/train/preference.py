@@ -93,6 +93,16 @@ class RewardShift:
         self.total, self.count = state["total"], state["count"]
 
 
+def pair_log_probs(
+    sum_R: torch.Tensor,
+    length_R: torch.Tensor,
+    reference_chosen_P: torch.Tensor,
+    reference_rejected_P: torch.Tensor,
+) -> PairLogProbs:
+    """What `response_log_probs` gave for a pack of pairs (chosen, rejected, ..), with the reference's."""
+    return PairLogProbs(sum_R[0::2], sum_R[1::2], reference_chosen_P, reference_rejected_P, length_R[0::2])
+
+
 def rewards(log_probs: PairLogProbs, beta: float) -> tuple[torch.Tensor, torch.Tensor]:
     """beta x log(pi / pi_0) of the chosen and of the rejected responses, (P,) each."""
     return (

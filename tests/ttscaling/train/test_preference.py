@@ -2,16 +2,25 @@
 
 import json
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.ttscaling.train.data.material import data_set, preparation, tiny_model
+from ttscaling.train.data.packed_batch import PackedPairs, pack_pairs
+from ttscaling.train.data.pair_samples import pair_sample
+from ttscaling.train.data.pairs import PairRecord
+from ttscaling.train.losses import response_log_probs, token_log_probs
+from ttscaling.train.model import V2PEInternVL
 from ttscaling.train.preference import (
     MpoWeights,
     PairLogProbs,
     RewardShift,
     mpo_terms,
+    pair_log_probs,
     rewards,
 )
 
@@ -120,3 +129,41 @@ def test_far_apart_log_probabilities_stay_finite() -> None:
     terms = mpo_terms(p, beta=0.1, shift=0.0)
     assert terms.preference.item() == pytest.approx(4000)
     assert terms.quality.item() == pytest.approx(4000)
+
+
+def responses_of(model: V2PEInternVL, packed: PackedPairs) -> tuple[torch.Tensor, torch.Tensor]:
+    at_T = packed.response_1T[0] >= 0
+    logits_SV = model.lm_head(model.hidden_states(**packed.batch.inputs)[0, at_T])
+    log_prob_S = token_log_probs(logits_SV, packed.batch.target_1T[0, at_T])
+    return response_log_probs(log_prob_S, packed.response_1T[0, at_T], 2 * packed.num_pairs)
+
+
+def test_steps_on_a_pack_of_pairs_start_from_the_reference_and_prefer_the_chosen(tmp_path: Path) -> None:
+    model, folder = tiny_model(), data_set(tmp_path)
+    records = [
+        PairRecord(question="What?", chosen="A cat.", rejected="A dog", images=("wide.png",)),
+        PairRecord(question="1+1?", chosen="2", rejected="Eleven"),
+    ]
+    rng = np.random.default_rng(0)
+    packed = pack_pairs(
+        [pair_sample(record, folder, preparation(), rng) for record in records],
+        image_token=model.config.image_token_id,
+    )
+    with torch.no_grad():
+        reference_R, _ = responses_of(model, packed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    losses, margins = [], []
+    for _ in range(4):
+        sum_R, length_R = responses_of(model, packed)
+        log_probs = pair_log_probs(sum_R, length_R, reference_R[0::2], reference_R[1::2])
+        terms = mpo_terms(log_probs, beta=0.1, shift=0.0)
+        loss = terms.loss(MpoWeights()).mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+        margins.append((terms.chosen_reward - terms.rejected_reward).min().item())
+    generation = -(reference_R[0::2] / torch.tensor([7.0, 2.0])).mean().item()
+    assert losses[0] == pytest.approx(0.8 * math.log(2) + 0.2 * 2 * math.log(2) + generation, abs=1e-4)
+    assert losses[-1] < losses[0]
+    assert margins[-1] > margins[0] == pytest.approx(0, abs=1e-4)

@@ -11,7 +11,9 @@ from ttscaling.train.cli import app
 
 from .material import data_set
 
-CHAT = {"conversations": [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]}
+CHAT: dict[str, Any] = {
+    "conversations": [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]
+}
 
 
 def written(folder: Path, rows: list[dict[str, Any]], **entry: Any) -> Path:
@@ -27,13 +29,13 @@ def check(meta: Path, *arguments: str) -> tuple[int, str]:
 
 
 def test_sound_data(tmp_path: Path) -> None:
-    rows = [CHAT, {**CHAT, "image": ["wide.png", "square.png"]}]
+    rows: list[dict[str, Any]] = [CHAT, {**CHAT, "image": ["wide.png", "square.png"]}]
     code, output = check(written(tmp_path, rows, length=2))
     assert (code, output.strip()) == (0, "cats: 2 good records with 2 images and videos")
 
 
 def test_everything_wrong_is_named(tmp_path: Path) -> None:
-    rows = [CHAT, {**CHAT, "image": "gone.png"}, {**CHAT, "video": "../clip.mp4"}, {}]
+    rows: list[dict[str, Any]] = [CHAT, {**CHAT, "image": "gone.png"}, {**CHAT, "video": "../clip.mp4"}, {}]
     code, output = check(written(tmp_path, rows, length=9))
     assert code == 1
     for problem in (

@@ -1,0 +1,204 @@
+"""A pack is its samples: the same logits, losses and log-probabilities as one by one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ttscaling.train.batch import Sample, collate
+from ttscaling.train.data.chats import ChatRecord, Turn
+from ttscaling.train.data.packed_batch import PackedBatch, cu_seqlens, pack_pairs, pack_samples, visible_mask
+from ttscaling.train.data.pair_samples import CHOSEN, REJECTED, PairSample, pair_sample
+from ttscaling.train.data.pairs import PairRecord
+from ttscaling.train.data.samples import chat_sample
+from ttscaling.train.losses import (
+    global_weight,
+    response_log_probs,
+    share_of_mean,
+    token_log_probs,
+    weighted_cross_entropy,
+)
+from ttscaling.train.model import V2PEInternVL
+
+from .material import data_set, preparation, tiny_model
+
+
+def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def model() -> V2PEInternVL:
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """Text, one image, two images, in that order; answers of different lengths."""
+    folder = data_set(tmp_path_factory.mktemp("drawings"))
+    rng = np.random.default_rng(5)
+    records = [
+        ChatRecord(turns=(Turn("user", "1+1?"), Turn("assistant", "It is 2."))),
+        ChatRecord(turns=(Turn("user", "What?"), Turn("assistant", "Cat")), images=("wide.png",)),
+        ChatRecord(
+            turns=(Turn("user", "<image> or <image>?"), Turn("assistant", "The second one, I'd say.")),
+            images=("square.png", "wide.png"),
+        ),
+    ]
+    return [chat_sample(record, folder, preparation(), rng) for record in records]
+
+
+def image_token(model: V2PEInternVL) -> int:
+    return int(model.config.image_token_id)
+
+
+def logits_of(model: V2PEInternVL, batch: PackedBatch) -> torch.Tensor:
+    logits_TV: torch.Tensor = model.lm_head(model.hidden_states(**batch.inputs))[0]
+    return logits_TV
+
+
+@torch.no_grad()
+def test_logits_of_a_pack_are_those_of_its_samples(model: V2PEInternVL, samples: list[Sample]) -> None:
+    packed_TV = logits_of(model, pack_samples(samples, image_token=image_token(model)))
+    alone = [model.lm_head(model.hidden_states(**collate([sample]).inputs))[0] for sample in samples]
+    assert len({delta for sample in samples for delta in sample.deltas}) > 1
+    assert_close(packed_TV, torch.cat(alone))
+
+
+@torch.no_grad()
+def test_the_mask_and_the_positions_matter(model: V2PEInternVL, samples: list[Sample]) -> None:
+    """The test above can fail: without blocks, or with positions that run on, logits differ."""
+    batch = pack_samples(samples, image_token=image_token(model))
+    right_TV = logits_of(model, batch)
+    everyone = {**batch.inputs, "attention_mask": torch.ones_like(batch.inputs["attention_mask"]).tril()}
+    running = {**batch.inputs, "position_ids": torch.arange(batch.ids_1T.shape[1])[None].float()}
+    for inputs in (everyone, running):
+        wrong_TV = model.lm_head(model.hidden_states(**inputs))[0]
+        assert (wrong_TV - right_TV).abs().max() > 0.1
+
+
+def loss_and_gradient(
+    model: V2PEInternVL, batches: list[PackedBatch], *, num_processes: int = 1
+) -> tuple[float, torch.Tensor]:
+    """The global loss over micro-batches, and a gradient."""
+    model.zero_grad()
+    total = global_weight([batch.weight_1T for batch in batches], lambda own: own)
+    loss = 0.0
+    for batch in batches:
+        at_1T = batch.weight_1T > 0
+        logits_SV = logits_of(model, batch)[at_1T[0]]
+        own = weighted_cross_entropy(logits_SV, batch.target_1T[at_1T], batch.weight_1T[at_1T])
+        part = share_of_mean(own, total, num_processes=num_processes)
+        part.backward()
+        loss += part.item()
+    assert model.lm_head.weight.grad is not None
+    return loss, model.lm_head.weight.grad.clone()
+
+
+def test_the_packed_loss_is_that_of_the_whole_batch(model: V2PEInternVL, samples: list[Sample]) -> None:
+    token = image_token(model)
+    together = loss_and_gradient(model, [pack_samples(samples, image_token=token)])
+    one_by_one = loss_and_gradient(model, [pack_samples([s], image_token=token) for s in samples])
+    unevenly = loss_and_gradient(
+        model, [pack_samples(samples[:2], image_token=token), pack_samples(samples[2:], image_token=token)]
+    )
+    for loss, gradient in (one_by_one, unevenly):
+        assert loss == pytest.approx(together[0], abs=1e-5)
+        assert_close(gradient, together[1])
+
+
+def test_the_loss_is_the_formula_s(model: V2PEInternVL, samples: list[Sample]) -> None:
+    """sum_i w_i CE_i / sum_i w_i with w = 1/sqrt(l), in plain floats."""
+    above, below = 0.0, 0.0
+    for sample in samples:
+        with torch.no_grad():
+            logits_TV = model.lm_head(model.hidden_states(**collate([sample]).inputs))[0].double()
+        at = np.flatnonzero(sample.weight_T)
+        for t in at:
+            log_p = logits_TV[t].log_softmax(-1)[sample.target_T[t]].item()
+            above -= log_p / len(at) ** 0.5
+            below += 1 / len(at) ** 0.5
+    loss, _ = loss_and_gradient(model, [pack_samples(samples, image_token=image_token(model))])
+    assert loss == pytest.approx(above / below, abs=1e-5)
+
+
+def test_positions_restart_and_sequences_are_bounded(model: V2PEInternVL, samples: list[Sample]) -> None:
+    batch = pack_samples(samples, image_token=image_token(model))
+    bounds = cu_seqlens(batch).tolist()
+    assert bounds == np.cumsum([0, *(sample.num_tokens for sample in samples)]).tolist()
+    assert [batch.pos_1T[0, start].item() for start in bounds[:-1]] == [0, 0, 0]
+    assert batch.pos_1T.dtype == torch.float32
+    visual_T = batch.ids_1T[0] == image_token(model)
+    steps_T = torch.diff(batch.pos_1T[0])[visual_T[1:] & visual_T[:-1]]
+    assert set(steps_T.tolist()) == {delta for sample in samples for delta in sample.deltas}
+
+
+def test_who_sees_whom() -> None:
+    mask = visible_mask(torch.tensor([[0, 0, 0, 0, 1, 1]]), torch.tensor([[0, 1, 1, 2, 0, 0]]))
+    assert mask[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 1, 1],
+    ]
+
+
+def test_branches_have_no_cu_seqlens(tmp_path: Path, model: V2PEInternVL) -> None:
+    shared, apart = (
+        pack_pairs(pairs(tmp_path, share_prompt=share), image_token=image_token(model)).batch
+        for share in (True, False)
+    )
+    with pytest.raises(ValueError, match="share_prompt=False"):
+        cu_seqlens(shared)
+    assert len(cu_seqlens(apart)) == 5
+
+
+RECORDS = [
+    PairRecord(question="What is it?", chosen="A cat, two legs.", rejected="Dog", images=("wide.png",)),
+    PairRecord(question="1+1?", chosen="2", rejected="Eleven."),
+]
+
+
+def pairs(tmp_path: Path, *, share_prompt: bool) -> list[PairSample]:
+    folder, rng = data_set(tmp_path), np.random.default_rng(1)
+    return [pair_sample(record, folder, preparation(), rng, share_prompt=share_prompt) for record in RECORDS]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("share_prompt", [True, False])
+def test_log_probabilities_of_pairs_are_those_of_single_conversations(
+    tmp_path: Path, model: V2PEInternVL, share_prompt: bool
+) -> None:
+    packed = pack_pairs(pairs(tmp_path, share_prompt=share_prompt), image_token=image_token(model))
+    at_T = packed.response_1T[0] >= 0
+    log_prob_S = token_log_probs(logits_of(model, packed.batch)[at_T], packed.batch.target_1T[0, at_T])
+    sum_R, length_R = response_log_probs(log_prob_S, packed.response_1T[0, at_T], 2 * packed.num_pairs)
+
+    folder, rng = data_set(tmp_path), np.random.default_rng(1)
+    expected = []
+    for record in RECORDS:
+        state = rng.bit_generator.state
+        for response in (record.chosen, record.rejected):
+            rng.bit_generator.state = state
+            chat = ChatRecord(
+                turns=(Turn("user", record.question), Turn("assistant", response)), images=record.images
+            )
+            sample = chat_sample(chat, folder, preparation(average="token"), rng)
+            logits_TV = model.lm_head(model.hidden_states(**collate([sample]).inputs))[0]
+            log_prob_T = token_log_probs(logits_TV, torch.from_numpy(sample.target_T))
+            expected.append((log_prob_T * torch.from_numpy(sample.weight_T)).sum())
+    torch.testing.assert_close(sum_R, torch.stack(expected), rtol=1e-5, atol=1e-5)
+    assert length_R.tolist() == [len(text) + 1 for r in RECORDS for text in (r.chosen, r.rejected)]
+
+
+def test_a_shared_prompt_is_computed_once(tmp_path: Path) -> None:
+    shared, apart = (pairs(tmp_path, share_prompt=share)[0] for share in (True, False))
+    assert (shared.num_tiles, apart.num_tiles) == (3, 6)
+    prompt = int((shared.branch_T == 0).sum())
+    assert apart.num_tokens - shared.num_tokens == prompt
+    for pair in (shared, apart):
+        np.testing.assert_array_equal(pair.sample.weight_T > 0, pair.response_T >= 0)
+        assert set(pair.response_T) == {CHOSEN, REJECTED, -1}
