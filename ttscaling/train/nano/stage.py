@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from transformers import InternVLForConditionalGeneration
 
 from ttscaling.train.loop import make_accelerator
+from ttscaling.train.model import V2PEInternVL
 
 from .checkpoint import (
     CONTEXT,
@@ -129,13 +129,12 @@ def verifier_stage(directory: Path, budget: Budget, seed: int) -> None:
 
 def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
     """The critic's second round, from `verifier/` and the rollouts: `critic/`."""
+    torch.manual_seed(seed + 1)  # the loss's throw-away head is drawn from torch's generator
     model = load_checkpoint(directory / "verifier")
     critic_round(model, directory, "critic", plan=learn_to_judge(budget.critic), seed=seed + 1)
 
 
-def critic_round(
-    model: InternVLForConditionalGeneration, directory: Path, name: str, *, plan: Round, seed: int
-) -> None:
+def critic_round(model: V2PEInternVL, directory: Path, name: str, *, plan: Round, seed: int) -> None:
     """Train a critic for a round and save it as `name`."""
     accelerator = make_accelerator()
     tokenizer = load_tokenizer(directory / "policy")
@@ -150,9 +149,7 @@ def critic_round(
         save_checkpoint(model, tokenizer, directory / name, sampling={"temperature": 1.0})
 
 
-def grown(
-    expert: InternVLForConditionalGeneration, config: object, *, seed: int
-) -> InternVLForConditionalGeneration:
+def grown(expert: V2PEInternVL, config: object, *, seed: int) -> V2PEInternVL:
     """The same weights in a deeper model; the added layers, at the end, start random."""
     model = new_model(config, seed=seed)
     missing, unexpected = model.load_state_dict(expert.state_dict(), strict=False)
@@ -162,7 +159,7 @@ def grown(
 
 
 def progress_report(
-    model: InternVLForConditionalGeneration,
+    model: V2PEInternVL,
     encoder: ChatEncoder,
     watched: list[Ranked],
     accelerator: Accelerator,

@@ -1,5 +1,7 @@
 """The whole chain in miniature: every stage runs, and what it saves loads again."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from ttscaling.train.nano.checkpoint import load_checkpoint
 from ttscaling.train.nano.rollouts import load_rollouts
 from ttscaling.train.nano.stage import (
     MINIATURE,
+    Budget,
     critic_stage,
     expert_stage,
     policy_stage,
@@ -48,8 +51,21 @@ def test_rollouts_carry_a_monte_carlo_share_per_step(directory: Path) -> None:
         assert all(0 <= mc <= 1 for mc in rollout.mc)
 
 
-def test_the_same_seed_gives_the_same_weights(directory: Path, tmp_path: Path) -> None:
-    pretrain_stage(tmp_path, MINIATURE, 1)
-    first, again = (load_checkpoint(path / "base").state_dict() for path in (directory, tmp_path))
+@pytest.mark.parametrize(
+    ("stage", "output"),
+    [
+        (pretrain_stage, "base"),
+        (expert_stage, "expert"),
+        (verifier_stage, "verifier"),
+        (critic_stage, "critic"),
+    ],
+)
+def test_the_same_seed_gives_the_same_weights(
+    stage: Callable[[Path, Budget, int], None], output: str, directory: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    torch.seed()  # as in a new process, which starts from whatever the system gives
+    stage(tmp_path, MINIATURE, 1)
+    first, again = (load_checkpoint(path / output).state_dict() for path in (directory, tmp_path))
     for name, tensor in first.items():
-        torch.testing.assert_close(again[name], tensor, rtol=0, atol=0)
+        assert torch.equal(again[name], tensor), name
