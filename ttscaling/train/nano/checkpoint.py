@@ -102,7 +102,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(directory: Path) -> V2PEInternVL:
-    """The transformers model of a saved checkpoint."""
+    """The model of a saved checkpoint.
+
+    Not by `ttscaling.train.checkpoint.load_model`: random weights are made first, which draws from torch's
+    generator, and what the recipe trains follows from its later draws.
+    """
     config = json.loads((directory / "config.json").read_text())
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
     image_token = tokenizer.convert_tokens_to_ids(IMAGE_CONTEXT)
