@@ -141,8 +141,7 @@ def test_generated_tokens_step_on_from_the_prompt_s_last_position(model, plain, 
     for use_cache in (True, False):
         ids_BT = model.generate(**collate([sample(name)]).inputs, **GREEDY, use_cache=use_cache)
         assert ids_BT[0, -NEW:].tolist() == expected
-    options = {"n": 1, "temperature": 0, "max_tokens": NEW, "eos_token": END}
-    sampled = sample_continuations(model, [sample(name)], **options)
+    sampled = sample_continuations(model, [sample(name)], n=1, temperature=0, max_tokens=NEW, eos_token=END)
     assert sampled[0][0] == expected[: expected.index(END) if END in expected else None]
 
 
