@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -85,6 +86,10 @@ async def start(settings: Settings) -> Engine:
 def _prepare(roles: Sequence[Role], settings: Settings) -> list[Namespace]:
     """Everything that can be refused before a process is started; the engines' arguments."""
     require_plugin()
+    if settings.video_backend == "decord" and find_spec("decord") is None:
+        raise StartupError(
+            "--video-backend decord: the package decord is not installed; install it, or use pyav"
+        )
     for role in roles:
         folder = Path(role.path)
         if folder.is_dir():
@@ -125,6 +130,11 @@ def _parsed(parser: FlexibleArgumentParser, role: Role, flags: Sequence[str]) ->
         parsed: Namespace = parser.parse_args(flags)
     except SystemExit:  # argparse has printed what is wrong
         raise StartupError(f"--{role.title}-args: {role.extra!r} are not flags of vLLM") from None
+    if parsed.tensor_parallel_size * parsed.pipeline_parallel_size > 1:
+        if parsed.distributed_executor_backend == "uni":  # ours, for a CPU; the ranks need processes
+            parsed.distributed_executor_backend = "mp"
+        # On a CPU each rank would be pinned to a memory node of its own, and few machines have so many.
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     return parsed
 
 

@@ -16,6 +16,7 @@ def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     folder: Path = tmp_path_factory.mktemp("server")
     policy = build_checkpoint(folder / "policy", "opengvlab", seed=0)
     critic = build_checkpoint(folder / "critic", "opengvlab", seed=1)
+    (critic / "chat_template.jinja").unlink()  # some are published so: it is served with the published format
     flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]
     flags += ["--private-media-hosts", "127.0.0.0/8", "--fetch-seconds", "5"]
     flags += ["--max-model-len", str(2 * WINDOW)]  # positions count, not tokens

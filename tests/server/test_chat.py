@@ -3,16 +3,35 @@ cancelled.
 """
 
 import asyncio
+from dataclasses import replace
 
 import httpx
+import numpy as np
 import pytest
 
+from model.video import Video
+from server.call import parse_call
+from server.chat import complete
 from server.errors import ApiError
-from tests.server.apps import app_with, client_of, events_of, listening, question
+from server.metrics import Metrics
+from server.protocol import Scaling
+from tests.server.apps import app_with, client_of, events_of, listening, question, settings
 from tests.server.fakes import FakeCritic, FakeEngine
 
 ANSWERS = ("one", "two words", "three")
 SCORES = {"one": [0.2, 0.4], "two words": [0.9], "three": [0.5, 0.5, 0.8]}
+VIDEOS = {
+    "internvl3:key": Video(
+        tiles=np.zeros((1, 1, 56, 56, 3), np.uint8),
+        times_F=np.zeros(1),
+        width=56,
+        height=56,
+        duration=1.0,
+        total_frames=30,
+        backend="pyav",
+        missing=0,
+    )
+}
 
 
 def engine() -> FakeEngine:
@@ -49,6 +68,19 @@ async def test_best_of_replies_with_the_winner_and_its_account():
         "critic": {"prompt": 30, "cached": 12},
     }
     assert reply["usage"] == {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
+
+
+async def test_a_critic_with_other_tiles_judges_no_video():
+    fake = engine()
+    fake.critic_shares_tiles = False
+    asked = parse_call(question(best_of=2), settings()).with_media(question()["messages"], VIDEOS)
+    with pytest.raises(ApiError, match="self_consistency") as refused:
+        await complete(fake, asked, Metrics())
+    assert refused.value.param == "test_time_scaling.method" and not fake.bodies
+    majority = replace(asked, scaling=Scaling(method="self_consistency", n=2))
+    await complete(fake, majority, Metrics())
+    assert fake.videos == [VIDEOS]
+    await complete(fake, parse_call(question(best_of=2), settings()), Metrics())
 
 
 async def test_candidates_are_returned_when_asked_for():

@@ -32,6 +32,18 @@ async def test_every_step_is_read_after_the_steps_before_it():
     assert list(second[: len(first)]) == list(first) and second[-1] == {"role": "user", "content": "Second."}
 
 
+@pytest.mark.parametrize(("system", "first"), [("Judge.", "system"), ("", "user"), (None, "user")])
+async def test_a_critic_gets_its_own_system_message(system, first):
+    asked: list[Sequence[Message]] = []
+
+    async def read(messages: Sequence[Message], vision: Mapping[str, Any]) -> Reading:
+        asked.append(messages)
+        return Reading(plus=0.0, minus=0.0, prompt_tokens=1, cached_tokens=0)
+
+    await StepCritic("judge", read, system=system).score(CONVERSATION, "a\n\nb")
+    assert [messages[0]["role"] for messages in asked] == [first, first]
+
+
 async def test_all_steps_are_read_at_once():
     together = asyncio.Barrier(3)
 

@@ -72,6 +72,13 @@ async def test_delta_and_tiles_change_what_the_model_reads(client):
     assert prompts[0] < prompts[1] == prompts[2]  # beyond the checkpoint's most: cut down
 
 
+async def test_all_images_share_a_budget_of_tiles(client):
+    two = looking(data_url(PHOTO), data_url(encoded("PNG", (300, 100))), max_tokens=1)
+    free = (await client.post(CHAT, json=two)).json()["vision"]["tiles"]
+    held = (await client.post(CHAT, json={**two, "max_dynamic_patch_total": 4})).json()["vision"]["tiles"]
+    assert free == 6 + 1 + 3 + 1 and held == 2 * (2 + 1)
+
+
 async def test_several_images_and_none(client):
     one = await answer(client, max_tokens=1)
     reply = await client.post(CHAT, json=looking(data_url(PHOTO), data_url(encoded("PNG")), max_tokens=1))

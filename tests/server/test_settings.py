@@ -44,6 +44,12 @@ def test_wrong_values_are_refused(bad):
         Settings(**bad)
 
 
+def test_a_system_message_can_be_switched_off():
+    assert Settings().system_message is None
+    assert Settings(system_message="none").system_message == "" == Settings(system_message="").system_message
+    assert Settings(system_message="Be brief.").system_message == "Be brief."
+
+
 def test_every_setting_has_a_flag():
     assert set(inspect.signature(serve).parameters) == set(Settings.model_fields)
 

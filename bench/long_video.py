@@ -1,0 +1,118 @@
+"""`internvl3 bench long-video`: a video of more tokens than the window has positions, through a real server.
+
+No race: it shows what V2PE makes of such a prompt, and what the server's memory makes of the video.
+"""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+
+from .clip import make_clip
+from .report import JsonOption, machine
+
+ADDRESS = re.compile(r"probes answer on (http://\S+)")
+KIB_PER_MIB = 1024
+
+
+def long_video(
+    frames: Annotated[int, typer.Option(min=1, help="Frames to take from the video.")] = 512,
+    max_model_len: Annotated[int, typer.Option(min=64, help="Tokens the engines take at most.")] = 131_072,
+    as_json: JsonOption = False,
+) -> None:
+    """Serves nano and asks about one long clip: with delta auto, and with delta 1, which is refused.
+
+    Prints the prompt's tokens, its highest position, the delta that auto chose, the refusal at delta 1, and
+    the peak memory of the server with all its processes. The clip is made in runs/bench on first use.
+    """
+    clip = make_clip(max(0.05, frames / 30 / 60), Console(stderr=True))
+    with _server(max_model_len, frames) as (url, process), httpx.Client(base_url=url, timeout=600) as client:
+        idle = peak_mib(process.pid)
+        auto = _ask(client, clip, frames, "auto")
+        refused = _ask(client, clip, frames, 1)
+        found = {
+            "frames": auto["vision"]["frames"],
+            "prompt_tokens": auto["usage"]["prompt_tokens"],
+            "v2pe_delta": auto["vision"]["v2pe_delta"],
+            "highest_position": auto["vision"]["highest_position"],
+            "refusal_at_delta_1": refused["error"]["message"],
+            "server_peak_mib": round(peak_mib(process.pid)),
+            "server_peak_mib_before": round(idle),
+        }
+    out = Console()
+    for name, value in found.items():
+        out.print(f"{name.replace('_', ' ')}: {value}", markup=False, soft_wrap=True)
+    if as_json:
+        print(json.dumps({"bench": "long-video", **found, "machine": machine()}))
+
+
+def peak_mib(root: int, proc: Path = Path("/proc")) -> float:
+    """Sum of the peak resident memory of a process and all that descend from it, each at its own time.
+
+    Ended children, such as decoders, no longer count.
+    """
+    parents, peaks = {}, {}
+    for status in proc.glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        except OSError:  # it ended meanwhile
+            continue
+        pid = int(fields["Pid"])
+        parents[pid] = int(fields["PPid"])
+        peaks[pid] = int(fields.get("VmHWM", "0").split()[0]) / KIB_PER_MIB
+    family = {root}
+    while found := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= found
+    return sum(peaks.get(pid, 0.0) for pid in family)
+
+
+@contextmanager
+def _server(max_model_len: int, frames: int) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A ready server on the nano checkpoints, its address, and its process."""
+    command = [sys.executable, "-m", "server", "--port", "0", "--max-model-len", str(max_model_len)]
+    process = subprocess.Popen(
+        [*command, "--max-frames", str(frames)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if found := ADDRESS.search(line):
+                break
+        else:
+            raise RuntimeError(f"the server did not start: {''.join(lines[-5:])}")
+        while httpx.get(f"{found[1]}/readyz").status_code != 200:
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended: {process.stdout.read()[-500:]}")
+            time.sleep(0.5)
+        yield found[1], process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _ask(client: httpx.Client, clip: Path, frames: int, delta: float | str) -> dict[str, Any]:
+    url = "data:video/mp4;base64," + base64.b64encode(clip.read_bytes()).decode()
+    content = [
+        {"type": "video_url", "video_url": {"url": url}},
+        {"type": "text", "text": "What is the sum of row 1?"},
+    ]
+    body = {
+        "messages": [{"role": "user", "content": content}],
+        "max_tokens": 16,
+        "v2pe_delta": delta,
+        "media_io_kwargs": {"video": {"num_frames": frames}},
+    }
+    reply: dict[str, Any] = client.post("/v1/chat/completions", json=body).json()
+    return reply
