@@ -43,7 +43,7 @@ def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("config.json doesn't say which language model it is: give it a model_type")
     if model_type not in _INTERNLM_DEFAULTS:
         return dict(config) | {"model_type": model_type}
-    given = _INTERNLM_DEFAULTS[model_type] | config
+    given: dict[str, Any] = {**_INTERNLM_DEFAULTS[model_type], **config}
     bias = given.pop("bias")
     if given.pop("qkv_bias", bias) != bias:
         raise ValueError("InternLM3 with biases in some of its layers isn't supported: bias must be qkv_bias")

@@ -1,6 +1,9 @@
 """Every published size: its config is read, and its tensors are those that transformers' class asks for."""
 
 import json
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 import torch
@@ -105,3 +108,22 @@ def test_both_layouts_come_to_the_same_tensors_in_the_engine(size: Size):
         for layout, stream in streams.items()
     }
     assert shapes["opengvlab"] == shapes["transformers"]
+
+
+@pytest.fixture(scope="module")
+def engine_models(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]) -> dict[str, Any]:
+    """The engine's model of every size: see `size_driver`."""
+    folder = tmp_path_factory.mktemp("sizes")
+    result = folder / "result.json"
+    command = [sys.executable, "-m", "tests.model.size_driver", str(folder), str(result)]
+    subprocess.run(command, env=engine_env, check=True, timeout=600, capture_output=True, text=True)
+    models: dict[str, Any] = json.loads(result.read_text())
+    return models
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("size", "layout"), EVERY)
+def test_the_engines_modules_are_loaded_whole(size: Size, layout: Layout, engine_models: dict[str, Any]):
+    model = engine_models[f"{size.name}-{layout}"]
+    tied = {"language_model.lm_head.weight"} if size.tied else set()
+    assert set(model["loaded"]) == set(model["parameters"]) | tied
