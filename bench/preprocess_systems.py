@@ -6,6 +6,7 @@ normalises here as well.
 """
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +123,24 @@ class TransformersPil(Transformers):
         self._processor = GotOcr2ImageProcessorPil(**SETTINGS)
 
 
-def stand_in_for_torchvisions_library() -> torch.library.Library:
+def stand_in_for_torchvisions_library() -> torch.library.Library | None:
     """Lets torchvision's Python part be imported where its library, linked to CUDA, can't be loaded.
 
-    It annotates two operators of that library on import; here they are declared and left without code. The
-    transforms that the peers use don't call them. The declarations last as long as what is returned.
+    On import that part annotates two operators of the library; here they are declared and left without code.
+    The transforms that the peers use don't call them. The declarations last as long as what is returned.
     """
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
+    package = find_spec("torchvision")
+    if package is None or package.origin is None:
+        return None  # the peer's own import will say so
+    try:
+        for file in Path(package.origin).parent.glob("_C*.so"):
+            torch.ops.load_library(str(file))
+    except OSError:
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        return library
+    return None
 
 
 def _denormalised(pixels_NHWC: torch.Tensor) -> np.ndarray[Any, Any]:

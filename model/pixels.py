@@ -2,7 +2,7 @@
 
 Pillow keeps RGB as four bytes a pixel. `numpy.asarray` packs them into three, which takes longer than
 resizing the image afterwards. Pillow lends the memory itself through the Arrow C data interface
-(`Image.__arrow_c_array__`), of images that lie in one block of it, 16 MB by default.
+(`Image.__arrow_c_array__`), of images that lie in one block of it: 16 MB unless PILLOW_BLOCK_SIZE says else.
 """
 
 import ctypes
@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-BAND_BYTES = 8 * 2**20  # of a larger image that is copied in bands: well below Pillow's block
 
 
 class _ArrowArray(ctypes.Structure):
@@ -32,23 +30,24 @@ _capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c
 )
 
 
-def bands(image: Image.Image | NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def bands(image: Image.Image | NDArray[np.uint8], rows: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """The image from top to bottom: first row and pixels (rows, W, 3 or 4) of every band, C-contiguous.
 
-    `image` is a PIL image in mode RGB or uint8 (H, W, 3). A fourth byte means nothing. A band is valid until
-    the next one is asked for, and must not be written to.
+    `image` is a PIL image in mode RGB or uint8 (H, W, 3). A fourth byte means nothing. One band is the whole
+    image if Pillow can lend it, else bands have so many rows. A band is valid until the next one is asked
+    for, and must not be written to.
     """
     if not isinstance(image, Image.Image):
         yield 0, np.ascontiguousarray(image)
         return
-    width, height = image.size
-    step = max(1, BAND_BYTES // (4 * width))
-    if step >= height:
-        step = height
-    for top in range(0, height, step):
-        band = image if step == height else image.crop((0, top, width, min(top + step, height)))
+    whole = _lend(image)
+    if whole:
+        yield 0, whole[0]
+        return
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
         lent = _lend(band)
-        yield top, np.asarray(band) if lent is None else lent[0]
+        yield top, lent[0] if lent else np.asarray(band)
 
 
 def _lend(image: Image.Image) -> tuple[NDArray[np.uint8], Any] | None:

@@ -21,6 +21,7 @@ from .resize_kernels import BITS, SPARE, combine_block, combine_lines, lie_down,
 
 REACH, A = 2.0, -0.5  # of the bicubic kernel: how far it reaches, and its one parameter
 LANES = 64  # image rows worked on together: the block of a photo stays in the L2 cache
+BAND = 2 * LANES  # image rows copied at a time, where Pillow can't lend its memory
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _rows_first(
     """All grids together, so that the image is read once."""
     targets = [_Grid(grid, width, height) for grid in grids]
     block_WL = np.empty((width + SPARE, 3 * LANES + 1), np.uint8)
-    for _, band in bands(image):
+    for _, band in bands(image, BAND):
         for top in range(0, len(band), LANES):
             rows = band[top : top + LANES]
             stand_up(rows.reshape(len(rows), -1), band.shape[2], block_WL)
@@ -152,7 +153,7 @@ def _columns_first(
     num_lines = grid.shape[0] * grid.shape[2]
     down = weights(height, num_lines)
     lines: NDArray[np.uint8] | None = None
-    for top, band in bands(image):
+    for top, band in bands(image, BAND):
         if lines is None:
             lines = np.empty((height + SPARE, width * band.shape[2]), np.uint8)
         lines[top : top + len(band)] = band.reshape(len(band), -1)

@@ -14,6 +14,7 @@ import numpy as np
 BITS = 22  # of a factor's fraction, as in Pillow
 HALF = np.int32(1 << (BITS - 1))
 GROUP = 4  # factors applied in one go where they are many
+STREAMS = 16  # rows read or written side by side: as many as caches and their prefetchers follow
 SPARE = 8  # factors of 0 behind the last one, and rows to apply them to
 
 i32, index = np.int32, np.uintp
@@ -39,14 +40,15 @@ def stand_up(source, step, block_WL):  # type: ignore[no-untyped-def]
     Four bytes are moved at a time, the fourth in vain: the next pixel, or the spare byte, takes its place.
     """
     num_rows, last = index(source.shape[0]), index(source.shape[1] // step) - index(1)
-    for x in range(last):
-        p = x * index(step)
-        for y in range(num_rows):
-            a, b = source[y, p], source[y, p + index(1)]
-            c, d = source[y, p + index(2)], source[y, p + index(3)]
-            q = index(3) * y
-            block_WL[x, q], block_WL[x, q + index(1)] = a, b
-            block_WL[x, q + index(2)], block_WL[x, q + index(3)] = c, d
+    for start in range(index(0), num_rows, index(STREAMS)):
+        for x in range(last):
+            p = x * index(step)
+            for y in range(start, min(start + index(STREAMS), num_rows)):
+                a, b = source[y, p], source[y, p + index(1)]
+                c, d = source[y, p + index(2)], source[y, p + index(3)]
+                q = index(3) * y
+                block_WL[x, q], block_WL[x, q + index(1)] = a, b
+                block_WL[x, q + index(2)], block_WL[x, q + index(3)] = c, d
     for y in range(num_rows):  # the last pixel may have no fourth byte
         for channel in range(index(3)):
             block_WL[last, index(3) * y + channel] = source[y, last * index(step) + channel]
@@ -55,14 +57,16 @@ def stand_up(source, step, block_WL):  # type: ignore[no-untyped-def]
 @compiled
 def lie_down(block_WL, rows):  # type: ignore[no-untyped-def]
     """The way back: block_WL[x, 3 * y :][:3] to rows (rows, 3 * W + 1), again four bytes at a time."""
-    for x in range(index(block_WL.shape[0])):
-        q = index(3) * x
-        for y in range(index(rows.shape[0])):
-            p = index(3) * y
-            a, b = block_WL[x, p], block_WL[x, p + index(1)]
-            c, d = block_WL[x, p + index(2)], block_WL[x, p + index(3)]
-            rows[y, q], rows[y, q + index(1)] = a, b
-            rows[y, q + index(2)], rows[y, q + index(3)] = c, d
+    num_rows = index(rows.shape[0])
+    for start in range(index(0), num_rows, index(STREAMS)):
+        for x in range(index(block_WL.shape[0])):
+            q = index(3) * x
+            for y in range(start, min(start + index(STREAMS), num_rows)):
+                p = index(3) * y
+                a, b = block_WL[x, p], block_WL[x, p + index(1)]
+                c, d = block_WL[x, p + index(2)], block_WL[x, p + index(3)]
+                rows[y, q], rows[y, q + index(1)] = a, b
+                rows[y, q + index(2)], rows[y, q + index(3)] = c, d
 
 
 @compiled

@@ -1,9 +1,10 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from clients.cli import SUB_COMMANDS, load, main
+from clients.cli import SUB_COMMANDS, find_bench, load, main
 
 
 def run(*arguments: str) -> int | str | None:
@@ -57,6 +58,11 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         run("ask", "hello")
         == "error: this needs the Python package clients.ask; make setup installs all of them"
     )
+
+
+def test_bench_says_that_it_needs_a_checkout(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="from a checkout only"):
+        find_bench(tmp_path)
 
 
 @pytest.mark.parametrize("name", SUB_COMMANDS)

@@ -1,0 +1,91 @@
+"""The systems of `internvl3 bench preprocess` do the same work: the same tiles from the same image."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.contest import System, measure
+from bench.peers import PEERS, install_peers
+from bench.preprocess import OURS, _differences, _rows
+from bench.preprocess_systems import Ours, OursNormalised, photo
+
+SYSTEMS = [
+    System(OURS, "bench.preprocess_systems:Ours"),
+    System("ours + normalise", "bench.preprocess_systems:OursNormalised"),
+    System("transformers, Pillow", "bench.preprocess_systems:TransformersPil"),
+]
+needs_torchvision = pytest.mark.skipif(
+    not PEERS.exists(),
+    reason="no torchvision: `internvl3 bench preprocess` installs it into runs/bench-peers",
+)
+
+
+def test_photo_is_the_same_for_all_and_detailed() -> None:
+    pixels = np.asarray(photo(300, 200))
+    np.testing.assert_array_equal(pixels, np.asarray(photo(300, 200)))
+    assert pixels.shape == (200, 300, 3)
+    assert len(np.unique(pixels)) > 150
+
+
+@pytest.mark.parametrize("contender", [Ours, OursNormalised])
+def test_summary_is_the_pixels(contender: type[Ours], tmp_path: Path) -> None:
+    system = contender()
+    prepared = system.prepare({"size": (900, 500), "folder": str(tmp_path)})
+    kept = np.load(system.summary(system.work(prepared)))
+    assert kept.shape == (3, 448, 448, 3)
+    np.testing.assert_allclose(kept[-1].mean(), np.asarray(prepared[0]).mean(), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("peer", "largest"),
+    [
+        (None, 1e-3),
+        pytest.param(
+            System("vLLM", "bench.preprocess_systems:Vllm", (PEERS,)), 1e-3, marks=needs_torchvision
+        ),
+        # torchvision's own resizing isn't exact.
+        pytest.param(
+            System("transformers", "bench.preprocess_systems:Transformers", (PEERS,)),
+            3,
+            marks=needs_torchvision,
+        ),
+    ],
+    ids=["Pillow", "vLLM", "torchvision"],
+)
+def test_peers_give_our_pixels(peer: System | None, largest: float, tmp_path: Path) -> None:
+    systems = [*SYSTEMS, peer] if peer else SYSTEMS
+    cases = {"small": {"size": (700, 400), "folder": str(tmp_path)}}
+    samples, failures = measure(systems, cases, repeats=1)
+    assert failures == {}
+    differences = _differences(samples)
+    assert differences.keys() == {(system.name, "small") for system in systems}
+    assert max(differences.values()) <= largest
+    rows = _rows(samples, {"small": 2.0}, differences)
+    assert [row["system"] for row in rows] == [system.name for system in systems]
+    assert [row["ratio"] for row in rows] == [2.0, *[None] * (len(systems) - 1)]
+    assert all(row["images_per_core_s"] == pytest.approx(1000 / row["cpu_ms_per_image"]) for row in rows)
+
+
+def test_tiles_in_another_number_are_no_match(tmp_path: Path) -> None:
+    cases = {"small": {"size": (700, 400), "folder": str(tmp_path)}}
+    samples, _ = measure(SYSTEMS[:2], cases, repeats=1)
+    np.save(samples[1].result, np.zeros((2, 448, 448, 3), np.float32))
+    assert _differences(samples)["ours + normalise", "small"] == float("inf")
+
+
+def test_peers_that_cannot_be_installed_are_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    wanted = tmp_path / "bench.txt"
+    wanted.write_text("./no-such-folder\n")
+    monkeypatch.setattr("bench.peers.REQUIREMENTS", wanted)
+    monkeypatch.setattr("bench.peers.PEERS", tmp_path / "peers")
+    monkeypatch.setattr("bench.peers.ROOT", tmp_path)
+    install_peers(Console())
+    shown = capsys.readouterr().out
+    assert "could not be installed" in shown
+    assert "no-such-folder" in shown
+    assert not (tmp_path / "peers" / "installed.txt").exists()
