@@ -110,11 +110,10 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         return hashes
 
     def _call_hf_processor(self, hf_data: Mapping[str, Any], hf_kwargs: Mapping[str, Any]) -> BatchFeature:
-        images = [_pil(image) for image in hf_data.get("images", ())]
         image_tiling = self._tiling(hf_kwargs["images_kwargs"])
         frame_tiling = self._tiling(hf_kwargs["videos_kwargs"])
         tiles = {
-            "image": [tile_image(image, image_tiling) for image in images],
+            "image": [tile_image(image, image_tiling) for image in hf_data.get("images", ())],
             "video": [_frame_tiles(frame, frame_tiling) for frame in hf_data.get("videos", ())],
         }
         fields = {"v2pe_delta": torch.tensor(hf_data.get("deltas", ()), dtype=torch.float64)}
@@ -163,7 +162,13 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
 
 
 def _images(items: MultiModalDataItems) -> ImageProcessorItems:
-    return items.get_items("image", ImageProcessorItems) if "image" in items else ImageProcessorItems([])
+    images = items.get_items("image", ImageProcessorItems) if "image" in items else ImageProcessorItems([])
+    for image in images.get_all():
+        is_rgb = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,)
+        if not is_rgb and not isinstance(image, Image.Image):
+            given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise ValueError(f"an image must be a PIL image or a uint8 array (H, W, 3), not {given}")
+    return images
 
 
 def _clips(items: MultiModalDataItems) -> list[Clip]:
@@ -191,14 +196,4 @@ def _frame_uuids(uuids: Mapping[str, Sequence[str | None]] | None, clips: Sequen
 
 
 def _frame_tiles(frame: Frame, tiling: TilingConfig) -> NDArray[np.uint8]:
-    return frame.pixels if frame.is_cut else tile_image(Image.fromarray(frame.pixels), tiling)
-
-
-def _pil(image: object) -> Image.Image:
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8:
-        return Image.fromarray(image)
-    if not isinstance(image, Image.Image):
-        raise ValueError(
-            f"an image must be a PIL image or a uint8 array (H, W, 3), not {type(image).__name__}"
-        )
-    return image
+    return frame.pixels if frame.is_cut else tile_image(frame.pixels, tiling)

@@ -1,9 +1,9 @@
 """Runs rounds of requests through an engine with all its caches, and each alone through one without any.
 
 Called as `python -m tests.model.sharing_driver SPEC RESULT`, both JSON. SPEC: `model` and `rounds`, a list of
-batches of {prompt, images, videos, options}, a video being a list of images. RESULT: for each round the
-`cut` images and frames, the `encoded` tiles and the `answers`; and the answers of the engine `without`
-caches.
+batches of {prompt, images, videos, options, n}, a video being a list of images. RESULT: for each round the
+`cut` images and frames, the `encoded` tiles and the `answers`, n for each request; and the answers of the
+engine `without` caches.
 """
 
 import gc
@@ -13,8 +13,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
-
-from tests.model.engine_driver import answer
 
 STEPS = 8
 ENGINE = {
@@ -46,16 +44,35 @@ def main(spec_path: str, result_path: str) -> None:
     cleanup_dist_env_and_memory()
 
     llm = LLM(spec["model"], **ENGINE, **NO_CACHES)
-    without = [[generate(llm, [request])[0] for request in requests] for requests in spec["rounds"]]
+    without = [
+        [answer for request in requests for answer in generate(llm, [request])] for requests in spec["rounds"]
+    ]
     Path(result_path).write_text(json.dumps({"rounds": rounds, "without": without}))
 
 
 def generate(llm: Any, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    prompts = [prompt(request) for request in requests]
+    outputs = llm.generate(prompts, [sampling(request["n"]) for request in requests], use_tqdm=False)
+    return [
+        {
+            "tokens": list(completion.token_ids),
+            "logprobs": [
+                {token: entry.logprob for token, entry in step.items()} for step in completion.logprobs
+            ],
+            "cached": output.num_cached_tokens,
+        }
+        for output in outputs
+        for completion in output.outputs
+    ]
+
+
+def sampling(n: int) -> Any:
+    """Greedy for one answer; several are drawn, by a seed."""
     from vllm import SamplingParams
 
-    sampling = SamplingParams(temperature=0, max_tokens=STEPS, logprobs=5, ignore_eos=True)
-    outputs = llm.generate([prompt(request) for request in requests], sampling, use_tqdm=False)
-    return [answer(output) for output in outputs]
+    return SamplingParams(
+        n=n, temperature=0 if n == 1 else 1, seed=7, max_tokens=STEPS, logprobs=5, ignore_eos=True
+    )
 
 
 def prompt(request: dict[str, Any]) -> dict[str, Any]:

@@ -160,9 +160,18 @@ def test_bad_requests_say_what_to_change(processor: Any, prompt: str, options: d
         process(processor, prompt, [noise(50, 50)], **options)
 
 
-def test_other_arrays_are_refused(processor: Any):
-    with pytest.raises(ValueError, match="PIL image or a uint8 array"):
-        process(processor, "<image>", [np.zeros((8, 8, 3), dtype=np.float32)])
+@pytest.mark.parametrize(
+    ("image", "given"),
+    [
+        (np.zeros((8, 8, 3), dtype=np.float32), "float32"),
+        (np.zeros((8, 8), dtype=np.uint8), r"uint8 \(8, 8\)"),
+        (np.zeros((3, 8, 8), dtype=np.uint8), r"uint8 \(3, 8, 8\)"),
+        (None, "NoneType"),
+    ],
+)
+def test_other_images_are_refused(processor: Any, image: Any, given: str):
+    with pytest.raises(ValueError, match=f"PIL image or a uint8 array .*not {given}"):
+        process(processor, "<image>", [image])
 
 
 @pytest.mark.parametrize("modality", ["image", "video"])

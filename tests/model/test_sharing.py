@@ -35,10 +35,11 @@ def result(
     engine_env: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
-    def ask(delta: Any, images: list[str], *videos: list[str]) -> dict[str, Any]:
+    def ask(delta: Any, images: list[str], *videos: list[str], n: int = 1) -> dict[str, Any]:
         media = "<image>" * len(images) + "<video>" * len(videos)
         text = f"{TEXT}{media}\nWhat is it, and what else could be said?<|im_end|>\n"
-        return {"prompt": text, "images": images, "videos": videos, "options": {"v2pe_delta": delta}}
+        options = {"v2pe_delta": delta}
+        return {"prompt": text, "images": images, "videos": videos, "options": options, "n": n}
 
     a, b, *frames = pictures
     rounds = {
@@ -53,6 +54,7 @@ def result(
         "video": [ask(1, [], frames[:2])],
         "longer video, other delta": [ask(0.25, [], frames)],
         "image in front of the video": [ask([0.5, 0.25], [b], frames[:2])],
+        "three answers": [ask(0.0625, [a], n=3)],
     }
     folder = tmp_path_factory.mktemp("sharing")
     spec, out = folder / "spec.json", folder / "result.json"
@@ -83,7 +85,8 @@ def test_another_delta_neither_cuts_nor_encodes_again(result: dict[str, Any]):
     for name in ("other delta", "first again", "other again"):
         assert work(result, name) == (0, 0)
     assert work(result, "two deltas in one step") == (1, TILES)
-    assert work(result, "one image at two deltas") == (0, 0)
+    for name in ("one image at two deltas", "three answers"):
+        assert work(result, name) == (0, 0)
 
 
 def test_a_video_shares_its_frames(result: dict[str, Any]):
@@ -117,6 +120,13 @@ def test_answers_are_those_of_an_engine_without_caches(result: dict[str, Any]):
                 assert all(
                     abs(ours[token] - theirs[token]) < 1e-3 for token in ours.keys() & theirs.keys()
                 ), name
+
+
+def test_several_answers_are_of_one_prompt(result: dict[str, Any]):
+    first, *others = (answer["logprobs"][0] for answer in result["three answers"]["answers"])
+    assert len(others) == 2
+    for other in others:
+        assert all(abs(first[token] - other[token]) < 1e-3 for token in first.keys() & other.keys())
 
 
 def test_deltas_change_answers(result: dict[str, Any]):
