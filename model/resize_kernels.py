@@ -1,12 +1,11 @@
-"""The loops of model/resize.py, compiled by numba on their first call.
+"""The loops of model/resize.py, compiled by numba for this machine on their first call.
 
 They are written so that the compiler works on many bytes at once: the innermost loops run over bytes that lie
 side by side and apply the same factor to all of them. Legend: W width, L bytes side by side, N outputs,
 K factors, S side of a tile. Indices are unsigned, otherwise numba checks each for being negative.
 """
 
-from collections.abc import Callable
-from typing import Any
+import logging
 
 import numba
 import numpy as np
@@ -20,17 +19,21 @@ SPARE = 8  # factors of 0 behind the last one, and rows to apply them to
 i32, index = np.int32, np.uintp
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled for this machine, and kept on disk where there is a place for it.
-
-    That is NUMBA_CACHE_DIR, the folder of the source, or the user's cache; without any of them each process
-    compiles anew.
-    """
-    options = {"nogil": True, "error_model": "numpy"}
+def _options() -> dict[str, bool | str]:
+    """numba's options: compiled code is kept on disk if there is a place for it."""
+    options: dict[str, bool | str] = {"nogil": True, "error_model": "numpy"}
     try:
-        return numba.njit(function, cache=True, **options)
-    except RuntimeError:  # none of them can be written
-        return numba.njit(function, **options)
+        numba.njit(_options, cache=True)
+    except RuntimeError:  # neither NUMBA_CACHE_DIR nor this folder nor the user's cache can be written
+        logging.getLogger("internvl3.tiling").warning(
+            "No folder for compiled code: every process compiles its image loops for some seconds. "
+            "Point NUMBA_CACHE_DIR to a folder that can be written."
+        )
+        return options
+    return options | {"cache": True}
+
+
+compiled = numba.njit(**_options())
 
 
 @compiled
@@ -41,9 +44,10 @@ def stand_up(source, step, block_WL):  # type: ignore[no-untyped-def]
     """
     num_rows, last = index(source.shape[0]), index(source.shape[1] // step) - index(1)
     for start in range(index(0), num_rows, index(STREAMS)):
+        stop = min(start + index(STREAMS), num_rows)
         for x in range(last):
             p = x * index(step)
-            for y in range(start, min(start + index(STREAMS), num_rows)):
+            for y in range(start, stop):
                 a, b = source[y, p], source[y, p + index(1)]
                 c, d = source[y, p + index(2)], source[y, p + index(3)]
                 q = index(3) * y
@@ -59,9 +63,10 @@ def lie_down(block_WL, rows):  # type: ignore[no-untyped-def]
     """The way back: block_WL[x, 3 * y :][:3] to rows (rows, 3 * W + 1), again four bytes at a time."""
     num_rows = index(rows.shape[0])
     for start in range(index(0), num_rows, index(STREAMS)):
+        stop = min(start + index(STREAMS), num_rows)
         for x in range(index(block_WL.shape[0])):
             q = index(3) * x
-            for y in range(start, min(start + index(STREAMS), num_rows)):
+            for y in range(start, stop):
                 p = index(3) * y
                 a, b = block_WL[x, p], block_WL[x, p + index(1)]
                 c, d = block_WL[x, p + index(2)], block_WL[x, p + index(3)]
