@@ -102,7 +102,7 @@ def published_grid(width: int, height: int, setting: Setting) -> tuple[int, int]
 def published_tiles(image: Image.Image, setting: Setting) -> list[Image.Image]:
     """The pieces of the resized image, row by row, and the thumbnail unless there is one piece only."""
     side, _, _, thumbnail = setting
-    columns, rows = published_grid(*image.size, setting)
+    columns, rows = published_grid(image.width, image.height, setting)
     large = image.resize((side * columns, side * rows))
     corners = [(side * column, side * row) for row in range(rows) for column in range(columns)]
     tiles = [large.crop((x, y, x + side, y + side)) for x, y in corners]
@@ -129,7 +129,7 @@ def case(size: tuple[int, int], setting: Setting, *, in_full: bool) -> dict:
     """One line of the golden file."""
     tiles = [np.asarray(tile) for tile in published_tiles(pattern(*size), setting)]
     made = [tile.tolist() for tile in tiles] if in_full else [fingerprint(tile) for tile in tiles]
-    grid = published_grid(*size, setting)
+    grid = published_grid(size[0], size[1], setting)
     return {"size": size, "setting": setting, "grid": grid, "pixels" if in_full else "sha256": made}
 
 
