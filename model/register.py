@@ -16,11 +16,15 @@ class PluginError(RuntimeError):
 
 
 def register() -> None:
-    """Puts our model and config classes in the place of vLLM's and transformers'. Repeating is harmless."""
+    """Puts our model and config classes in the place of vLLM's and transformers', and adds the tokenizers that
+    these have no class for. Repeating is harmless.
+    """
     from transformers import AutoConfig
 
     from .config import InternVLChatConfig, InternVLConfig
+    from .internlm_tokenizer import register_tokenizers
 
+    register_tokenizers()
     AutoConfig.register(InternVLChatConfig.model_type, InternVLChatConfig, exist_ok=True)
     AutoConfig.register(InternVLConfig.model_type, InternVLConfig, exist_ok=True)
     for architecture in ARCHITECTURES:
