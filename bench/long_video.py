@@ -92,14 +92,21 @@ def _server(max_model_len: int, frames: int) -> Iterator[tuple[str, subprocess.P
                 break
         else:
             raise RuntimeError(f"the server did not start: {''.join(lines[-5:])}")
-        while httpx.get(f"{found[1]}/readyz").status_code != 200:
-            if process.poll() is not None:
-                raise RuntimeError(f"the server ended: {process.stdout.read()[-500:]}")
+        while process.poll() is None and not _ready(found[1]):
             time.sleep(0.5)
+        if process.poll() is not None:
+            raise RuntimeError(f"the server did not start: {process.stdout.read()[-500:]}")
         yield found[1], process
     finally:
         process.terminate()
         process.wait(60)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:  # it is ending
+        return False
 
 
 def _ask(client: httpx.Client, clip: Path, frames: int, delta: float | str) -> dict[str, Any]:

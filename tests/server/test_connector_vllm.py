@@ -1,0 +1,54 @@
+"""The connector gives vLLM what the request brought, and nothing else."""
+
+import asyncio
+from contextvars import copy_context
+
+import numpy as np
+import pytest
+from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY
+
+from server.connector_vllm import INLINE_ONLY, MEDIA, RequestMedia
+from tests.server.test_chat import VIDEOS
+from tests.server.test_media import data_url, encoded
+
+pytestmark = pytest.mark.engine  # no engine, but vLLM, whose import takes ten seconds
+
+
+@pytest.fixture
+def connector():
+    MEDIA.set(RequestMedia(VIDEOS))
+    return MEDIA_CONNECTOR_REGISTRY.load(INLINE_ONLY)
+
+
+async def test_a_handle_becomes_tiles_and_times(connector):
+    tiles, metadata = await connector.fetch_video_async("internvl3:key", video_processor=None)
+    assert tiles is VIDEOS["internvl3:key"].tiles
+    assert metadata == {"times": [0.0]}
+
+
+async def test_a_handle_of_another_request_means_nothing(connector):
+    async def another() -> None:
+        MEDIA.set(RequestMedia({}))
+        with pytest.raises(ValueError, match="come with its request"):
+            await connector.fetch_video_async("internvl3:key")
+
+    await asyncio.create_task(another(), context=copy_context())
+    await connector.fetch_video_async("internvl3:key")
+
+
+async def test_an_image_is_decoded_once(connector):
+    url = data_url(encoded("PNG"))
+    first, second = await asyncio.gather(*(connector.fetch_image_async(url) for _ in range(2)))
+    assert first is second
+    assert np.asarray(first.media).shape == (30, 40, 3)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/a.png", "file:///etc/passwd", "internvl3:key"])
+async def test_nothing_is_fetched(connector, url):
+    with pytest.raises(ValueError, match="inline"):
+        await connector.fetch_image_async(url)
+    with pytest.raises(ValueError, match="inline"):
+        connector.fetch_image(url)
+    if not url.startswith("internvl3:"):
+        with pytest.raises(ValueError, match="come with its request"):
+            await connector.fetch_video_async(url)
