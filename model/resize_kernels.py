@@ -7,8 +7,13 @@ K factors, S side of a tile. Indices are unsigned, otherwise numba checks each f
 
 import logging
 
+import llvmlite.binding
 import numba
 import numpy as np
+
+# vLLM's CPU workers ask every object of every module for vars(object)["kernel"] when they start
+# (vllm/triton_utils/dispatcher.py). llvmlite's library answers any name, __dict__ too, with a C function.
+llvmlite.binding.ffi.lib._fntab["__dict__"] = {}
 
 BITS = 22  # of a factor's fraction, as in Pillow
 HALF = np.int32(1 << (BITS - 1))
