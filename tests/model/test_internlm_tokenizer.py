@@ -70,7 +70,9 @@ def texts(count: int) -> list[str]:
 
 @pytest.mark.parametrize("kind", [InternLM2Tokenizer, InternLM3Tokenizer])
 @pytest.mark.parametrize("dummy_prefix", [False, True])
-def test_text_is_cut_as_sentencepiece_cuts_it(kind: type, dummy_prefix: bool, tmp_path: Path):
+def test_text_is_cut_as_sentencepiece_cuts_it(
+    kind: type[InternLM2Tokenizer], dummy_prefix: bool, tmp_path: Path
+):
     ids = write_tokenizer(tmp_path / "made", kind.__name__, dummy_prefix=dummy_prefix)
     register_tokenizers()
     tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "made")
