@@ -1,7 +1,7 @@
 """The pixels of an image as arrays, without a copy where Pillow lends its memory.
 
-Pillow keeps RGB as four bytes a pixel. `numpy.asarray` packs them into three, which takes longer than
-resizing the image afterwards. Pillow lends the memory itself through the Arrow C data interface
+Pillow keeps RGB as four bytes a pixel. `numpy.asarray` packs them into three in a new array, which can take
+longer than resizing the image afterwards. Pillow lends the memory itself through the Arrow C data interface
 (`Image.__arrow_c_array__`), of images that lie in one block of it: 16 MB unless PILLOW_BLOCK_SIZE says else.
 """
 
