@@ -78,6 +78,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
 
     supports_encoder_tp_data = True  # vLLM's InternViT deals tiles out to the ranks where it is asked to
     hf_to_vllm_mapper = LayoutMapper()
+    language_model: Any  # one of vLLM's
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
 

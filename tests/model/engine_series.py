@@ -1,0 +1,192 @@
+"""Runs several vLLM engines one after the other in one process: importing vLLM costs more than starting it.
+
+The parent half is `run_series`; the child half is `python -m tests.model.engine_series SPEC RESULT`, both
+JSON. SPEC is a list of engines (see `engine`), each with its requests (see `question`), which go in one
+batch. RESULT maps each name to `answers`, per request a list of its
+completions, and `compiled`, how many models were compiled; or to the error that kept it from starting.
+"""
+
+import gc
+import json
+import socket
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+DEFAULTS = {
+    "dtype": "float32",
+    "max_model_len": 256,
+    "enforce_eager": True,
+    "block_size": 32,
+    "max_num_seqs": 16,
+    "limit_mm_per_prompt": {"image": 4},
+}
+GREEDY = {"temperature": 0, "max_tokens": 12, "logprobs": 5, "ignore_eos": True}
+
+
+PICTURES = ((300, 190), (50, 60), (170, 90))
+"""Sizes of the pictures that `question` shows: 7, 1 and 3 tiles."""
+
+
+def question(folder: Path, *shown: int, delta: float = 1.0, **more: Any) -> dict[str, Any]:
+    """One request about the pictures of these numbers, in OpenGVLab's layout.
+
+    Args:
+        folder: the pictures are put there.
+        more: `sampling` and `structured`, arguments of vLLM's classes for them; `lora`, an adapter's folder.
+    """
+    import numpy as np
+    from PIL import Image
+
+    paths = []
+    for number in shown:
+        width, height = PICTURES[number]
+        pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    pictures = " and ".join(["<image>"] * len(shown))
+    return {
+        "prompt": f"<|im_start|>user\nLook: {pictures}\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
+        "images": [str(path) for path in paths],
+        "options": {"v2pe_delta": delta},
+        **more,
+    }
+
+
+def questions(folder: Path, **more: Any) -> list[dict[str, Any]]:
+    """Three requests: many tiles, two pictures with a small delta, one tile."""
+    return [
+        question(folder, 0, delta=1 / 4, **more),
+        question(folder, 1, 2, delta=1 / 16, **more),
+        question(folder, 1, **more),
+    ]
+
+
+def engine(name: str, checkpoint: Path, requests: list[dict[str, Any]], /, **options: Any) -> dict[str, Any]:
+    """One engine of SPEC."""
+    return {"name": name, "engine": {"model": str(checkpoint), **options}, "requests": requests}
+
+
+def run_series(
+    engines: list[dict[str, Any]], folder: Path, env: dict[str, str], *, ranks: int = 1
+) -> list[dict[str, Any]]:
+    """RESULT of each of `ranks` processes, which together make every engine (`external_launcher`)."""
+    spec = folder / "spec.json"
+    spec.write_text(json.dumps(engines))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    children = []
+    for rank in range(ranks):
+        command = [sys.executable, "-m", "tests.model.engine_series", str(spec), str(folder / f"{rank}.json")]
+        # In this process's children alone: the engines' own child processes would double the start.
+        place = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        place |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+        log = (folder / f"{rank}.log").open("w")
+        children.append(subprocess.Popen(command, env=env | place, stdout=log, stderr=subprocess.STDOUT))
+    try:
+        codes = [child.wait(600) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    for rank, code in enumerate(codes):
+        assert code == 0, (folder / f"{rank}.log").read_text()[-5000:]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(ranks)]
+
+
+def tokens(answers: list[list[dict[str, Any]]]) -> list[list[int]]:
+    """The tokens of each request's first completion."""
+    return [completions[0]["tokens"] for completions in answers]
+
+
+def furthest(some: list[list[dict[str, Any]]], others: list[list[dict[str, Any]]]) -> float:
+    """The greatest difference of two engines' log-probabilities of a token, at the first step."""
+    return max(
+        abs(logprob - two[0]["logprobs"][0][token])
+        for one, two in zip(some, others, strict=True)
+        for token, logprob in one[0]["logprobs"][0].items()
+        if token in two[0]["logprobs"][0]
+    )
+
+
+def main(spec_path: str, result_path: str) -> None:
+    results = {one["name"]: run(one) for one in json.loads(Path(spec_path).read_text())}
+    Path(result_path).write_text(json.dumps(results))
+
+
+def run(one: dict[str, Any]) -> Any:
+    """Answers of one engine, which is gone afterwards; or why it did not start."""
+    from vllm import LLM
+    from vllm.compilation.counter import compilation_counter
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    compiled = compilation_counter.num_models_seen
+    try:
+        llm = LLM(**DEFAULTS | one["engine"])
+    except Exception as error:
+        traceback.print_exc()
+        cleanup_dist_env_and_memory()
+        return str(error)
+    requests = one["requests"]
+    outputs = llm.generate(
+        [prompt(request) for request in requests],
+        [sampling(request) for request in requests],
+        lora_request=[adapter(request) for request in requests],
+        use_tqdm=False,
+    )
+    llm.llm_engine.engine_core.shutdown()
+    del llm
+    gc.collect()
+    cleanup_dist_env_and_memory()
+    return {
+        "answers": [[answer(completion, output) for completion in output.outputs] for output in outputs],
+        "compiled": compilation_counter.num_models_seen - compiled,
+    }
+
+
+def prompt(request: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+    from PIL import Image
+
+    return {
+        "prompt": request["prompt"],
+        "multi_modal_data": {
+            "image": [Image.open(path) for path in request["images"]],
+            "video": [np.load(path) for path in request.get("videos", [])],
+        },
+        "mm_processor_kwargs": request["options"],
+    }
+
+
+def sampling(request: dict[str, Any]) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    options = GREEDY | request.get("sampling", {})
+    if "structured" in request:
+        options["structured_outputs"] = StructuredOutputsParams(**request["structured"])
+    return SamplingParams(**options)
+
+
+def adapter(request: dict[str, Any]) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    path = request.get("lora")
+    return LoRARequest(path, crc32(path.encode()), path) if path else None
+
+
+def answer(completion: Any, output: Any) -> dict[str, Any]:
+    steps = completion.logprobs or []
+    return {
+        "text": completion.text,
+        "tokens": list(completion.token_ids),
+        "logprobs": [{token: entry.logprob for token, entry in step.items()} for step in steps],
+        "cached": output.num_cached_tokens,
+    }
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
