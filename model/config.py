@@ -6,7 +6,6 @@ else of ours asks `Checkpoint`.
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -44,23 +43,18 @@ class InternVLConfig(transformers.InternVLConfig):
         self.mrope_section = [head_dim(text) // 2, 0, 0]
 
     @classmethod
-    def get_config_dict(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """`config.json` with the tokenizer's end of a turn in the place of its own.
-
-        Published configs hold another token there. The engine asks the config only where the checkpoint has
-        no `generation_config.json`.
-        """
-        content, unused = super().get_config_dict(pretrained_model_name_or_path, **kwargs)
-        stop = end_of_turn(pretrained_model_name_or_path, kwargs.get("revision"))
-        return content | ({} if stop is None else {"eos_token_id": stop}), unused
-
-    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
+        """As transformers' own, with the end of a turn in the place of the eos that published configs hold.
+
+        The tokenizer in `name_or_path` knows it; auto classes and vLLM pass that folder or hub name on. The
+        engine asks the config only where a checkpoint has no `generation_config.json`.
+        """
         text = config_dict.get("text_config")
         if isinstance(text, dict):
             config_dict = config_dict | {"text_config": language_config(text)}
+        stop = end_of_turn(kwargs["name_or_path"]) if kwargs.get("name_or_path") else None
+        if stop is not None:
+            config_dict = config_dict | {"eos_token_id": stop}
         return super().from_dict(config_dict, **kwargs)
 
 

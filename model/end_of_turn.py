@@ -14,29 +14,26 @@ from transformers.utils import cached_file
 END_OF_TURN = "<|im_end|>"
 
 
-def end_of_turn(checkpoint: str | os.PathLike[str], revision: str | None = None) -> int | None:
+def end_of_turn(checkpoint: str | os.PathLike[str]) -> int | None:
     """Id of `<|im_end|>` in a checkpoint's tokenizer files, or None where none of them has it.
 
-    Args:
-        checkpoint: a folder, or a name on the hub; then files in the local cache count as well.
-        revision: of the hub's repository.
+    `checkpoint` is a folder or a name on the hub.
     """
-    listed = _read(checkpoint, revision, "tokenizer_config.json").get("added_tokens_decoder", {})
+    listed = _read(checkpoint, "tokenizer_config.json").get("added_tokens_decoder", {})
     for number, token in listed.items():
         if token["content"] == END_OF_TURN:
             return int(number)
     # The tokenizer itself last: it is megabytes.
-    for token in _read(checkpoint, revision, "tokenizer.json").get("added_tokens", []):
+    for token in _read(checkpoint, "tokenizer.json").get("added_tokens", []):
         if token["content"] == END_OF_TURN:
             return int(token["id"])
-    return _read(checkpoint, revision, "added_tokens.json").get(END_OF_TURN)
+    return _read(checkpoint, "added_tokens.json").get(END_OF_TURN)
 
 
-def _read(checkpoint: str | os.PathLike[str], revision: str | None, name: str) -> dict[str, Any]:
+def _read(checkpoint: str | os.PathLike[str], name: str) -> dict[str, Any]:
     path = cached_file(
         checkpoint,
         name,
-        revision=revision,
         _raise_exceptions_for_gated_repo=False,
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
