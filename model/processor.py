@@ -90,6 +90,12 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         )
         return super().apply(settled, timing_ctx)
 
+    def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> Any:
+        """The largest input, whatever the window: at delta 1 it may be longer."""
+        return replace(
+            super().get_dummy_inputs(*args, **kwargs), hf_processor_mm_kwargs={"v2pe_delta": "auto"}
+        )
+
     def _num_tiles(self, frame: Frame, tiling: TilingConfig) -> int:
         if not frame.is_cut:
             height, width, _ = frame.pixels.shape

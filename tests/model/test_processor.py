@@ -1,5 +1,6 @@
 """The processor's output for real prompts and images, made by vLLM's own machinery without an engine."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -209,3 +210,9 @@ def test_the_announced_maximum_is_reached_by_the_dummy(processor: Any, modality:
     dummy = processor.get_dummy_mm_inputs({modality: 1})
     (place,) = dummy["mm_placeholders"][modality]
     assert place.get_num_embeds() == announced[modality] == 4 * (MAX_TILES + 1)
+
+
+def test_the_dummy_may_be_larger_than_the_window(processor: Any, monkeypatch: pytest.MonkeyPatch):
+    narrow = replace(processor.info.checkpoint, window=4 * MAX_TILES)
+    monkeypatch.setattr(processor.info, "checkpoint", narrow)
+    assert processor.get_dummy_mm_inputs({"image": 1})["mm_placeholders"]["image"][0].length > narrow.window
