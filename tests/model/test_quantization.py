@@ -6,6 +6,9 @@ import pytest
 from transformers import InternVLConfig
 
 from model.quantization import is_quantized, leaves_tower_alone
+from tests.checkpoints import build_checkpoint
+from tests.model.engine_series import engine, furthest, questions, run_series, tokens
+from tests.model.quantized import GROUP, awq, compressed, dequantized, gptq, quantize
 
 OPENGVLAB = [
     f"vision_model.encoder.layers.{layer}.{module}"
@@ -54,3 +57,60 @@ def config(whole: dict[str, Any] | None = None, language_model: dict[str, Any] |
 def test_what_the_config_says_is_quantised(made: Any, quantized: bool, alone: bool):
     assert is_quantized(made) == quantized
     assert leaves_tower_alone(made) == alone
+
+
+FOUR_BITS = {
+    "targets": ["Linear"],
+    "weights": {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group", "group_size": GROUP},
+}
+COMPRESSED = {
+    "quant_method": "compressed-tensors",
+    "format": "pack-quantized",
+    "quantization_status": "compressed",
+    "config_groups": {"group_0": FOUR_BITS},
+}
+AWQ = {"quant_method": "awq", "version": "gemm", "bits": 4, "group_size": GROUP, "zero_point": True}
+GPTQ = {
+    "quant_method": "gptq",
+    "bits": 4,
+    "group_size": GROUP,
+    "sym": True,
+    "desc_act": False,
+    "lm_head": False,
+}
+REST = ["multi_modal_projector.linear_1", "multi_modal_projector.linear_2", "lm_head"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]) -> dict[str, Any]:
+    """Answers of checkpoints with the same weights in different forms, the language model's in four bits."""
+    folder = tmp_path_factory.mktemp("quantized")
+    ours = build_checkpoint(folder / "ours", "opengvlab")
+    theirs = build_checkpoint(folder / "theirs", "transformers")
+    made = {
+        "original": ours,
+        "dequantized": quantize(ours, folder / "dequantized", dequantized),
+        "awq": quantize(ours, folder / "awq", awq, language=AWQ),  # as OpenGVLab publishes them
+        "gptq": quantize(ours, folder / "gptq", gptq, whole=GPTQ),
+        "named": quantize(
+            theirs, folder / "named", compressed, whole=COMPRESSED | {"ignore": TRANSFORMERS + REST}
+        ),
+        "pattern": quantize(
+            theirs,
+            folder / "pattern",
+            compressed,
+            whole=COMPRESSED | {"ignore": ["re:.*vision_tower.*", *REST]},
+        ),
+    }
+    asked = questions(folder)
+    engines = [engine(name, path, asked, dtype="bfloat16") for name, path in made.items()]
+    return run_series(engines, folder, engine_env)[0]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("form", ["awq", "gptq", "named", "pattern"])
+def test_quantised_weights_answer_as_what_they_stand_for(form: str, results: dict[str, Any]):
+    expected = results["dequantized"]["answers"]
+    assert tokens(results[form]["answers"]) == tokens(expected)
+    assert furthest(results[form]["answers"], expected) < 1e-3
+    assert furthest(results["original"]["answers"], expected) > 0.1  # four bits are felt

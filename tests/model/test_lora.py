@@ -1,0 +1,88 @@
+"""LoRA adapters of the language model, as PEFT saves them, against the same merged into the weights."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.checkpoints import build_checkpoint, save_weights, write_json
+from tests.model.engine_series import engine, furthest, questions, run_series, tokens
+
+pytestmark = pytest.mark.engine
+
+RANK, ALPHA = 8, 16
+# What stands before `layers.0...` in an adapter that was trained on OpenGVLab's class, on its language model
+# alone, and on transformers' class.
+ORIGINS = {
+    "opengvlab": "base_model.model.language_model.model",
+    "bare": "base_model.model.model",
+    "transformers": "base_model.model.model.language_model",
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("lora")
+    plain = build_checkpoint(folder / "plain", "opengvlab")
+    merged = build_checkpoint(folder / "merged", "opengvlab")
+    theirs = build_checkpoint(folder / "theirs", "transformers")
+    state = load_file(plain / "model.safetensors")
+    generator = torch.Generator().manual_seed(1)
+    changes = {}
+    for name, weight in state.items():
+        if name.startswith("language_model.") and name.endswith("_proj.weight"):
+            down = torch.randn(RANK, weight.shape[1], generator=generator) * 0.2
+            up = torch.randn(weight.shape[0], RANK, generator=generator) * 0.2
+            changes[name.removeprefix("language_model.model.").removesuffix(".weight")] = down, up
+            state[name] = weight + ALPHA / RANK * up @ down
+    save_weights(merged, state)
+    adapters = {name: adapter(folder / f"from-{name}", prefix, changes) for name, prefix in ORIGINS.items()}
+
+    asked = questions(folder)
+    ours = [one | {"lora": str(adapters[name])} for name in ("opengvlab", "bare") for one in asked]
+    others = [one | {"lora": str(adapters["transformers"])} for one in asked]
+    lora: dict[str, Any] = {"enable_lora": True, "max_lora_rank": RANK}
+    # One slot more than adapters: vLLM's CPU kernels give a request without an adapter the last slot's
+    # (vllm/lora/ops/torch_ops/lora_ops.py indexes with -1, lines 34 and 74).
+    engines = [
+        engine("plain", plain, asked),
+        engine("merged", merged, asked),
+        engine("ours", plain, [*asked, *ours], max_loras=3, **lora),
+        engine("theirs", theirs, others, max_loras=2, **lora),
+    ]
+    return run_series(engines, folder, engine_env)[0]
+
+
+def adapter(folder: Path, prefix: str, changes: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Path:
+    folder.mkdir()
+    tensors = {}
+    for module, (down, up) in changes.items():
+        tensors[f"{prefix}.{module}.lora_A.weight"] = down
+        tensors[f"{prefix}.{module}.lora_B.weight"] = up
+    save_file(tensors, folder / "adapter_model.safetensors")
+    targets = sorted({module.rpartition(".")[2] for module in changes})
+    write_json(
+        folder / "adapter_config.json",
+        {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "target_modules": targets, "bias": "none"},
+    )
+    return folder
+
+
+@pytest.mark.parametrize("origin", list(ORIGINS))
+def test_an_adapter_answers_as_if_merged(origin: str, results: dict[str, Any]):
+    merged = results["merged"]["answers"]
+    got = {
+        "opengvlab": results["ours"]["answers"][3:6],
+        "bare": results["ours"]["answers"][6:],
+        "transformers": results["theirs"]["answers"],
+    }[origin]
+    assert tokens(got) == tokens(merged)
+    assert furthest(got, merged) < 1e-3
+
+
+def test_who_asks_without_the_adapter_gets_the_model(results: dict[str, Any]):
+    plain = results["plain"]["answers"]
+    assert tokens(results["ours"]["answers"][:3]) == tokens(plain)
+    assert tokens(plain) != tokens(results["merged"]["answers"])  # else nothing here shows anything
