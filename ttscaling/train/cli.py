@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from .commands import command_of, critic, mpo, pretrain, sft
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train policies and critics.")
 
 
@@ -65,3 +67,9 @@ def check(
     for found in checked:
         typer.echo(found.summary())
     raise typer.Exit(not all(found.sound for found in checked))
+
+
+app.command("pretrain")(command_of("pretrain", pretrain))
+app.command("sft")(command_of("sft", sft))
+app.command("critic")(command_of("critic", critic))
+app.command("mpo")(command_of("mpo", mpo))

@@ -10,15 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-
-@dataclass(frozen=True, kw_only=True)
-class MpoWeights:
-    """How much each term counts, and DPO's beta: the published scripts' values (beta is TRL's default)."""
-
-    preference: float = 0.8
-    quality: float = 0.2
-    generation: float = 1.0
-    beta: float = 0.1
+from .kinds import MpoWeights
 
 
 @dataclass(frozen=True)

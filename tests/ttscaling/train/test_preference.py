@@ -13,10 +13,10 @@ from tests.ttscaling.train.data.material import data_set, preparation, tiny_mode
 from ttscaling.train.data.packed_batch import PackedPairs, pack_pairs
 from ttscaling.train.data.pair_samples import pair_sample
 from ttscaling.train.data.pairs import PairRecord
+from ttscaling.train.kinds import MpoWeights
 from ttscaling.train.losses import response_log_probs, token_log_probs
 from ttscaling.train.model import V2PEInternVL
 from ttscaling.train.preference import (
-    MpoWeights,
     PairLogProbs,
     RewardShift,
     mpo_terms,

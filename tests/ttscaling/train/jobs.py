@@ -1,0 +1,89 @@
+"""What the tests of training runs share: a tiny checkpoint, data of each format, a job on them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from tests.checkpoints import build_checkpoint
+from tests.ttscaling.train.data.material import data_set
+from ttscaling.train.data.meta import write_meta
+from ttscaling.train.job import Job
+from ttscaling.train.kinds import Kind
+from ttscaling.train.recipe import Recipe
+
+STEPS = ("Read it.", "Add 1.", "Final answer: 2")
+
+
+def job(folder: Path, kind: Kind = "sft", *, name: str = "run", **changes: Any) -> Job:
+    """A job of a few seconds on data and a checkpoint in `folder`, both made on first use."""
+    model, data = folder / "start", folder / f"{kind}.json"
+    if not model.exists():
+        build_checkpoint(model, "opengvlab")
+    if not data.exists():
+        write_data(folder / "data", kind, data)
+    settings: dict[str, Any] = {"model": model, "data": data, "base": Path(), "output": folder / name}
+    return Job(kind=kind, **settings | {"recipe": recipe(), "save_every": 3} | changes)
+
+
+def recipe(**changes: Any) -> Recipe:
+    """Six steps of four small packs in fp32."""
+    small = Recipe(
+        steps=6,
+        batch=4,
+        learning_rate=1e-3,
+        max_tokens=600,
+        max_tiles=8,
+        open_packs=2,
+        image_tiles=3,
+        precision="fp32",
+    )
+    return replace(small, **changes)
+
+
+def write_data(root: Path, kind: Kind, meta: Path) -> None:
+    """Ten records of the kind's format, with one image, two, and none."""
+    media: list[dict[str, Any]] = [{"image": "wide.png"}, {"image": ["square.png", "wide.png"]}, {}]
+    rows = [{**media[n % 3], **_record(kind, n)} for n in range(10)]
+    folder = data_set(root, name=kind)
+    folder.annotation.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_meta(meta, [folder], base=Path())
+
+
+def _record(kind: Kind, number: int) -> dict[str, Any]:
+    question, answer = f"What is {number}+1?", f"It is {number + 1}." * (1 + number % 3)
+    if kind == "mpo":
+        return {"question": question, "chosen": answer, "rejected": f"No idea, {number}."}
+    if kind == "critic":
+        steps = [{"step": step, "score": float((number + index) % 3 > 0)} for index, step in enumerate(STEPS)]
+        return {"question": question, "steps_with_score": steps}
+    turns = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+    return {"conversations": turns}
+
+
+def command_line(job: Job) -> list[str]:
+    """`train`'s arguments for a job."""
+    arguments: list[object] = [job.kind, "--model", job.model, "--data", job.data, "--output", job.output]
+    arguments += ["--save-every", job.save_every, "--keep", job.keep]
+    for name, value in job.recipe.as_json().items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            arguments.append(f"--{option}" if value else f"--no-{option}")
+        elif value is not None:
+            shown = ",".join(map(str, value)) if isinstance(value, list) else value
+            arguments += [f"--{option}", shown]
+    return list(map(str, arguments))
+
+
+def figures(job: Job) -> list[dict[str, float]]:
+    """What a run logged, step by step."""
+    return [json.loads(line) for line in (job.output / "log.jsonl").read_text().splitlines()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """A checkpoint's tensors."""
+    tensors: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    return tensors

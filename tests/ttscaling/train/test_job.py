@@ -1,0 +1,135 @@
+"""Whole runs: each kind learns, a killed run goes on bit by bit, two processes are as one."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ttscaling.train.job import Job, run_job
+from ttscaling.train.kinds import Kind
+from ttscaling.train.recipe import Part
+
+from .jobs import command_line, figures, job, recipe, weights
+
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "sft", "critic", "mpo"])
+def test_a_run_lowers_its_loss(kind: Kind, tmp_path: Path) -> None:
+    asked = job(tmp_path, kind)
+    run_job(asked, resume=False)
+    log = figures(asked)
+    assert [line["step"] for line in log] == [1, 2, 3, 4, 5, 6]
+    assert log[-1]["loss"] < 0.85 * log[0]["loss"]
+    samples = [line["samples"] for line in log]
+    assert samples == sorted(set(samples))
+
+
+def test_a_preference_run_starts_at_its_reference(tmp_path: Path) -> None:
+    """At the first step policy and reference are one: no reward, DPO's loss ln 2, BCO's 2 ln 2."""
+    asked = job(tmp_path, "mpo")
+    run_job(asked, resume=False)
+    first, last = figures(asked)[0], figures(asked)[-1]
+    assert first["preference"] == pytest.approx(0.693147, abs=1e-5)
+    assert first["quality"] == pytest.approx(1.386294, abs=1e-5)
+    assert first["margin"] == pytest.approx(0, abs=1e-4)
+    assert last["margin"] > 1
+
+
+@pytest.mark.parametrize("kind", ["sft", "mpo"])
+def test_a_killed_run_goes_on_to_the_same_weights(kind: Kind, tmp_path: Path) -> None:
+    twelve = recipe(steps=12)
+    straight = job(tmp_path, kind, name="straight", recipe=twelve)
+    killed = job(tmp_path, kind, name="killed", recipe=twelve)
+    run_job(straight, resume=False)
+    command = [sys.executable, "-m", "ttscaling.train", *command_line(killed)]
+    process = subprocess.Popen(command, env=ALONE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first_state = killed.output / "checkpoints" / "step-00000003"
+    wait_for(first_state.exists, process)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed.output / "model").exists(), "it had ended before it was killed: make it longer"
+    run_job(killed, resume=True)
+    assert_equal(killed, straight)
+    assert (killed.output / "log.jsonl").read_text() == (straight.output / "log.jsonl").read_text()
+    kept = sorted(path.name for path in (killed.output / "checkpoints").iterdir())
+    assert kept == ["step-00000009", "step-00000012"]
+
+
+def test_two_processes_are_as_one(tmp_path: Path) -> None:
+    """The same global batches, to the end of the data, where one process has packs and the other has none."""
+    epoch = recipe(steps=None, epochs=1.0, open_packs=1)
+    alone = job(tmp_path, "mpo", name="alone", recipe=epoch)
+    together = job(tmp_path, "mpo", name="together", recipe=epoch)
+    run_job(alone, resume=False)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "ttscaling.train"]
+    subprocess.run([sys.executable, *launcher, *command_line(together)], env=ALONE, check=True)
+    references = sorted(path.name for path in (together.output / "references").glob("*.jsonl"))
+    assert references == ["00000-of-00002.jsonl", "00001-of-00002.jsonl"], "it ran on two"
+    one, two = figures(alone), figures(together)
+    assert one[-1]["samples"] == two[-1]["samples"] == 10, "each of the ten records once"
+    assert len(one) == len(two) > 1
+    for ours, theirs in zip(one, two, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+    expected = weights(alone.output / "model")
+    for name, tensor in weights(together.output / "model").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("parts", [("language",), ("vision", "projector")])
+def test_only_the_asked_parts_change(parts: tuple[Part, ...], tmp_path: Path) -> None:
+    asked = job(tmp_path, recipe=recipe(steps=2, parts=parts))
+    run_job(asked, resume=False)
+    before, after = weights(asked.model), weights(asked.output / "model")
+    prefixes = {"vision": "vision_model.", "projector": "mlp1.", "language": "language_model."}
+    for part, prefix in prefixes.items():
+        changed = [name for name in before if name.startswith(prefix) and not before[name].equal(after[name])]
+        assert bool(changed) == (part in parts), part
+
+
+def test_recomputing_activations_changes_nothing(tmp_path: Path) -> None:
+    with_, without = (
+        job(tmp_path, name=str(recompute), recipe=recipe(steps=2, recompute=recompute))
+        for recompute in (True, False)
+    )
+    run_job(with_, resume=False)
+    run_job(without, resume=False)
+    assert_equal(with_, without)
+
+
+def test_a_folder_is_one_run_s(tmp_path: Path) -> None:
+    asked = job(tmp_path, recipe=recipe(steps=1))
+    run_job(asked, resume=False)
+    with pytest.raises(ValueError, match="add --resume"):
+        run_job(asked, resume=False)
+    other = job(tmp_path, recipe=recipe(steps=1, learning_rate=2e-3, deltas=(1.0,)))
+    with pytest.raises(ValueError, match=r"recipe\.deltas, recipe\.learning_rate"):
+        run_job(other, resume=True)
+    before = weights(asked.output / "model")
+    run_job(asked, resume=True)  # it had ended: nothing changes
+    assert all(tensor.equal(before[name]) for name, tensor in weights(asked.output / "model").items())
+
+
+def test_a_run_that_blows_up_says_so(tmp_path: Path) -> None:
+    wild = job(tmp_path, recipe=recipe(steps=30, learning_rate=1e20, warmup=0, clip=1e30))
+    with pytest.raises(ValueError, match="lower the learning rate"):
+        run_job(wild, resume=False)
+
+
+def assert_equal(one: Job, other: Job) -> None:
+    expected = weights(other.output / "model")
+    ours = weights(one.output / "model")
+    assert ours.keys() == expected.keys()
+    assert [name for name, tensor in ours.items() if not tensor.equal(expected[name])] == []
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    while not condition():
+        assert process.poll() is None, "it ended by itself"
+        time.sleep(0.001)

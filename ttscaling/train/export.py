@@ -1,0 +1,136 @@
+"""A trained model as a checkpoint that our server, and others, load.
+
+In the layout that it was trained from, everything but the weights is carried over: config, tokenizer,
+generation and image settings. In the other one, config and tile limits are translated.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import save_torch_state_dict
+from transformers import InternVLConfig, InternVLForConditionalGeneration
+
+from model.layouts import config_to_opengvlab
+from model.tiling import PIXEL_MEAN, PIXEL_STD
+from model.weights import to_opengvlab
+
+from .description import described, layout_of
+from .kinds import Layout
+
+# Weights and what describes their files; code beside them is never carried over.
+_LEFT_BEHIND = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "*.bin",
+    "*.bin.index.json",
+    "*.pt",
+    "*.pth",
+    "*.py",
+)
+_HEAD = "lm_head.weight"
+
+
+def export(
+    state: Mapping[str, torch.Tensor],
+    config: InternVLConfig,
+    source: Path,
+    directory: Path,
+    *,
+    layout: Layout,
+    dtype: torch.dtype,
+) -> None:
+    """Write a checkpoint; `directory` appears when it is complete, in place of one that was there.
+
+    Args:
+        state: of `V2PEInternVL`, on the CPU.
+        config: of the model.
+        source: the checkpoint that it was trained from.
+        directory: where it goes.
+        layout: of what is written.
+        dtype: of its weights.
+    """
+    unfinished = directory.with_name(f"{directory.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    state = {name: tensor.to(dtype) for name, tensor in state.items()}
+    if config.tie_word_embeddings:
+        state.pop(_HEAD, None)
+    _carry_over(source, unfinished)
+    if layout == "opengvlab":
+        save_torch_state_dict(
+            {name: tensor.contiguous() for name, tensor in to_opengvlab(state).items()}, unfinished
+        )
+        _write(unfinished / "config.json", _opengvlab_config(config, source, dtype))
+    else:
+        _save_transformers(state, config, unfinished, dtype)
+        if layout_of(source) != layout:
+            _write(unfinished / "preprocessor_config.json", _image_processor(source))
+        generation = source / "generation_config.json"
+        if generation.exists():  # the class has written its own
+            shutil.copy(generation, unfinished)
+    shutil.rmtree(directory, ignore_errors=True)
+    unfinished.rename(directory)
+
+
+def _carry_over(source: Path, directory: Path) -> None:
+    left = {path for pattern in _LEFT_BEHIND for path in source.glob(pattern)}
+    for path in source.iterdir():
+        if path.is_file() and path not in left and path.name != "config.json":
+            shutil.copy(path, directory)
+
+
+def _opengvlab_config(config: InternVLConfig, source: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """The source's own, where it is of this layout, with what training may have changed."""
+    own = described(source)
+    written = config_to_opengvlab(
+        config,
+        min_dynamic_patch=own.tiling.min_tiles,
+        max_dynamic_patch=own.tiling.max_tiles,
+        use_thumbnail=own.tiling.use_thumbnail,
+    )
+    written["torch_dtype"] = _name(dtype)
+    if own.layout == "transformers":
+        return written | {"system_message": ""}  # trained without one; this layout would put its own there
+    content = json.loads((source / "config.json").read_text())
+    content.pop("auto_map", None)  # names code that isn't carried over
+    tied = {"tie_word_embeddings": config.tie_word_embeddings}
+    # An InternLM is saved as the Llama that it is.
+    internlm = content["llm_config"].get("architectures", [""])[0].startswith("InternLM")
+    language = written["llm_config"] if internlm else content["llm_config"] | tied
+    return content | tied | {"torch_dtype": _name(dtype), "llm_config": language}
+
+
+def _save_transformers(
+    state: dict[str, torch.Tensor], config: InternVLConfig, directory: Path, dtype: torch.dtype
+) -> None:
+    with torch.device("meta"):  # its class knows the names and the shards of its layout
+        shell = InternVLForConditionalGeneration(config)
+    shell.config.dtype = dtype
+    shell.save_pretrained(directory, state_dict=state)
+
+
+def _image_processor(source: Path) -> dict[str, Any]:
+    tiling = described(source).tiling
+    return {
+        "image_processor_type": "GotOcr2ImageProcessorFast",
+        "processor_class": "InternVLProcessor",
+        "crop_to_patches": tiling.max_tiles > 1,
+        "min_patches": tiling.min_tiles,
+        "max_patches": tiling.max_tiles,
+        "size": {"height": tiling.tile_size, "width": tiling.tile_size},
+        "do_normalize": True,
+        "image_mean": list(PIXEL_MEAN),
+        "image_std": list(PIXEL_STD),
+    }
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

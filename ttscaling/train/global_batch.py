@@ -1,0 +1,55 @@
+"""The packs of each step: one from every stream, prepared while the step before is computed."""
+
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from .data.stream import PackStream
+from .objectives import Micro, Objective
+
+
+@dataclass(frozen=True)
+class Packs:
+    """A process's part of a global batch, and its streams' states behind it."""
+
+    micros: tuple[Micro[Any], ...]
+    states: Mapping[int, Mapping[str, Any]]
+
+
+def own_streams(num_streams: int, rank: int, num_processes: int) -> range:
+    """The streams that a process reads.
+
+    Raises:
+        ValueError: they can't be shared out evenly.
+    """
+    if num_streams % num_processes:
+        raise ValueError(
+            f"a global batch of {num_streams} packs can't be shared by {num_processes} processes: make it a "
+            "multiple of them"
+        )
+    return range(rank, num_streams, num_processes)
+
+
+def global_batches(
+    streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any]
+) -> Generator[Packs]:
+    """A process's packs, step by step, without an end: a stream that has ended gives empty micro-batches.
+
+    The next step's packs are prepared in a thread, so the states that come with a step's packs are the ones
+    to save after it. Raises as the streams do.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="packs") as worker:
+        coming = worker.submit(_next_packs, streams, objective)
+        while True:
+            packs = coming.result()
+            coming = worker.submit(_next_packs, streams, objective)
+            yield packs
+
+
+def _next_packs(streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any]) -> Packs:
+    drawn: Sequence[Sequence[Any]] = [next(stream, ()) for stream in streams.values()]
+    return Packs(
+        micros=tuple(objective.micro(pack) for pack in drawn),
+        states={index: stream.state() for index, stream in streams.items()},
+    )

@@ -1,0 +1,128 @@
+"""A training job in a folder: from a checkpoint and data to a trained checkpoint, resumable.
+
+The folder holds `job.json` (what was asked for), `log.jsonl`, `checkpoints/` (states on the way), for
+preferences `references/`, and in the end `model/`, which the server loads.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from .checkpoint import load_model
+from .checkpointing import Checkpoints
+from .data.meta import read_meta
+from .description import layout_of, weights_dtype
+from .export import export
+from .kinds import CriticData, Kind, Layout, MpoWeights
+from .logs import Logs
+from .recipe import Recipe
+from .reference import compute_references
+from .run import make_accelerator, prepared, train
+from .tasks import make_task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything that decides what a run gives, and where it goes.
+
+    `model` is the checkpoint to start from, `data` a meta.json with paths relative to `base`. The result is
+    written in `layout` (None: that of `model`), in the type of its weights.
+    """
+
+    kind: Kind
+    model: Path
+    data: Path
+    base: Path
+    output: Path
+    recipe: Recipe
+    critic: CriticData = field(default_factory=CriticData)
+    mpo: MpoWeights = field(default_factory=MpoWeights)
+    layout: Layout | None = None
+    save_every: int = 500
+    keep: int = 2
+
+    def as_json(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that it goes on from."""
+        return {
+            "kind": self.kind,
+            "model": str(self.model),
+            "data": str(self.data),
+            "recipe": self.recipe.as_json(),
+            **({"critic": asdict(self.critic)} if self.kind == "critic" else {}),
+            **({"mpo": asdict(self.mpo)} if self.kind == "mpo" else {}),
+        }
+
+
+def run_job(job: Job, *, resume: bool) -> Path:
+    """Train and export; returns the folder of the trained checkpoint.
+
+    Raises:
+        ValueError: something doesn't fit together; the message says what to change.
+        OSError: a file can't be read or written.
+    """
+    accelerator = make_accelerator(job.recipe.precision)
+    claim(job, accelerator, resume=resume)
+    set_seed(job.recipe.seed)
+    data_sets = read_meta(job.data, base=job.base)
+    task = make_task(job.kind, job.model, data_sets, job.recipe, critic=job.critic, mpo=job.mpo)
+    model = load_model(job.model, dtype=torch.float32)
+    module, optimizer = prepared(model, task, accelerator)
+    if job.kind == "mpo":
+        compute_references(module, task, accelerator, job.output / "references")
+    checkpoints = Checkpoints(job.output / "checkpoints", every=job.save_every, keep=job.keep)
+    log = job.output / "log.jsonl" if accelerator.is_main_process else None
+    with Logs(log, title=job.kind, total=job.recipe.steps) as logs:
+        train(module, optimizer, task, accelerator, checkpoints, logs, resume=resume)
+    state = accelerator.get_state_dict(module)
+    if accelerator.is_main_process:
+        export(
+            {name.removeprefix("model."): tensor.cpu() for name, tensor in state.items()},
+            model.config,
+            job.model,
+            job.output / "model",
+            layout=job.layout or layout_of(job.model),
+            dtype=weights_dtype(job.model),
+        )
+    accelerator.wait_for_everyone()
+    return job.output / "model"
+
+
+def claim(job: Job, accelerator: Accelerator, *, resume: bool) -> None:
+    """Makes the output folder this job's.
+
+    Raises:
+        ValueError: it is another job's, or this one's and nobody asked to resume.
+    """
+    path, asked = job.output / "job.json", json.loads(json.dumps(job.as_json()))
+    if path.exists():
+        if not resume:
+            raise ValueError(f"{job.output} holds a run already: add --resume, or name another folder")
+        found = json.loads(path.read_text())
+        different = _different(found, asked)
+        if different:
+            raise ValueError(
+                f"{job.output} holds a run with other settings ({', '.join(different)}): resume with "
+                "the same, or name another folder"
+            )
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        job.output.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asked, indent=2) + "\n")
+
+
+def _different(found: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The names of the settings in which two jobs differ."""
+    names = []
+    for key in sorted({*found, *asked}):
+        ours, theirs = asked.get(key), found.get(key)
+        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+            names += _different(theirs, ours, f"{prefix}{key}.")
+        elif ours != theirs:
+            names.append(f"{prefix}{key}")
+    return names

@@ -1,0 +1,35 @@
+"""AdamW, and the learning rate along a run."""
+
+import math
+
+import torch
+from torch import nn
+
+from .loop import parameter_groups
+from .recipe import Recipe
+
+# What the published scripts leave to Hugging Face's trainer, and VisualPRM's paper states.
+_BETAS = (0.9, 0.999)
+
+
+def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over the parameters that aren't frozen; weight decay on matrices only."""
+    groups = [
+        {**group, "params": [p for p in group["params"] if p.requires_grad]}  # type: ignore[attr-defined]
+        for group in parameter_groups(module, recipe.weight_decay)
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=_BETAS, fused=True)
+
+
+def learning_rate_factor(before: float, after: float, warmup: float) -> float:
+    """Learning rate of a step as a share of the peak: a linear rise, then a cosine to 0.
+
+    Args:
+        before: share of the run that is done before the step, 0 to 1.
+        after: share that is done after it. The rise goes by this one, so that no step has a rate of 0.
+        warmup: share of the run in which it rises.
+    """
+    if before < warmup:
+        return min(after / warmup, 1.0)
+    progress = (before - warmup) / (1 - warmup) if warmup < 1 else 0.0
+    return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))

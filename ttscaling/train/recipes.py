@@ -1,0 +1,41 @@
+"""Published hyper-parameters by kind and size: where a run of a published model starts from.
+
+Sources, all of OpenGVLab/InternVL unless named: fine-tuning, `shell/internvl2.5` stage 2 (all parts trained,
+512 packs a step); preferences, `shell/internvl3.0/mpo`; critic, VisualPRM (arXiv 2503.10291 section 6). No
+learning rate, batch or number of steps is published for InternVL3's pre-training and fine-tuning: these are
+the nearest that are. For sizes that InternVL2.5 hasn't, those of the next larger one.
+"""
+
+from typing import Literal, get_args
+
+from .kinds import Kind
+from .recipe import Recipe
+
+Size = Literal["1B", "2B", "8B", "9B", "14B", "38B", "78B"]
+SIZES: tuple[Size, ...] = get_args(Size)
+
+_SMALL: tuple[Size, ...] = ("1B", "2B")
+_LARGE: tuple[Size, ...] = ("14B", "38B", "78B")
+_LARGEST: tuple[Size, ...] = ("38B", "78B")
+
+
+def published(kind: Kind, size: Size) -> Recipe:
+    """The recipe for a kind of training of a published size.
+
+    A batch of preferences is published as 256 or 512 pairs, one on each GPU; here it counts packs of several.
+    """
+    if kind == "mpo":
+        return Recipe(
+            epochs=1,
+            batch=128 if size in _LARGEST else 64,
+            learning_rate=2e-7,
+            max_tokens=8192 if size in _LARGEST else 12288,
+        )
+    if kind == "critic":
+        return Recipe(epochs=1, batch=64, learning_rate=1e-5, warmup=0.05)
+    return Recipe(
+        steps=22000 if size in _SMALL else 5500,
+        batch=512,
+        learning_rate=2e-5 if size in _LARGE else 4e-5,
+        weight_decay=0.01 if size in _SMALL else 0.05,
+    )

@@ -1,0 +1,191 @@
+"""A training run from the first step to the last, on one process or many."""
+
+import math
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from .checkpointing import Checkpoints, Snapshot
+from .global_batch import Packs, global_batches, own_streams
+from .logs import Logs
+from .losses import share_of_mean
+from .model import V2PEInternVL
+from .objectives import Micro, Objective
+from .optimizer import learning_rate_factor, make_optimizer
+from .parts import freeze_all_but
+from .tasks import Task
+
+
+class Trainee(nn.Module):
+    """The model as distributed wrappers want it: whatever is computed with it happens within `forward`."""
+
+    def __init__(self, model: V2PEInternVL):
+        super().__init__()
+        self.model = model
+
+    def forward(self, work: Any, micro: Micro[Any]) -> Any:
+        """`work(model, micro)`."""
+        return work(self.model, micro)
+
+    def tie_weights(self) -> None:
+        """accelerate asks for it after it has moved the weights of a sharded model."""
+        self.model.tie_weights()
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a global batch holds, over all processes."""
+
+    weight: torch.Tensor  # float64
+    samples: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come: steps, and samples and tokens of all processes."""
+
+    step: int = 0
+    samples: int = 0
+    tokens: int = 0
+
+    def after(self, sums: Sums) -> "Progress":
+        """One more step."""
+        return Progress(self.step + 1, self.samples + sums.samples, self.tokens + sums.tokens)
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """For the launcher's environment; on the CPU where there is no GPU."""
+    return Accelerator(
+        cpu=not torch.cuda.is_available(), mixed_precision="bf16" if precision == "bf16" else "no"
+    )
+
+
+def prepared(model: V2PEInternVL, task: Task, accelerator: Accelerator) -> tuple[nn.Module, Any]:
+    """The wrapped model and its optimiser: parts frozen, activations recomputed, as the recipe says."""
+    freeze_all_but(model, task.recipe.parts)
+    if task.recipe.recompute:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    module = Trainee(model.train())
+    module, optimizer = accelerator.prepare(module, make_optimizer(module, task.recipe))
+    return module, optimizer
+
+
+def train(
+    module: nn.Module,
+    optimizer: Any,
+    task: Task,
+    accelerator: Accelerator,
+    checkpoints: Checkpoints,
+    logs: Logs,
+    *,
+    resume: bool = False,
+) -> None:
+    """Train, saving on the way and at the end.
+
+    Args:
+        module: as `prepared` gives it, with the weights to start from.
+        optimizer: likewise.
+        task: data, objective, recipe.
+        accelerator: that wrapped them.
+        checkpoints: where states are saved and how often.
+        logs: hears of every step.
+        resume: go on from the latest saved state, if there is one.
+
+    Raises:
+        ValueError: the settings don't fit together, the data is too bad, or the loss isn't finite.
+    """
+    own = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
+    streams = {index: task.stream(index) for index in own}
+    progress = Progress()
+    latest = checkpoints.latest() if resume else None
+    if latest is not None:
+        snapshot = checkpoints.load(latest, accelerator, own)
+        progress = Progress(**snapshot.progress)
+        task.objective.restore(snapshot.objective)
+        for index, stream in streams.items():
+            stream.restore(snapshot.streams[index])
+    logs.begin(progress.step)
+    unsaved: Snapshot | None = None
+    with closing(global_batches(streams, task.objective)) as batches:
+        for packs, sums in until_all_end(batches, accelerator):
+            if progress.step == task.recipe.steps:
+                break
+            before, progress = progress, progress.after(sums)
+            rate = learning_rate(task, before, progress)
+            figures = step(
+                module, optimizer, task.objective, packs, sums, accelerator, rate=rate, clip=task.recipe.clip
+            )
+            if not math.isfinite(figures["loss"]):
+                raise ValueError(
+                    f"the loss of step {progress.step} is {figures['loss']}: lower the learning rate or the "
+                    "clip, and resume from an earlier state"
+                )
+            logs.step(progress.step, {**figures, "samples": progress.samples, "tokens": progress.tokens})
+            unsaved = Snapshot(asdict(progress), task.objective.state(), packs.states)
+            if checkpoints.due(progress.step):
+                checkpoints.save(unsaved, accelerator)
+                unsaved = None
+    if unsaved is not None:
+        checkpoints.save(unsaved, accelerator)
+
+
+def step(
+    module: nn.Module,
+    optimizer: Any,
+    objective: Objective[Any, Any],
+    packs: Packs,
+    sums: Sums,
+    accelerator: Accelerator,
+    *,
+    rate: float,
+    clip: float,
+) -> dict[str, float]:
+    """One optimiser step on a global batch; returns its figures, means over the batch."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    total: dict[str, torch.Tensor] = {}
+    for number, micro in enumerate(packs.micros, start=1):
+        last = number == len(packs.micros)
+        with nullcontext() if last else accelerator.no_sync(module):
+            loss, figures = module(objective.loss, micro)
+            accelerator.backward(share_of_mean(loss, sums.weight, num_processes=accelerator.num_processes))
+        for name, figure in figures.items():
+            total[name] = total.get(name, 0) + figure.double()
+    norm = accelerator.clip_grad_norm_(module.parameters(), clip)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    objective.after_step(lambda own: accelerator.reduce(own, reduction="sum"))
+    summed = accelerator.reduce(torch.stack(list(total.values())), reduction="sum") / sums.weight
+    return {**dict(zip(total, summed.tolist(), strict=True)), "gradient": float(norm), "rate": rate}
+
+
+def until_all_end(batches: Iterator[Packs], accelerator: Accelerator) -> Iterator[tuple[Packs, Sums]]:
+    """Global batches and what they hold, until no process has a sample left. The same number for each."""
+    for packs in batches:
+        counts = [(micro.weight, micro.num_samples, micro.num_tokens) for micro in packs.micros]
+        own = torch.tensor(counts, dtype=torch.float64, device=accelerator.device).sum(dim=0)
+        weight, samples, tokens = accelerator.reduce(own, reduction="sum")
+        if samples == 0:
+            return
+        # A batch in which nothing is supervised has a loss of 0, not NaN.
+        yield packs, Sums(weight.clamp(min=1e-12), int(samples), int(tokens))
+
+
+def learning_rate(task: Task, before: Progress, after: Progress) -> float:
+    """Of the step between the two."""
+    recipe = task.recipe
+    factor = learning_rate_factor(_share_done(before, task), _share_done(after, task), recipe.warmup)
+    return recipe.learning_rate * factor
+
+
+def _share_done(progress: Progress, task: Task) -> float:
+    """By steps, or by samples where the data decide when a run ends."""
+    if task.recipe.steps is not None:
+        return progress.step / task.recipe.steps
+    return min(1.0, progress.samples / (task.draws or 1))

@@ -1,0 +1,127 @@
+"""The kinds of training: which records, prepared how, towards which objective."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from .data.chats import parse_chat
+from .data.critic_chats import label_steps, labels_of_chat
+from .data.encoding import ChatEncoder
+from .data.faults import Faults
+from .data.judged import parse_judged
+from .data.meta import DataSet
+from .data.mixture import Mixture, Shard
+from .data.pair_samples import pair_sample
+from .data.pairs import parse_pair
+from .data.samples import Preparation, chat_sample, critic_sample
+from .data.stream import Corpus, PackStream, one_pass
+from .description import described
+from .kinds import CriticData, Kind, MpoWeights
+from .objectives import Judgement, NextToken, Objective, Preference
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run trains on and towards."""
+
+    corpus: Corpus[Any, Any]
+    objective: Objective[Any, Any]
+    recipe: Recipe
+
+    @property
+    def draws(self) -> int | None:
+        """How many draws the run makes, None where its steps decide."""
+        epochs = self.recipe.epochs
+        return None if epochs is None else max(1, round(epochs * one_pass(self.corpus.sources())))
+
+    def stream(self, index: int) -> PackStream[Any]:
+        """The packs of one place in the global batch, from the start.
+
+        There are as many streams as a global batch has packs, whatever the number of processes.
+        """
+        recipe = self.recipe
+        mixture = Mixture(
+            self.corpus.sources(),
+            seed=recipe.seed,
+            shard=Shard(index, recipe.batch),
+            limit=self.draws,
+        )
+        return PackStream(self.corpus, mixture, recipe.limits, Faults(recipe.bad_records))
+
+
+def make_task(
+    kind: Kind,
+    checkpoint: Path,
+    data_sets: Sequence[DataSet],
+    recipe: Recipe,
+    *,
+    critic: CriticData | None = None,
+    mpo: MpoWeights | None = None,
+) -> Task:
+    """A kind of training of the model in `checkpoint`, on data of the format that the kind reads.
+
+    Raises:
+        ValueError: the checkpoint can't be trained so.
+        OSError: it or the data can't be read.
+    """
+    preparation = preparation_of(checkpoint, recipe)
+    image_token = preparation.encoder.image_token
+    if kind == "critic":
+        how = critic or CriticData()
+        labels = "+-=" if how.form == "chats" or how.labelling == "advantage" else "+-"
+        tokens = [preparation.encoder.ids(label)[0] for label in labels]
+        corpus = _critic_corpus(data_sets, preparation, recipe, how)
+        return Task(corpus, Judgement(image_token=image_token, labels=tokens), recipe)
+    if kind == "mpo":
+        pairs = Corpus(
+            data_sets,
+            parse_pair,
+            lambda record, data_set, rng: pair_sample(record, data_set, preparation, rng),
+            seed=recipe.seed,
+        )
+        return Task(pairs, Preference(image_token=image_token, weights=mpo or MpoWeights()), recipe)
+    chats = Corpus(
+        data_sets,
+        parse_chat,
+        lambda record, data_set, rng: chat_sample(
+            record, data_set, preparation, rng, all_text=kind == "pretrain"
+        ),
+        seed=recipe.seed,
+    )
+    return Task(chats, NextToken(image_token=image_token), recipe)
+
+
+def preparation_of(checkpoint: Path, recipe: Recipe) -> Preparation:
+    """How records become samples for the model in `checkpoint`, by its own description.
+
+    Raises:
+        ValueError: the tokenizer isn't InternVL's, or a value that the model can't be built with.
+        OSError: a file is missing.
+    """
+    description = described(checkpoint)
+    tiling = description.tiling
+    if recipe.image_tiles is not None:
+        most = recipe.image_tiles
+        tiling = replace(tiling, min_tiles=min(tiling.min_tiles, most), max_tiles=most)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+    encoder = ChatEncoder(
+        tokenizer, tokens_per_tile=description.tokens_per_tile, system=description.system_message or None
+    )
+    return Preparation(encoder=encoder, tiling=tiling, average=recipe.average, deltas=recipe.deltas)
+
+
+def _critic_corpus(
+    data_sets: Sequence[DataSet], preparation: Preparation, recipe: Recipe, how: CriticData
+) -> Corpus[Any, Any]:
+    def prepare(record: Any, data_set: DataSet, rng: Any) -> Any:
+        return critic_sample(record, data_set, preparation, rng, history=how.history)
+
+    if how.form == "chats":
+        return Corpus(data_sets, lambda data: labels_of_chat(parse_chat(data)), prepare, seed=recipe.seed)
+    label = partial(label_steps, labelling=how.labelling, threshold=how.threshold, early_stop=how.early_stop)
+    return Corpus(data_sets, lambda data: label(parse_judged(data)), prepare, seed=recipe.seed)
