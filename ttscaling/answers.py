@@ -5,7 +5,6 @@ evaluation prompts of VLMEvalKit): `Final answer: ..`, `答案: ..`, `Answer: ..
 Everything here is linear in the text's length: it reads what a model wrote, on the server's event loop.
 """
 
-import math
 import re
 from collections.abc import Sequence
 
@@ -48,19 +47,15 @@ def groups(answers: Sequence[str | None]) -> list[list[int]]:
     return list(found.values())
 
 
-def majority(answers: Sequence[str | None], weights: Sequence[float] | None = None) -> int:
-    """Index of the earliest answer of the group of most votes, or of most weight; a tie goes to the earlier.
+def majority(answers: Sequence[str | None]) -> int:
+    """Index of the earliest answer of the largest group of same answers; a tie goes to the earlier group.
 
     None (no answer stated) has no vote; if nobody votes, 0. Raises ValueError for an empty sequence.
     """
     if not answers:
         raise ValueError("no answers to vote on")
     voting = groups(answers)
-    if not voting:
-        return 0
-    if weights is None:
-        return max(voting, key=len)[0]
-    return max(voting, key=lambda members: math.fsum(weights[index] for index in members))[0]
+    return max(voting, key=len)[0] if voting else 0
 
 
 def _last_box(text: str) -> str | None:

@@ -5,25 +5,12 @@ sampled, step scores aggregated by their mean. An answer is judged the moment it
 being written.
 """
 
-import asyncio
-import math
 from collections.abc import Callable
-from contextlib import aclosing
 
-from .aggregate import aggregate
-from .self_consistency import vote
-from .types import (
-    Aggregation,
-    Candidate,
-    Conversation,
-    Critic,
-    CriticError,
-    OnCriticError,
-    Policy,
-    Progress,
-    ScoredCandidate,
-    Selection,
-)
+from .choice import best, choose
+from .gathering import Plan, gather
+from .stopping import StopRule
+from .types import Aggregation, Conversation, Critic, OnCriticError, Policy, Progress, Selection
 
 
 async def best_of_n(
@@ -35,53 +22,25 @@ async def best_of_n(
     include_greedy: bool = True,
     aggregation: Aggregation = "mean",
     on_critic_error: OnCriticError = "fail",
+    stop: StopRule | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Selection:
     """Sample n candidates and choose the one the critic scores highest; ties keep the earlier one.
 
-    Candidates that were cut off (finish_reason "length") are judged like the others. If the critic fails on
-    any candidate, scores can't be compared: "fail" raises its CriticError at once, "self_consistency" chooses
-    by majority of final answers and "first" takes candidate 0, both saying why in `degraded`. PolicyError
-    passes through. However this ends, early or cancelled, no sampling and no scoring is left running.
+    Candidates that were cut off (finish_reason "length") are judged like the others. If the critic fails,
+    "fail" raises its CriticError at once; else the candidate goes without a score, and if none has one,
+    "self_consistency" chooses by majority of final answers and "first" takes the first. What failed is told
+    in `degraded`. PolicyError passes through. However this ends, early or cancelled, no sampling and no
+    scoring is left running.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, not {n}")
-    candidates: dict[int, ScoredCandidate] = {}
-    failure: CriticError | None = None
-
-    def record(update: ScoredCandidate) -> None:
-        candidates[update.candidate.index] = update
-        scored = sum(entry.score is not None for entry in candidates.values())
-        on_progress(Progress(n=n, finished=len(candidates), scored=scored, latest=update))
-
-    async def judge(candidate: Candidate) -> None:
-        nonlocal failure
-        try:
-            step_scores = await critic.score(conversation, candidate.text)
-        except CriticError as error:
-            if on_critic_error == "fail":
-                raise
-            failure = failure or error
-        else:
-            score = aggregate(step_scores.scores, aggregation)
-            record(ScoredCandidate(candidate=candidate, step_scores=step_scores, score=score))
-
-    try:
-        async with (
-            asyncio.TaskGroup() as judging,
-            aclosing(policy.sample(conversation, n=n, include_greedy=include_greedy)) as answers,
-        ):
-            async for candidate in answers:
-                record(ScoredCandidate(candidate=candidate, step_scores=None, score=None))
-                if failure is None:
-                    judging.create_task(judge(candidate))
-    except ExceptionGroup as group:  # the task group's wrapping; callers expect the failure itself
-        raise group.exceptions[0] from None
-
-    in_order = tuple(candidates[index] for index in range(n))
-    if failure is not None:
-        selected = 0 if on_critic_error == "first" else vote([entry.candidate for entry in in_order])
-        reason = f"{failure}; chosen by on_critic_error={on_critic_error}"
-        return Selection(selected=selected, candidates=in_order, degraded=reason)
-    scores = [-math.inf if entry.score is None else entry.score for entry in in_order]
-    return Selection(selected=scores.index(max(scores)), candidates=in_order)
+    plan = Plan(
+        conversation=conversation,
+        critic=critic,
+        n=n,
+        include_greedy=include_greedy,
+        aggregation=aggregation,
+        critic_must_work=on_critic_error == "fail",
+        stop=stop or StopRule(),
+        on_progress=on_progress,
+    )
+    return choose(await gather(policy, plan), best, on_critic_error)

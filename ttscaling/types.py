@@ -4,13 +4,15 @@ No torch, no vllm, no HTTP: `server/` implements the seams over the embedded eng
 OpenAI-compatible server.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Aggregation = Literal["mean", "min", "last", "product", "max"]
 OnCriticError = Literal["self_consistency", "first", "fail"]
+Stopped = Literal["score", "agreement", "tokens", "seconds"]
 Message = Mapping[str, Any]  # one OpenAI chat message
+ABANDONED = "abandoned"  # finish_reason of a candidate that was ended before it was finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,7 @@ class Conversation:
     """
 
     messages: tuple[Message, ...]
-    mm_processor_kwargs: Mapping[str, Any]
+    mm_processor_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,25 @@ class Candidate:
     prompt_tokens: int
     cached_tokens: int  # of prompt_tokens, those found in the prefix cache
     completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What is written so far of a candidate (its finish_reason is None), and the way to end it.
+
+    Once `abandon` has been called, nothing more of this candidate is yielded.
+    """
+
+    candidate: Candidate
+    abandon: Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedCandidate:
+    """A candidate that could not be written, while others could."""
+
+    index: int
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +79,20 @@ class ScoredCandidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """All candidates in index order, and the index of the chosen one."""
+    """All candidates in index order, and the index of the chosen one.
+
+    Those that failed, or were cancelled without a word written, are missing; those ended early have
+    finish_reason ABANDONED and are never chosen.
+    """
 
     selected: int
     candidates: tuple[ScoredCandidate, ...]
-    stopped: Literal["score", "tokens", "seconds"] | None = None
-    degraded: str | None = None  # why a critic's scores could not be used, if they could not
+    stopped: Stopped | None = None  # what ended it before all candidates were finished and scored
+    degraded: str | None = None  # what failed on the way: candidates, or the critic on some or all
 
     @property
     def winner(self) -> ScoredCandidate:
-        return self.candidates[self.selected]
+        return next(entry for entry in self.candidates if entry.candidate.index == self.selected)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +110,26 @@ class Policy(Protocol):
 
     def sample(
         self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate, None]:
+    ) -> AsyncGenerator[Candidate | Draft | FailedCandidate, None]:
         """Yield n candidates, indices 0 to n-1, each as it finishes; index 0 is greedy if `include_greedy`.
 
-        An async generator: closing it (`aclose`) cancels every candidate still running. Raises PolicyError.
+        A candidate that fails alone comes as FailedCandidate. Drafts, as steps get finished, are optional.
+        An async generator: closing it (`aclose`) cancels every candidate still running. Raises PolicyError
+        where nothing more can come.
+        """
+        ...
+
+
+class StepPolicy(Protocol):
+    """Writes an answer step by step, as a search wants it."""
+
+    async def extend(
+        self, conversation: Conversation, written: str, *, index: int, greedy: bool
+    ) -> Candidate:
+        """One more step of the answer that begins with `written` (empty at first).
+
+        The candidate's text is what was added, without the step separator at its end; its finish_reason is
+        None if a step ended there, else why the answer did. `index` tells samples apart. Raises PolicyError.
         """
         ...
 

@@ -4,9 +4,63 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from ttscaling.steps import split_steps
-from ttscaling.types import Candidate, Conversation, CriticError, PolicyError, StepScores
+from ttscaling.types import (
+    Candidate,
+    Conversation,
+    CriticError,
+    Draft,
+    FailedCandidate,
+    PolicyError,
+    StepScores,
+)
 
 QUESTION = Conversation(messages=({"role": "user", "content": "What is 3 + 4?"},), mm_processor_kwargs={})
+
+
+def candidate(index: int, text: str, *, tokens: int | None = None, reason: str | None = "stop") -> Candidate:
+    """A candidate of so many tokens, by default as many as its text has characters."""
+    return Candidate(
+        index=index,
+        text=text,
+        finish_reason=reason,
+        prompt_tokens=10,
+        cached_tokens=0,
+        completion_tokens=len(text) if tokens is None else tokens,
+    )
+
+
+class Playback:
+    """A policy that yields what it is given, everything else running in between, then ends or hangs.
+
+    Of an abandoned candidate nothing more is yielded; `abandoned` lists these.
+    """
+
+    def __init__(self, answers: Sequence[Candidate | FailedCandidate], *, hang: bool = False) -> None:
+        self._answers = answers
+        self._hang = hang
+        self.abandoned: list[int] = []
+        self.closed = False
+
+    async def sample(
+        self, conversation: Conversation, *, n: int, include_greedy: bool
+    ) -> AsyncGenerator[Candidate | Draft | FailedCandidate, None]:
+        try:
+            for answer in self._answers:
+                if answer.index in self.abandoned:
+                    continue
+                if isinstance(answer, Candidate) and answer.finish_reason is None:
+                    yield self._draft(answer)
+                else:
+                    yield answer
+                for _ in range(10):
+                    await asyncio.sleep(0)
+            if self._hang:
+                await asyncio.Event().wait()
+        finally:
+            self.closed = True
+
+    def _draft(self, answer: Candidate) -> Draft:
+        return Draft(candidate=answer, abandon=lambda: self.abandoned.append(answer.index))
 
 
 class ScriptedPolicy:
@@ -37,14 +91,7 @@ class ScriptedPolicy:
             for index in self._finish:
                 if index in self._gates:
                     await self._gates[index].wait()
-                yield Candidate(
-                    index=index,
-                    text=self._texts[index],
-                    finish_reason="stop",
-                    prompt_tokens=10,
-                    cached_tokens=0,
-                    completion_tokens=len(self._texts[index]),
-                )
+                yield candidate(index, self._texts[index])
             if self._ending == "hang":
                 await asyncio.Event().wait()
             if self._ending == "fail":

@@ -1,0 +1,94 @@
+"""Candidates that are ended while they are written, because the critic has seen enough of them."""
+
+from typing import Any
+
+from ttscaling.best_of_n import best_of_n
+from ttscaling.stopping import StopRule
+from ttscaling.types import ABANDONED, Selection
+
+from .scripted import QUESTION, Playback, ScriptedCritic, candidate
+
+GOOD, BAD_START = "a\n\nb", "x"
+SCORES = {
+    GOOD: (0.8, 0.8),
+    BAD_START: (0.3,),
+    "x\n\ny": (0.3, 0.9),
+    "x\n\ny\n\nz": (0.3, 0.9, 1.0),
+    "a": (0.8,),
+}
+LOSER = candidate(1, "x\n\ny", tokens=4, reason=None)
+FINISHED = candidate(1, "x\n\ny\n\nz", tokens=9)
+
+
+async def select(policy: Playback, critic: ScriptedCritic, **options: Any) -> Selection:
+    stop = StopRule(abandon_losers=True, max_steps=options.pop("max_steps", None))
+    return await best_of_n(policy, critic, QUESTION, n=2, stop=stop, **options)
+
+
+async def test_a_draft_that_cannot_win_is_abandoned() -> None:
+    policy, critic = Playback([candidate(0, GOOD), LOSER, FINISHED]), ScriptedCritic(SCORES)
+    selection = await select(policy, critic, aggregation="min")
+    assert policy.abandoned == [1]
+    assert critic.seen == [GOOD, BAD_START]
+    assert (selection.selected, selection.stopped, selection.degraded) == (0, None, None)
+    lost = selection.candidates[1]
+    assert (lost.candidate.finish_reason, lost.candidate.completion_tokens, lost.score) == (
+        ABANDONED,
+        4,
+        None,
+    )
+    assert lost.step_scores is not None
+    assert lost.step_scores.scores == (0.3,)
+
+
+async def test_it_is_abandoned_too_when_the_better_one_is_finished_later() -> None:
+    policy = Playback([LOSER, candidate(0, GOOD), FINISHED])
+    selection = await select(policy, ScriptedCritic(SCORES), aggregation="product")
+    assert policy.abandoned == [1]
+    assert selection.selected == 0
+
+
+async def test_under_the_mean_only_a_bound_on_steps_decides() -> None:
+    """(.3 + 1) / 2 can't pass .8, (.3 + 1 + 1 + 1) / 4 can."""
+    for max_steps, abandoned in ((2, [1]), (4, []), (None, [])):
+        policy = Playback([candidate(0, GOOD), LOSER, FINISHED])
+        selection = await select(policy, ScriptedCritic(SCORES), max_steps=max_steps)
+        assert policy.abandoned == abandoned
+        assert selection.selected == 0
+
+
+async def test_without_the_rule_drafts_are_not_judged() -> None:
+    policy, critic = Playback([candidate(0, GOOD), LOSER, FINISHED]), ScriptedCritic(SCORES)
+    selection = await best_of_n(policy, critic, QUESTION, n=2, aggregation="min")
+    assert critic.seen == [GOOD, FINISHED.text]
+    assert [entry.score for entry in selection.candidates] == [0.8, 0.3]
+
+
+async def test_a_draft_without_a_finished_step_is_not_judged() -> None:
+    policy = Playback([candidate(0, GOOD), candidate(1, "x and so", reason=None), FINISHED])
+    critic = ScriptedCritic(SCORES)
+    await select(policy, critic, aggregation="min")
+    assert critic.seen == [GOOD, FINISHED.text]
+
+
+async def test_a_critic_that_fails_on_a_draft_abandons_nobody() -> None:
+    policy = Playback([candidate(0, GOOD), LOSER, FINISHED])
+    critic = ScriptedCritic({text: scores for text, scores in SCORES.items() if text != BAD_START})
+    selection = await select(policy, critic, aggregation="min", on_critic_error="fail")
+    assert policy.abandoned == []
+    assert [entry.score for entry in selection.candidates] == [0.8, 0.3]
+
+
+async def test_a_critic_that_hangs_on_a_draft_is_not_waited_for() -> None:
+    """The scoring of a draft ends with its candidate."""
+    policy = Playback([LOSER, FINISHED, candidate(0, GOOD)])
+
+    class Slow(ScriptedCritic):
+        async def score(self, conversation: Any, answer: str) -> Any:
+            self._hang = answer == BAD_START
+            return await super().score(conversation, answer)
+
+    critic = Slow(SCORES)
+    selection = await select(policy, critic, aggregation="min")
+    assert critic.cancelled == 1
+    assert [entry.score for entry in selection.candidates] == [0.8, 0.3]

@@ -1,0 +1,72 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ttscaling.aggregate import aggregate
+from ttscaling.stopping import StopRule, agreed, best_possible, stays_ahead
+from ttscaling.types import Aggregation
+
+SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
+HOW = st.sampled_from(["mean", "min", "last", "product", "max"])
+
+
+@given(st.integers(0, 300), st.integers(0, 300))
+def test_whole_votes_are_a_coin_thrown(leader: int, second: int) -> None:
+    """For whole numbers the Beta tail is a binomial one, which integers give exactly."""
+    throws = leader + second + 1
+    exact = sum(math.comb(throws, heads) for heads in range(leader + 1)) / 2**throws
+    assert stays_ahead(leader, second) == pytest.approx(exact, abs=1e-9)
+
+
+@given(st.floats(0, 100), st.floats(0, 100), st.floats(0.01, 10))
+def test_more_votes_make_surer(leader: float, second: float, more: float) -> None:
+    assert stays_ahead(leader + more, second) >= stays_ahead(leader, second) - 1e-9
+    assert stays_ahead(leader, second + more) <= stays_ahead(leader, second) + 1e-9
+    assert stays_ahead(leader, second) + stays_ahead(second, leader) == pytest.approx(1)
+
+
+def test_agreement_is_between_the_first_two() -> None:
+    assert agreed([4], 0.95)
+    assert not agreed([3], 0.95)
+    assert agreed([1, 6, 1], 0.95) == (stays_ahead(6, 1) >= 0.95)
+    assert not agreed([], 0.51)
+    assert not agreed([2, 2], 0.51)
+
+
+@given(SCORES, SCORES, HOW)
+def test_no_continuation_passes_the_bound(begun: list[float], rest: list[float], how: Aggregation) -> None:
+    whole = aggregate(begun + rest, how)
+    assert whole <= best_possible(begun, how) + 1e-9
+    assert whole <= best_possible(begun, how, max_steps=16) + 1e-9
+    assert whole <= best_possible(begun, how, max_steps=len(begun) + len(rest)) + 1e-9
+
+
+@given(SCORES, st.integers(1, 8), HOW)
+def test_the_bound_is_reached_by_perfect_steps(begun: list[float], more: int, how: Aggregation) -> None:
+    perfect = aggregate(begun + [1.0] * more, how)
+    assert best_possible(begun, how, max_steps=len(begun) + more) == pytest.approx(perfect, abs=1e-9)
+
+
+@given(SCORES, HOW)
+def test_at_the_last_step_the_bound_is_the_score(scores: list[float], how: Aggregation) -> None:
+    assert best_possible(scores, how, max_steps=len(scores)) == pytest.approx(aggregate(scores, how))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"score": 1.1},
+        {"score": -0.1},
+        {"score": math.nan},
+        {"agreement": 0.5},
+        {"agreement": 1.0},
+        {"max_tokens": 0},
+        {"max_seconds": -1.0},
+        {"max_steps": 0},
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        StopRule(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,62 @@
+"""From gathered candidates to the selection: by scores where there are any, else as the caller said."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from .answers import final_answer, groups, majority
+from .gathering import Gathered
+from .types import OnCriticError, ScoredCandidate, Selection
+
+
+def choose(
+    gathered: Gathered,
+    pick: Callable[[Sequence[ScoredCandidate]], ScoredCandidate],
+    on_critic_error: OnCriticError,
+) -> Selection:
+    """What `pick` takes of the scored candidates.
+
+    Candidates without a score can't win while others have one. If none has, "first" takes the earliest
+    candidate and the others vote. Whatever failed is told in `degraded`.
+    """
+    faults = list(gathered.faults)
+    scored = [entry for entry in gathered.finished if entry.score is not None]
+    if scored:
+        selected = pick(scored)
+    else:
+        selected = gathered.finished[0] if on_critic_error == "first" else vote(gathered.finished)
+        faults.append(f"no candidate has a score; chosen by on_critic_error={on_critic_error}")
+    return Selection(
+        selected=selected.candidate.index,
+        candidates=gathered.candidates,
+        stopped=gathered.stopped,
+        degraded="; ".join(faults) or None,
+    )
+
+
+def best(scored: Sequence[ScoredCandidate]) -> ScoredCandidate:
+    """The highest score; a tie goes to the earlier candidate."""
+    return max(scored, key=_score)
+
+
+def weighted_best(scored: Sequence[ScoredCandidate]) -> ScoredCandidate:
+    """The best candidate among those of the final answer whose scores add up to most.
+
+    A tie goes to the answer given first. Candidates that state none have no vote; if none does, the best.
+    """
+    stated = groups([final_answer(entry.candidate.text) for entry in scored])
+    answers = [[scored[place] for place in members] for members in stated]
+    return best(max(answers, key=_weight) if answers else scored)
+
+
+def vote(candidates: Sequence[ScoredCandidate]) -> ScoredCandidate:
+    """The first candidate of the most frequent final answer."""
+    return candidates[majority([final_answer(entry.candidate.text) for entry in candidates])]
+
+
+def _weight(members: Sequence[ScoredCandidate]) -> float:
+    return math.fsum(_score(entry) for entry in members)
+
+
+def _score(entry: ScoredCandidate) -> float:
+    assert entry.score is not None, "scored candidates only"
+    return entry.score
