@@ -15,9 +15,11 @@ from vllm.model_executor.models.intern_vit import InternVisionModel
 from vllm.model_executor.models.module_mapping import MultiModelKeys
 from vllm.model_executor.models.utils import AutoWeightsLoader, PPMissingLayer, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
+from vllm.platforms import current_platform
 
 from .backbones import head_dim
 from .config import read_checkpoint
+from .cpu_sampling import keep_generators
 from .language_model import build_language_model
 from .mapper import LayoutMapper
 from .processing_info import InternVLDummyInputsBuilder, InternVLProcessingInfo
@@ -95,6 +97,10 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
                 "enable_prompt_embeds isn't supported: V2PE has to know which tokens are visual, and"
                 " embeddings don't say. Send text and pixels"
             )
+        if current_platform.is_cpu():
+            from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+
+            keep_generators(CPUModelRunner)
         config = vllm_config.model_config.hf_config
         checkpoint = read_checkpoint(config, vllm_config.model_config.hf_image_processor_config)
         self.config = config

@@ -1,0 +1,47 @@
+"""On a stand-in with vLLM's two methods; on the engine itself in tests/server/test_video_end_to_end.py."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from vllm.v1.worker.gpu_model_runner import GPUModelRunner
+
+from model.cpu_sampling import keep_generators
+
+KEPT, DISCARDED = 0, 1
+
+
+class Runner:
+    """Draws with every generator, then turns back those of discarded samples as vLLM does."""
+
+    def __init__(self, discard: tuple[bool, ...]) -> None:
+        generators = {index: torch.Generator().manual_seed(7) for index in range(len(discard))}
+        self.input_batch = SimpleNamespace(generators=generators)
+        self.discard_request_mask = SimpleNamespace(np=np.array([*discard, False]))
+
+    def _sample(self, high: int) -> list[int]:
+        draws = self.input_batch.generators.values()
+        return [int(torch.randint(high, (), generator=generator)) for generator in draws]
+
+    def _bookkeeping_sync(self, output: list[int]) -> list[int]:
+        for index in np.nonzero(self.discard_request_mask.np)[0]:
+            generator = self.input_batch.generators.get(int(index))
+            if generator is not None:
+                generator.set_offset(generator.get_offset() - 4)
+        return output
+
+
+def test_discarded_samples_take_nothing_from_their_generator():
+    keep_generators(Runner)
+    keep_generators(Runner)
+    runner = Runner((False, True))
+    first = runner._bookkeeping_sync(runner._sample(2**31))
+    assert first[KEPT] == first[DISCARDED], "the same seed"
+    second = runner._bookkeeping_sync(runner._sample(2**31))
+    assert second[DISCARDED] == first[DISCARDED], "as if it had not been drawn"
+    assert second[KEPT] != first[KEPT]
+    assert sorted(runner.input_batch.generators) == [KEPT, DISCARDED]
+
+
+def test_vllm_still_has_what_is_mended():
+    assert callable(GPUModelRunner._sample) and callable(GPUModelRunner._bookkeeping_sync)
