@@ -67,12 +67,10 @@ def generate(llm: Any, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sampling(n: int) -> Any:
-    """Greedy for one answer; several are drawn, by a seed."""
+    """Greedy for one answer; several are drawn, without a seed: vLLM on a CPU can't chunk seeded prompts."""
     from vllm import SamplingParams
 
-    return SamplingParams(
-        n=n, temperature=0 if n == 1 else 1, seed=7, max_tokens=STEPS, logprobs=5, ignore_eos=True
-    )
+    return SamplingParams(n=n, temperature=0 if n == 1 else 1, max_tokens=STEPS, logprobs=5, ignore_eos=True)
 
 
 def prompt(request: dict[str, Any]) -> dict[str, Any]:

@@ -113,13 +113,14 @@ def test_the_text_in_front_is_shared_and_the_rest_only_under_its_delta(result: d
 
 def test_answers_are_those_of_an_engine_without_caches(result: dict[str, Any]):
     for name, round_ in result.items():
+        steps = 1 if name == "three answers" else None  # those are drawn: only their first step is the same
         for got, expected in zip(round_["answers"], round_["without"], strict=True):
             assert expected["cached"] == 0
-            assert got["tokens"] == expected["tokens"], name
-            for ours, theirs in zip(got["logprobs"], expected["logprobs"], strict=True):
-                assert all(
-                    abs(ours[token] - theirs[token]) < 1e-3 for token in ours.keys() & theirs.keys()
-                ), name
+            assert steps or got["tokens"] == expected["tokens"], name
+            for ours, theirs in zip(got["logprobs"][:steps], expected["logprobs"][:steps], strict=True):
+                common = ours.keys() & theirs.keys()
+                assert len(common) >= 4, name
+                assert all(abs(ours[token] - theirs[token]) < 1e-3 for token in common), name
 
 
 def test_several_answers_are_of_one_prompt(result: dict[str, Any]):
