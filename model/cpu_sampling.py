@@ -2,8 +2,7 @@
 
 vLLM 0.32 samples after every piece of a prompt, keeps the last sample only, and turns the request's generator
 back by a CUDA generator's offset (`GPUModelRunner._bookkeeping_sync`). A CPU's generator has none and raises,
-which ends the engine. Here its whole state is put back, so a seed gives the same answer however its prompt was
-cut.
+which ends the engine. Here its state is put back whole: a seed gives one answer however its prompt is cut.
 """
 
 from functools import wraps
