@@ -1,8 +1,8 @@
 """InternVL3-1B at its real dimensions under `internvl3 serve`, first tokens compared with transformers'.
 
 Random weights in bfloat16. Rounding to 8 bits in each of 48 layers moves the log-probability of a token by
-about 0.1, of a few among all 151,674 by 0.5 (transformers in bfloat16 against transformers in float32); another
-delta moves it by 1.5 to 1.8. The engine is 0.05 away from transformers in bfloat16 and 0.1 in float32. The
+about 0.1, of a few among all 151,674 by 0.5 (transformers in bfloat16 against itself in float32); another
+delta moves it by 1.5 to 1.8. The engine is 0.05 away from transformers in bfloat16, 0.1 from float32. The
 tolerance lies between: 0.2 on average over the 20 likeliest tokens, 0.6 for each.
 """
 
