@@ -79,12 +79,26 @@ class Reference:
         self, model: InternVLForConditionalGeneration, directory: Path, tile: int, most: int
     ) -> None:
         self.model, self.tile, self.most = model, tile, most
-        self.tokenizer = AutoTokenizer.from_pretrained(directory)
+        self.tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
 
-    def generate(self, prompt: str, images: list[Image.Image], delta: float, steps: int) -> list[Step]:
-        """Greedy decoding with the whole sequence computed anew at each step."""
+    def generate(
+        self,
+        prompt: str,
+        images: list[Image.Image],
+        delta: float,
+        steps: int,
+        frames: list[Image.Image] | None = None,
+    ) -> list[Step]:
+        """Greedy decoding with the whole sequence computed anew at each step.
+
+        Args:
+            prompt: with `<image>` for each image and, behind them, `<video>` if there are frames.
+            frames: of the video; each is one tile, as published.
+        """
         tiles = [published_tiles(image, self.tile, 1, self.most) for image in images]
-        ids = self._ids(prompt, [len(t) for t in tiles])
+        tiles += [published_tiles(frame, self.tile, 1, 1) for frame in frames or []]
+        announced = [f"Frame{number}: <image>" for number in range(1, len(frames or []) + 1)]
+        ids = self._ids(prompt.replace("<video>", "\n".join(announced)), [len(t) for t in tiles])
         pixels = np.stack([(np.asarray(t) / 255 - MEAN) / STD for group in tiles for t in group])
         pixels_NCHW = torch.from_numpy(pixels).float().permute(0, 3, 1, 2)
         result = []
