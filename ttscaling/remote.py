@@ -6,14 +6,23 @@ returns log-probabilities, and is what faster read-outs are checked against.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 
 from .critic import MINUS, PLUS, critic_prefixes, judgement
-from .steps import split_steps
-from .types import Candidate, Conversation, CriticError, Message, PolicyError, StepScores
+from .steps import SEPARATOR, split_steps
+from .types import (
+    Candidate,
+    Conversation,
+    CriticError,
+    FailedCandidate,
+    Message,
+    PolicyError,
+    StepScores,
+)
 
 
 class RemotePolicy:
@@ -30,12 +39,16 @@ class RemotePolicy:
 
     async def sample(
         self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate, None]:
-        """See `Policy.sample`."""
-        running = [
-            asyncio.create_task(self._complete(conversation, index, greedy=include_greedy and index == 0))
-            for index in range(n)
-        ]
+    ) -> AsyncGenerator[Candidate | FailedCandidate, None]:
+        """See `Policy.sample`. A request that fails is one failed candidate."""
+
+        async def one(index: int) -> Candidate | FailedCandidate:
+            try:
+                return await self._complete(conversation, index, greedy=include_greedy and index == 0)
+            except PolicyError as error:
+                return FailedCandidate(index=index, reason=str(error))
+
+        running = [asyncio.create_task(one(index)) for index in range(n)]
         try:
             for candidate in asyncio.as_completed(running):
                 yield await candidate
@@ -44,8 +57,24 @@ class RemotePolicy:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _complete(self, conversation: Conversation, index: int, *, greedy: bool) -> Candidate:
-        sampling = dict(self._sampling)
+    async def extend(
+        self, conversation: Conversation, written: str, *, index: int, greedy: bool
+    ) -> Candidate:
+        """See `StepPolicy.extend`. Needs a server that continues a message as vLLM and SGLang do
+        (`continue_final_message`) and says which stop string it met (vLLM's `stop_reason`).
+        """
+        fields: dict[str, Any] = {"stop": [*_as_list(self._sampling.get("stop")), SEPARATOR]}
+        if written:
+            begun = {"role": "assistant", "content": written}
+            conversation = replace(conversation, messages=(*conversation.messages, begun))
+            fields |= {"continue_final_message": True, "add_generation_prompt": False}
+        return await self._complete(conversation, index, greedy=greedy, fields=fields)
+
+    async def _complete(
+        self, conversation: Conversation, index: int, *, greedy: bool, fields: Mapping[str, Any] | None = None
+    ) -> Candidate:
+        """One request's answer; with `fields`, one step of it."""
+        sampling = {**self._sampling, **(fields or {})}
         if greedy:
             sampling["temperature"] = 0.0
         if sampling.get("seed") is not None:
@@ -53,11 +82,14 @@ class RemotePolicy:
         try:
             reply = await _post_chat(self._client, self._model, conversation.messages, conversation, sampling)
             choice = reply["choices"][0]
+            reason = choice["finish_reason"]
+            if fields is not None and reason == "stop" and choice["stop_reason"] == SEPARATOR:
+                reason = None
             prompt_tokens, cached_tokens = _prompt_usage(reply)
             return Candidate(
                 index=index,
                 text=choice["message"]["content"] or "",
-                finish_reason=choice["finish_reason"],
+                finish_reason=reason,
                 prompt_tokens=prompt_tokens,
                 cached_tokens=cached_tokens,
                 completion_tokens=reply["usage"]["completion_tokens"],
@@ -139,6 +171,11 @@ async def _post_chat(
     response = await client.post("chat/completions", json=body)
     response.raise_for_status()
     return response.json()
+
+
+def _as_list(stop: str | Sequence[str] | None) -> list[str]:
+    """OpenAI's `stop` is one string or several."""
+    return [stop] if isinstance(stop, str) else list(stop or ())
 
 
 def _prompt_usage(reply: Mapping[str, Any]) -> tuple[int, int]:

@@ -78,6 +78,17 @@ class ScoredCandidate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spent:
+    """Tokens through both models; `cached` of the prompts' were found in a prefix cache."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    critic_prompt: int = 0
+    critic_cached: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """All candidates in index order, and the index of the chosen one.
 
@@ -89,6 +100,7 @@ class Selection:
     candidates: tuple[ScoredCandidate, ...]
     stopped: Stopped | None = None  # what ended it before all candidates were finished and scored
     degraded: str | None = None  # what failed on the way: candidates, or the critic on some or all
+    spent: Spent | None = None  # by a search; else what the candidates took together
 
     @property
     def winner(self) -> ScoredCandidate:

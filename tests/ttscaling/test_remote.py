@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from ttscaling.best_of_n import best_of_n
 from ttscaling.remote import RemoteCritic, RemotePolicy
-from ttscaling.types import Conversation, CriticError, PolicyError
+from ttscaling.types import Candidate, Conversation, CriticError, FailedCandidate, PolicyError
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 QUESTION = Conversation(
@@ -52,7 +53,11 @@ async def test_candidates_are_separate_requests_that_differ_only_in_sampling() -
     policy = RemotePolicy(
         server(reply), model="nano", sampling={"temperature": 0.7, "seed": 40, "max_tokens": 99}
     )
-    candidates = [candidate async for candidate in policy.sample(QUESTION, n=3, include_greedy=True)]
+    candidates = [
+        candidate
+        async for candidate in policy.sample(QUESTION, n=3, include_greedy=True)
+        if isinstance(candidate, Candidate)
+    ]
     texts = {candidate.index: candidate.text for candidate in candidates}
     assert texts == {0: "seed 40 at 0.0", 1: "seed 41 at 0.7", 2: "seed 42 at 0.7"}
     assert [(c.prompt_tokens, c.cached_tokens, c.completion_tokens) for c in candidates] == [(20, 16, 6)] * 3
@@ -78,6 +83,7 @@ async def test_candidates_come_as_they_finish_and_closing_cancels_the_rest() -> 
     policy = RemotePolicy(server(reply), model="nano", sampling={"seed": 0})
     async with aclosing(policy.sample(QUESTION, n=4, include_greedy=False)) as answers:
         first = await anext(answers)
+    assert isinstance(first, Candidate)
     assert (first.index, first.text) == (2, "quick")
     assert sorted(cancelled) == [0, 1, 3]
 
@@ -94,10 +100,12 @@ async def test_failures_carry_the_servers_words(response: httpx.Response, said: 
     async def reply(body: dict[str, Any]) -> httpx.Response:
         return response
 
-    with pytest.raises(PolicyError, match=f"candidate 0 of nano.*{said}"):
-        await anext(
-            RemotePolicy(server(reply), model="nano", sampling={}).sample(QUESTION, n=1, include_greedy=True)
-        )
+    policy = RemotePolicy(server(reply), model="nano", sampling={})
+    failed = await anext(policy.sample(QUESTION, n=1, include_greedy=True))
+    assert isinstance(failed, FailedCandidate)
+    assert re.search(f"candidate 0 of nano.*{said}", failed.reason)
+    with pytest.raises(PolicyError, match=f"candidate 3 of nano.*{said}"):
+        await policy.extend(QUESTION, "", index=3, greedy=False)
     with pytest.raises(CriticError, match=f"critic prm.*{said}"):
         await RemoteCritic(server(reply), model="prm").score(QUESTION, "a\n\nb")
 
@@ -106,9 +114,54 @@ async def test_an_unreachable_server_is_a_policy_error() -> None:
     async def reply(body: dict[str, Any]) -> httpx.Response:
         raise httpx.ConnectError("connection refused")
 
-    with pytest.raises(PolicyError, match="ConnectError: connection refused"):
-        await anext(
-            RemotePolicy(server(reply), model="nano", sampling={}).sample(QUESTION, n=1, include_greedy=True)
+    policy = RemotePolicy(server(reply), model="nano", sampling={})
+    with pytest.raises(PolicyError, match=r"candidate 0 failed: .*ConnectError: connection refused"):
+        await best_of_n(policy, RemoteCritic(server(reply), model="prm"), QUESTION, n=2)
+
+
+def step(text: str, reason: str | int | None) -> httpx.Response:
+    """vLLM's reply to a request with stop strings."""
+    choice = {"message": {"content": text}, "finish_reason": "stop", "stop_reason": reason}
+    return httpx.Response(200, json={"choices": [choice], "usage": USAGE})
+
+
+async def test_a_step_continues_what_is_written() -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        asked.append(body)
+        return step("3, 4.", "\n\n") if len(asked) == 1 else step("Final answer: 7", None)
+
+    policy = RemotePolicy(
+        server(reply), model="nano", sampling={"seed": 5, "temperature": 0.7, "stop": "END"}
+    )
+    first = await policy.extend(QUESTION, "", index=0, greedy=True)
+    last = await policy.extend(QUESTION, "3, 4.\n\n", index=4, greedy=False)
+    assert (first.text, first.finish_reason) == ("3, 4.", None)
+    assert (last.text, last.finish_reason, last.prompt_tokens) == ("Final answer: 7", "stop", 20)
+    assert [body["stop"] for body in asked] == [["END", "\n\n"]] * 2
+    assert [(body["seed"], body["temperature"]) for body in asked] == [(5, 0.0), (9, 0.7)]
+    assert asked[0]["messages"] == list(QUESTION.messages)
+    assert "continue_final_message" not in asked[0]
+    assert asked[1]["messages"] == [*QUESTION.messages, {"role": "assistant", "content": "3, 4.\n\n"}]
+    assert (asked[1]["continue_final_message"], asked[1]["add_generation_prompt"]) == (True, False)
+
+
+async def test_another_stop_string_ends_the_answer() -> None:
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        return step("so 7", "END")
+
+    policy = RemotePolicy(server(reply), model="nano", sampling={"stop": ["END"]})
+    assert (await policy.extend(QUESTION, "", index=0, greedy=True)).finish_reason == "stop"
+
+
+async def test_a_server_that_does_not_tell_its_stop_string_is_refused() -> None:
+    async def reply(body: dict[str, Any]) -> httpx.Response:
+        return completion("3, 4.")
+
+    with pytest.raises(PolicyError, match="stop_reason"):
+        await RemotePolicy(server(reply), model="nano", sampling={}).extend(
+            QUESTION, "", index=0, greedy=True
         )
 
 

@@ -1,0 +1,227 @@
+"""Beam search over steps: the critic judges every step's continuations, the best beginnings are continued.
+
+As search-and-learn and its_hub do it (step-level beam search with a process reward model, Snell et al., arXiv
+2408.03314), with the whole beginning judged: its steps are VisualPRM's, aggregated as for a finished answer.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from .aggregate import aggregate
+from .choice import best, choose
+from .gathering import Gathered
+from .steps import SEPARATOR
+from .stopping import StopRule
+from .types import (
+    Aggregation,
+    Candidate,
+    Conversation,
+    Critic,
+    CriticError,
+    OnCriticError,
+    PolicyError,
+    Progress,
+    ScoredCandidate,
+    Selection,
+    Spent,
+    StepPolicy,
+    StepScores,
+    Stopped,
+)
+
+T = TypeVar("T")
+EMPTY = Candidate(
+    index=-1, text="", finish_reason=None, prompt_tokens=0, cached_tokens=0, completion_tokens=0
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beam:
+    """How wide: `width` beginnings are kept after each step, each continued `expansions` times.
+
+    An answer of `max_steps` steps is cut off there. One step costs width * expansions continuations.
+    """
+
+    width: int = 2
+    expansions: int = 4
+    max_steps: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("width", "expansions", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+async def beam_search(
+    policy: StepPolicy,
+    critic: Critic,
+    conversation: Conversation,
+    *,
+    beam: Beam,
+    include_greedy: bool = True,
+    aggregation: Aggregation = "mean",
+    on_critic_error: OnCriticError = "fail",
+    stop: StopRule | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Selection:
+    """Search until `width` answers are finished or nothing is left to continue; the best finished one wins.
+
+    Of continuations that lead to the same text one is kept, so beams differ. The first continuation of the
+    first beam is greedy, the others are sampled. Candidates of the selection are the finished answers; where
+    a cap or `max_steps` comes first, the beginnings kept last, with finish_reason "length". The rules
+    `agreement` and `abandon_losers` have no meaning here. Errors are treated as in `best_of_n`: continuations
+    that fail are left out, unscored ones are continued only if none has a score. Raises PolicyError if all
+    continuations of a step fail and nothing is finished.
+    """
+    rule = stop or StopRule()
+    search = _Search(policy, critic, conversation, beam, aggregation, on_critic_error == "fail", on_progress)
+    stopped: Stopped | None = None
+    try:
+        async with asyncio.timeout(rule.max_seconds):
+            for number in range(beam.max_steps):
+                await search.step(greedy=include_greedy and number == 0)
+                stopped = search.enough(rule)
+                if stopped or not search.live or len(search.finished) >= beam.width:
+                    break
+    except TimeoutError:
+        stopped = "seconds"
+    return replace(choose(search.result(stopped), best, on_critic_error), spent=search.spent)
+
+
+@dataclass
+class _Search:
+    """The beams, and what has been finished."""
+
+    policy: StepPolicy
+    critic: Critic
+    conversation: Conversation
+    beam: Beam
+    aggregation: Aggregation
+    critic_must_work: bool
+    on_progress: Callable[[Progress], None]
+    live: list[ScoredCandidate] = field(init=False)
+    finished: list[ScoredCandidate] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    asked: int = 0
+    spent: Spent = field(default_factory=Spent)
+
+    def __post_init__(self) -> None:
+        self.live = [ScoredCandidate(candidate=EMPTY, step_scores=None, score=None)] * self.beam.width
+
+    async def step(self, *, greedy: bool) -> None:
+        """Every beam gets continued; the best beginnings stay, what is finished is put aside."""
+        parents = [parent.candidate for parent in self.live for _ in range(self.beam.expansions)]
+        first, self.asked = self.asked, self.asked + len(parents)
+        extending = (
+            self._extend(parent, first + number, greedy=greedy and number == 0)
+            for number, parent in enumerate(parents)
+        )
+        written = [candidate for candidate in await _all(extending) if candidate is not None]
+        if not written and not self.finished:
+            why = self.faults[-1] if self.faults else "all steps were empty"
+            raise PolicyError(f"no continuation could be written: {why}")
+        different: dict[tuple[str, bool], Candidate] = {}
+        for candidate in written:
+            different.setdefault((candidate.text, candidate.finish_reason is None), candidate)
+        texts = list(dict.fromkeys(candidate.text for candidate in different.values()))
+        scores = dict(zip(texts, await _all(self._judge(text) for text in texts), strict=True))
+        entries = [self._entry(candidate, scores[candidate.text]) for candidate in different.values()]
+        self.live = _top(
+            [entry for entry in entries if entry.candidate.finish_reason is None], self.beam.width
+        )
+        for entry in entries:
+            if entry.candidate.finish_reason is not None:
+                self._finish(entry)
+
+    def enough(self, rule: StopRule) -> Stopped | None:
+        """Whether one of the rules ends the search after this step."""
+        scores = [entry.score for entry in self.finished if entry.score is not None]
+        if rule.score is not None and scores and max(scores) >= rule.score:
+            return "score"
+        return "tokens" if rule.max_tokens is not None and self.spent.completion >= rule.max_tokens else None
+
+    def result(self, stopped: Stopped | None) -> Gathered:
+        """What to choose from. Raises PolicyError if not even one step was finished."""
+        entries = self.finished
+        if not entries:
+            begun = [entry for entry in self.live if entry.candidate is not EMPTY]
+            entries = [_cut(entry, index) for index, entry in enumerate(begun)]
+        if not entries:
+            raise PolicyError("no step was finished in time; allow more seconds")
+        return Gathered(candidates=tuple(entries), stopped=stopped, faults=tuple(self.faults))
+
+    async def _extend(self, parent: Candidate, index: int, *, greedy: bool) -> Candidate | None:
+        """The parent with one more step; None if that failed, or is blank."""
+        written = f"{parent.text}{SEPARATOR}" if parent.text else ""
+        try:
+            step = await self.policy.extend(self.conversation, written, index=index, greedy=greedy)
+        except PolicyError as error:
+            self.faults.append(f"continuation {index} failed: {error}")
+            return None
+        self.spent = replace(
+            self.spent,
+            prompt=self.spent.prompt + step.prompt_tokens,
+            cached=self.spent.cached + step.cached_tokens,
+            completion=self.spent.completion + step.completion_tokens,
+        )
+        blank = not step.text.strip()
+        if blank and step.finish_reason is None:
+            return None
+        return Candidate(
+            index=index,
+            text=parent.text if blank else written + step.text,
+            finish_reason=step.finish_reason,
+            prompt_tokens=parent.prompt_tokens + step.prompt_tokens,
+            cached_tokens=parent.cached_tokens + step.cached_tokens,
+            completion_tokens=parent.completion_tokens + step.completion_tokens,
+        )
+
+    async def _judge(self, text: str) -> StepScores | None:
+        try:
+            scores = await self.critic.score(self.conversation, text)
+        except CriticError as error:
+            if self.critic_must_work:
+                raise
+            self.faults.append(f"a beginning has no score: {error}")
+            return None
+        self.spent = replace(
+            self.spent,
+            critic_prompt=self.spent.critic_prompt + scores.prompt_tokens,
+            critic_cached=self.spent.critic_cached + scores.cached_tokens,
+        )
+        return scores
+
+    def _entry(self, candidate: Candidate, scores: StepScores | None) -> ScoredCandidate:
+        score = None if scores is None else aggregate(scores.scores, self.aggregation)
+        return ScoredCandidate(candidate=candidate, step_scores=scores, score=score)
+
+    def _finish(self, entry: ScoredCandidate) -> None:
+        numbered = replace(entry, candidate=replace(entry.candidate, index=len(self.finished)))
+        self.finished.append(numbered)
+        scored = sum(known.score is not None for known in self.finished)
+        count = len(self.finished)
+        self.on_progress(
+            Progress(n=max(self.beam.width, count), finished=count, scored=scored, latest=numbered)
+        )
+
+
+def _top(entries: Sequence[ScoredCandidate], width: int) -> list[ScoredCandidate]:
+    """The best, ties in order; unscored ones only if there are no others."""
+    scored = [entry for entry in entries if entry.score is not None]
+    return sorted(scored or entries, key=lambda entry: -(entry.score or 0.0))[:width]
+
+
+def _cut(entry: ScoredCandidate, index: int) -> ScoredCandidate:
+    return replace(entry, candidate=replace(entry.candidate, index=index, finish_reason="length"))
+
+
+async def _all(awaited: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in order; the first failure cancels the others and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in awaited]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
