@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from accelerate import init_empty_weights
+from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, InternVLConfig
 
 from model.layouts import config_to_transformers
+from model.names import opengvlab_name
 from model.prompt import image_tokens
 from model.weights import stream_to_opengvlab, to_transformers
 
@@ -23,8 +26,6 @@ def load_model(directory: Path, *, dtype: torch.dtype) -> V2PEInternVL:
     """
     config = _config(directory)
     state_dict = to_transformers(dict(stream_to_opengvlab(_tensors(directory), config.text_config)))
-    # transformers' configs say "tied" by default, also of models that aren't.
-    config.tie_word_embeddings = config.tie_word_embeddings and "lm_head.weight" not in state_dict
     model, report = V2PEInternVL.from_pretrained(
         None, config=config, state_dict=state_dict, dtype=dtype, output_loading_info=True
     )
@@ -34,12 +35,36 @@ def load_model(directory: Path, *, dtype: torch.dtype) -> V2PEInternVL:
     return model.eval()
 
 
+def empty_model(directory: Path) -> V2PEInternVL:
+    """The same model with parameters that hold nothing, for weights that come from another process.
+
+    They are on the CPU, not on the meta device: accelerate tells parameters apart by their addresses. Memory
+    that is never written takes up none.
+    """
+    with init_empty_weights(include_buffers=False):
+        model = V2PEInternVL(_config(directory))
+    model._apply(lambda tensor: torch.empty_like(tensor, device="cpu") if tensor.is_meta else tensor)
+    model.tie_weights()
+    return model.eval()
+
+
 def _config(directory: Path) -> InternVLConfig:
-    config = json.loads((directory / "config.json").read_text())
-    if "llm_config" in config:
+    content = json.loads((directory / "config.json").read_text())
+    if "llm_config" in content:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-        config = config_to_transformers(config, image_tokens(tokenizer).context)
-    return InternVLConfig(**config)
+        content = config_to_transformers(content, image_tokens(tokenizer).context)
+    config = InternVLConfig(**content)
+    # transformers' configs say "tied" by default, also of models that aren't.
+    config.tie_word_embeddings = config.tie_word_embeddings and not _has_head(directory)
+    return config
+
+
+def _has_head(directory: Path) -> bool:
+    names: list[str] = []
+    for shard in directory.glob("*.safetensors"):
+        with safe_open(shard, framework="pt") as file:
+            names += file.keys()
+    return any(opengvlab_name(name) == "language_model.lm_head.weight" for name in names)
 
 
 def _tensors(directory: Path) -> Iterator[tuple[str, torch.Tensor]]:

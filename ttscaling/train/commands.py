@@ -102,7 +102,13 @@ def start(
     **extras: Any,
 ) -> None:
     """Runs a job of this kind; what is wrong with it is said in a sentence."""
-    from .job import Job, run_job  # torch and transformers take seconds to import
+    from transformers.utils import logging  # this and torch take seconds to import
+
+    from .job import Job, run_job
+    from .run import make_accelerator
+
+    logging.set_verbosity_error()  # it warns of configs and shows bars that say nothing here
+    logging.disable_progress_bar()
 
     try:
         job = Job(
@@ -117,7 +123,7 @@ def start(
             keep=keep,
             **extras,
         )
-        trained = run_job(job, resume=resume)
+        trained = run_job(job, make_accelerator(job.recipe.precision), resume=resume)
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -56,14 +56,12 @@ def export(
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    state = {name: tensor.to(dtype) for name, tensor in state.items()}
+    state = {name: _compact(tensor.to(dtype)) for name, tensor in state.items()}
     if config.tie_word_embeddings:
         state.pop(_HEAD, None)
     _carry_over(source, unfinished)
     if layout == "opengvlab":
-        save_torch_state_dict(
-            {name: tensor.contiguous() for name, tensor in to_opengvlab(state).items()}, unfinished
-        )
+        save_torch_state_dict(to_opengvlab(state), unfinished)
         _write(unfinished / "config.json", _opengvlab_config(config, source, dtype))
     else:
         _save_transformers(state, config, unfinished, dtype)
@@ -126,6 +124,12 @@ def _image_processor(source: Path) -> dict[str, Any]:
         "image_mean": list(PIXEL_MEAN),
         "image_std": list(PIXEL_STD),
     }
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor that owns its memory: gathered shards may be views of more, which safetensors refuses."""
+    whole = tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if whole and tensor.is_contiguous() else tensor.clone().contiguous()
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -14,16 +14,17 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from .checkpoint import load_model
+from .checkpoint import empty_model, load_model
 from .checkpointing import Checkpoints
 from .data.meta import read_meta
 from .description import layout_of, weights_dtype
 from .export import export
 from .kinds import CriticData, Kind, Layout, MpoWeights
 from .logs import Logs
+from .model import V2PEInternVL
 from .recipe import Recipe
 from .reference import compute_references
-from .run import make_accelerator, prepared, train
+from .run import prepared, train
 from .tasks import make_task
 
 
@@ -59,19 +60,23 @@ class Job:
         }
 
 
-def run_job(job: Job, *, resume: bool) -> Path:
+def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     """Train and export; returns the folder of the trained checkpoint.
+
+    Args:
+        job: what to do.
+        accelerator: for the job's precision, as `make_accelerator` gives it.
+        resume: go on from the last saved state in the job's folder, if there is one.
 
     Raises:
         ValueError: something doesn't fit together; the message says what to change.
         OSError: a file can't be read or written.
     """
-    accelerator = make_accelerator(job.recipe.precision)
     claim(job, accelerator, resume=resume)
     set_seed(job.recipe.seed)
     data_sets = read_meta(job.data, base=job.base)
     task = make_task(job.kind, job.model, data_sets, job.recipe, critic=job.critic, mpo=job.mpo)
-    model = load_model(job.model, dtype=torch.float32)
+    model = _start(job.model, accelerator)
     module, optimizer = prepared(model, task, accelerator)
     if job.kind == "mpo":
         compute_references(module, task, accelerator, job.output / "references")
@@ -114,6 +119,14 @@ def claim(job: Job, accelerator: Accelerator, *, resume: bool) -> None:
     if accelerator.is_main_process:
         job.output.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asked, indent=2) + "\n")
+
+
+def _start(checkpoint: Path, accelerator: Accelerator) -> V2PEInternVL:
+    """The model; where it will be sharded, only the main process reads weights and sends them out."""
+    sharding = accelerator.state.fsdp_plugin if accelerator.is_fsdp2 else None
+    if sharding and sharding.cpu_ram_efficient_loading and not accelerator.is_main_process:
+        return empty_model(checkpoint)
+    return load_model(checkpoint, dtype=torch.float32)
 
 
 def _different(found: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -187,17 +187,18 @@ class Preference:
 def hidden_states(model: V2PEInternVL, batch: PackedBatch) -> torch.Tensor:
     """Last hidden states (1, T, D) of a pack, on the model's device.
 
-    The vision tower runs for a text-only pack too, on a blank tile that counts for nothing: a sharded model
-    needs every process in every layer, and each parameter gets a gradient, if of 0, whatever the pack.
+    The vision tower runs for a text-only pack too, on a blank tile that counts for nothing, and at its place
+    in front of the language model: processes that share a sharded model must call its layers in one order.
+    Besides, each parameter gets a gradient, if of 0, whatever the pack.
     """
     device = model.lm_head.weight.device
     inputs = {name: None if value is None else value.to(device) for name, value in batch.inputs.items()}
-    hidden_1TD = model.hidden_states(**inputs)
     if batch.tiles_NHWC is None:
         height, width = model.config.vision_config.image_size
         blank_1HWC = torch.zeros((1, height, width, 3), dtype=torch.uint8, device=device)
-        hidden_1TD = hidden_1TD + 0 * model.model.get_image_features(blank_1HWC).pooler_output.sum()
-    return hidden_1TD
+        nothing = 0 * model.model.get_image_features(blank_1HWC).pooler_output.sum()
+        inputs["inputs_embeds"] = model.get_input_embeddings()(inputs.pop("input_ids")) + nothing
+    return model.hidden_states(**inputs)
 
 
 def _supervised(model: V2PEInternVL, batch: PackedBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

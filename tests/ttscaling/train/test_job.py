@@ -14,8 +14,14 @@ import torch
 from ttscaling.train.job import Job, run_job
 from ttscaling.train.kinds import Kind
 from ttscaling.train.recipe import Part
+from ttscaling.train.run import make_accelerator
 
 from .jobs import command_line, figures, job, recipe, weights
+
+
+def run(asked: Job, *, resume: bool) -> None:
+    run_job(asked, make_accelerator(asked.recipe.precision), resume=resume)
+
 
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -23,7 +29,7 @@ ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 @pytest.mark.parametrize("kind", ["pretrain", "sft", "critic", "mpo"])
 def test_a_run_lowers_its_loss(kind: Kind, tmp_path: Path) -> None:
     asked = job(tmp_path, kind)
-    run_job(asked, resume=False)
+    run(asked, resume=False)
     log = figures(asked)
     assert [line["step"] for line in log] == [1, 2, 3, 4, 5, 6]
     assert log[-1]["loss"] < 0.85 * log[0]["loss"]
@@ -34,7 +40,7 @@ def test_a_run_lowers_its_loss(kind: Kind, tmp_path: Path) -> None:
 def test_a_preference_run_starts_at_its_reference(tmp_path: Path) -> None:
     """At the first step policy and reference are one: no reward, DPO's loss ln 2, BCO's 2 ln 2."""
     asked = job(tmp_path, "mpo")
-    run_job(asked, resume=False)
+    run(asked, resume=False)
     first, last = figures(asked)[0], figures(asked)[-1]
     assert first["preference"] == pytest.approx(0.693147, abs=1e-5)
     assert first["quality"] == pytest.approx(1.386294, abs=1e-5)
@@ -47,7 +53,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(kind: Kind, tmp_path: Path) ->
     twelve = recipe(steps=12)
     straight = job(tmp_path, kind, name="straight", recipe=twelve)
     killed = job(tmp_path, kind, name="killed", recipe=twelve)
-    run_job(straight, resume=False)
+    run(straight, resume=False)
     command = [sys.executable, "-m", "ttscaling.train", *command_line(killed)]
     process = subprocess.Popen(command, env=ALONE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     first_state = killed.output / "checkpoints" / "step-00000003"
@@ -55,7 +61,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(kind: Kind, tmp_path: Path) ->
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not (killed.output / "model").exists(), "it had ended before it was killed: make it longer"
-    run_job(killed, resume=True)
+    run(killed, resume=True)
     assert_equal(killed, straight)
     assert (killed.output / "log.jsonl").read_text() == (straight.output / "log.jsonl").read_text()
     kept = sorted(path.name for path in (killed.output / "checkpoints").iterdir())
@@ -67,7 +73,7 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
     epoch = recipe(steps=None, epochs=1.0, open_packs=1)
     alone = job(tmp_path, "mpo", name="alone", recipe=epoch)
     together = job(tmp_path, "mpo", name="together", recipe=epoch)
-    run_job(alone, resume=False)
+    run(alone, resume=False)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "ttscaling.train"]
     subprocess.run([sys.executable, *launcher, *command_line(together)], env=ALONE, check=True)
     references = sorted(path.name for path in (together.output / "references").glob("*.jsonl"))
@@ -85,7 +91,7 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("parts", [("language",), ("vision", "projector")])
 def test_only_the_asked_parts_change(parts: tuple[Part, ...], tmp_path: Path) -> None:
     asked = job(tmp_path, recipe=recipe(steps=2, parts=parts))
-    run_job(asked, resume=False)
+    run(asked, resume=False)
     before, after = weights(asked.model), weights(asked.output / "model")
     prefixes = {"vision": "vision_model.", "projector": "mlp1.", "language": "language_model."}
     for part, prefix in prefixes.items():
@@ -98,28 +104,28 @@ def test_recomputing_activations_changes_nothing(tmp_path: Path) -> None:
         job(tmp_path, name=str(recompute), recipe=recipe(steps=2, recompute=recompute))
         for recompute in (True, False)
     )
-    run_job(with_, resume=False)
-    run_job(without, resume=False)
+    run(with_, resume=False)
+    run(without, resume=False)
     assert_equal(with_, without)
 
 
 def test_a_folder_is_one_run_s(tmp_path: Path) -> None:
     asked = job(tmp_path, recipe=recipe(steps=1))
-    run_job(asked, resume=False)
+    run(asked, resume=False)
     with pytest.raises(ValueError, match="add --resume"):
-        run_job(asked, resume=False)
+        run(asked, resume=False)
     other = job(tmp_path, recipe=recipe(steps=1, learning_rate=2e-3, deltas=(1.0,)))
     with pytest.raises(ValueError, match=r"recipe\.deltas, recipe\.learning_rate"):
-        run_job(other, resume=True)
+        run(other, resume=True)
     before = weights(asked.output / "model")
-    run_job(asked, resume=True)  # it had ended: nothing changes
+    run(asked, resume=True)  # it had ended: nothing changes
     assert all(tensor.equal(before[name]) for name, tensor in weights(asked.output / "model").items())
 
 
 def test_a_run_that_blows_up_says_so(tmp_path: Path) -> None:
     wild = job(tmp_path, recipe=recipe(steps=30, learning_rate=1e20, warmup=0, clip=1e30))
     with pytest.raises(ValueError, match="lower the learning rate"):
-        run_job(wild, resume=False)
+        run(wild, resume=False)
 
 
 def assert_equal(one: Job, other: Job) -> None:

@@ -1,0 +1,110 @@
+"""FSDP2: what recipes/fsdp2.yaml says, and a sharded run on two processes beside an ordinary one.
+
+accelerate shards on GPUs only; here its own code is told that two CPU processes are such.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
+from torch.multiprocessing.spawn import spawn
+
+from ttscaling.train.checkpoint import empty_model, load_model
+from ttscaling.train.job import Job, run_job
+from ttscaling.train.parts import units
+from ttscaling.train.run import make_accelerator
+
+from .data.material import tiny_model
+from .jobs import figures, job, recipe, weights
+
+CONFIG = Path(__file__).parents[3] / "recipes" / "fsdp2.yaml"
+
+
+def listed_units() -> list[str]:
+    content = yaml.safe_load(CONFIG.read_text())
+    names: str = content["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"]
+    return names.split(",")
+
+
+def test_accelerate_reads_the_config() -> None:
+    config = load_config_from_file(str(CONFIG))
+    assert isinstance(config, ClusterConfig)
+    assert config.distributed_type == DistributedType.FSDP
+    assert config.fsdp_config["fsdp_version"] == 2
+
+
+def test_its_units_are_the_model_s_layers_and_projector() -> None:
+    """A language model as a unit would have its positions cast to bf16."""
+    assert sorted(listed_units()) == list(units(tiny_model()))
+
+
+def sharded_accelerator() -> Accelerator:
+    accelerator = make_accelerator("fp32")
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=listed_units(),
+        cpu_ram_efficient_loading=True,
+        reshard_after_forward=True,
+        state_dict_type="SHARDED_STATE_DICT",
+    )
+    PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+    accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = plugin
+    return accelerator
+
+
+def of_process(rank: int, folder: Path, asked: Job, resume: bool) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/{resume}", rank=rank, world_size=2
+    )
+    run_job(asked, sharded_accelerator(), resume=resume)
+    torch.distributed.destroy_process_group()
+
+
+def test_a_sharded_run_is_as_an_ordinary_one(tmp_path: Path) -> None:
+    """Losses, the weights it exports, and those of the run resumed halfway."""
+    settings = {"recipe": recipe(steps=4), "save_every": 2}
+    alone = job(tmp_path, "mpo", name="alone", **settings)
+    run_job(alone, make_accelerator("fp32"), resume=False)
+    sharded = job(tmp_path, "mpo", name="sharded", **settings)
+    spawn(of_process, args=(tmp_path, sharded, False), nprocs=2)
+    for ours, theirs in zip(figures(sharded), figures(alone), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+    assert_close(sharded, weights(alone.output / "model"))
+    first = weights(sharded.output / "model")
+    shutil.rmtree(sharded.output / "model")
+    shutil.rmtree(sharded.output / "checkpoints" / "step-00000004")
+    spawn(of_process, args=(tmp_path, sharded, True), nprocs=2)
+    assert_close(sharded, first)
+
+
+def assert_close(asked: Job, expected: Mapping[str, torch.Tensor]) -> None:
+    ours = weights(asked.output / "model")
+    assert ours.keys() == expected.keys()
+    for name, tensor in ours.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-5)
+
+
+def test_an_empty_model_is_the_same_but_for_its_weights(tmp_path: Path) -> None:
+    start = job(tmp_path).model
+    empty, full = empty_model(start), load_model(start, dtype=torch.float32)
+    assert {n: p.shape for n, p in empty.named_parameters()} == {
+        n: p.shape for n, p in full.named_parameters()
+    }
+    addresses = {parameter.data_ptr() for parameter in empty.parameters()}
+    assert len(addresses) == len(list(empty.parameters())), "accelerate tells parameters apart by these"
+    buffers = dict(full.named_buffers())
+    assert buffers
+    for name, buffer in empty.named_buffers():
+        assert torch.equal(buffer, buffers[name]), name
