@@ -16,8 +16,8 @@ class PluginError(RuntimeError):
 
 
 def register() -> None:
-    """Puts our model and config classes in the place of vLLM's and transformers', and adds the tokenizers that
-    these have no class for. Repeating is harmless.
+    """Puts our model and config classes in the place of vLLM's and transformers', and adds the tokenizers
+    that these have no class for. Repeating is harmless.
     """
     from transformers import AutoConfig
 
