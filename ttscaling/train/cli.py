@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from .commands import command_of, critic, mpo, pretrain, sft
+from .kinds import Kind
+from .recipes import Size, published
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train policies and critics.")
 
@@ -67,6 +69,25 @@ def check(
     for found in checked:
         typer.echo(found.summary())
     raise typer.Exit(not all(found.sound for found in checked))
+
+
+@app.command()
+def memory(
+    model: Annotated[Path, typer.Option(help="Checkpoint folder; of it only config.json is read.")],
+    kind: Annotated[Kind, typer.Option(help="What is trained.")] = "sft",
+    size: Annotated[Size, typer.Option(help="Published size whose settings are taken.")] = "8B",
+    devices: Annotated[int, typer.Option(min=1, help="GPUs over which the model is sharded.")] = 8,
+) -> None:
+    """How much memory each GPU needs for the published settings, in GB, before anything is started."""
+    from .description import model_config
+    from .memory import memory as needed
+
+    try:
+        estimate = needed(model_config(model), published(kind, size), devices=devices)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    for name, value in {**vars(estimate), "total": estimate.total}.items():
+        typer.echo(f"{name:12}{value / 1e9:8.1f}")
 
 
 app.command("pretrain")(command_of("pretrain", pretrain))

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors import safe_open
 
 from model.config import Checkpoint, InternVLChatConfig, InternVLConfig, read_checkpoint
+from model.layouts import config_to_transformers
 
 from .kinds import Layout
 
@@ -31,6 +33,14 @@ def described(checkpoint: Path) -> Checkpoint:
     settings = checkpoint / "preprocessor_config.json"
     image_processor = json.loads(settings.read_text()) if settings.exists() else {}
     return read_checkpoint(kind.from_dict(content), image_processor)
+
+
+def model_config(checkpoint: Path) -> transformers.InternVLConfig:
+    """transformers' config of the model, from `config.json` alone. Raises as `described`."""
+    content = json.loads((checkpoint / "config.json").read_text())
+    if "llm_config" in content:
+        content = config_to_transformers(content, image_token_id=0)  # no size depends on it
+    return transformers.InternVLConfig(**content)
 
 
 def weights_dtype(checkpoint: Path) -> torch.dtype:

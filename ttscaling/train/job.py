@@ -1,7 +1,8 @@
 """A training job in a folder: from a checkpoint and data to a trained checkpoint, resumable.
 
-The folder holds `job.json` (what was asked for), `log.jsonl`, `checkpoints/` (states on the way), for
-preferences `references/`, and in the end `model/`, which the server loads.
+The folder holds `job.json` (what was asked for), `log.jsonl` and `tensorboard/` (figures of every step),
+`checkpoints/` (states on the way), for preferences `references/`, and in the end `model/`, which the server
+loads.
 """
 
 import json
@@ -81,8 +82,8 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     if job.kind == "mpo":
         compute_references(module, task, accelerator, job.output / "references")
     checkpoints = Checkpoints(job.output / "checkpoints", every=job.save_every, keep=job.keep)
-    log = job.output / "log.jsonl" if accelerator.is_main_process else None
-    with Logs(log, title=job.kind, total=job.recipe.steps) as logs:
+    told = job.output if accelerator.is_main_process else None
+    with Logs(told, title=job.kind, total=job.recipe.steps) as logs:
         train(module, optimizer, task, accelerator, checkpoints, logs, resume=resume)
     state = accelerator.get_state_dict(module)
     if accelerator.is_main_process:

@@ -1,10 +1,11 @@
-"""What a run tells: a progress bar, and a line of figures for every step."""
+"""What a run tells: a progress bar, a line of figures for every step, and the same for TensorBoard."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Any, Self
 
 from rich.progress import (
     BarColumn,
@@ -15,21 +16,22 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from .event_file import write_header, write_scalars
+
 _SMOOTHING = 0.95
 
 
 class Logs:
-    """Writes `log.jsonl`, one object a step, and shows progress. Used as a context.
+    """Writes `log.jsonl`, one object a step, and `tensorboard/`, and shows progress. Used as a context.
 
     Args:
-        path: the file; None writes none (all processes but the main one).
+        folder: of the run; None writes nothing (all processes but the main one).
         title: put in front of the bar.
         total: steps of the run, None where the data decide.
     """
 
-    def __init__(self, path: Path | None, *, title: str, total: int | None):
-        self._path = path
-        self._file: IO[str] | None = None
+    def __init__(self, folder: Path | None, *, title: str, total: int | None):
+        self._folder = folder
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,7 +40,7 @@ class Logs:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),
-            disable=path is None,
+            disable=folder is None,
         )
         self._task = self._bar.add_task(title, total=total, figures="")
         self._loss: float | None = None
@@ -51,19 +53,24 @@ class Logs:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
-        if self._file:
-            self._file.close()
 
     def begin(self, step: int) -> None:
-        """The run goes on behind `step`: lines of later ones, from before it was stopped, are dropped."""
+        """The run goes on behind `step`: what was told of later ones, before it was stopped, is dropped."""
         self._bar.update(self._task, completed=step)
-        if self._path is None:
+        if self._folder is None:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self._path.read_text().splitlines() if self._path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        self._path.write_text("".join(f"{line}\n" for line in kept))
-        self._file = self._path.open("a")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = self._folder / "log.jsonl"
+        lines = log.read_text().splitlines() if log.exists() else []
+        # A process that is killed may leave half a line.
+        rows = [json.loads(line) for line in lines if line.endswith("}")]
+        rows = [row for row in rows if row["step"] <= step]
+        log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self._events.parent.mkdir(exist_ok=True)
+        with self._events.open("wb") as file:
+            write_header(file, time.time())
+        for row in rows:
+            self._tell_tensorboard(row)
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
         """Figures of a step that is done; the bar shows the loss smoothed."""
@@ -71,6 +78,19 @@ class Logs:
         self._loss = loss if self._loss is None else _SMOOTHING * self._loss + (1 - _SMOOTHING) * loss
         shown = f"loss {self._loss:.4f}  {figures['tokens'] / 1e6:.2f}M tokens"
         self._bar.update(self._task, completed=step, figures=shown)
-        if self._file:
-            self._file.write(json.dumps({"step": step, **figures}) + "\n")
-            self._file.flush()
+        if self._folder is None:
+            return
+        row = {"step": step, "time": time.time(), **figures}
+        with (self._folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        self._tell_tensorboard(row)
+
+    @property
+    def _events(self) -> Path:
+        assert self._folder is not None
+        return self._folder / "tensorboard" / "events.out.tfevents.0.internvl3"
+
+    def _tell_tensorboard(self, row: Mapping[str, Any]) -> None:
+        scalars = {name: value for name, value in row.items() if name not in ("step", "time")}
+        with self._events.open("ab") as file:
+            write_scalars(file, row["time"], row["step"], scalars)

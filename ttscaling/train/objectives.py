@@ -19,8 +19,9 @@ from .data.pair_samples import PairSample
 from .data.references import References
 from .data.stream import Drawn
 from .kinds import MpoWeights
-from .losses import response_log_probs, token_log_probs, weighted_cross_entropy
+from .losses import response_log_probs, weighted_cross_entropy
 from .model import V2PEInternVL
+from .output_head import target_log_probs
 from .preference import RewardShift, mpo_terms, pair_log_probs
 
 P = TypeVar("P", bound=Packable)
@@ -76,7 +77,7 @@ class NextToken:
 
     def loss(self, model: V2PEInternVL, micro: Micro[PackedBatch]) -> Loss:
         hidden_SD, target_S, weight_S = _supervised(model, micro.batch)
-        loss = weighted_cross_entropy(model.lm_head(hidden_SD), target_S, weight_S)
+        loss = -(target_log_probs(model.lm_head, hidden_SD, target_S) * weight_S).sum()
         return loss, {"loss": loss.detach()}
 
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -169,7 +170,7 @@ class Preference:
         hidden_SD = hidden_states(model, packed.batch)[0, at_T]
         device = hidden_SD.device
         target_S, response_S = packed.batch.target_1T[0, at_T], packed.response_1T[0, at_T]
-        log_prob_S = token_log_probs(model.lm_head(hidden_SD), target_S.to(device))
+        log_prob_S = target_log_probs(model.lm_head, hidden_SD, target_S.to(device))
         return response_log_probs(log_prob_S, response_S.to(device), 2 * packed.num_pairs)
 
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:

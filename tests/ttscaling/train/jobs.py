@@ -79,8 +79,9 @@ def command_line(job: Job) -> list[str]:
 
 
 def figures(job: Job) -> list[dict[str, float]]:
-    """What a run logged, step by step."""
-    return [json.loads(line) for line in (job.output / "log.jsonl").read_text().splitlines()]
+    """What a run logged, step by step, but for the time."""
+    rows = [json.loads(line) for line in (job.output / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "time"} for row in rows]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

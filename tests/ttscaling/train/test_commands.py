@@ -1,0 +1,87 @@
+"""`internvl3 train ...` as it is typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from model.v2pe import LADDER
+from tests.checkpoints import build_checkpoint
+from ttscaling.train.cli import app
+from ttscaling.train.commands import changed
+from ttscaling.train.recipes import published
+
+from .jobs import command_line, job, recipe
+
+
+def typed(*arguments: str) -> tuple[int, str]:
+    """Exit status and output."""
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.output
+
+
+def test_a_run(tmp_path: Path) -> None:
+    asked = job(tmp_path, recipe=recipe(steps=1))
+    status, output = typed(*command_line(asked))
+    assert status == 0, output
+    assert str(asked.output / "model") in output.replace("\n", "")
+    written = json.loads((asked.output / "job.json").read_text())
+    assert written["recipe"] == asked.recipe.as_json()
+
+
+def test_a_critic_s_own_options(tmp_path: Path) -> None:
+    asked = job(tmp_path, "critic", recipe=recipe(steps=1))
+    status, output = typed(*command_line(asked), "--labelling", "advantage", "--history", "labels")
+    assert status == 0, output
+    written = json.loads((asked.output / "job.json").read_text())
+    assert written["critic"]["labelling"] == "advantage" and written["critic"]["history"] == "labels"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--batch", "0", "batch (0)"),
+        ("--deltas", "a,b", "deltas are numbers"),
+        ("--deltas", "1/0", "deltas are numbers"),
+        ("--parts", "head", "parts"),
+        ("--max-tokens", "20", "don't fit into a pack of 20: allow longer packs"),
+        ("--model", "/nowhere", "config.json"),
+        ("--data", "/nowhere", "/nowhere"),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(option: str, value: str, message: str, tmp_path: Path) -> None:
+    arguments = command_line(job(tmp_path))
+    arguments[arguments.index(option) + 1] = value
+    status, output = typed(*arguments)
+    assert status != 0
+    assert message in output and "Traceback" not in output
+    assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "sft", "critic", "mpo"])
+def test_help_teaches(kind: str) -> None:
+    status, output = typed(kind, "--help")
+    assert status == 0
+    for part in (f"internvl3 train {kind} --model", "--resume", "--learning-rate", "--deltas", "[required]"):
+        assert part in output
+
+
+def test_what_is_given_replaces_what_is_published() -> None:
+    ours = published("mpo", "8B")
+    assert changed(ours, {}) == ours
+    short = changed(ours, {"steps": 5, "deltas": (1.0,)})
+    assert (short.steps, short.epochs, short.deltas) == (5, None, (1.0,))
+    assert changed(published("sft", "8B"), {"epochs": 2.0}).steps is None
+    with pytest.raises(ValueError, match="either steps or epochs"):
+        changed(ours, {"steps": 5, "epochs": 1.0})
+    assert ours.deltas == LADDER
+
+
+def test_memory(tmp_path: Path) -> None:
+    status, output = typed("memory", "--model", str(build_checkpoint(tmp_path, "opengvlab")))
+    assert status == 0
+    figures = {line.split()[0]: float(line.split()[1]) for line in output.splitlines()}
+    assert figures["total"] == pytest.approx(sum(figures.values()) - figures["total"], abs=0.5)
+    status, output = typed("memory", "--model", str(tmp_path / "nothing"))
+    assert status == 2 and "config.json" in output

@@ -1,0 +1,112 @@
+"""The estimate against counts and sums made by hand, and against what a step really keeps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import InternVLConfig
+
+from model.layouts import config_to_transformers
+from tests.model.sizes import SIZES, config_json
+from ttscaling.train.memory import memory, parameters
+from ttscaling.train.model import V2PEInternVL
+from ttscaling.train.recipe import Recipe
+from ttscaling.train.recipes import SIZES as PUBLISHED
+from ttscaling.train.recipes import published
+
+from .data.material import tiny_model
+
+GB = 1e9
+
+
+def config_of(name: str) -> InternVLConfig:
+    size = next(size for size in SIZES if size.name == name)
+    return InternVLConfig(**config_to_transformers(config_json(size, "opengvlab"), 151667))
+
+
+@pytest.mark.parametrize("size", SIZES[:7], ids=lambda size: size.name)
+def test_parameters_are_as_many_as_published(size):
+    config = InternVLConfig(**config_to_transformers(config_json(size, "opengvlab"), 151667))
+    counts = parameters(config)
+    assert sum(counts.values()) / 1e9 == pytest.approx(size.billions, rel=0.1)
+    assert counts["vision"] / 1e9 == pytest.approx(0.3 if size.vision.layers == 24 else 5.5, rel=0.1)
+    vision, width = size.vision.hidden, size.hidden
+    assert counts["projector"] == 8 * vision + 4 * vision * width + width + width * width + width
+
+
+def test_what_is_sharded_is_sixteen_bytes_a_parameter():
+    """fp32 weights, gradients and two moments."""
+    config, recipe = config_of("InternVL3-8B"), published("sft", "8B")
+    count = sum(parameters(config).values())
+    for devices in (1, 8, 64):
+        needed = memory(config, recipe, devices=devices)
+        state = needed.weights + needed.gradients + needed.optimizer
+        assert state == pytest.approx(16 * count / devices, rel=1e-6)
+        parts = (needed.gathered, needed.activations, needed.logits)
+        assert needed.total == state + sum(parts)
+
+
+def test_frozen_parts_have_no_gradients_nor_moments():
+    config, recipe = config_of("InternVL3-8B"), published("sft", "8B")
+    counts = parameters(config)
+    needed = memory(config, replace(recipe, parts=("projector",)), devices=1)
+    assert needed.weights == 4 * sum(counts.values())
+    assert needed.gradients + needed.optimizer == 12 * counts["projector"]
+
+
+def test_logits_are_those_of_a_chunk():
+    config, recipe = config_of("InternVL3-1B"), published("sft", "1B")
+    for tokens, positions in ((1000, 1000), (16384, 2048), (32768, 2048)):
+        needed = memory(config, replace(recipe, max_tokens=tokens), devices=8)
+        assert needed.logits == positions * 151674 * 10
+
+
+@pytest.mark.parametrize("size", PUBLISHED)
+def test_every_published_size_fits_somewhere(size):
+    """InternVL3's fine-tuning ran on 512 devices of 80 GB; a tenth is left free."""
+    name = f"InternVL3-{size}"
+    needed = memory(config_of(name), published("sft", size), devices=512)
+    assert needed.total < 72 * GB
+    if size in ("38B", "78B"):
+        alone = memory(config_of(name), published("sft", size), devices=1)
+        assert alone.total > 500 * GB
+
+
+def kept_bytes(model: V2PEInternVL, recipe: Recipe) -> int:
+    """Bytes that a forward pass of a full pack keeps for the backward one, weights left out."""
+    weights = {parameter.data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    ids_1T = torch.full((1, recipe.max_tokens), 7)
+    ids_1T[0, : 4 * recipe.max_tiles] = model.config.image_token_id
+    model.train()
+    if recipe.recompute:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        hidden_1TD = model.hidden_states(
+            input_ids=ids_1T,
+            attention_mask=torch.ones(1, 1, recipe.max_tokens, recipe.max_tokens, dtype=torch.bool).tril(),
+            position_ids=torch.arange(recipe.max_tokens)[None].float(),
+            pixel_values=torch.zeros(recipe.max_tiles, 56, 56, 3, dtype=torch.uint8),
+        )
+    assert hidden_1TD.requires_grad
+    return sum(kept.values())
+
+
+def test_activations_are_about_what_a_step_keeps():
+    model = tiny_model()
+    recipe = Recipe(
+        steps=1, batch=1, learning_rate=1e-3, max_tokens=256, max_tiles=32, precision="fp32", recompute=False
+    )
+    frugal = replace(recipe, recompute=True)
+    estimates = [memory(model.config, r, devices=1).activations for r in (recipe, frugal)]
+    kept = [kept_bytes(model, r) for r in (recipe, frugal)]
+    assert estimates[0] == pytest.approx(kept[0], rel=0.25)
+    # The forward pass keeps nothing of the two layers' insides; the estimate has one, for the backward.
+    assert 2 * (estimates[0] - estimates[1]) == pytest.approx(kept[0] - kept[1], rel=0.25)

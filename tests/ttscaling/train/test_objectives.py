@@ -1,0 +1,164 @@
+"""What each kind minimises, against the formulas on single conversations, in float64."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ttscaling.train.batch import Sample, collate
+from ttscaling.train.data.chats import ChatRecord, Turn
+from ttscaling.train.data.critic_chats import CriticRecord
+from ttscaling.train.data.mixture import Draw
+from ttscaling.train.data.pair_samples import pair_sample
+from ttscaling.train.data.pairs import PairRecord
+from ttscaling.train.data.references import References, write_references
+from ttscaling.train.data.samples import chat_sample, critic_sample
+from ttscaling.train.data.stream import Drawn
+from ttscaling.train.kinds import MpoWeights
+from ttscaling.train.model import V2PEInternVL
+from ttscaling.train.objectives import Judgement, NextToken, Objective, Preference, hidden_states
+
+from .data.material import data_set, preparation, tiny_model
+
+WEIGHTS = MpoWeights()
+
+
+@pytest.fixture(scope="module")
+def model() -> V2PEInternVL:
+    return tiny_model()
+
+
+def drawn(samples: Sequence[Any]) -> list[Drawn[Any]]:
+    return [Drawn(Draw(number, 0, number), sample) for number, sample in enumerate(samples)]
+
+
+def image_token(model: V2PEInternVL) -> int:
+    return int(model.config.image_token_id)
+
+
+def said(answers: Sequence[str], root: Path) -> list[Sample]:
+    """Conversations with these answers, an image in every second."""
+    folder, rng = data_set(root), np.random.default_rng(0)
+    records = [
+        ChatRecord(
+            turns=(Turn("user", "What?"), Turn("assistant", answer)),
+            images=("wide.png",) if number % 2 else (),
+        )
+        for number, answer in enumerate(answers)
+    ]
+    return [chat_sample(record, folder, preparation(), rng) for record in records]
+
+
+def log_probs_alone(model: V2PEInternVL, sample: Sample) -> torch.Tensor:
+    """log p (T, V) of every next token, float64, from the sample by itself."""
+    with torch.no_grad():
+        return model(**collate([sample]).inputs).logits[0].double().log_softmax(-1)
+
+
+def test_next_token_is_the_square_average(model: V2PEInternVL, tmp_path: Path) -> None:
+    samples = said(["Yes.", "It is a long answer, isn't it?", "No"], tmp_path)
+    objective = NextToken(image_token=image_token(model))
+    micro = objective.micro(drawn(samples))
+    loss, figures = objective.loss(model, micro)
+    above = below = 0.0
+    for sample in samples:
+        at = np.flatnonzero(sample.weight_T)
+        log_prob_TV = log_probs_alone(model, sample)
+        above -= sum(log_prob_TV[t, sample.target_T[t]].item() for t in at) / len(at) ** 0.5
+        below += len(at) ** 0.5
+    assert micro.weight == pytest.approx(below, abs=1e-5)
+    assert loss.item() / micro.weight == pytest.approx(above / below, abs=1e-5)
+    assert figures["loss"].item() == loss.item()
+    assert (micro.num_samples, micro.num_tokens) == (3, sum(sample.num_tokens for sample in samples))
+
+
+def test_a_judgement_is_among_the_labels_at_the_slots(model: V2PEInternVL, tmp_path: Path) -> None:
+    """As the read-out: softmax over the logits of '+' and '-' at the last header token of each slot."""
+    record = CriticRecord(question="1+1?", steps=("One.", "Two.", "Three."), labels=("+", "+", "-"))
+    sample = critic_sample(record, data_set(tmp_path), preparation(), np.random.default_rng(0))
+    plus, minus = (preparation().encoder.ids(label)[0] for label in "+-")
+    objective = Judgement(image_token=image_token(model), labels=[plus, minus])
+    micro = objective.micro(drawn([sample]))
+    loss, figures = objective.loss(model, micro)
+    slots = np.flatnonzero(sample.weight_T)
+    assert len(slots) == 3
+    with torch.no_grad():
+        logits_S2 = model(**collate([sample]).inputs).logits[0, slots][:, [plus, minus]].double()
+    expected = F.cross_entropy(logits_S2, torch.tensor([0, 0, 1]))
+    assert loss.item() / micro.weight == pytest.approx(expected.item(), abs=1e-5)
+    right = (logits_S2.argmax(1) == torch.tensor([0, 0, 1])).double().mean()
+    assert figures["right"].item() / micro.weight == pytest.approx(right.item(), abs=1e-6)
+    model.zero_grad()
+    loss.backward()
+    assert model.lm_head.weight.grad is not None
+    touched = model.lm_head.weight.grad.abs().sum(dim=1).nonzero()[:, 0].tolist()
+    assert sorted(touched) == sorted([plus, minus])
+    model.zero_grad()
+
+
+def test_preference_is_mpo_with_the_shift_of_the_steps_before(model: V2PEInternVL, tmp_path: Path) -> None:
+    records = [
+        PairRecord(question="What?", chosen="A cat.", rejected="Nothing at all.", images=("wide.png",)),
+        PairRecord(question="1+1?", chosen="It is 2.", rejected="3"),
+    ]
+    folder, rng = data_set(tmp_path), np.random.default_rng(0)
+    pairs = [pair_sample(record, folder, preparation(), rng) for record in records]
+    objective = Preference(image_token=image_token(model), weights=WEIGHTS)
+    micro = objective.micro(drawn(pairs))
+    with pytest.raises(ValueError, match="come first"):
+        objective.loss(model, micro)
+    with torch.no_grad():
+        sum_R, length_R = (values.double() for values in objective.log_probs(model, micro))
+    reference_R = sum_R + torch.tensor([-1.0, 2.0, 3.0, -4.0])
+    rows = [(n, reference_R[2 * n].item(), reference_R[2 * n + 1].item()) for n in range(2)]
+    write_references(tmp_path / "reference.jsonl", rows, {})
+    objective.references = References([tmp_path / "reference.jsonl"], {})
+
+    reward_R = WEIGHTS.beta * (sum_R - reference_R)
+    for shift in (0.0, reward_R.mean().item()):  # the first step's, and that of the second
+        assert objective.shift.mean == pytest.approx(shift, abs=1e-5)
+        loss, figures = objective.loss(model, micro)
+        expected = 0.0
+        for n in range(2):
+            chosen, rejected = reward_R[2 * n], reward_R[2 * n + 1]
+            expected += 0.8 * -F.logsigmoid(chosen - rejected).item()
+            expected += 0.2 * (-F.logsigmoid(chosen - shift) - F.logsigmoid(shift - rejected)).item()
+            expected += (-sum_R[2 * n] / length_R[2 * n]).item()
+        assert loss.item() == pytest.approx(expected, rel=1e-5)
+        assert figures["margin"].item() == pytest.approx(-0.4, abs=1e-4)
+        objective.after_step(lambda own: own)
+    again = Preference(image_token=image_token(model), weights=WEIGHTS)
+    again.restore(objective.state())
+    assert again.shift.mean == objective.shift.mean and again.shift.count == 8
+
+
+def objectives(token: int) -> list[Objective[Any, Any]]:
+    preference = Preference(image_token=token, weights=WEIGHTS)
+    preference.references = References([], {})
+    return [NextToken(image_token=token), Judgement(image_token=token, labels=[43, 45]), preference]
+
+
+def test_an_empty_pack_adds_nothing_but_reaches_every_parameter(model: V2PEInternVL) -> None:
+    for objective in objectives(image_token(model)):
+        model.zero_grad()
+        micro = objective.micro([])
+        loss, figures = objective.loss(model, micro)
+        loss.backward()
+        objective.after_step(lambda own: own)
+        assert (micro.weight, micro.num_samples, loss.item()) == (0, 0, 0)
+        assert all(figure.item() == 0 for figure in figures.values())
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None and not parameter.grad.any(), name
+
+
+def test_a_text_only_pack_is_as_without_a_vision_tower(model: V2PEInternVL, tmp_path: Path) -> None:
+    (sample, *_) = said(["Yes."], tmp_path)
+    micro = NextToken(image_token=image_token(model)).micro(drawn([sample]))
+    with torch.no_grad():
+        ours = hidden_states(model, micro.batch)
+        expected = model.hidden_states(**collate([sample]).inputs)
+    torch.testing.assert_close(ours, expected)
