@@ -132,7 +132,7 @@ def _scaling(fields: ChatFields, alias_n: int | None) -> Scaling | None:
     if fields.best_of is not None and fields.test_time_scaling is not None:
         raise ApiError("best_of is short for test_time_scaling; send one of them.", param="best_of")
     if fields.test_time_scaling is not None:
-        return fields.test_time_scaling
+        return None if fields.test_time_scaling.method == "none" else fields.test_time_scaling
     n = alias_n if fields.best_of is None else fields.best_of
     return None if n is None or n == 1 else Scaling(n=n)
 
@@ -146,7 +146,12 @@ def _check_scaling(
         raise ApiError(f"n must not be above best_of: {n} answers of {scaling.n} candidates.", param="n")
     if body.get("use_beam_search"):
         raise ApiError("use_beam_search and best_of exclude each other; send one.", param="use_beam_search")
-    if scaling.method == "best_of_n" and settings.critic_path is None:
+    if scaling.stop_score is not None and not scaling.by_critic:
+        raise ApiError(
+            "stop_score needs a critic's scores. Send stop_agreement, or another method.",
+            param="test_time_scaling.stop_score",
+        )
+    if scaling.by_critic and settings.critic_path is None:
         raise ApiError(
             "This server runs without a critic. Send test_time_scaling with method self_consistency.",
             param="test_time_scaling.method",

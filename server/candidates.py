@@ -12,7 +12,7 @@ import copy
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from ttscaling.types import Candidate, Conversation, PolicyError
+from ttscaling.types import Candidate, Conversation, FailedCandidate, PolicyError
 
 from .engine import Choose
 
@@ -64,11 +64,16 @@ class Candidates:
 
     async def sample(
         self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate, None]:
+    ) -> AsyncGenerator[Candidate | FailedCandidate, None]:
         """Policy's `sample`. The prompt is the rendered one, whatever `conversation` says."""
-        tasks = [
-            asyncio.create_task(self._run(index, greedy=include_greedy and index == 0)) for index in range(n)
-        ]
+
+        async def one(index: int) -> Candidate | FailedCandidate:
+            try:
+                return await self._run(index, greedy=include_greedy and index == 0)
+            except PolicyError as error:
+                return FailedCandidate(index=index, reason=str(error))
+
+        tasks = [asyncio.create_task(one(index)) for index in range(n)]
         try:
             for finished in asyncio.as_completed(tasks):
                 yield await finished
@@ -98,7 +103,7 @@ class Candidates:
         completions = [output.outputs[0] for output in outputs]
         reason = completions[-1].finish_reason
         if reason not in ("stop", "length"):
-            raise PolicyError(f"candidate {index} ended with {reason}")
+            raise PolicyError(f"it ended with {reason}")
         self._outputs[index] = outputs
         return Candidate(
             index=index,

@@ -12,14 +12,17 @@ from typing import Any
 
 from ttscaling.best_of_n import best_of_n
 from ttscaling.self_consistency import self_consistency
+from ttscaling.stopping import StopRule
 from ttscaling.types import (
     Conversation,
     CriticError,
+    OutOfTime,
     Policy,
     PolicyError,
     Progress,
     Selection,
 )
+from ttscaling.weighted_vote import weighted_vote
 
 from .call import ChatCall
 from .engine import Engine
@@ -65,7 +68,7 @@ class _Choice:
         self._call = call
         self._scaling = scaling
         self._metrics = metrics
-        if call.videos and scaling.method == "best_of_n" and not engine.critic_shares_tiles:
+        if call.videos and scaling.by_critic and not engine.critic_shares_tiles:
             raise ApiError(
                 "The critic of this server cuts videos into tiles of another size than the policy. "
                 "Send test_time_scaling with method self_consistency.",
@@ -94,6 +97,12 @@ class _Choice:
             raise ApiError(
                 f"The critic failed: {error}. Retry, or send on_critic_error.", status=503
             ) from error
+        except OutOfTime as error:
+            raise ApiError(
+                f"No answer within max_seconds: {error}. Allow more.",
+                status=504,
+                param="test_time_scaling.max_seconds",
+            ) from error
         except PolicyError as error:
             raise internal_error() from error
         if self._selection.degraded is not None:
@@ -102,7 +111,7 @@ class _Choice:
 
     def stamp(self, reply: dict[str, Any]) -> dict[str, Any]:
         """The reply (or its last chunk) with usage and `test_time_scaling`."""
-        critic = self._engine.critic if self._scaling.method == "best_of_n" else None
+        critic = self._engine.critic if self._scaling.by_critic else None
         account = report(self._made, self._scaling, critic, self._seed)
         first = self._made.candidates[0].candidate
         completion = account.usage.policy.completion
@@ -123,16 +132,24 @@ class _Choice:
     async def _select(self, policy: Policy) -> Selection:
         scaling, call = self._scaling, self._call
         conversation = Conversation(messages=tuple(call.body["messages"]), mm_processor_kwargs=call.vision)
-        if scaling.method == "self_consistency":
+        stop = StopRule(
+            score=scaling.stop_score,
+            agreement=scaling.stop_agreement,
+            max_tokens=scaling.max_tokens_total,
+            max_seconds=scaling.max_seconds,
+        )
+        if not scaling.by_critic:
             return await self_consistency(
                 policy,
                 conversation,
                 n=scaling.n,
                 include_greedy=scaling.include_greedy,
+                stop=stop,
                 on_progress=self._note,
             )
-        assert self._engine.critic is not None, "parse_call refuses best_of_n without a critic"
-        return await best_of_n(
+        assert self._engine.critic is not None, "parse_call refuses these methods without a critic"
+        method = best_of_n if scaling.method == "best_of_n" else weighted_vote
+        return await method(
             policy,
             self._engine.critic,
             conversation,
@@ -140,6 +157,7 @@ class _Choice:
             include_greedy=scaling.include_greedy,
             aggregation=scaling.aggregation,
             on_critic_error=scaling.on_critic_error,
+            stop=stop,
             on_progress=self._note,
         )
 

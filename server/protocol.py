@@ -17,12 +17,21 @@ class Scaling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    method: Literal["best_of_n", "self_consistency"] = "best_of_n"
+    method: Literal["best_of_n", "weighted_vote", "self_consistency", "none"] = "best_of_n"
     n: int = 8
     aggregation: Aggregation = "mean"
     include_greedy: bool = True
     on_critic_error: OnCriticError = "self_consistency"
     return_candidates: bool = False
+    stop_score: float | None = Field(default=None, ge=0, le=1)
+    stop_agreement: float | None = Field(default=None, gt=0.5, lt=1)
+    max_tokens_total: int | None = Field(default=None, ge=1)
+    max_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @property
+    def by_critic(self) -> bool:
+        """Whether a critic's scores choose."""
+        return self.method in ("best_of_n", "weighted_vote")
 
 
 class Vision(BaseModel):

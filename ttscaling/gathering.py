@@ -23,6 +23,7 @@ from .types import (
     CriticError,
     Draft,
     FailedCandidate,
+    OutOfTime,
     Policy,
     PolicyError,
     Progress,
@@ -140,8 +141,9 @@ class _State:
         entries = [*self._entries.values(), *self._drafts.ended, *drafts]
         faults = [f"candidate {index} failed: {reason}" for index, reason in sorted(self._failed.items())]
         if not entries:
-            why = faults or [f"none within max_seconds={self._plan.stop.max_seconds}"]
-            raise PolicyError(f"no candidate was finished: {'; '.join(why)}")
+            if stopped == "seconds":
+                raise OutOfTime(f"no candidate was finished within {self._plan.stop.max_seconds} seconds")
+            raise PolicyError(f"no candidate was finished: {'; '.join(faults)}")
         faults += [
             f"candidate {index} has no score: {error}" for index, error in sorted(self._unscored.items())
         ]

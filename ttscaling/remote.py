@@ -95,7 +95,7 @@ class RemotePolicy:
                 completion_tokens=reply["usage"]["completion_tokens"],
             )
         except _FAILURES as error:
-            raise PolicyError(f"candidate {index} of {self._model}: {_reason(error)}") from error
+            raise PolicyError(f"{self._model}: {_reason(error)}") from error
 
 
 class RemoteCritic:

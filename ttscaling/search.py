@@ -21,6 +21,7 @@ from .types import (
     Critic,
     CriticError,
     OnCriticError,
+    OutOfTime,
     PolicyError,
     Progress,
     ScoredCandidate,
@@ -149,7 +150,7 @@ class _Search:
             begun = [entry for entry in self.live if entry.candidate is not EMPTY]
             entries = [_cut(entry, index) for index, entry in enumerate(begun)]
         if not entries:
-            raise PolicyError("no step was finished in time; allow more seconds")
+            raise OutOfTime("no step was finished within the seconds allowed")
         return Gathered(candidates=tuple(entries), stopped=stopped, faults=tuple(self.faults))
 
     async def _extend(self, parent: Candidate, index: int, *, greedy: bool) -> Candidate | None:

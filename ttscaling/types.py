@@ -55,7 +55,7 @@ class FailedCandidate:
     """A candidate that could not be written, while others could."""
 
     index: int
-    reason: str
+    reason: str  # without its index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +161,10 @@ class Critic(Protocol):
 
 class PolicyError(Exception):
     """The policy could not answer."""
+
+
+class OutOfTime(PolicyError):
+    """The seconds allowed were over before anything was finished."""
 
 
 class CriticError(Exception):

@@ -12,7 +12,7 @@ import pytest
 
 from server.candidates import Candidates, FanOut, sampling_of
 from server.errors import ApiError
-from ttscaling.types import Conversation, Policy, PolicyError
+from ttscaling.types import Candidate, Conversation, FailedCandidate, Policy
 
 CONVERSATION = Conversation(messages=(), mm_processor_kwargs={})
 
@@ -106,6 +106,7 @@ async def test_a_candidate_sums_up_its_deltas():
     deltas = [output("b", finish=None, tokens=2), output("c", finish="length", tokens=3)]
     policy = Candidates(lambda own, name: Client(deltas).generate("p", own, name), params(), "r")
     (candidate,) = [c async for c in policy.sample(CONVERSATION, n=1, include_greedy=False)]
+    assert isinstance(candidate, Candidate)
     assert (candidate.text, candidate.finish_reason) == ("bc", "length")
     assert (candidate.prompt_tokens, candidate.cached_tokens, candidate.completion_tokens) == (3, 0, 5)
 
@@ -114,15 +115,18 @@ async def test_closing_early_cancels_the_rest():
     client = Client([output("a")], None, None)
     policy = Candidates(lambda own, name: client.generate("p", own, name), params(), "r")
     async with aclosing(policy.sample(CONVERSATION, n=3, include_greedy=True)) as answers:
-        assert (await anext(answers)).text == "a"
+        assert (await anext(answers)).index == 0
     assert sorted(client.cancelled) == ["r-1", "r-2"]
 
 
-async def test_a_candidate_that_breaks_off_is_no_answer():
-    client = Client([output("a", finish="abort")])
+async def test_a_candidate_that_breaks_off_fails_alone():
+    client = Client([output("a", finish="abort")], [output("b")])
     policy = Candidates(lambda own, name: client.generate("p", own, name), params(), "r")
-    with pytest.raises(PolicyError, match="candidate 0 ended with abort"):
-        [c async for c in policy.sample(CONVERSATION, n=1, include_greedy=True)]
+    answers = {c.index: c async for c in policy.sample(CONVERSATION, n=2, include_greedy=True)}
+    assert isinstance(answers[1], Candidate)
+    failed = answers[0]
+    assert isinstance(failed, FailedCandidate)
+    assert failed.reason == "it ended with abort"
 
 
 async def test_a_failed_choice_is_remembered():

@@ -7,7 +7,15 @@ import pytest
 from ttscaling.best_of_n import best_of_n
 from ttscaling.self_consistency import self_consistency
 from ttscaling.stopping import StopRule
-from ttscaling.types import ABANDONED, CriticError, FailedCandidate, PolicyError, Progress, Selection
+from ttscaling.types import (
+    ABANDONED,
+    CriticError,
+    FailedCandidate,
+    OutOfTime,
+    PolicyError,
+    Progress,
+    Selection,
+)
 
 from .scripted import QUESTION, Playback, ScriptedCritic, ScriptedPolicy, candidate
 
@@ -132,7 +140,7 @@ async def test_a_critic_that_hangs_cannot_hold_an_answer_back() -> None:
 
 
 async def test_time_over_without_an_answer() -> None:
-    with pytest.raises(PolicyError, match=r"none within max_seconds=0\.01"):
+    with pytest.raises(OutOfTime, match=r"no candidate was finished within 0\.01 seconds"):
         await select(Playback([], hang=True), n=2, stop=StopRule(max_seconds=0.01))
     drafts = [candidate(0, "on", reason=None), candidate(1, "tw", reason=None)]
     selection = await select(Playback(drafts, hang=True), n=2, stop=StopRule(max_seconds=0.05))

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from ttscaling.search import Beam, beam_search
 from ttscaling.steps import split_steps
 from ttscaling.stopping import StopRule
-from ttscaling.types import Candidate, Conversation, CriticError, PolicyError, Progress, Selection, StepScores
+from ttscaling.types import (
+    Candidate,
+    Conversation,
+    CriticError,
+    OutOfTime,
+    PolicyError,
+    Progress,
+    Selection,
+    StepScores,
+)
 
 from .scripted import QUESTION, candidate
 
@@ -177,7 +186,7 @@ async def test_at_the_time_cap_the_beginnings_so_far_are_returned() -> None:
     )
     assert (selection.winner.candidate.text, selection.stopped) == ("b", "seconds")
     assert policy.running == 0
-    with pytest.raises(PolicyError, match="no step was finished in time"):
+    with pytest.raises(OutOfTime, match="no step was finished"):
         await search(by_depth(["hang"]), {}, stop=StopRule(max_seconds=0.01))
 
 

@@ -1,0 +1,63 @@
+"""The methods besides Best-of-N, and what ends a selection early, through the HTTP layer."""
+
+from typing import Any
+
+import pytest
+
+from tests.server.apps import app_with, client_of, question
+from tests.server.fakes import FakeCritic, FakeEngine
+
+SEVEN, EIGHT, OTHER_EIGHT = "Final answer: 7", "Final answer: 8", "\\boxed{8}"
+CRITIC = FakeCritic({SEVEN: [0.7], EIGHT: [0.4], OTHER_EIGHT: [0.5]})
+
+
+async def post(fake: FakeEngine, **scaling: Any) -> dict[str, Any]:
+    async with client_of(app_with(fake)) as client:
+        reply = await client.post("/v1/chat/completions", json=question(test_time_scaling=scaling))
+    assert reply.status_code == 200, reply.text
+    body: dict[str, Any] = reply.json()
+    return body
+
+
+@pytest.mark.parametrize(
+    ("method", "selected"), [("best_of_n", 0), ("weighted_vote", 2), ("self_consistency", 1)]
+)
+async def test_each_method_has_its_winner(method: str, selected: int):
+    reply = await post(FakeEngine([SEVEN, EIGHT, OTHER_EIGHT], CRITIC), method=method, n=3)
+    report = reply["test_time_scaling"]
+    assert (report["method"], report["selected"]) == (method, selected)
+    assert report["critic"] == (None if method == "self_consistency" else "fake-critic")
+
+
+async def test_none_is_a_plain_request():
+    reply = await post(FakeEngine([SEVEN, EIGHT], CRITIC), method="none", n=3)
+    assert "test_time_scaling" not in reply
+    assert reply["choices"][0]["message"]["content"] == SEVEN
+
+
+async def test_a_good_enough_score_cancels_the_rest():
+    """The second candidate never ends."""
+    reply = await post(FakeEngine([SEVEN, None], CRITIC), n=2, stop_score=0.7)
+    report = reply["test_time_scaling"]
+    assert (report["stopped"], report["selected"], len(report["candidates"])) == ("score", 0, 1)
+
+
+async def test_agreement_cancels_the_rest():
+    fake = FakeEngine([SEVEN, SEVEN, SEVEN, SEVEN, None])
+    report = (await post(fake, method="self_consistency", n=5, stop_agreement=0.95))["test_time_scaling"]
+    assert (report["stopped"], len(report["candidates"])) == ("agreement", 4)
+
+
+async def test_caps_return_the_best_so_far():
+    report = (await post(FakeEngine([SEVEN, None], CRITIC), n=2, max_seconds=0.2))["test_time_scaling"]
+    assert (report["stopped"], report["selected"], report["candidates"][0]["score"]) == ("seconds", 0, 0.7)
+    report = (await post(FakeEngine([SEVEN, None], CRITIC), n=2, max_tokens_total=3))["test_time_scaling"]
+    assert (report["stopped"], report["selected"], report["candidates"][0]["score"]) == ("tokens", 0, 0.7)
+
+
+async def test_no_answer_in_time_says_what_to_change():
+    async with client_of(app_with(FakeEngine([None], CRITIC))) as client:
+        asked = question(test_time_scaling={"n": 2, "max_seconds": 0.1})
+        reply = await client.post("/v1/chat/completions", json=asked)
+    assert reply.status_code == 504
+    assert reply.json()["error"]["param"] == "test_time_scaling.max_seconds"
