@@ -1,6 +1,7 @@
 """Whole runs: each kind learns, a killed run goes on bit by bit, two processes are as one."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from ttscaling.train.checkpointing import Checkpoints
+from ttscaling.train.global_batch import own_streams
 from ttscaling.train.job import Job, run_job
 from ttscaling.train.kinds import Kind
 from ttscaling.train.recipe import Part
@@ -70,9 +73,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(kind: Kind, tmp_path: Path) ->
 
 def test_two_processes_are_as_one(tmp_path: Path) -> None:
     """The same global batches, to the end of the data, where one process has packs and the other has none."""
-    epoch = recipe(steps=None, epochs=1.0, open_packs=1)
-    alone = job(tmp_path, "mpo", name="alone", recipe=epoch)
-    together = job(tmp_path, "mpo", name="together", recipe=epoch)
+    epoch = {"recipe": recipe(steps=None, epochs=1.0, open_packs=1), "save_every": 1, "keep": 9}
+    alone = job(tmp_path, "mpo", name="alone", **epoch)
+    together = job(tmp_path, "mpo", name="together", **epoch)
     run(alone, resume=False)
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "ttscaling.train"]
     subprocess.run([sys.executable, *launcher, *command_line(together)], env=ALONE, check=True)
@@ -82,10 +85,40 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
     assert one[-1]["samples"] == two[-1]["samples"] == 10, "each of the ten records once"
     assert len(one) == len(two) > 1
     for ours, theirs in zip(one, two, strict=True):
-        assert ours == pytest.approx(theirs, abs=1e-4)
-    expected = weights(alone.output / "model")
-    for name, tensor in weights(together.output / "model").items():
-        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-5)
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
+    assert_close(together, alone)
+    # What two began one can end.
+    first, *later = sorted((together.output / "checkpoints").iterdir())
+    assert first.name == "step-00000001"
+    for folder in (*later, together.output / "model"):
+        shutil.rmtree(folder)
+    run(together, resume=True)
+    assert_close(together, alone)
+
+
+def test_arithmetic_in_bf16_is_near_that_in_fp32(tmp_path: Path) -> None:
+    """In a process of its own: accelerate keeps one precision for a process."""
+    exact = job(tmp_path, name="fp32", recipe=recipe(steps=2))
+    rough = job(tmp_path, name="bf16", recipe=recipe(steps=2, precision="bf16"))
+    run(exact, resume=False)
+    subprocess.run([sys.executable, "-m", "ttscaling.train", *command_line(rough)], env=ALONE, check=True)
+    losses = [[line["loss"] for line in figures(asked)] for asked in (rough, exact)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05) and losses[0] != losses[1]
+    assert {tensor.dtype for tensor in weights(rough.output / "model").values()} == {torch.float32}
+
+
+def test_a_batch_that_processes_cannot_share_is_refused() -> None:
+    assert [list(own_streams(6, rank, 3)) for rank in range(3)] == [[0, 3], [1, 4], [2, 5]]
+    with pytest.raises(ValueError, match="make it a multiple"):
+        own_streams(6, 0, 4)
+
+
+def test_an_unfinished_state_does_not_count(tmp_path: Path) -> None:
+    states = Checkpoints(tmp_path, every=5, keep=2)
+    assert states.latest() is None and states.due(10) and not states.due(11)
+    for name in ("step-00000005", "step-00000010", "step-00000015.unfinished"):
+        (tmp_path / name).mkdir()
+    assert states.latest() == tmp_path / "step-00000010"
 
 
 @pytest.mark.parametrize("parts", [("language",), ("vision", "projector")])
@@ -133,6 +166,12 @@ def assert_equal(one: Job, other: Job) -> None:
     ours = weights(one.output / "model")
     assert ours.keys() == expected.keys()
     assert [name for name, tensor in ours.items() if not tensor.equal(expected[name])] == []
+
+
+def assert_close(one: Job, other: Job) -> None:
+    expected = weights(other.output / "model")
+    for name, tensor in weights(one.output / "model").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-5)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
