@@ -49,7 +49,7 @@ async def test_agreement_cancels_the_rest():
 
 
 async def test_caps_return_the_best_so_far():
-    report = (await post(FakeEngine([SEVEN, None], CRITIC), n=2, max_seconds=0.2))["test_time_scaling"]
+    report = (await post(FakeEngine([SEVEN, None], CRITIC), n=2, max_seconds=1.0))["test_time_scaling"]
     assert (report["stopped"], report["selected"], report["candidates"][0]["score"]) == ("seconds", 0, 0.7)
     report = (await post(FakeEngine([SEVEN, None], CRITIC), n=2, max_tokens_total=3))["test_time_scaling"]
     assert (report["stopped"], report["selected"], report["candidates"][0]["score"]) == ("tokens", 0, 0.7)

@@ -122,7 +122,7 @@ async def test_drafts_count_towards_the_token_cap_and_are_told() -> None:
 
 async def test_at_the_time_cap_the_best_so_far_is_returned() -> None:
     policy = Playback([candidate(0, "one"), candidate(1, "two")], hang=True)
-    selection = await select(policy, n=3, stop=StopRule(max_seconds=0.05))
+    selection = await select(policy, n=3, stop=StopRule(max_seconds=0.5))
     assert (selection.selected, selection.stopped, selection.degraded) == (1, "seconds", None)
     assert policy.closed
 
@@ -132,7 +132,7 @@ async def test_a_critic_that_hangs_cannot_hold_an_answer_back() -> None:
     policy = Playback(
         [candidate(0, "Final answer: 1"), candidate(1, "Final answer: 2"), candidate(2, "\\boxed{2}")]
     )
-    stop = StopRule(max_seconds=0.05)
+    stop = StopRule(max_seconds=0.5)
     selection = await best_of_n(policy, critic, QUESTION, n=3, on_critic_error="self_consistency", stop=stop)
     assert (selection.selected, selection.stopped) == (1, "seconds")
     assert selection.degraded is not None
@@ -143,7 +143,7 @@ async def test_time_over_without_an_answer() -> None:
     with pytest.raises(OutOfTime, match=r"no candidate was finished within 0\.01 seconds"):
         await select(Playback([], hang=True), n=2, stop=StopRule(max_seconds=0.01))
     drafts = [candidate(0, "on", reason=None), candidate(1, "tw", reason=None)]
-    selection = await select(Playback(drafts, hang=True), n=2, stop=StopRule(max_seconds=0.05))
+    selection = await select(Playback(drafts, hang=True), n=2, stop=StopRule(max_seconds=0.5))
     assert (selection.selected, selection.stopped) == (0, "seconds")
     assert [entry.candidate.finish_reason for entry in selection.candidates] == ["length", "length"]
 

@@ -182,7 +182,7 @@ async def test_rules_end_it() -> None:
 
 async def test_at_the_time_cap_the_beginnings_so_far_are_returned() -> None:
     selection, policy, _ = await search(
-        by_depth(["a", "b"], ["hang"]), {"b": 0.9}, stop=StopRule(max_seconds=0.05)
+        by_depth(["a", "b"], ["hang"]), {"b": 0.9}, stop=StopRule(max_seconds=0.5)
     )
     assert (selection.winner.candidate.text, selection.stopped) == ("b", "seconds")
     assert policy.running == 0
