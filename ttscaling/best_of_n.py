@@ -5,12 +5,21 @@ sampled, step scores aggregated by their mean. An answer is judged the moment it
 being written.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .choice import best, choose
 from .gathering import Plan, gather
 from .stopping import StopRule
-from .types import Aggregation, Conversation, Critic, OnCriticError, Policy, Progress, Selection
+from .types import (
+    Aggregation,
+    Conversation,
+    Critic,
+    OnCriticError,
+    Policy,
+    Progress,
+    ScoredCandidate,
+    Selection,
+)
 
 
 async def best_of_n(
@@ -24,8 +33,11 @@ async def best_of_n(
     on_critic_error: OnCriticError = "fail",
     stop: StopRule | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    pick: Callable[[Sequence[ScoredCandidate]], ScoredCandidate] = best,
 ) -> Selection:
     """Sample n candidates and choose the one the critic scores highest; ties keep the earlier one.
+
+    `pick` takes the winner from the scored candidates, where it isn't simply the best of them.
 
     Candidates that were cut off (finish_reason "length") are judged like the others. If the critic fails,
     "fail" raises its CriticError at once; else the candidate goes without a score, and if none has one,
@@ -43,4 +55,4 @@ async def best_of_n(
         stop=stop or StopRule(),
         on_progress=on_progress,
     )
-    return choose(await gather(policy, plan), best, on_critic_error)
+    return choose(await gather(policy, plan), pick, on_critic_error)
