@@ -9,7 +9,8 @@ RESULT: for each round and request the `tokens`, their top `logprobs` and how ma
 import json
 import sys
 from pathlib import Path
-from typing import Any
+
+from tests.model.engine_series import answer, prompt
 
 
 def main(spec_path: str, result_path: str) -> None:
@@ -21,30 +22,11 @@ def main(spec_path: str, result_path: str) -> None:
     rounds = []
     for requests in spec["rounds"]:
         outputs = llm.generate([prompt(request) for request in requests], sampling, use_tqdm=False)
-        rounds.append([answer(output) for output in outputs])
+        rounds.append([answer(output.outputs[0], output) for output in outputs])
     preemptions = sum(
         metric.value for metric in llm.get_metrics() if metric.name.startswith("vllm:num_preemptions")
     )
     Path(result_path).write_text(json.dumps({"rounds": rounds, "preemptions": preemptions}))
-
-
-def prompt(request: dict[str, Any]) -> dict[str, Any]:
-    from PIL import Image
-
-    return {
-        "prompt": request["prompt"],
-        "multi_modal_data": {"image": [Image.open(path) for path in request["images"]]},
-        "mm_processor_kwargs": request["options"],
-    }
-
-
-def answer(output: Any) -> dict[str, Any]:
-    completion = output.outputs[0]
-    return {
-        "tokens": list(completion.token_ids),
-        "logprobs": [{token: entry.logprob for token, entry in step.items()} for step in completion.logprobs],
-        "cached": output.num_cached_tokens,
-    }
 
 
 if __name__ == "__main__":

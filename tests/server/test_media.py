@@ -18,7 +18,7 @@ from server.videos import VideoWish
 from tests.server.apps import settings
 from tests.server.fakes import FakeEngine
 
-WISH = VideoWish(frames=FrameRequest(), max_tiles=1)
+PUBLISHED = VideoWish(frames=FrameRequest(), max_tiles=1)
 
 
 def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:
@@ -47,19 +47,23 @@ def asking(*urls: str) -> list[dict]:
     return [{"role": "user", "content": [*images, {"type": "text", "text": "What is it?"}]}]
 
 
-async def inline(messages: list[dict], **chosen):
-    media = Media(settings(**chosen), Metrics())
+async def read(messages: list[dict], wish: VideoWish = PUBLISHED, metrics: Metrics | None = None, **chosen):
+    media = Media(settings(**chosen), metrics or Metrics())
     try:
-        inlined, videos = await media.inline(messages, WISH, FakeEngine.tiling)
-        assert not videos
-        return inlined
+        return await media.inline(messages, wish, FakeEngine.tiling)
     finally:
         media.close()
 
 
+async def inline(messages: list[dict], **chosen):
+    inlined, videos = await read(messages, **chosen)
+    assert not videos
+    return inlined
+
+
 async def refused(messages: list[dict], **chosen) -> ApiError:
     with pytest.raises(ApiError) as caught:
-        await inline(messages, **chosen)
+        await read(messages, **chosen)
     assert caught.value.status == 400
     return caught.value
 

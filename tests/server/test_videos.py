@@ -14,17 +14,15 @@ import pytest
 from model.frames import FrameRequest
 from model.tiling import TilingConfig
 from model.video import read_video
-from server.errors import ApiError
 from server.media import Media
 from server.metrics import Metrics
 from server.videos import VideoWish
 from tests.server.apps import settings
 from tests.server.fakes import FakeEngine
 from tests.server.test_fetch import host, ok
-from tests.server.test_media import data_url, encoded
+from tests.server.test_media import data_url, encoded, read, refused
 from tests.videos import write_video
 
-PUBLISHED = VideoWish(frames=FrameRequest(), max_tiles=1)
 LOCAL: dict[str, Any] = {"private_media_hosts": "127.0.0.0/8"}
 
 
@@ -42,27 +40,12 @@ def wishing(max_tiles: int = 1, **frames) -> VideoWish:
     return VideoWish(frames=FrameRequest(**frames), max_tiles=max_tiles)
 
 
-async def inline(messages: list[dict], wish: VideoWish = PUBLISHED, metrics: Metrics | None = None, **chosen):
-    media = Media(settings(**chosen), metrics or Metrics())
-    try:
-        return await media.inline(messages, wish, FakeEngine.tiling)
-    finally:
-        media.close()
-
-
-async def refused(messages: list[dict], **chosen) -> ApiError:
-    with pytest.raises(ApiError) as caught:
-        await inline(messages, **chosen)
-    assert caught.value.status == 400
-    return caught.value
-
-
 def left_behind() -> list[Path]:
     return list(Path(tempfile.gettempdir()).glob("internvl3-video-*"))
 
 
 async def test_a_video_becomes_a_handle_and_its_tiles(clip, tmp_path):
-    (message,), videos = await inline(watching(data_url(clip, "video/mp4")), wishing(num_frames=8))
+    (message,), videos = await read(watching(data_url(clip, "video/mp4")), wishing(num_frames=8))
     part, text = message["content"]
     handle = part["video_url"]["url"]
     assert part == {
@@ -81,27 +64,27 @@ async def test_a_video_becomes_a_handle_and_its_tiles(clip, tmp_path):
 
 
 async def test_the_published_32_frames_where_nothing_is_asked(clip):
-    _, videos = await inline(watching(data_url(clip)))
+    _, videos = await read(watching(data_url(clip)))
     (video,) = videos.values()
     assert len(video.tiles) == 32
 
 
 async def test_fetched_and_inline_are_the_same_video_and_other_wishes_another(clip):
     async with host({"/clip.mp4": ok(clip)}) as (port, asked):
-        _, fetched = await inline(watching(f"http://127.0.0.1:{port}/clip.mp4"), **LOCAL)
+        _, fetched = await read(watching(f"http://127.0.0.1:{port}/clip.mp4"), **LOCAL)
     assert b"accept: video/*" in asked[0].lower()
-    _, same = await inline(watching(data_url(clip)))
+    _, same = await read(watching(data_url(clip)))
     assert fetched.keys() == same.keys()
     for wish in (wishing(num_frames=31), wishing(mode="keyframe"), wishing(max_tiles=2)):
-        _, other = await inline(watching(data_url(clip)), wish)
+        _, other = await read(watching(data_url(clip)), wish)
         assert not other.keys() & same.keys()
 
 
 async def test_limits_of_the_server_cut_wishes_down(clip):
-    _, videos = await inline(watching(data_url(clip)), wishing(num_frames=50, max_tiles=4), max_frames=10)
+    _, videos = await read(watching(data_url(clip)), wishing(num_frames=50, max_tiles=4), max_frames=10)
     (video,) = videos.values()
     assert video.tiles.shape[:2] == (10, 5), "2 x 2 and a thumbnail"
-    _, videos = await inline(
+    _, videos = await read(
         watching(data_url(clip)), wishing(fps=30.0, max_tiles=4), max_frames=10, max_tiles=1
     )
     (video,) = videos.values()
@@ -112,7 +95,7 @@ async def test_images_and_videos_keep_their_places(clip):
     image = {"type": "image_url", "image_url": {"url": data_url(encoded("PNG"))}}
     (message,) = watching(data_url(clip), data_url(clip))
     content = [message["content"][0], image, *message["content"][1:]]
-    (inlined,), videos = await inline([{**message, "content": content}], wishing(num_frames=2))
+    (inlined,), videos = await read([{**message, "content": content}], wishing(num_frames=2))
     assert [part["type"] for part in inlined["content"]] == ["video_url", "image_url", "video_url", "text"]
     assert len(videos) == 1, "the same bytes twice are one video"
 
@@ -168,7 +151,7 @@ async def test_deadlines_name_themselves(clip):
 
 
 async def test_a_client_that_leaves_ends_the_decoding(clip):
-    reading = asyncio.create_task(inline(watching(data_url(clip))))
+    reading = asyncio.create_task(read(watching(data_url(clip))))
     while not (workers := decoders()):
         assert not reading.done()
         await asyncio.sleep(0.01)
