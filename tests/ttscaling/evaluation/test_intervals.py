@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from ttscaling.evaluation.intervals import bootstrap
+
+
+def test_intervals_hold_the_mean_and_shrink_with_n() -> None:
+    rng = np.random.default_rng(0)
+    small, large = (bootstrap(rng.random((n, 1)) < 0.6, seed=1)[0] for n in (50, 5000))
+    assert small.low < small.mean < small.high
+    assert large.high - large.low < (small.high - small.low) / 5
+    # A binomial mean's 95 % interval is 1.96 standard errors either way.
+    half = 1.96 * np.sqrt(large.mean * (1 - large.mean) / 5000)
+    assert (large.high - large.low) / 2 == pytest.approx(half, rel=0.05)
+
+
+def test_intervals_are_the_same_for_the_same_seed() -> None:
+    values = np.random.default_rng(0).random((20, 2))
+    assert bootstrap(values, seed=3) == bootstrap(values, seed=3)
+    assert bootstrap(values, seed=3) != bootstrap(values, seed=4)
+
+
+def test_columns_stay_paired() -> None:
+    """Two columns that differ by exactly .5 everywhere: their difference has no spread, they have."""
+    left = np.random.default_rng(0).random(40)
+    (own, other, difference) = bootstrap(np.stack([left, left + 0.5, np.full(40, 0.5)], axis=1), seed=0)
+    assert own.low < own.mean < own.high
+    assert other.mean - own.mean == pytest.approx(0.5)
+    assert (difference.low, difference.high) == pytest.approx((0.5, 0.5))
+
+
+def test_a_ratio_of_sums_has_an_interval_too() -> None:
+    """The share is the ratio of sums, not the mean of the questions' ratios."""
+    tokens = np.array([[10.0, 1.0], [90.0, 81.0]] * 20)
+    (share,) = bootstrap(tokens, seed=0, statistic=lambda means: means[:, 1:] / means[:, :1])
+    assert share.mean == pytest.approx(0.82)
+    assert 0.1 < share.low < 0.82 < share.high < 0.9
+
+
+def test_no_questions_are_refused() -> None:
+    with pytest.raises(ValueError, match="no questions"):
+        bootstrap(np.zeros((0, 2)), seed=0)
