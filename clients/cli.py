@@ -29,9 +29,7 @@ SUB_COMMANDS = {
         "server.__main__:serve", "Start the server; without options, on the embedded nano model."
     ),
     "ask": SubCommand("clients.ask:ask", "Ask a running server a question, with images and videos."),
-    "eval": SubCommand(
-        "ttscaling.train.nano.evaluate:app", "Measure a running server on held-out questions."
-    ),
+    "eval": SubCommand("ttscaling.evaluation.cli:app", "Measure what a running server's answers are worth."),
     "train": SubCommand("ttscaling.train.cli:app", "Train policies and critics."),
     "bench": SubCommand("bench.cli:app", "Measure this beside other systems (from a checkout)."),
 }

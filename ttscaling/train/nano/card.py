@@ -6,9 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ttscaling.evaluation.nano import METRICS
+
 from .checkpoint import CONTEXT
 from .digits import NUM_TRAIN, SPLIT_SEED
-from .evaluate import METRICS
 from .rollouts import load_rollouts
 
 MINUTES = "minutes.json"  # of each stage

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ttscaling.evaluation.nano import METRICS
 from ttscaling.train.nano.card import MINUTES, model_card
-from ttscaling.train.nano.evaluate import METRICS
 from ttscaling.train.nano.problems import Task
 from ttscaling.train.nano.rollouts import Rollout, load_rollouts, save_rollouts
 from ttscaling.train.nano.sheets import Sheet

@@ -3,17 +3,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server, completion, scaling
-from ttscaling.train.nano.evaluate import METRICS, Outcome, bootstrap, image_part, outcome, summary
-from ttscaling.train.nano.problems import Problem, heldout
+from ttscaling.evaluation.nano import METRICS, Outcome, outcome, summary
+from ttscaling.evaluation.questions import Question, heldout_questions
 
 RIGHT, WRONG = "3 + 4 = 7.\n\nFinal answer: 7", "3 + 4 = 8.\n\nFinal answer: 8"
-PROBLEM = Problem(image=Image.new("RGB", (8, 8)), question="What is 3 + 4?", answer="7", kind="row sum")
+QUESTION = Question("What is 3 + 4?", (Image.new("RGB", (8, 8)),), answer="7", kind="row sum")
 
 
 def reply(right: str, selected: int, texts: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def reply(right: str, selected: int, texts: Mapping[str, str] | None = None) -> 
     ],
 )
 def test_the_figures_of_one_question(right: str, selected: int, values: tuple[float, ...]) -> None:
-    result = outcome(PROBLEM, reply(right, selected))
+    result = outcome(QUESTION, reply(right, selected))
     assert dict(zip(METRICS, result.values, strict=True)) == pytest.approx(
         dict(zip(METRICS, values, strict=True))
     )
@@ -45,28 +44,12 @@ def test_the_figures_of_one_question(right: str, selected: int, values: tuple[fl
 def test_a_failed_critic_is_counted() -> None:
     body = reply("11111111", 0)
     body["test_time_scaling"]["degraded"] = "gone"
-    assert outcome(PROBLEM, body).degraded
+    assert outcome(QUESTION, body).degraded
 
 
 def test_another_number_of_candidates_is_refused() -> None:
     with pytest.raises(ValueError, match="7 candidates"):
-        outcome(PROBLEM, reply("1111111", 0))
-
-
-def test_intervals_hold_the_mean_and_shrink_with_n() -> None:
-    rng = np.random.default_rng(0)
-    small, large = (bootstrap(rng.random((n, 1)) < 0.6, seed=1)[0] for n in (50, 5000))
-    assert small.low < small.mean < small.high
-    assert large.high - large.low < (small.high - small.low) / 5
-    # A binomial mean's 95 % interval is 1.96 standard errors either way.
-    half = 1.96 * np.sqrt(large.mean * (1 - large.mean) / 5000)
-    assert (large.high - large.low) / 2 == pytest.approx(half, rel=0.05)
-
-
-def test_intervals_are_the_same_for_the_same_seed() -> None:
-    values = np.random.default_rng(0).random((20, 2))
-    assert bootstrap(values, seed=3) == bootstrap(values, seed=3)
-    assert bootstrap(values, seed=3) != bootstrap(values, seed=4)
+        outcome(QUESTION, reply("1111111", 0))
 
 
 def test_differences_are_paired() -> None:
@@ -80,17 +63,17 @@ def test_differences_are_paired() -> None:
 
 def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     """Twelve held-out questions; the critic finds the one right answer of the odd-numbered ones."""
-    problems = list(heldout(12, 777))
-    numbers = {image_part(problem)["image_url"]["url"]: number for number, problem in enumerate(problems)}
+    questions = list(heldout_questions(12, 777))
+    numbers = {question.message["content"][0]["image_url"]["url"]: n for n, question in enumerate(questions)}
     seeds = set()
 
     def answer(body: dict[str, Any]) -> Reply:
         image, text = body["messages"][0]["content"]
         number = numbers[image["image_url"]["url"]]
-        assert text["text"] == problems[number].question
+        assert text["text"] == questions[number].text
         assert body["test_time_scaling"] == {"n": 8, "return_candidates": True}
         seeds.add(body["seed"])
-        texts = {"1": f"Final answer: {problems[number].answer}", "0": "Final answer: 1234567"}
+        texts = {"1": f"Final answer: {questions[number].answer}", "0": "Final answer: 1234567"}
         return Reply(reply("00100000", 2 if number % 2 else 0, texts))
 
     with chat_server(answer) as url, pytest.raises(SystemExit) as exit_:
@@ -114,7 +97,7 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
     [
         (Reply({"error": {"message": "no critic"}}, status=400), r"refused \(HTTP 400\).*no critic"),
         (Reply(completion("7")), "holds no candidates"),
-        (Reply("<html>"), "holds no candidates"),
+        (Reply("<html>"), "is it an internvl3 server"),
     ],
 )
 def test_a_server_that_cannot_be_measured_is_one_line(

@@ -7,28 +7,34 @@ paired.
 """
 
 import asyncio
-import base64
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Annotated, Any
 
-import httpx
 import numpy as np
 import typer
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from ttscaling.answers import final_answer, majority, same_answer
 
-from .problems import Problem, heldout
+from .asking import (
+    DEFAULT_URL,
+    AsJson,
+    BaseUrl,
+    Concurrency,
+    EvaluationError,
+    Server,
+    connected,
+    each,
+    finish,
+)
+from .intervals import bootstrap
+from .questions import Question, heldout_questions
 
 N = 8
 METRICS = ("greedy", "pass@1", "majority@8", "best_of_8", "pass@8")
 BASELINES = ("pass@1", "majority@8", "greedy")  # what best_of_8 is compared with
-RESAMPLES = 10_000
 SEEDS_APART = 1000  # between questions: candidate i of a question is sampled with its seed + i
 
 
@@ -41,98 +47,45 @@ class Outcome:
     degraded: bool
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over questions with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-class EvaluationError(Exception):
-    """The server could not be measured; the message says what to do."""
-
-
-app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Measure a running server on held-out questions."
-)
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `nano` a sub-command while it is the only one."""
-
-
-@app.command()
 def nano(
     n: Annotated[int, typer.Option(min=1, help="How many held-out questions.")] = 300,
-    base_url: Annotated[str, typer.Option(help="The server's address.")] = "http://127.0.0.1:8000",
+    base_url: BaseUrl = DEFAULT_URL,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions, the sampling and the bootstrap.")] = 777,
-    concurrency: Annotated[int, typer.Option(min=1, help="Questions asked at the same time.")] = 8,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+    concurrency: Concurrency = 8,
+    as_json: AsJson = False,
 ) -> None:
     """Greedy, pass@1, majority@8, Best-of-8 and pass@8 of the embedded model, with 95 % intervals."""
-    root = base_url.rstrip("/").removesuffix("/v1")
-    try:
-        outcomes = asyncio.run(ask_all(root, heldout(n, seed), n=n, seed=seed, concurrency=concurrency))
-    except EvaluationError as error:
-        Console(stderr=True).print(f"error: {error}", soft_wrap=True, markup=False)
-        raise typer.Exit(1) from None
-    report = summary(outcomes, seed=seed)
-    print_report(report, Console())
-    if as_json:
-        print(json.dumps(report))
+
+    def report() -> dict[str, Any]:
+        return summary(asyncio.run(ask_all(base_url, n, seed=seed, concurrency=concurrency)), seed=seed)
+
+    finish(report, print_report, as_json)
 
 
-async def ask_all(
-    root: str, problems: Iterator[Problem], *, n: int, seed: int, concurrency: int
-) -> list[Outcome]:
-    """The outcome of every problem, in their order. Raises EvaluationError at the first failure."""
+async def ask_all(base_url: str, n: int, *, seed: int, concurrency: int) -> list[Outcome]:
+    """The outcome of every question, in their order. Raises EvaluationError at the first failure."""
     outcomes: dict[int, Outcome] = {}
-    numbered = enumerate(problems)  # shared: each worker takes the next
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        questions = bar.add_task("held-out questions", total=n)
+    async with connected(base_url) as server:
 
-        async def work(client: httpx.AsyncClient) -> None:
-            for number, problem in numbered:
-                outcomes[number] = await ask(client, problem, seed=seed + number * SEEDS_APART)
-                bar.advance(questions)
+        async def work(numbered: tuple[int, Question]) -> None:
+            number, question = numbered
+            outcomes[number] = await ask(server, question, seed=seed + number * SEEDS_APART)
 
-        try:
-            async with (
-                httpx.AsyncClient(base_url=root, timeout=600.0) as client,
-                asyncio.TaskGroup() as workers,
-            ):
-                for _ in range(min(concurrency, n)):
-                    workers.create_task(work(client))
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+        questions = enumerate(heldout_questions(n, seed))
+        await each(questions, work, total=n, concurrency=concurrency, label="held-out questions")
     return [outcomes[number] for number in range(n)]
 
 
-async def ask(client: httpx.AsyncClient, problem: Problem, *, seed: int) -> Outcome:
+async def ask(server: Server, question: Question, *, seed: int) -> Outcome:
     """One Best-of-8 request. Raises EvaluationError."""
     body = {
-        "messages": [
-            {"role": "user", "content": [image_part(problem), {"type": "text", "text": problem.question}]}
-        ],
+        "messages": [question.message],
         "test_time_scaling": {"n": N, "return_candidates": True},
         "seed": seed,
     }
+    reply = await server.post("/v1/chat/completions", body)
     try:
-        response = await client.post("/v1/chat/completions", json=body)
-        response.raise_for_status()
-        return outcome(problem, response.json())
-    except httpx.ConnectError:
-        message = f"no server answers at {client.base_url}; start one with: internvl3 serve"
-        raise EvaluationError(message) from None
-    except httpx.HTTPStatusError as error:
-        message = f"the server refused (HTTP {error.response.status_code}): {error.response.text[:300]}"
-        raise EvaluationError(message) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise EvaluationError(f"asking {client.base_url} failed: {type(error).__name__}: {error}") from None
+        return outcome(question, reply)
     except (ValueError, KeyError, TypeError) as error:
         message = (
             f"the reply holds no candidates ({type(error).__name__}: {error}); is it an internvl3 server?"
@@ -140,21 +93,13 @@ async def ask(client: httpx.AsyncClient, problem: Problem, *, seed: int) -> Outc
         raise EvaluationError(message) from error
 
 
-def image_part(problem: Problem) -> Mapping[str, Any]:
-    """The sheet as an OpenAI content part, losslessly."""
-    png = BytesIO()
-    problem.image.save(png, format="PNG")
-    url = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
-    return {"type": "image_url", "image_url": {"url": url}}
-
-
-def outcome(problem: Problem, reply: Mapping[str, Any]) -> Outcome:
+def outcome(question: Question, reply: Mapping[str, Any]) -> Outcome:
     """What the reply's candidates are worth; KeyError, ValueError or TypeError for another kind of reply."""
     scaling = reply["test_time_scaling"]
     stated = [final_answer(candidate["text"]) for candidate in scaling["candidates"]]
     if len(stated) != N:
         raise ValueError(f"{len(stated)} candidates, not {N}")
-    right = [answer is not None and same_answer(answer, problem.answer) for answer in stated]
+    right = [answer is not None and same_answer(answer, question.answer) for answer in stated]
     values = (
         right[0],
         sum(right[1:]) / (N - 1),
@@ -162,7 +107,7 @@ def outcome(problem: Problem, reply: Mapping[str, Any]) -> Outcome:
         right[scaling["selected"]],
         any(right),
     )
-    return Outcome(problem.kind, tuple(map(float, values)), scaling["degraded"] is not None)
+    return Outcome(question.kind, tuple(map(float, values)), scaling["degraded"] is not None)
 
 
 def summary(outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
@@ -188,16 +133,6 @@ def summary(outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
         report["kinds"][kind] = {"n": len(of_kind_KM), **means}
     report |= {"n": len(outcomes), "seed": seed, "degraded": sum(outcome.degraded for outcome in outcomes)}
     return report
-
-
-def bootstrap(values_NC: np.ndarray, *, seed: int) -> list[Estimate]:
-    """Mean of each column with its percentile interval; whole rows are drawn, which keeps columns paired."""
-    num_rows = len(values_NC)
-    shares = np.full(num_rows, 1 / num_rows)
-    weights_RN = np.random.default_rng(seed).multinomial(num_rows, shares, size=RESAMPLES) / num_rows
-    low_C, high_C = np.quantile(weights_RN @ values_NC, [0.025, 0.975], axis=0)
-    columns = zip(values_NC.mean(axis=0).tolist(), low_C.tolist(), high_C.tolist(), strict=True)
-    return [Estimate(*column) for column in columns]
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:

@@ -1,0 +1,118 @@
+"""Asking a running server many things at once, with a bar on standard error."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, TypeVar
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+T = TypeVar("T")
+TIMEOUT = 600.0  # seconds between two signs of life; many candidates on a CPU take a while
+
+BaseUrl = Annotated[str, typer.Option(help="The server's address.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Requests sent at the same time.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class EvaluationError(Exception):
+    """It could not be measured; the message says what to do."""
+
+
+class Refused(EvaluationError):
+    """The server refused this request with a status of 4xx; another may do."""
+
+
+class Server:
+    """A server's address with an open client."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The reply's JSON object. Raises EvaluationError, Refused for what the server calls our fault."""
+        url = self._client.base_url
+        try:
+            response = await self._client.post(path, json=body)
+            response.raise_for_status()
+            reply = response.json()
+            if not isinstance(reply, dict):
+                raise ValueError("no object")
+        except httpx.ConnectError:
+            raise EvaluationError(f"no server answers at {url}; start one with: internvl3 serve") from None
+        except httpx.HTTPStatusError as error:
+            kind = Refused if error.response.is_client_error else EvaluationError
+            said = error.response.text[:300]
+            raise kind(f"the server refused (HTTP {error.response.status_code}): {said}") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise EvaluationError(f"asking {url} failed: {type(error).__name__}: {error}") from None
+        except ValueError as error:
+            raise EvaluationError(f"{url}{path} sent no JSON object; is it an internvl3 server?") from error
+        return reply
+
+
+@asynccontextmanager
+async def connected(base_url: str) -> AsyncIterator[Server]:
+    """The server at an address, with or without /v1. Raises EvaluationError for what is no address."""
+    root = base_url.rstrip("/").removesuffix("/v1")
+    try:
+        client = httpx.AsyncClient(base_url=root, timeout=TIMEOUT)
+    except httpx.InvalidURL as error:
+        raise EvaluationError(
+            f"{base_url} is no address ({error}); it must look like {DEFAULT_URL}"
+        ) from None
+    async with client:
+        yield Server(client)
+
+
+async def each(
+    items: Iterable[T],
+    work: Callable[[T], Awaitable[None]],
+    *,
+    total: int,
+    concurrency: int,
+    label: str,
+    done: int = 0,
+) -> None:
+    """Runs `work` on every item, so many at once. The first failure cancels the others and is raised.
+
+    `items` is read as needed. `done` of the `total` were there before: the bar starts from them.
+    """
+    shared = iter(items)  # each worker takes the next
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total, completed=done)
+
+        async def worker() -> None:
+            for item in shared:
+                await work(item)
+                bar.advance(task)
+
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(min(concurrency, total)):
+                    workers.create_task(worker())
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+
+def finish(
+    report: Callable[[], Mapping[str, Any]], show: Callable[[Any, Console], None], as_json: bool
+) -> None:
+    """A command's whole course: measured, shown, and as the last line printed as JSON where asked for.
+
+    Raises typer.Exit with status 1, one line on standard error before it, where it could not be measured.
+    """
+    try:
+        measured = report()
+    except EvaluationError as error:
+        Console(stderr=True).print(f"error: {error}", soft_wrap=True, markup=False)
+        raise typer.Exit(1) from None
+    show(measured, Console())
+    if as_json:
+        print(json.dumps(measured))

@@ -1,0 +1,17 @@
+"""`internvl3 eval`: what a running server's answers and scores are worth."""
+
+import typer
+
+from .nano import nano
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Measure what a running server's answers are worth."
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Measure what a running server's answers are worth."""
+
+
+app.command()(nano)

@@ -1,0 +1,98 @@
+"""The questions that are asked: nano's held-out sheets, or those of a file; each with its right answer."""
+
+import base64
+import mimetypes
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from model.prompt import IMAGE_TEXT
+from ttscaling.train.data.faults import Faults, RecordError
+from ttscaling.train.data.fields import image_field, optional_text, text_field
+from ttscaling.train.data.jsonl import read_records
+from ttscaling.train.data.media import media_path
+
+
+@dataclass(frozen=True)
+class Question:
+    """A text, its images (in memory or in files), the right answer, and a kind to be told apart by."""
+
+    text: str
+    images: tuple[Image.Image | Path, ...]
+    answer: str
+    kind: str
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """It as OpenAI's chat message."""
+        return user_message(self.text, self.images)
+
+
+def heldout_questions(n: int, seed: int) -> Iterator[Question]:
+    """n questions on drawings that no stage of nano's training saw; the same for the same seed."""
+    from ttscaling.train.nano.problems import heldout  # needs scikit-learn, which other questions don't
+
+    for problem in heldout(n, seed):
+        yield Question(problem.question, (problem.image,), problem.answer, problem.kind)
+
+
+def read_questions(path: Path, root: Path, faults: Faults) -> list[Question]:
+    """A file's questions: `{"question", "answer", "image"?, "kind"?}` a line, image paths under `root`.
+
+    Bad records go to `faults`; raises TooManyBadRecordsError as it decides, and OSError.
+    """
+
+    def parse(data: Mapping[str, Any]) -> Question:
+        images = tuple(media_path(root, image) for image in image_field(data))
+        known = data.get("answer")
+        if isinstance(known, bool) or not isinstance(known, str | int | float) or not str(known).strip():
+            raise RecordError("'answer' is missing or neither text nor number: give the right answer")
+        question = text_field(data, "question")
+        user_message_parts(question, images)
+        return Question(question, images, str(known), optional_text(data, "kind") or "all")
+
+    return list(read_records(path, parse, faults))
+
+
+def user_message(text: str, images: Sequence[Image.Image | Path]) -> dict[str, Any]:
+    """OpenAI's user message: images in the places of `<image>` in the text, else in front of it.
+
+    Raises RecordError where the text places another number of images.
+    """
+    parts = [
+        {"type": "text", "text": part} if isinstance(part, str) else image_part(part)
+        for part in user_message_parts(text, images)
+    ]
+    return {"role": "user", "content": parts}
+
+
+def user_message_parts(text: str, images: Sequence[Image.Image | Path]) -> list[str | Image.Image | Path]:
+    """Texts and images in their order. Raises as `user_message`."""
+    texts = text.split(IMAGE_TEXT)
+    if len(texts) == 1:
+        return [*images, text]
+    if len(texts) != len(images) + 1:
+        raise RecordError(
+            f"{len(texts) - 1} {IMAGE_TEXT} for {len(images)} images: write one for each, or none at all"
+        )
+    parts: list[str | Image.Image | Path] = []
+    for piece, image in zip(texts, (*images, None), strict=True):
+        parts += [piece.strip("\n")] if piece.strip() else []
+        parts += [image] if image is not None else []
+    return parts
+
+
+def image_part(image: Image.Image | Path) -> dict[str, Any]:
+    """An image as an OpenAI content part: a file's bytes as they are, an image in memory as PNG."""
+    if isinstance(image, Path):
+        content, kind = image.read_bytes(), mimetypes.guess_type(image.name)[0] or "image/png"
+    else:
+        png = BytesIO()
+        image.save(png, format="PNG")
+        content, kind = png.getvalue(), "image/png"
+    url = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
