@@ -1,0 +1,62 @@
+"""Answers read by vLLM's own tool parsers: whole calls, begun calls, and text."""
+
+from typing import Any
+
+import pytest
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from vllm.parser import ParserManager
+
+from server.tool_calls import read_answer
+from server.validation import Call, Reading
+from tests.checkpoints import byte_tokenizer
+
+TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+WHOLE = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
+
+
+def read(text: str, *, parser: str = "hermes", **body: Any) -> Reading:
+    tokenizer = byte_tokenizer()
+    asked = {"messages": [{"role": "user", "content": "x"}], "tools": [TOOL], **body}
+    request = ChatCompletionRequest.model_validate(asked)
+    made = ParserManager.get_parser(
+        tool_parser_name=parser,
+        reasoning_parser_name="",
+        enable_auto_tools=True,
+        tool_strict_level="auto",
+        model_name="nano",
+        is_harmony=False,
+        tokenizer=tokenizer,
+    )
+    return read_answer(
+        lambda: made(tokenizer, request.tools, chat_template_kwargs={}, model_config=None),
+        request,
+        auto=True,
+        text=text,
+        token_ids=tokenizer.encode(text),
+    )
+
+
+@pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "function": {"name": "add"}}])
+def test_whole_calls(choice: Any):
+    one = Call(name="add", arguments='{"a": 1}')
+    assert read(WHOLE, tool_choice=choice).calls == (one,)
+    assert read(WHOLE + WHOLE, tool_choice=choice).calls == (one, one)
+    assert read(f"I add. {WHOLE}", tool_choice=choice) == Reading(content="I add. ", calls=(one,))
+
+
+@pytest.mark.parametrize("length", range(len("<tool_call>"), len(WHOLE) - len("}</tool_call>")))
+def test_a_call_that_was_cut_off_anywhere(length: int):
+    assert read(f"I add. {WHOLE[:length]}").broken
+
+
+@pytest.mark.parametrize("text", ["text", "a < b", "ends with <", "x <tool>", '{"a": 1}', "", " padded \n"])
+def test_text_calls_nothing(text: str):
+    assert read(text) == Reading(content=text)
+
+
+def test_a_parser_that_raises_has_found_no_call():
+    assert read('<|action_start|><|plugin|>{"name":"add","parameters":{"a"', parser="internlm").broken
+
+
+def test_without_a_parser_all_is_text():
+    assert read_answer(None, None, auto=False, text=WHOLE, token_ids=[]) == Reading(content=WHOLE)

@@ -1,0 +1,157 @@
+"""What makes a candidate invalid: its format, its tool calls; and schemas that mean harm."""
+
+import json
+from typing import Any
+
+import pytest
+
+from server.errors import ApiError
+from server.validation import CUT_OFF, Call, Reading, Schema, Validation
+
+ADD = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "how": {"enum": ["fast", "slow"]}},
+            "required": ["a"],
+            "additionalProperties": False,
+        },
+    },
+}
+NOW = {"type": "function", "function": {"name": "now"}}
+COUNT = {
+    "type": "json_schema",
+    "json_schema": {"name": "count", "schema": {"type": "object", "required": ["count"]}},
+}
+
+
+def calls(*pairs: tuple[str, str]) -> Reading:
+    return Reading(content="", calls=[Call(name=name, arguments=arguments) for name, arguments in pairs])
+
+
+def complaint(reading: Reading | str, *, finish: str = "stop", choice: Any = None, **body: Any) -> str | None:
+    """Of an answer that the parsers read so."""
+    read = Reading(content=reading) if isinstance(reading, str) else reading
+    validation = Validation({"tool_choice": choice, **body}, lambda text, token_ids: read)
+    return validation.complaint("raw", [], finish)
+
+
+def test_free_text_is_valid_even_where_it_was_cut_off():
+    assert complaint("anything") is None
+    assert complaint("anyth", finish="length") is None
+    assert complaint("anything", tools=[ADD]) is None
+    assert complaint("anything", response_format={"type": "text"}) is None
+
+
+@pytest.mark.parametrize("answer", ['{"count": 3}', '{"count": 3}  \n'])
+def test_an_answer_of_its_schema(answer: str):
+    assert complaint(answer, response_format=COUNT) is None
+    assert complaint(answer, response_format=COUNT, finish="length") is None, "complete before the cut"
+
+
+@pytest.mark.parametrize("answer", ["{}", "[]", '{"count": 3', "", "NaN", "[" * 100_000, "1" * 5000])
+def test_an_answer_that_breaks_its_schema(answer: str):
+    assert complaint(answer, response_format=COUNT) is not None
+
+
+def test_any_object_will_do_for_json_object():
+    wanted = {"type": "json_object"}
+    assert complaint("{}", response_format=wanted) is None
+    assert complaint("[1]", response_format=wanted) is not None
+
+
+def test_a_complaint_says_that_it_was_cut_off():
+    found = complaint('{"count": ', response_format=COUNT, finish="length")
+    assert found is not None and found.startswith(CUT_OFF)
+
+
+def test_a_grammar_that_was_cut_off():
+    assert complaint("a", structured_outputs={"regex": "ab"}, finish="length") == CUT_OFF
+    assert complaint("ab", structured_outputs={"regex": "ab"}) is None
+
+
+GOOD = ("add", '{"a": 1, "how": "fast"}')
+
+
+@pytest.mark.parametrize(
+    ("call", "valid"),
+    [
+        (GOOD, True),
+        (("now", "{}"), True),
+        (("now", '{"any": "thing"}'), True),
+        (("now", '"thing"'), False),
+        (("add", '{"a": "1"}'), False),
+        (("add", '{"a": 1, "b": 2}'), False),
+        (("add", '{"a": 1, "how": "never"}'), False),
+        (("add", "{}"), False),
+        (("add", '{"a": 1'), False),
+        (("sub", '{"a": 1}'), False),
+    ],
+)
+def test_calls_match_their_tools(call: tuple[str, str], valid: bool):
+    assert (complaint(calls(call), tools=[ADD, NOW]) is None) == valid
+    assert (complaint(calls(GOOD, call), tools=[ADD, NOW]) is None) == valid, "every one of several"
+
+
+def test_a_call_that_can_not_be_read():
+    assert complaint(Reading(content="<tool_call>{", broken=True), tools=[ADD]) is not None
+    assert complaint(Reading(content="<tool_call>{", broken=True), tools=[ADD], choice="none") is None
+
+
+def test_a_call_may_stand_for_the_format_and_text_must_have_it():
+    assert complaint(calls(GOOD), tools=[ADD], response_format=COUNT) is None
+    assert complaint("text", tools=[ADD], response_format=COUNT) is not None
+
+
+def test_a_demanded_call_must_come():
+    named = {"type": "function", "function": {"name": "add"}}
+    for choice in ("required", named):
+        assert complaint("text", tools=[ADD, NOW], choice=choice) is not None
+        assert complaint(calls(GOOD), tools=[ADD, NOW], choice=choice) is None
+    assert complaint(calls(("now", "{}")), tools=[ADD, NOW], choice=named) is not None
+    assert complaint(calls(("now", "{}")), tools=[ADD, NOW], choice="required") is None
+
+
+@pytest.mark.parametrize(
+    "schema", [3, {"type": "nothing"}, {"properties": []}, {"$ref": 5}, {"$schema": 5}, {"type": 1}]
+)
+def test_what_is_no_schema_is_refused_by_its_place(schema: Any):
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    with pytest.raises(ApiError) as refused:
+        complaint("x", tools=[ADD, tool])
+    assert refused.value.status == 400
+    assert refused.value.param == "tools[1].function.parameters"
+
+
+def test_schemas_in_the_dialect_that_they_name():
+    draft4 = {"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 3, "exclusiveMinimum": True}
+    schema = Schema(draft4, "p")
+    assert schema.complaint("it", "4") is None
+    assert schema.complaint("it", "3") is not None
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    """A schema of 2^levels checks."""
+    refs = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(levels)}
+    return {"$defs": {**refs, f"d{levels}": True}, "$ref": "#/$defs/d0"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [doubling(60), {"$ref": "#"}, {"$ref": "http://127.0.0.1:9/schema.json"}, {"$ref": "file:///etc/passwd"}],
+)
+def test_schemas_that_never_end_or_lead_elsewhere_come_to_an_end(schema: dict[str, Any]):
+    assert Schema(schema, "p").complaint("it", "{}") is not None
+
+
+def test_regular_expressions_are_left_to_the_grammar():
+    """This one would take longer than the universe has."""
+    schema = {
+        "properties": {"s": {"type": "string", "pattern": "^(a+)+$"}},
+        "patternProperties": {"^(x+)+$": {"type": "integer"}},
+        "additionalProperties": False,
+    }
+    assert Schema(schema, "p").complaint("it", json.dumps({"s": "a" * 60 + "b", "x" * 60 + "y": 1})) is None
+    assert Schema(schema, "p").complaint("it", '{"s": 1}') is not None
