@@ -27,7 +27,12 @@ class Engine(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once an engine's process has died: nothing will be answered any more."""
+        """False once the policy's process has died: nothing will be answered any more."""
+        ...
+
+    @property
+    def critic_alive(self) -> bool:
+        """False once the critic's process has died: every score fails. True where there is no critic."""
         ...
 
     @property

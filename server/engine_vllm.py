@@ -52,8 +52,8 @@ class PolicyFacts:
 
 
 class VllmEngine:
-    """`engine.Engine` over running vLLM engines: the policy's chat handler, the critic, and all their
-    clients.
+    """`engine.Engine` over running vLLM engines: the policy's chat handler, the critic, and their clients, the
+    policy's first.
     """
 
     def __init__(
@@ -76,7 +76,11 @@ class VllmEngine:
 
     @property
     def alive(self) -> bool:
-        return not any(client.errored for client in self._clients)
+        return not self._clients[0].errored
+
+    @property
+    def critic_alive(self) -> bool:
+        return not any(client.errored for client in self._clients[1:])
 
     @property
     def max_model_len(self) -> int:

@@ -52,6 +52,14 @@ def not_ready() -> ApiError:
     return ApiError("The model is still loading. Retry in a few seconds.", status=503, code="model_loading")
 
 
+def stopped() -> ApiError:
+    return ApiError(
+        "The engine has stopped; only a restart of the server brings it back. Ask another one.",
+        status=503,
+        code="engine_stopped",
+    )
+
+
 def model_not_found(name: str, served: tuple[str, ...]) -> ApiError:
     return ApiError(
         f"The model `{name[:100]}` does not exist. This server has: {', '.join(served)}.",

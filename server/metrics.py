@@ -50,6 +50,12 @@ class Metrics:
         self.degraded = Counter(
             "internvl3_selections_degraded", "Selections made without the critic's scores.", registry=registry
         )
+        self.engine_up = Gauge(
+            "internvl3_engine_up",
+            "1 while the process of an engine lives, 0 once it has died.",
+            ("engine",),
+            registry=registry,
+        )
         self.cancelled = Counter(
             "internvl3_http_requests_cancelled", "Requests whose client went away.", registry=registry
         )

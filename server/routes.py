@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from . import chat
 from .call import parse_call, served_models
 from .engine import Engine
-from .errors import model_not_found, not_ready
+from .errors import model_not_found, not_ready, stopped
 from .intake import read_json, until_disconnect
 from .state import State
 
@@ -57,17 +57,22 @@ async def model(request: Request, name: str) -> dict[str, Any]:
 
 
 @router.get("/livez")
-async def livez() -> dict[str, str]:
-    """The process answers. True from the first second, while models still load."""
+async def livez(request: Request) -> dict[str, str]:
+    """The process answers, from the first second, while models still load. No more once the policy's process
+    has died: only a restart helps then.
+    """
+    engine = _state(request).engine
+    if engine is not None and not engine.alive:
+        raise stopped()
     return {"status": "ok"}
 
 
 @router.get("/readyz")
 @router.get("/health")
 async def readyz(request: Request) -> dict[str, str]:
-    """Requests will be answered: both engines are up."""
-    _engine(_state(request))
-    return {"status": "ok"}
+    """Requests will be answered. Without its critic the server still does, as `on_critic_error` says."""
+    engine = _engine(_state(request))
+    return {"status": "ok"} if engine.critic_alive else {"status": "degraded", "critic": "stopped"}
 
 
 @router.get("/version")
@@ -79,7 +84,12 @@ async def server_version() -> dict[str, str]:
 async def metrics(request: Request) -> Response:
     """The server's figures and the engines', in Prometheus' text format."""
     state = _state(request)
-    engines = b"" if state.engine is None else state.engine.metrics()
+    engines = b""
+    if state.engine is not None:
+        engines = state.engine.metrics()
+        state.metrics.engine_up.labels("policy").set(state.engine.alive)
+        if state.engine.critic is not None:
+            state.metrics.engine_up.labels("critic").set(state.engine.critic_alive)
     return Response(state.metrics.render() + engines, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -91,8 +101,10 @@ def _state(request: Request) -> State:
 
 def _engine(state: State) -> Engine:
     """The engine, if it can answer."""
-    if state.engine is None or not state.engine.alive:
+    if state.engine is None:
         raise not_ready()
+    if not state.engine.alive:
+        raise stopped()
     return state.engine
 
 

@@ -42,7 +42,7 @@ class FakeEngine:
     def __init__(self, answers: Sequence[str | None], critic: FakeCritic | None = None) -> None:
         self.answers = answers
         self.critic = critic
-        self.alive = True
+        self.alive = self.critic_alive = True
         self.closed = False
         self.bodies: list[Mapping[str, Any]] = []
         self.videos: list[Videos] = []

@@ -59,15 +59,28 @@ async def test_a_failed_start_is_kept_and_told():
         assert str(app.state.internvl3.failure) == "no weights"
 
 
-async def test_a_dead_engine_is_not_ready():
+async def test_a_dead_engine_is_neither_ready_nor_alive():
     fake = engine()
     async with client_of(app_with(fake)) as client:
         assert (await client.get("/readyz")).status_code == 200
         fake.alive = False
-        refusal(await client.get("/readyz"), 503)
-        refusal(await client.post(CHAT, json=question()), 503)
-        assert (await client.get("/livez")).status_code == 200
+        for asked in (client.get("/readyz"), client.get("/livez"), client.post(CHAT, json=question())):
+            assert refusal(await asked, 503)["code"] == "engine_stopped"
     assert fake.closed
+
+
+async def test_without_its_critic_the_server_is_ready_and_says_so():
+    fake = engine()
+    async with client_of(app_with(fake)) as client:
+        assert (await client.get("/readyz")).json() == {"status": "ok"}
+        assert 'internvl3_engine_up{engine="critic"} 1.0' in (await client.get("/metrics")).text
+        fake.critic_alive = False
+        ready = await client.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+        assert (await client.get("/livez")).status_code == 200
+        figures = (await client.get("/metrics")).text
+        assert 'internvl3_engine_up{engine="critic"} 0.0' in figures
+        assert 'internvl3_engine_up{engine="policy"} 1.0' in figures
 
 
 async def test_models_lists_the_name_and_its_alias():
