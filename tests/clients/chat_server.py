@@ -29,12 +29,14 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def chat_server(reply: Callable[[dict[str, Any]], Reply]) -> Iterator[str]:
-    """Serve POST /v1/chat/completions while the block runs; yields the server's address."""
+def chat_server(
+    reply: Callable[[dict[str, Any]], Reply], path: str = "/v1/chat/completions"
+) -> Iterator[str]:
+    """Serve POST requests to a path while the block runs; yields the server's address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            assert self.path == "/v1/chat/completions"
+            assert self.path == path
             answer = reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             content = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
             self.send_response(answer.status)

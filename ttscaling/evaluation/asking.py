@@ -116,3 +116,8 @@ def finish(
     show(measured, Console())
     if as_json:
         print(json.dumps(measured))
+
+
+def warn(problem: str) -> None:
+    """Tells of a record that can't be used."""
+    Console(stderr=True).print(f"skipped {problem}", soft_wrap=True, markup=False)

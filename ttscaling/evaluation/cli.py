@@ -2,6 +2,7 @@
 
 import typer
 
+from .critic import critic
 from .nano import nano
 
 app = typer.Typer(
@@ -14,4 +15,5 @@ def _group() -> None:
     """Measure what a running server's answers are worth."""
 
 
+app.command()(critic)
 app.command()(nano)

@@ -104,7 +104,11 @@ class LineFile:
         with self.path.open("rb") as file:
             file.seek(int(self._start[index]))
             line = file.readline(LONGEST_LINE + 1)
-        return parse_line(line, parse, f"{self.path}:{self._number[index]}")
+        return parse_line(line, parse, self.where(index))
+
+    def where(self, index: int) -> str:
+        """`file:line` of that line, as messages name it."""
+        return f"{self.path}:{self._number[index]}"
 
 
 def _lines(file: Any) -> Iterator[bytes]:

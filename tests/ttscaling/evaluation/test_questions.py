@@ -1,0 +1,60 @@
+import base64
+import json
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ttscaling.evaluation.questions import heldout_questions, read_questions, user_message
+from ttscaling.train.data.faults import Faults, RecordError
+
+
+def pixels(part: dict) -> Image.Image:
+    head, _, content = part["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    return Image.open(BytesIO(base64.b64decode(content)))
+
+
+def test_images_stand_in_front_unless_the_text_places_them() -> None:
+    red, blue = (Image.new("RGB", (4, 4), color) for color in ("red", "blue"))
+    front = user_message("Which?", [red, blue])["content"]
+    assert [part["type"] for part in front] == ["image_url", "image_url", "text"]
+    placed = user_message("Is <image>\nor <image> darker?", [red, blue])["content"]
+    assert [part["type"] for part in placed] == ["text", "image_url", "text", "image_url", "text"]
+    assert [part["text"] for part in placed[::2]] == ["Is ", "or ", " darker?"]
+    assert pixels(placed[1]).getpixel((0, 0)) == (255, 0, 0)
+    assert pixels(placed[3]).getpixel((0, 0)) == (0, 0, 255)
+    assert user_message("Why?", [])["content"] == [{"type": "text", "text": "Why?"}]
+
+
+def test_places_and_images_must_match() -> None:
+    with pytest.raises(RecordError, match="1 <image> for 2 images"):
+        user_message("<image>?", [Image.new("RGB", (4, 4))] * 2)
+
+
+def test_held_out_questions_repeat_with_their_seed() -> None:
+    first, again, other = (list(heldout_questions(6, seed)) for seed in (1, 1, 2))
+    assert [q.message for q in first] == [q.message for q in again] != [q.message for q in other]
+    assert len({question.kind for question in first}) == 6
+
+
+def test_a_files_questions(tmp_path: Path) -> None:
+    """Good ones are read, bad ones named by file and line."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "sheet.png")
+    rows = [
+        {"question": "How many?", "answer": 3, "image": "sheet.png", "kind": "count"},
+        {"question": "How many?", "answer": "3", "image": "gone.png"},
+        {"question": "<image> or <image>?", "answer": "3", "image": "sheet.png"},
+        {"question": "How many?", "answer": True},
+        {"question": "Why?", "answer": "because"},
+    ]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    faults = Faults(allowed=0.6, tell=lambda problem: None)
+    counted, plain = read_questions(path, tmp_path, faults)
+    assert (counted.answer, counted.kind) == ("3", "count")
+    assert pixels(counted.message["content"][0]).size == (4, 4)
+    assert (plain.text, plain.answer, plain.images, plain.kind) == ("Why?", "because", (), "all")
+    for line, said in ((2, "gone.png"), (3, "2 <image> for 1"), (4, "'answer'")):
+        assert any(f"questions.jsonl:{line}" in example and said in example for example in faults.examples)

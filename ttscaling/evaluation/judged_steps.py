@@ -1,0 +1,88 @@
+"""Solutions whose steps people marked, scored by the critic that a server holds."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ttscaling.train.data.faults import Faults, RecordError
+from ttscaling.train.data.jsonl import LineFile
+from ttscaling.train.data.media import media_path
+from ttscaling.train.data.process_bench import MarkedRecord, parse_marked
+
+from .asking import EvaluationError, Refused, Server, connected, each
+from .ledger import Ledger
+from .questions import user_message
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A solution's steps as people marked them and as the critic scored them."""
+
+    source: str
+    marks: tuple[int, ...]
+    scores: tuple[float, ...]
+    critic: str
+
+
+class Unscored(Exception):
+    """The critic can't score this solution; others it may."""
+
+
+async def judge_file(
+    file: Path, root: Path, base_url: str, faults: Faults, *, scores: Path | None, concurrency: int
+) -> list[Judged]:
+    """Every usable solution of a file with the critic's scores, in order; the others go to `faults`.
+
+    Raises EvaluationError, TooManyBadRecordsError and OSError.
+    """
+    lines, judged = LineFile(file), dict[int, Judged]()
+    with Ledger(scores, {"file": hashlib.sha256(file.read_bytes()).hexdigest()}) as ledger:
+        known = {row["line"]: row for row in ledger.rows}
+        async with connected(base_url) as server:
+
+            async def work(number: int) -> None:
+                try:
+                    record = lines.record(number, parse_marked)
+                    if number not in known:
+                        known[number] = {"line": number, **await score(server, record, root)}
+                        ledger.add(known[number])
+                except RecordError as error:
+                    faults.reject(str(error))
+                except Unscored as error:
+                    faults.reject(f"{lines.where(number)}: {error}")
+                else:
+                    faults.accept()
+                    row = known[number]
+                    judged[number] = Judged(
+                        record.data_source or "unknown", record.marks, tuple(row["scores"]), row["critic"]
+                    )
+
+            await each(range(len(lines)), work, total=len(lines), concurrency=concurrency, label="solutions")
+    faults.finish()
+    return [judged[number] for number in sorted(judged)]
+
+
+async def score(server: Server, record: MarkedRecord, root: Path) -> dict[str, Any]:
+    """The critic's name and its score of each step. Raises Unscored; EvaluationError where none can be."""
+    try:
+        message = user_message(record.question, [media_path(root, image) for image in record.images])
+    except RecordError as error:
+        raise Unscored(str(error)) from error
+    body = {"messages": [message], "answers": [list(record.steps)]}
+    try:
+        reply = await server.post("/v1/critic/score", body)
+    except Refused as error:
+        raise Unscored(str(error)) from error
+    try:
+        (entry,) = reply["scores"]
+        if entry.get("error"):
+            raise Unscored(f"the critic failed: {entry['error']}")
+        scores = [float(value) for value in entry["step_scores"]]
+        name = str(reply["model"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = f"the reply holds no step scores ({type(error).__name__}: {error})"
+        raise EvaluationError(f"{said}; is it an internvl3 server with a critic?") from error
+    if len(scores) != len(record.steps):
+        raise Unscored(f"the critic gave {len(scores)} scores for {len(record.steps)} steps")
+    return {"critic": name, "scores": scores}
