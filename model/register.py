@@ -7,8 +7,7 @@ InternVL, without V2PE. So whoever starts an engine calls `require_plugin` first
 from vllm import ModelRegistry
 from vllm.plugins import load_general_plugins
 
-ARCHITECTURES = ("InternVLChatModel", "InternVLForConditionalGeneration")
-_MODEL = ("model.internvl", "InternVLModel")
+from .architectures import CLASSES
 
 
 class PluginError(RuntimeError):
@@ -17,7 +16,7 @@ class PluginError(RuntimeError):
 
 def register() -> None:
     """Puts our model and config classes in the place of vLLM's and transformers', and adds the tokenizers
-    that these have no class for. Repeating is harmless.
+    and the critic that these have no class for. Repeating is harmless.
     """
     from transformers import AutoConfig
 
@@ -27,10 +26,10 @@ def register() -> None:
     register_tokenizers()
     AutoConfig.register(InternVLChatConfig.model_type, InternVLChatConfig, exist_ok=True)
     AutoConfig.register(InternVLConfig.model_type, InternVLConfig, exist_ok=True)
-    for architecture in ARCHITECTURES:
+    for architecture, place in CLASSES.items():
         # By name: the module must not be imported (and CUDA not be touched) before the engine's process needs
         # it.
-        ModelRegistry.register_model(architecture, ":".join(_MODEL))
+        ModelRegistry.register_model(architecture, ":".join(place))
 
 
 def require_plugin() -> None:
@@ -40,9 +39,9 @@ def require_plugin() -> None:
         PluginError: vLLM would serve InternVL with another class; one line, with what to do about it.
     """
     load_general_plugins()
-    for architecture in ARCHITECTURES:
+    for architecture, place in CLASSES.items():
         entry = ModelRegistry.models.get(architecture)
-        if (getattr(entry, "module_name", None), getattr(entry, "class_name", None)) != _MODEL:
+        if (getattr(entry, "module_name", None), getattr(entry, "class_name", None)) != place:
             raise PluginError(
                 f"vLLM would serve {architecture} without our model: its plugin internvl3 is inactive. "
                 "Install internvl3-serving in this environment; if VLLM_PLUGINS is set, name internvl3 in it"

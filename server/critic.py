@@ -1,10 +1,10 @@
-"""A critic on an embedded engine: per step one generation of one token, read at '+' and '-' alone.
+"""A critic on an embedded engine: one request for all steps of an answer, and none for what is known.
 
-Any InternVL checkpoint that was trained to judge serves as it is. The prefixes of one answer nest, and all
-answers to a question share its images, so a prefix cache computes each token once.
+Any InternVL checkpoint that was trained to judge serves as it is.
 """
 
-import asyncio
+import hashlib
+import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,19 +13,23 @@ from ttscaling.critic import critic_prefixes, judgement
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores
 
+from .step_memo import StepMemo
+
+MEMO_STEPS = 65_536  # about 10 MB
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Log-probabilities of the two labels as the assistant's next token, and what reading them took."""
+    """The labels' logits after each step asked for, and what reading them took."""
 
-    plus: float
-    minus: float
+    logits: Sequence[tuple[float, float]]  # of + and of -
     prompt_tokens: int
     cached_tokens: int
 
 
-# Reads the labels after messages whose images are seen as the mapping (mm_processor_kwargs) says.
-Read = Callable[[Sequence[Message], Mapping[str, Any]], Coroutine[Any, Any, Reading]]
+# Reads the labels after some of the prefixes of one answer (by index), its images seen as the mapping
+# (mm_processor_kwargs) says.
+Read = Callable[[Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any]], Coroutine[Any, Any, Reading]]
 
 
 class StepCritic:
@@ -36,27 +40,66 @@ class StepCritic:
         self._name = name
         self._read = read
         self._system = system or None
+        self._memo = StepMemo(MEMO_STEPS)
 
     @property
     def name(self) -> str:
         return self._name
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        """Critic's `score`, all steps at once. Whatever goes wrong is a CriticError, cancellation apart."""
-        steps = split_steps(answer)
+        """Critic's `score`. Whatever goes wrong is a CriticError, cancellation apart."""
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(self._read(messages, conversation.mm_processor_kwargs))
-                    for messages in critic_prefixes(conversation, steps, system=self._system)
-                ]
-        except ExceptionGroup as failures:
-            cause = failures.exceptions[0]
-            raise CriticError(f"the critic failed ({type(cause).__name__})") from cause
-        readings = [task.result() for task in tasks]
+            return await self.score_steps(conversation, split_steps(answer))
+        except CriticError:
+            raise
+        except Exception as error:
+            raise CriticError(f"the critic failed ({type(error).__name__})") from error
+
+    async def score_steps(self, conversation: Conversation, steps: Sequence[str]) -> StepScores:
+        """The scores of these steps, and the tokens that the critic's engine was asked for: none for a score
+        that is known, or that another answer is just having read. The reader's exceptions pass through.
+        """
+        vision = conversation.mm_processor_kwargs
+        prefixes = critic_prefixes(conversation, steps, system=self._system)
+        prompt_tokens = cached_tokens = 0
+
+        async def read(wanted: Sequence[int]) -> Sequence[float]:
+            nonlocal prompt_tokens, cached_tokens
+            reading = await self._read(prefixes, wanted, vision)
+            prompt_tokens += reading.prompt_tokens
+            cached_tokens += reading.cached_tokens
+            return [judgement(plus, minus) for plus, minus in reading.logits]
+
+        scores = await self._memo.scores(step_keys(prefixes, vision), read)
         return StepScores(
-            steps=steps,
-            scores=tuple(judgement(reading.plus, reading.minus) for reading in readings),
-            prompt_tokens=sum(reading.prompt_tokens for reading in readings),
-            cached_tokens=sum(reading.cached_tokens for reading in readings),
+            steps=tuple(steps), scores=scores, prompt_tokens=prompt_tokens, cached_tokens=cached_tokens
         )
+
+
+def step_keys(prefixes: Sequence[Sequence[Message]], vision: Mapping[str, Any]) -> list[bytes]:
+    """For each prefix a key of all that its score depends on: messages, media, and how these are seen.
+
+    Media with a `uuid` (`media` gives one to each, by its content) count by that, not by their bytes. With
+    delta "auto" the whole prompt decides the delta, so there a score also depends on the steps that follow.
+    """
+    state = hashlib.blake2b(digest_size=16)
+
+    def feed(value: Any) -> None:
+        state.update(json.dumps(value, sort_keys=True).encode() + b"\n")
+
+    feed(dict(vision))
+    if vision.get("v2pe_delta") == "auto":
+        feed([_by_content(message) for message in prefixes[-1]])
+    keys, seen = [], 0
+    for prefix in prefixes:
+        feed([_by_content(message) for message in prefix[seen:]])
+        seen = len(prefix)
+        keys.append(state.digest())
+    return keys
+
+
+def _by_content(message: Message) -> Message:
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    return {**message, "content": [part.get("uuid") or part for part in content]}

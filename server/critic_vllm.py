@@ -1,62 +1,155 @@
-"""Reading a critic's labels from a vLLM engine."""
+"""Reading a critic's labels from a vLLM engine that runs `model.critic_head`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from vllm import SamplingParams
+import numpy as np
+from vllm import PoolingParams
 from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.renderers.online_renderer import OnlineRenderer
-from vllm.sampling_params import RequestOutputKind
 from vllm.utils import random_uuid
 
+from model.architectures import CRITIC_TASK
 from ttscaling.critic import MINUS, PLUS
 from ttscaling.types import CriticError, Message
 
 from .critic import Reading
 
 
-async def read_labels(
-    client: EngineClient,
-    renderer: OnlineRenderer,
-    labels: tuple[int, int],
-    messages: Sequence[Message],
-    vision: Mapping[str, Any],
-) -> Reading:
-    """`critic.Read` on a vLLM engine: one greedy token with the log-probabilities of the two label ids (+,
-    -).
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """Where a critic judges, as token ids: what stands before an assistant's turn, and + and - in it."""
+
+    tag: tuple[int, ...]
+    labels: tuple[int, int]
+
+
+class PoolingReader:
+    """`critic.Read` on a vLLM engine.
+
+    The whole conversation is one prompt, read at the end of every assistant role tag asked for. The prefix
+    cache is read, so places within it don't come back: for each of them follows a prompt that ends there, of
+    which the engine computes a block at most.
     """
-    request = ChatCompletionRequest(messages=list(messages), mm_processor_kwargs=dict(vision) or None)
+
+    def __init__(self, client: EngineClient, renderer: OnlineRenderer, slot: Slot) -> None:
+        self._client = client
+        self._renderer = renderer
+        self._slot = slot
+
+    async def __call__(
+        self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
+    ) -> Reading:
+        try:
+            return await self._read(prefixes, wanted, vision)
+        except _MediaForgotten:  # the engine dropped an image that the renderer believed it had
+            return await self._read(prefixes, wanted, vision)
+
+    async def _read(
+        self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
+    ) -> Reading:
+        prompt = await self._render(prefixes[-1], vision)
+        ends = ends_of(self._slot.tag, prompt["prompt_token_ids"])
+        if len(ends) == len(prefixes):
+            places = [ends[step] for step in wanted]
+            answers = [await self._ask(_cut(prompt, places[-1]), places)]
+            missing = [place for place in places if place not in answers[0].logits]
+            answers += [await self._ask(_cut(prompt, place), [place]) for place in missing]
+        else:  # a step that holds the tag itself: only its own prompt tells where it ends
+            places, answers = [], []
+            for step in wanted:
+                own = await self._render(prefixes[step], vision)
+                places.append(len(own["prompt_token_ids"]) - 1)
+                answers.append(await self._ask(own, places[-1:]))
+        logits = {place: labels for answer in answers for place, labels in answer.logits.items()}
+        return Reading(
+            logits=[logits[place] for place in places],
+            prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+            cached_tokens=sum(answer.cached_tokens for answer in answers),
+        )
+
+    async def _render(self, messages: Sequence[Message], vision: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await render(
+            self._renderer,
+            ChatCompletionRequest(messages=list(messages), mm_processor_kwargs=dict(vision) or None),
+        )
+
+    async def _ask(self, prompt: Mapping[str, Any], places: Sequence[int]) -> "_Answer":
+        """The labels' logits at those of the places that the engine computed: its last token always is."""
+        params = PoolingParams(
+            task=CRITIC_TASK,
+            skip_reading_prefix_cache=False,
+            extra_kwargs={"places": list(places), "token_ids": list(self._slot.labels)},
+        )
+        async for output in self._client.encode(prompt, params, f"judge-{random_uuid()}"):
+            if output.error is not None and output.error.retryable:
+                raise _MediaForgotten
+            logits = {int(place): (plus, minus) for place, plus, minus in output.outputs.data.tolist()}
+            if len(output.prompt_token_ids) - 1 not in logits:
+                raise CriticError("the critic's engine ended a request before it was read")
+            return _Answer(
+                logits=logits,
+                prompt_tokens=len(output.prompt_token_ids),
+                cached_tokens=output.num_cached_tokens,
+            )
+        raise CriticError("the critic's engine returned nothing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    logits: Mapping[int, tuple[float, float]]  # by place
+    prompt_tokens: int
+    cached_tokens: int
+
+
+class _MediaForgotten(CriticError):
+    """The engine's cache of images and the renderer's list of what is in it differ."""
+
+
+async def render(renderer: OnlineRenderer, request: ChatCompletionRequest) -> Mapping[str, Any]:
+    """The engine's input for a conversation."""
     rendered = await renderer.render_chat(request)
     if isinstance(rendered, ErrorResponse):
         raise CriticError(rendered.error.message)
     _, (prompt,) = rendered
-    params = SamplingParams(
-        max_tokens=1,
-        temperature=0.0,
-        logprob_token_ids=list(labels),
-        detokenize=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
-    async for output in client.generate(prompt, params, f"judge-{random_uuid()}"):
-        logprobs = output.outputs[0].logprobs
-        if not logprobs:
-            raise CriticError(f"the critic ended with {output.outputs[0].finish_reason}, unread")
-        plus, minus = (logprobs[0][label].logprob for label in labels)
-        return Reading(
-            plus=plus,
-            minus=minus,
-            prompt_tokens=len(output.prompt_token_ids),
-            cached_tokens=output.num_cached_tokens or 0,
-        )
-    raise CriticError("the critic's engine returned nothing")
+    return prompt
 
 
-def label_ids(renderer: OnlineRenderer) -> tuple[int, int]:
-    """Token ids of '+' and '-'; raises ValueError where the critic's tokenizer splits them."""
-    tokenizer = renderer.renderer.get_tokenizer()
-    found = [tokenizer.encode(label, add_special_tokens=False) for label in (PLUS, MINUS)]
-    if any(len(ids) != 1 for ids in found):
+async def judging_slot(renderer: OnlineRenderer) -> Slot:
+    """The slot as the critic's chat template and tokenizer write it.
+
+    The labels' ids are taken from their place: by itself a tokenizer may write a label as another token.
+    Raises ValueError where a label isn't one token there.
+    """
+
+    async def ids(*answer: Message, tagged: bool = False) -> list[int]:
+        messages: Any = [{"role": "user", "content": "?"}, *answer]
+        request = ChatCompletionRequest(messages=messages, add_generation_prompt=tagged)
+        return list((await render(renderer, request))["prompt_token_ids"])
+
+    question, asked = await ids(), await ids(tagged=True)
+    plus, minus = [await ids({"role": "assistant", "content": label}) for label in (PLUS, MINUS)]
+    at = len(asked)
+    if asked[: len(question)] != question or asked == question:
+        raise ValueError("the critic's chat template puts no role tag before an assistant's turn")
+    if not plus[:at] == minus[:at] == asked or plus[at : at + 1] == minus[at : at + 1]:
+        raise ValueError("the critic's tokenizer joins '+' or '-' to what stands before")
+    if plus[at + 1 :] != minus[at + 1 :]:
         raise ValueError("the critic's tokenizer has no single token for each of '+' and '-'")
-    return found[0][0], found[1][0]
+    return Slot(tag=tuple(asked[len(question) :]), labels=(plus[at], minus[at]))
+
+
+def ends_of(tag: Sequence[int], token_ids: Sequence[int]) -> list[int]:
+    """Where in the tokens the tag ends: indices of its last token."""
+    if len(tag) > len(token_ids):
+        return []
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(token_ids), len(tag))
+    return [int(begin) + len(tag) - 1 for begin in np.flatnonzero((windows == tag).all(axis=1))]
+
+
+def _cut(prompt: Mapping[str, Any], place: int) -> Mapping[str, Any]:
+    """The prompt up to this token. All media stand before the first place."""
+    return {**prompt, "prompt_token_ids": prompt["prompt_token_ids"][: place + 1]}

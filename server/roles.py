@@ -4,6 +4,8 @@ import json
 import shlex
 from dataclasses import dataclass
 
+from model.architectures import CRITIC
+
 from .settings import Settings
 
 
@@ -15,6 +17,7 @@ class Role:
     path: str
     name: str  # the model's name in replies and metrics
     extra: str  # the operator's own vLLM flags; they win
+    judges: bool = False  # its labels are read, nothing is generated
 
 
 def engine_roles(settings: Settings) -> list[Role]:
@@ -25,7 +28,11 @@ def engine_roles(settings: Settings) -> list[Role]:
     if settings.critic_path is None:
         return [policy]
     critic = Role(
-        title="critic", path=settings.critic_path, name=settings.critic_name, extra=settings.critic_args
+        title="critic",
+        path=settings.critic_path,
+        name=settings.critic_name,
+        extra=settings.critic_args,
+        judges=True,
     )
     return [policy, critic]
 
@@ -40,6 +47,8 @@ def engine_flags(role: Role, settings: Settings, *, window: int, engines: int, c
         "--limit-mm-per-prompt": json.dumps({"image": settings.max_images, "video": settings.max_videos}),
         "--fingerprint-mode": "none",  # it would tell strangers versions and set-up
     }
+    if role.judges:
+        flags |= {"--runner": "pooling", "--hf-overrides": json.dumps({"architectures": [CRITIC]})}
     tiles = {
         "max_dynamic_patch": settings.max_tiles,
         "max_dynamic_patch_total": settings.max_total_tiles,

@@ -39,6 +39,10 @@ class Settings(BaseSettings):
         description="What a conversation without a system message begins with, or `none`; "
         "else the checkpoint's own.",
     )
+    critic_system_message: str | None = Field(
+        default=None,
+        description="What the critic's conversations begin with, or `none`; else the checkpoint's own.",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Weights and activations."
     )
@@ -104,7 +108,7 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("system_message")
+    @field_validator("system_message", "critic_system_message")
     @classmethod
     def _none_is_empty(cls, value: str | None) -> str | None:
         return "" if value == NONE else value

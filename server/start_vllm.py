@@ -33,7 +33,7 @@ from model.templates import chat_template
 
 from .connector_vllm import INLINE_ONLY
 from .critic import StepCritic
-from .critic_vllm import label_ids, read_labels
+from .critic_vllm import PoolingReader, judging_slot
 from .engine import Engine
 from .engine_vllm import PolicyFacts, VllmEngine
 from .errors import EngineDied, StartupError
@@ -80,7 +80,10 @@ async def start(settings: Settings) -> Engine:
         await one.client.reset_mm_cache()
         _give_chat_template(one, args)
         await init_app_state(one.client, one.handlers, args, await one.client.get_supported_tasks())
-    return _engine(roles, running, settings)
+    critics = [
+        await _critic(role, one, settings) for role, one in zip(roles, running, strict=True) if role.judges
+    ]
+    return _engine(running, critics[0] if critics else None, settings)
 
 
 def _prepare(roles: Sequence[Role], settings: Settings) -> list[Namespace]:
@@ -168,20 +171,19 @@ def _give_chat_template(engine: Running, args: Namespace) -> None:
             args.chat_template = chat_template(engine.checkpoint.template)
 
 
-def _engine(roles: Sequence[Role], running: Sequence[Running], settings: Settings) -> Engine:
+async def _critic(role: Role, running: Running, settings: Settings) -> StepCritic:
+    renderer = running.handlers.online_renderer
+    try:
+        reader = PoolingReader(running.client, renderer, await judging_slot(renderer))
+    except ValueError as error:
+        raise StartupError(str(error)) from error
+    own = running.checkpoint.system_message
+    system = own if settings.critic_system_message is None else settings.critic_system_message
+    return StepCritic(role.name, reader, system=system)
+
+
+def _engine(running: Sequence[Running], critic: StepCritic | None, settings: Settings) -> Engine:
     policy, *rest = running
-    critic = None
-    if rest:
-        renderer = rest[0].handlers.online_renderer
-        try:
-            labels = label_ids(renderer)
-        except ValueError as error:
-            raise StartupError(str(error)) from error
-        critic = StepCritic(
-            roles[1].name,
-            partial(read_labels, rest[0].client, renderer, labels),
-            system=rest[0].checkpoint.system_message,
-        )
     own = policy.checkpoint.system_message
     facts = PolicyFacts(
         checkpoint=policy.checkpoint,

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from model.register import ARCHITECTURES, PluginError, register, require_plugin
+from model.architectures import CLASSES
+from model.register import PluginError, register, require_plugin
 from tests.checkpoints import save_weights
 from tests.model.test_parity import run_engine
 
@@ -26,8 +27,8 @@ def test_our_model_is_the_registered_one_however_often():
     for _ in range(2):
         register()
         require_plugin()
-    for architecture in ARCHITECTURES:
-        assert ModelRegistry.models[architecture].module_name == "model.internvl"
+    for architecture, (module, _) in CLASSES.items():
+        assert ModelRegistry.models[architecture].module_name == module
 
 
 def test_another_class_in_our_place_is_refused():

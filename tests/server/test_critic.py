@@ -1,4 +1,4 @@
-"""The embedded critic: what it reads, how readings become scores, and that a failure is no score."""
+"""The embedded critic: what it reads, what it remembers, and that a failure is no score."""
 
 import asyncio
 import math
@@ -7,74 +7,118 @@ from typing import Any
 
 import pytest
 
-from server.critic import Reading, StepCritic
+from server.critic import Reading, StepCritic, step_keys
+from ttscaling.critic import critic_prefixes
 from ttscaling.types import Conversation, CriticError, Message
 
-CONVERSATION = Conversation(
-    messages=({"role": "user", "content": "How many?"},), mm_processor_kwargs={"v2pe_delta": 0.5}
-)
+VISION = {"v2pe_delta": 0.5}
+CONVERSATION = Conversation(messages=({"role": "user", "content": "How many?"},), mm_processor_kwargs=VISION)
 
 
-async def test_every_step_is_read_after_the_steps_before_it():
-    asked: list[Sequence[Message]] = []
+class Reads:
+    """Gives '+' a logit of 1 and '-' as many more as the step's number; remembers what it was asked."""
 
-    async def read(messages: Sequence[Message], vision: Mapping[str, Any]) -> Reading:
-        asked.append(messages)
-        assert vision == {"v2pe_delta": 0.5}
-        good = math.log(0.9 if len(messages) == 1 else 0.2)
-        return Reading(plus=good, minus=math.log1p(-math.exp(good)), prompt_tokens=10, cached_tokens=4)
+    def __init__(self) -> None:
+        self.asked: list[tuple[Sequence[Sequence[Message]], Sequence[int]]] = []
 
+    async def __call__(
+        self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
+    ) -> Reading:
+        assert vision == VISION
+        self.asked.append((prefixes, wanted))
+        return Reading(
+            logits=[(1.0, 1.0 + step) for step in wanted],
+            prompt_tokens=10 * len(wanted),
+            cached_tokens=len(wanted),
+        )
+
+
+def odds(minus: float) -> float:
+    return 1 / (1 + math.exp(minus))
+
+
+async def test_all_steps_of_an_answer_are_one_reading():
+    read = Reads()
     scores = await StepCritic("judge", read).score(CONVERSATION, "First.\n\nSecond.")
     assert scores.steps == ("First.", "Second.")
-    assert scores.scores == pytest.approx((0.9, 0.2))
-    assert (scores.prompt_tokens, scores.cached_tokens) == (20, 8)
-    first, second = sorted(asked, key=len)
-    assert list(second[: len(first)]) == list(first) and second[-1] == {"role": "user", "content": "Second."}
+    assert scores.scores == pytest.approx((0.5, odds(1)))
+    assert (scores.prompt_tokens, scores.cached_tokens) == (20, 2)
+    ((prefixes, wanted),) = read.asked
+    assert list(wanted) == [0, 1] and prefixes[1][-1] == {"role": "user", "content": "Second."}
+
+
+async def test_an_answer_that_is_judged_again_costs_nothing_and_a_longer_one_its_new_steps():
+    read = Reads()
+    critic = StepCritic("judge", read)
+    first = await critic.score(CONVERSATION, "a\n\nb")
+    again = await critic.score(CONVERSATION, "a\n\nb")
+    assert again.scores == first.scores and (again.prompt_tokens, again.cached_tokens) == (0, 0)
+    longer = await critic.score(CONVERSATION, "a\n\nb\n\nc")
+    assert longer.scores == pytest.approx((*first.scores, odds(2))) and longer.prompt_tokens == 10
+    assert [list(wanted) for _, wanted in read.asked] == [[0, 1], [2]]
+
+
+async def test_candidates_that_begin_alike_share_their_first_step_even_when_judged_at_once():
+    read = Reads()
+    critic = StepCritic("judge", read)
+    both = await asyncio.gather(*(critic.score(CONVERSATION, answer) for answer in ("a\n\nb", "a\n\nx")))
+    assert [list(wanted) for _, wanted in read.asked] == [[0, 1], [1]]
+    assert both[0].scores == both[1].scores
+    assert sum(scores.prompt_tokens for scores in both) == 30
 
 
 @pytest.mark.parametrize(("system", "first"), [("Judge.", "system"), ("", "user"), (None, "user")])
 async def test_a_critic_gets_its_own_system_message(system, first):
-    asked: list[Sequence[Message]] = []
-
-    async def read(messages: Sequence[Message], vision: Mapping[str, Any]) -> Reading:
-        asked.append(messages)
-        return Reading(plus=0.0, minus=0.0, prompt_tokens=1, cached_tokens=0)
-
+    read = Reads()
     await StepCritic("judge", read, system=system).score(CONVERSATION, "a\n\nb")
-    assert [messages[0]["role"] for messages in asked] == [first, first]
+    ((prefixes, _),) = read.asked
+    assert [prefix[0]["role"] for prefix in prefixes] == [first, first]
 
 
-async def test_all_steps_are_read_at_once():
-    together = asyncio.Barrier(3)
+async def test_a_failure_is_a_critic_error_and_is_not_remembered():
+    reads = Reads()
+    broken = True
 
-    async def read(messages: Sequence[Message], vision: Mapping[str, Any]) -> Reading:
-        await together.wait()
-        return Reading(plus=0.0, minus=0.0, prompt_tokens=1, cached_tokens=0)
-
-    async with asyncio.timeout(5):
-        assert (await StepCritic("judge", read).score(CONVERSATION, "a\n\nb\n\nc")).scores == (0.5, 0.5, 0.5)
-
-
-async def test_a_failure_is_a_critic_error_and_ends_the_other_readings():
-    ended: list[str] = []
-
-    async def read(messages: Sequence[Message], vision: Mapping[str, Any]) -> Reading:
-        if len(messages) == 1:
+    async def read(*asked: Any) -> Reading:
+        if broken:
             raise OSError("gone")
-        try:
-            return await asyncio.Event().wait()  # type: ignore[return-value]
-        finally:
-            ended.append("other")
+        return await reads(*asked)
 
+    critic = StepCritic("judge", read)
     with pytest.raises(CriticError, match="OSError") as caught:
-        await StepCritic("judge", read).score(CONVERSATION, "a\n\nb")
+        await critic.score(CONVERSATION, "a\n\nb")
     assert isinstance(caught.value.__cause__, OSError)
-    assert ended == ["other"]
+    broken = False
+    assert len((await critic.score(CONVERSATION, "a\n\nb")).scores) == 2
 
 
 async def test_labels_that_decide_nothing_are_a_critic_error():
-    async def read(messages: Sequence[Message], vision: Mapping[str, Any]) -> Reading:
-        return Reading(plus=-math.inf, minus=-math.inf, prompt_tokens=1, cached_tokens=0)
+    async def read(*asked: Any) -> Reading:
+        return Reading(logits=[(-math.inf, -math.inf)], prompt_tokens=1, cached_tokens=0)
 
     with pytest.raises(CriticError):
         await StepCritic("judge", read).score(CONVERSATION, "a")
+
+
+def keys(*steps: str, vision: Mapping[str, Any] = VISION, image: str = "A", uuid: str = "1") -> list[bytes]:
+    """Of steps about an image of these bytes and this name."""
+    part = {"type": "image_url", "image_url": {"url": f"data:{image}"}, "uuid": uuid}
+    content = [part, {"type": "text", "text": "How many?"}]
+    conversation = Conversation(messages=({"role": "user", "content": content},))
+    return step_keys(critic_prefixes(conversation, steps), vision)
+
+
+def test_a_key_knows_everything_before_its_step_and_nothing_after():
+    assert keys("a", "b")[0] == keys("a", "c")[0] == keys("a")[0]
+    assert keys("a", "b")[1] != keys("a", "c")[1] != keys("b", "c")[1]
+    assert keys("a\n\nb")[0] not in keys("a", "b")
+    assert keys("a")[0] != keys("a", uuid="2")[0]
+    assert keys("a")[0] == keys("a", image="B")[0], "the name says what the bytes are"
+    assert keys("a")[0] != keys("a", vision={"v2pe_delta": 0.25})[0]
+    assert keys("a", vision={"x": 1, "y": 2}) == keys("a", vision={"y": 2, "x": 1})
+
+
+def test_with_delta_auto_a_key_knows_the_whole_answer():
+    auto = {"v2pe_delta": "auto"}
+    assert keys("a", "b", vision=auto) == keys("a", "b", vision=auto)
+    assert keys("a", "b", vision=auto)[0] != keys("a", "c", vision=auto)[0]

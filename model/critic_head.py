@@ -1,0 +1,117 @@
+"""InternVL3 as a process reward model: logits of a few tokens at a few places of a prompt.
+
+vLLM's token-wise pooling returns a row for every token of a prompt, and so may never read the prefix cache:
+all candidates of a question would compute its image again. Here a request names its places, and the answer
+holds those that were really computed. Whoever asks knows which are missing (they were in the cached prefix),
+and a place at the prompt's end never is. Upstream: vllm `model_executor/layers/pooler/tokwise/methods.py`.
+"""
+
+from collections.abc import Callable, Sequence, Set
+from typing import Any
+
+import torch
+from vllm.config import VllmConfig
+from vllm.distributed import tensor_model_parallel_all_reduce
+from vllm.model_executor.layers.pooler import Pooler
+from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
+from vllm.model_executor.models.utils import PPMissingLayer
+from vllm.tasks import PoolingTask
+from vllm.v1.pool.metadata import PoolingMetadata
+
+from .architectures import CRITIC_TASK
+from .internvl import InternVLModel
+
+Logits = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
+
+
+class PlacePooler(Pooler):
+    """Reads logits where each request asks for them, chunk by chunk of its prompt.
+
+    A request's `PoolingParams.extra_kwargs` holds `places` (indices into the prompt, each once) and
+    `token_ids`. It gets one float32 row for every place that was computed: the place, then those tokens'
+    logits.
+    """
+
+    def __init__(self, logits: Logits) -> None:
+        """`logits`: of hidden states (K, hidden), those of some tokens (K, tokens), float32."""
+        super().__init__()
+        self._logits = logits
+
+    def get_supported_tasks(self) -> Set[PoolingTask]:
+        return {CRITIC_TASK}
+
+    def forward(
+        self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata
+    ) -> list[torch.Tensor | None]:
+        """Rows of each request whose prompt is computed to its end; None for the others.
+
+        Args:
+            hidden_states: (tokens of all requests in this step, hidden).
+        """
+        cursor = pooling_metadata.get_pooling_cursor()
+        wanted = [_Wanted(params.extra_kwargs or {}) for params in pooling_metadata.pooling_params]
+        scheduled, ends = cursor.num_scheduled_tokens_cpu.tolist(), cursor.seq_lens_cpu.tolist()
+        places: list[list[int]] = []  # of each request, those within this step
+        rows: dict[tuple[int, ...], list[int]] = {}  # by the tokens asked for: all rows of hidden_states
+        offset = 0
+        for one, length, end in zip(wanted, scheduled, ends, strict=True):
+            begin = end - length
+            places.append([place for place in one.places if begin <= place < end])
+            rows.setdefault(one.token_ids, []).extend(offset + place - begin for place in places[-1])
+            offset += length
+        read = {
+            tokens: self._logits(hidden_states[torch.tensor(at, device=hidden_states.device)], tokens)
+            for tokens, at in rows.items()
+            if at
+        }
+        outputs: list[torch.Tensor | None] = []
+        for one, here, state, finished in zip(
+            wanted, places, pooling_metadata.pooling_states, cursor.get_finished_mask(), strict=True
+        ):
+            if here:
+                own, read[one.token_ids] = read[one.token_ids].tensor_split([len(here)])
+                place_K1 = torch.tensor(here, dtype=torch.float32, device=own.device)[:, None]
+                state.hidden_states_cache.append(torch.cat([place_K1, own], dim=1))
+            if finished:
+                empty = hidden_states.new_empty((0, 1 + len(one.token_ids)), dtype=torch.float32)
+                outputs.append(torch.cat([empty, *state.hidden_states_cache]))
+                state.clean()
+            else:
+                outputs.append(None)
+        return outputs
+
+
+class InternVLCritic(InternVLModel):
+    """The same checkpoints and weights as `InternVLModel`, for vLLM's pooling runner."""
+
+    is_pooling_model = True
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        """Raises ValueError where single rows of the output head can't be had: it is quantised."""
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        head = self.language_model.lm_head
+        if not isinstance(head, PPMissingLayer) and not isinstance(
+            head.quant_method, UnquantizedEmbeddingMethod
+        ):
+            raise ValueError("a critic's output head must not be quantised: quantise all but lm_head")
+        self.pooler = PlacePooler(self.logits_of)
+
+    def logits_of(self, hidden_KD: torch.Tensor, token_ids: Sequence[int]) -> torch.Tensor:
+        """Logits (K, tokens), float32, of these tokens alone: their rows of the output head, no others.
+
+        With tensor parallelism each rank has some rows; what it lacks it takes for 0, and the ranks add up.
+        """
+        head: Any = self.language_model.lm_head
+        first, end = head.shard_indices.org_vocab_start_index, head.shard_indices.org_vocab_end_index
+        token_R = torch.tensor(token_ids, device=hidden_KD.device)
+        own_R = (token_R >= first) & (token_R < end)
+        weight_RD = head.weight[torch.where(own_R, token_R - first, 0)].float() * own_R[:, None]
+        return tensor_model_parallel_all_reduce(hidden_KD.float() @ weight_RD.T)
+
+
+class _Wanted:
+    """What a request asks for; nothing in vLLM's own warm-up."""
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        self.places: Sequence[int] = asked.get("places", ())
+        self.token_ids = tuple(asked.get("token_ids", ()))
