@@ -91,9 +91,8 @@ def _activations(config: InternVLConfig, recipe: Recipe, width: int) -> int:
         inputs=seen * vision.hidden_size,
         inner=seen * (12 * vision.hidden_size + 2 * vision.intermediate_size),
     )
-    mask = tokens**2  # a byte for each pair of tokens
     pixels = recipe.max_tiles * 3 * vision.image_size[0] ** 2 * _FP32
-    return mask + pixels + width * sum(stack.kept(recompute=recipe.recompute) for stack in (language, tower))
+    return pixels + width * sum(stack.kept(recompute=recipe.recompute) for stack in (language, tower))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Differences from the class that it extends:
    border of a packed sequence and cuts attention at every visual token.
 3. Pixels may come as uint8 tiles; they are normalised where the model is.
 4. Dynamic NTK stays off, as in the published V2PE code: the rotary base is the plain theta.
+5. The language model takes `segments` of a pack in place of a mask of all its pairs (`attention.py`).
 
 Shapes: B rows of T tokens, R runs of context tokens, N tiles, H x W pixels, C channels.
 """
@@ -20,6 +21,8 @@ from transformers import InternVLConfig, InternVLForConditionalGeneration, Inter
 
 from model.tiling import PIXEL_MEAN, PIXEL_STD
 from model.v2pe import positions
+
+from .attention import IN_SEGMENTS
 
 Delta = float | Sequence[float] | torch.Tensor
 """One delta for all images, or one for each run of context tokens, row by row. An image is one run, its
@@ -126,6 +129,7 @@ class V2PEInternVL(InternVLForConditionalGeneration):
         self.model = V2PEModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
         self.post_init()
+        self.model.language_model.set_attn_implementation(IN_SEGMENTS)
 
     def hidden_states(self, **inputs: Any) -> torch.Tensor:
         """Last hidden states (B, T, D): a loss that asks for few logits makes only those.

@@ -8,6 +8,7 @@ from transformers import InternVLConfig
 
 from model.layouts import config_to_transformers
 from tests.model.sizes import SIZES, config_json
+from ttscaling.train.attention import segments_of
 from ttscaling.train.memory import memory, parameters
 from ttscaling.train.model import V2PEInternVL
 from ttscaling.train.recipe import Recipe
@@ -91,7 +92,8 @@ def kept_bytes(model: V2PEInternVL, recipe: Recipe) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         hidden_1TD = model.hidden_states(
             input_ids=ids_1T,
-            attention_mask=torch.ones(1, 1, recipe.max_tokens, recipe.max_tokens, dtype=torch.bool).tril(),
+            attention_mask=torch.ones_like(ids_1T),
+            segments=segments_of(torch.zeros_like(ids_1T[0]), torch.zeros_like(ids_1T[0])),
             position_ids=torch.arange(recipe.max_tokens)[None].float(),
             pixel_values=torch.zeros(recipe.max_tiles, 56, 56, 3, dtype=torch.uint8),
         )

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from ttscaling.train.attention import segments_of
 from ttscaling.train.batch import Sample, collate
 from ttscaling.train.data.chats import ChatRecord, Turn
-from ttscaling.train.data.packed_batch import PackedBatch, cu_seqlens, pack_pairs, pack_samples, visible_mask
+from ttscaling.train.data.packed_batch import PackedBatch, pack_pairs, pack_samples
 from ttscaling.train.data.pair_samples import CHOSEN, REJECTED, PairSample, pair_sample
 from ttscaling.train.data.pairs import PairRecord
 from ttscaling.train.data.samples import chat_sample
@@ -71,7 +72,8 @@ def test_the_mask_and_the_positions_matter(model: V2PEInternVL, samples: list[Sa
     """The test above can fail: without blocks, or with positions that run on, logits differ."""
     batch = pack_samples(samples, image_token=image_token(model))
     right_TV = logits_of(model, batch)
-    everyone = {**batch.inputs, "attention_mask": torch.ones_like(batch.inputs["attention_mask"]).tril()}
+    no_T = torch.zeros_like(batch.ids_1T[0])
+    everyone = {**batch.inputs, "segments": segments_of(no_T, no_T)}
     running = {**batch.inputs, "position_ids": torch.arange(batch.ids_1T.shape[1])[None].float()}
     for inputs in (everyone, running):
         wrong_TV = model.lm_head(model.hidden_states(**inputs))[0]
@@ -125,7 +127,7 @@ def test_the_loss_is_the_formula_s(model: V2PEInternVL, samples: list[Sample]) -
 
 def test_positions_restart_and_sequences_are_bounded(model: V2PEInternVL, samples: list[Sample]) -> None:
     batch = pack_samples(samples, image_token=image_token(model))
-    bounds = cu_seqlens(batch).tolist()
+    bounds = batch.inputs["segments"].cu_query_S1.tolist()
     assert bounds == np.cumsum([0, *(sample.num_tokens for sample in samples)]).tolist()
     assert [batch.pos_1T[0, start].item() for start in bounds[:-1]] == [0, 0, 0]
     assert batch.pos_1T.dtype == torch.float32
@@ -134,45 +136,22 @@ def test_positions_restart_and_sequences_are_bounded(model: V2PEInternVL, sample
     assert set(steps_T.tolist()) == {delta for sample in samples for delta in sample.deltas}
 
 
-def test_who_sees_whom() -> None:
-    mask = visible_mask(torch.tensor([[0, 0, 0, 0, 1, 1]]), torch.tensor([[0, 1, 1, 2, 0, 0]]))
-    assert mask[0, 0].int().tolist() == [
-        [1, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0],
-        [1, 0, 0, 1, 0, 0],
-        [0, 0, 0, 0, 1, 0],
-        [0, 0, 0, 0, 1, 1],
-    ]
-
-
-def test_branches_have_no_cu_seqlens(tmp_path: Path, model: V2PEInternVL) -> None:
-    shared, apart = (
-        pack_pairs(pairs(tmp_path, share_prompt=share), image_token=image_token(model)).batch
-        for share in (True, False)
-    )
-    with pytest.raises(ValueError, match="share_prompt=False"):
-        cu_seqlens(shared)
-    assert len(cu_seqlens(apart)) == 5
-
-
 RECORDS = [
     PairRecord(question="What is it?", chosen="A cat, two legs.", rejected="Dog", images=("wide.png",)),
     PairRecord(question="1+1?", chosen="2", rejected="Eleven."),
 ]
 
 
-def pairs(tmp_path: Path, *, share_prompt: bool) -> list[PairSample]:
+def pairs(tmp_path: Path) -> list[PairSample]:
     folder, rng = data_set(tmp_path), np.random.default_rng(1)
-    return [pair_sample(record, folder, preparation(), rng, share_prompt=share_prompt) for record in RECORDS]
+    return [pair_sample(record, folder, preparation(), rng) for record in RECORDS]
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("share_prompt", [True, False])
 def test_log_probabilities_of_pairs_are_those_of_single_conversations(
-    tmp_path: Path, model: V2PEInternVL, share_prompt: bool
+    tmp_path: Path, model: V2PEInternVL
 ) -> None:
-    packed = pack_pairs(pairs(tmp_path, share_prompt=share_prompt), image_token=image_token(model))
+    packed = pack_pairs(pairs(tmp_path), image_token=image_token(model))
     at_T = packed.response_1T[0] >= 0
     log_prob_S = token_log_probs(logits_of(model, packed.batch)[at_T], packed.batch.target_1T[0, at_T])
     sum_R, length_R = response_log_probs(log_prob_S, packed.response_1T[0, at_T], 2 * packed.num_pairs)
@@ -194,11 +173,15 @@ def test_log_probabilities_of_pairs_are_those_of_single_conversations(
     assert length_R.tolist() == [len(text) + 1 for r in RECORDS for text in (r.chosen, r.rejected)]
 
 
-def test_a_shared_prompt_is_computed_once(tmp_path: Path) -> None:
-    shared, apart = (pairs(tmp_path, share_prompt=share)[0] for share in (True, False))
-    assert (shared.num_tiles, apart.num_tiles) == (3, 6)
-    prompt = int((shared.branch_T == 0).sum())
-    assert apart.num_tokens - shared.num_tokens == prompt
-    for pair in (shared, apart):
-        np.testing.assert_array_equal(pair.sample.weight_T > 0, pair.response_T >= 0)
-        assert set(pair.response_T) == {CHOSEN, REJECTED, -1}
+def test_a_prompt_is_computed_once(tmp_path: Path) -> None:
+    pair = pairs(tmp_path)[0]
+    assert pair.num_tiles == 3
+    said = (
+        len(RECORDS[0].chosen) + len(RECORDS[0].rejected) + 2
+    )  # a token a letter, and the ends of the turns
+    prompt = int((pair.branch_T == 0).sum())
+    assert pair.num_tokens == prompt + said + 2  # the prompt's last token opens each branch
+    np.testing.assert_array_equal(pair.sample.weight_T > 0, pair.response_T >= 0)
+    assert [int((pair.response_T == response).sum()) for response in (CHOSEN, REJECTED)] == [
+        len(text) + 1 for text in (RECORDS[0].chosen, RECORDS[0].rejected)
+    ]

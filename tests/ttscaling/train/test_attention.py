@@ -1,0 +1,175 @@
+"""Attention within segments against the dense mask of a pack: who may look at whom, token by token."""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
+
+from ttscaling.train.attention import (
+    IN_SEGMENTS,
+    Segments,
+    attention_in_segments,
+    segments_of,
+)
+from ttscaling.train.batch import Sample
+from ttscaling.train.data.packed_batch import pack_samples
+
+from .data.material import tiny_model
+
+# Two plain sequences around one with a trunk and two branches, and one of a single token.
+SEQUENCE_T = torch.tensor([0] * 5 + [1] * 12 + [2] * 3 + [3])
+BRANCH_T = torch.tensor([0] * 5 + [0] * 4 + [1] * 5 + [2] * 3 + [0] * 3 + [0])
+HEADS, KEY_HEADS, CHANNELS = 4, 2, 8
+
+
+def visible(sequence_T: torch.Tensor, branch_T: torch.Tensor) -> torch.Tensor:
+    """(T, T): true where the row's token may look at the column's."""
+    same_TT = sequence_T[:, None] == sequence_T
+    open_TT = (branch_T == 0) | (branch_T[:, None] == branch_T)
+    return (same_TT & open_TT).tril()
+
+
+def random_heads(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    tokens = len(SEQUENCE_T)
+    query, key, value = (
+        torch.randn(1, heads, tokens, CHANNELS, generator=generator, requires_grad=True)
+        for heads in (HEADS, KEY_HEADS, KEY_HEADS)
+    )
+    return query, key, value
+
+
+def densely(heads: tuple[torch.Tensor, ...], mask_TT: torch.Tensor) -> torch.Tensor:
+    query, key, value = heads
+    attended = scaled_dot_product_attention(query, key, value, attn_mask=mask_TT, scale=0.3, enable_gqa=True)
+    return attended.transpose(1, 2)
+
+
+def test_who_sees_whom() -> None:
+    mask_TT = visible(torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([0, 1, 1, 2, 0, 0]))
+    assert mask_TT.int().tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 1, 1],
+    ]
+
+
+def test_outputs_and_gradients_are_those_of_the_dense_mask() -> None:
+    segments = segments_of(SEQUENCE_T, BRANCH_T)
+    ours, theirs = random_heads(0), random_heads(0)
+    attended, _ = attention_in_segments(torch.nn.Module(), *ours, None, segments=segments, scaling=0.3)
+    expected = densely(theirs, visible(SEQUENCE_T, BRANCH_T))
+    torch.testing.assert_close(attended, expected, rtol=0, atol=1e-5)
+    attended.square().sum().backward()
+    expected.square().sum().backward()
+    for own, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own.grad, other.grad, rtol=0, atol=1e-5)
+
+
+def as_the_kernel_reads(heads: tuple[torch.Tensor, ...], segments: Segments) -> torch.Tensor:
+    """Flash attention for variable lengths, spelt out: query i of n sees all but the last n - 1 - i keys."""
+    query_HTC, key_GTC, value_GTC = (x[0] for x in heads)
+    parts = []
+    bounds = (pairwise(cu_S1.tolist()) for cu_S1 in (segments.cu_query_S1, segments.cu_key_S1))
+    for (query_begin, query_end), (key_begin, key_end) in zip(*bounds, strict=True):
+        own, seen = query_end - query_begin, key_end - key_begin
+        key_N = segments.key_K[key_begin:key_end]
+        mask = torch.ones(own, seen, dtype=torch.bool).tril(seen - own)
+        parts.append(
+            scaled_dot_product_attention(
+                query_HTC[:, query_begin:query_end],
+                key_GTC[:, key_N],
+                value_GTC[:, key_N],
+                attn_mask=mask,
+                scale=0.3,
+                enable_gqa=True,
+            )
+        )
+    return torch.cat(parts, dim=1).transpose(0, 1)[None]
+
+
+def test_a_kernel_for_variable_lengths_is_told_the_same() -> None:
+    heads = random_heads(1)
+    read = as_the_kernel_reads(heads, segments_of(SEQUENCE_T, BRANCH_T))
+    torch.testing.assert_close(read, densely(heads, visible(SEQUENCE_T, BRANCH_T)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("branch", [[1, 0, 0], [0, 2, 1]])
+def test_a_trunk_comes_first_and_branches_in_order(branch: list[int]) -> None:
+    with pytest.raises(ValueError, match="trunk comes first"):
+        segments_of(torch.zeros(3, dtype=torch.long), torch.tensor(branch))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("model", "config"), [(Qwen2Model, Qwen2Config), (Qwen3Model, Qwen3Config), (LlamaModel, LlamaConfig)]
+)
+def test_every_language_model_hands_the_segments_on(model: type, config: type) -> None:
+    """InternVL3's language models are Qwen2; InternLM is read as Llama; Qwen3 is what came after."""
+    torch.manual_seed(0)
+    language = model(
+        config(
+            vocab_size=32,
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=HEADS,
+            num_key_value_heads=KEY_HEADS,
+            head_dim=CHANNELS,
+        )
+    ).eval()
+    ids_1T = torch.arange(len(SEQUENCE_T))[None]
+    inputs = {
+        "input_ids": ids_1T,
+        "position_ids": ids_1T * 0.25,
+        "use_cache": False,
+    }
+    mask_11TT = visible(SEQUENCE_T, BRANCH_T)[None, None]
+    expected = language(**inputs, attention_mask=mask_11TT).last_hidden_state
+    language.set_attn_implementation(IN_SEGMENTS)
+    everywhere = torch.ones_like(ids_1T)
+    segments = segments_of(SEQUENCE_T, BRANCH_T)
+    ours = language(**inputs, attention_mask=everywhere, segments=segments).last_hidden_state
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
+    padded = everywhere.clone()
+    padded[:, :3] = 0
+    ours = language(**inputs, attention_mask=padded).last_hidden_state
+    language.set_attn_implementation("sdpa")
+    assert torch.equal(ours, language(**inputs, attention_mask=padded).last_hidden_state)
+
+
+class Largest(TorchDispatchMode):
+    """Watches every tensor that is made; keeps the size of the largest."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self.numbers = max([self.numbers, *(tensor.numel() for tensor in made)])
+        return result
+
+
+def test_a_long_pack_makes_nothing_of_the_square_of_its_length() -> None:
+    """4,096 tokens of one sequence, forwards and backwards; the same as in a pack with another."""
+    model, image_token = tiny_model(), 5
+    ids_T = np.random.default_rng(0).integers(10, 60, 4096)
+    samples = [
+        Sample(ids_T[:n], ids_T[:n], np.ones(n, np.float32), deltas=(), tiles_NHWC=None) for n in (300, 4096)
+    ]
+    alone = pack_samples(samples[1:], image_token=image_token)
+    with Largest() as largest:
+        hidden_1TD = model.hidden_states(**alone.inputs)
+        hidden_1TD.square().mean().backward()
+    assert largest.numbers < 4096**2 / 8
+    together = model.hidden_states(**pack_samples(samples, image_token=image_token).inputs)
+    torch.testing.assert_close(together[:, 300:], hidden_1TD, rtol=0, atol=1e-5)
