@@ -46,7 +46,8 @@ class Server:
         except httpx.ConnectError:
             raise EvaluationError(f"no server answers at {url}; start one with: internvl3 serve") from None
         except httpx.HTTPStatusError as error:
-            kind = Refused if error.response.is_client_error else EvaluationError
+            busy = error.response.status_code in (408, 429)  # another time it may do
+            kind = Refused if error.response.is_client_error and not busy else EvaluationError
             said = error.response.text[:300]
             raise kind(f"the server refused (HTTP {error.response.status_code}): {said}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -57,11 +58,15 @@ class Server:
 
 
 @asynccontextmanager
-async def connected(base_url: str) -> AsyncIterator[Server]:
-    """The server at an address, with or without /v1. Raises EvaluationError for what is no address."""
+async def connected(base_url: str, *, key: str | None = None) -> AsyncIterator[Server]:
+    """The server at an address, with or without /v1. Raises EvaluationError for what is no address.
+
+    `key` goes along as bearer token.
+    """
     root = base_url.rstrip("/").removesuffix("/v1")
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
-        client = httpx.AsyncClient(base_url=root, timeout=TIMEOUT)
+        client = httpx.AsyncClient(base_url=root, timeout=TIMEOUT, headers=headers)
     except httpx.InvalidURL as error:
         raise EvaluationError(
             f"{base_url} is no address ({error}); it must look like {DEFAULT_URL}"

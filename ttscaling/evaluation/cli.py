@@ -3,6 +3,7 @@
 import typer
 
 from .critic import critic
+from .curves import curves
 from .nano import nano
 
 app = typer.Typer(
@@ -16,4 +17,5 @@ def _group() -> None:
 
 
 app.command()(critic)
+app.command()(curves)
 app.command()(nano)

@@ -1,6 +1,7 @@
 """The questions that are asked: nano's held-out sheets, or those of a file; each with its right answer."""
 
 import base64
+import hashlib
 import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from typing import Any
 from PIL import Image
 
 from model.prompt import IMAGE_TEXT
-from ttscaling.train.data.faults import Faults, RecordError
+from ttscaling.train.data.faults import Faults, RecordError, TooManyBadRecordsError
 from ttscaling.train.data.fields import image_field, optional_text, text_field
 from ttscaling.train.data.jsonl import read_records
 from ttscaling.train.data.media import media_path
+
+from .asking import EvaluationError, warn
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,22 @@ class Question:
     def message(self) -> dict[str, Any]:
         """It as OpenAI's chat message."""
         return user_message(self.text, self.images)
+
+
+def load_questions(file: Path | None, images: Path | None, n: int, seed: int) -> tuple[str, list[Question]]:
+    """The first n questions of a file, or n of nano's, and what tells them from others.
+
+    Bad records of a file are named on standard error and left out. Raises EvaluationError.
+    """
+    if file is None:
+        return f"nano held-out, seed {seed}", list(heldout_questions(n, seed))
+    try:
+        found = read_questions(file, images or file.parent, Faults(allowed=0.01, tell=warn))[:n]
+        if not found:
+            raise EvaluationError(f"{file} holds no questions: write one JSON object a line")
+        return f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}", found
+    except (TooManyBadRecordsError, OSError) as error:
+        raise EvaluationError(str(error)) from error
 
 
 def heldout_questions(n: int, seed: int) -> Iterator[Question]:

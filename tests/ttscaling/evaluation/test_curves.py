@@ -1,0 +1,169 @@
+"""`internvl3 eval curves` over a real socket, against a server whose candidates the test knows."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients.cli import main
+from tests.clients.chat_server import Reply, chat_server
+from tests.ttscaling.evaluation.sampling_server import TOKENS, candidate, sampling_server
+from ttscaling.evaluation.curve_figures import sizes_up_to
+from ttscaling.evaluation.rollouts import SEEDS_APART
+
+QUESTIONS = {f"Question {number}?": str(100 + number) for number in range(12)}
+SEED = 5
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.jsonl"
+    rows = [{"question": text, "answer": answer} for text, answer in QUESTIONS.items()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    fixed = ("--grading", "exact", "--seed", str(SEED), "--draws", "200")
+    with pytest.raises(SystemExit) as exit_:
+        main(["eval", "curves", *map(str, arguments), *fixed, "--json"])
+    shown = capsys.readouterr()
+    return int(exit_.value.code or 0), shown.out, shown.err
+
+
+def report_of(out: str) -> dict[str, Any]:
+    return json.loads(out.splitlines()[-1])
+
+
+def known(number: int, n: int) -> list[dict[str, Any]]:
+    """What the server samples for one request for all candidates of a question."""
+    answer = list(QUESTIONS.values())[number]
+    return [candidate(index, answer, SEED + number * SEEDS_APART, greedy=index == 0) for index in range(n)]
+
+
+def share(right: Callable[[int, Sequence[dict[str, Any]]], bool], n: int) -> float:
+    return sum(right(number, known(number, n)) for number in range(len(QUESTIONS))) / len(QUESTIONS)
+
+
+def is_right(number: int, entry: dict[str, Any]) -> bool:
+    return entry["text"].endswith(f": {list(QUESTIONS.values())[number]}")
+
+
+def test_the_curves_are_those_of_one_request_for_all(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Gathered by several requests; at the largest N nothing is left to draw, so figures are exact."""
+    asked: list[dict[str, Any]] = []
+    with chat_server(sampling_server(QUESTIONS, asked)) as url:
+        code, out, _ = run(
+            capsys, "--base-url", url, "--questions", file, "--max-n", "10", "--per-request", "4"
+        )
+    assert code == 0
+    report = report_of(out)
+    curves = {name: {entry["n"]: entry for entry in curve} for name, curve in report["curves"].items()}
+    assert list(curves["oracle"]) == [1, 2, 4, 8, 10]
+
+    def critics(number: int, made: Sequence[dict[str, Any]]) -> bool:
+        return is_right(number, max(made, key=lambda entry: entry["score"]))
+
+    def anyones(number: int, made: Sequence[dict[str, Any]]) -> bool:
+        return any(is_right(number, entry) for entry in made)
+
+    assert curves["best_of_n/mean"][10]["accuracy"] == pytest.approx(share(critics, 10))
+    assert curves["oracle"][10]["accuracy"] == pytest.approx(share(anyones, 10))
+    assert curves["best_of_n/mean"][1]["accuracy"] == 0, "the greedy candidate is wrong here"
+    assert curves["oracle"][4]["accuracy"] < curves["oracle"][8]["accuracy"]
+    for n, searched in curves["beam_search"].items():
+        assert searched["accuracy"] == pytest.approx(share(critics, n)), "as this server searches"
+    for curve in report["curves"].values():
+        assert all(entry["low"] <= entry["accuracy"] <= entry["high"] for entry in curve)
+    assert [entry["tokens"] for entry in report["tokens"]["candidates"]] == [
+        TOKENS * n for n in (1, 2, 4, 8, 10)
+    ]
+    difference = report["differences"]["weighted_vote/mean - self_consistency"][-1]
+    apart = curves["weighted_vote/mean"][10]["accuracy"] - curves["self_consistency"][10]["accuracy"]
+    assert difference["difference"] == pytest.approx(apart)
+    assert (report["n_questions"], report["max_n"], report["seed"], report["grading"]) == (
+        12,
+        10,
+        SEED,
+        "exact",
+    )
+    sizes = sorted(
+        body["test_time_scaling"]["n"] for body in asked if body["test_time_scaling"]["method"] == "best_of_n"
+    )
+    assert sizes == [3] * 24 + [4] * 12, "ten candidates in three requests"
+
+
+def test_a_second_run_asks_only_for_what_it_lacks(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """First four candidates of six questions, then eight of twelve: the page holds the last figures."""
+    asked: list[dict[str, Any]] = []
+    kept, page, plot = tmp_path / "rollouts.jsonl", tmp_path / "docs" / "page.md", tmp_path / "curves.svg"
+    common = ("--questions", file, "--rollouts", kept, "--max-beam", "2", "--page", page, "--plot", plot)
+    with chat_server(sampling_server(QUESTIONS, asked)) as url:
+        arguments = ("--base-url", url, *common, "--per-request", "4")
+        _, first, _ = run(capsys, *arguments, "--max-n", "4", "--n-questions", "6")
+        assert len(asked) == 6 * 2
+        _, second, _ = run(capsys, *arguments, "--max-n", "8")
+        assert len(asked) == 12 * 3
+        code, third, _ = run(capsys, *arguments, "--max-n", "8")
+        assert len(asked) == 12 * 3
+        refused, _, err = run(capsys, *arguments, "--max-n", "8", "--temperature", "0.5")
+    assert code == 0 and report_of(second) == report_of(third) != report_of(first)
+    assert refused == 1 and "temperature" in err and "name another file" in err
+    text = page.read_text()
+    assert text.count("<!-- curves -->") == text.count("<!-- end of curves -->") == 1
+    assert "12 questions" in text and "6 questions" not in text and "](../curves.svg)" in text
+    assert plot.read_text().startswith("<?xml")
+
+
+def test_a_run_that_breaks_off_keeps_what_it_has(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[dict[str, Any]] = []
+    works = sampling_server(QUESTIONS, asked)
+
+    def fragile(body: dict[str, Any]) -> Reply:
+        if len(asked) == 5:
+            asked.append({})
+            return Reply({"error": {"message": "gone"}}, status=503)
+        return works(body)
+
+    kept = tmp_path / "rollouts.jsonl"
+    with chat_server(fragile) as url:
+        arguments = (
+            *("--base-url", url, "--questions", file, "--max-n", "4", "--max-beam", "0"),
+            *("--rollouts", kept, "--concurrency", "1"),
+        )
+        code, _, err = run(capsys, *arguments)
+        assert code == 1 and "HTTP 503" in err
+        code, _, _ = run(capsys, *arguments)
+    assert code == 0 and len(asked) == 12 + 1
+
+
+def test_candidates_that_are_missing_are_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def lossy(body: dict[str, Any]) -> Reply:
+        reply = dict(sampling_server(QUESTIONS, [])(body).body)  # type: ignore[arg-type]
+        reply["test_time_scaling"] |= {"degraded": "candidate 1 failed: out of memory"}
+        del reply["test_time_scaling"]["candidates"][1]
+        return Reply(reply)
+
+    with chat_server(lossy) as url:
+        code, _, err = run(capsys, "--base-url", url, "--questions", file, "--max-n", "4", "--max-beam", "0")
+    assert code == 1 and "3 of 4 candidates came back: candidate 1 failed: out of memory" in err
+
+
+def test_a_plot_of_no_known_format_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "--plot", "curves.bmp")
+    assert code == 2 and ".png" in err
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"), [(1, [1]), (2, [1, 2]), (10, [1, 2, 4, 8, 10]), (8, [1, 2, 4, 8])]
+)
+def test_sizes(most: int, sizes: list[int]) -> None:
+    assert sizes_up_to(most) == sizes

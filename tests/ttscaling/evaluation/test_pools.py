@@ -1,0 +1,89 @@
+"""The figures of a pool are those of ttscaling's own choices, draw by draw."""
+
+from itertools import combinations
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ttscaling.aggregate import aggregate
+from ttscaling.answers import final_answer
+from ttscaling.choice import best, vote, weighted_best
+from ttscaling.evaluation.pools import AGGREGATIONS, METHODS, accuracies, draws, pool_of
+from ttscaling.types import Candidate, ScoredCandidate
+
+ANSWERS = ("Final answer: 7", "Final answer: 8", "Final answer: 9", "no answer\nat all")
+CANDIDATES = st.lists(
+    st.tuples(
+        st.sampled_from(ANSWERS),
+        st.lists(st.sampled_from([0.0, 0.2, 0.5, 0.7, 1.0]), min_size=1, max_size=3),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+def entry(index: int, text: str, score: float) -> ScoredCandidate:
+    candidate = Candidate(
+        index=index, text=text, finish_reason="stop", prompt_tokens=1, cached_tokens=0, completion_tokens=1
+    )
+    return ScoredCandidate(candidate=candidate, step_scores=None, score=score)
+
+
+def is_right(answer: str | None) -> bool:
+    return answer == "7"
+
+
+@settings(max_examples=200)
+@given(CANDIDATES, st.integers(0, 1000), st.data())
+def test_every_method_takes_what_the_server_would(
+    candidates: list[tuple[str, list[float]]], seed: int, data: st.DataObject
+) -> None:
+    texts, steps = zip(*candidates, strict=True)
+    n = data.draw(st.integers(1, len(texts)))
+    order = draws(len(texts), num_draws=1, greedy_first=seed % 2 == 0, seed=[seed])[:, :n]
+    figures = dict(zip(METHODS, accuracies(pool_of(texts, steps, is_right), order), strict=True))
+    drawn = [(texts[at], steps[at]) for at in order[0]]
+    right = [is_right(final_answer(text)) for text, _ in drawn]
+    assert figures["random"] == pytest.approx(sum(right) / n)
+    assert figures["oracle"] == any(right)
+    for how in AGGREGATIONS:
+        entries = [entry(at, text, aggregate(s, how)) for at, (text, s) in enumerate(drawn)]
+        assert figures[f"best_of_n/{how}"] == right[best(entries).candidate.index]
+        assert figures[f"weighted_vote/{how}"] == right[weighted_best(entries).candidate.index]
+        assert figures["self_consistency"] == right[vote(entries).candidate.index]
+
+
+def test_draws_are_orders_and_the_greedy_candidate_leads() -> None:
+    order = draws(6, num_draws=500, greedy_first=True, seed=[3, 1])
+    assert (order[:, 0] == 0).all()
+    assert (np.sort(order, axis=1) == np.arange(6)).all()
+    second = np.bincount(order[:, 1], minlength=6)
+    assert second[0] == 0 and (second[1:] > 60).all(), "the others stand second alike often"
+    assert (draws(6, num_draws=500, greedy_first=False, seed=[3, 1])[:, 0] != 0).any()
+
+
+def test_means_over_draws_are_unbiased() -> None:
+    """The oracle's figure is pass@k in closed form, Best-of-N's a mean over all subsets."""
+    texts = ["Final answer: 7"] * 3 + ["Final answer: 8"] * 5
+    scores = [0.9, 0.2, 0.4, 0.8, 0.7, 0.3, 0.5, 0.1]
+    pool = pool_of(texts, [[score] for score in scores], is_right)
+    figures = dict(
+        zip(
+            METHODS,
+            accuracies(pool, draws(8, num_draws=20_000, greedy_first=False, seed=[1])[:, :3]),
+            strict=True,
+        )
+    )
+    assert figures["oracle"] == pytest.approx(1 - comb(5, 3) / comb(8, 3), abs=0.01)
+    subsets = [max(subset, key=scores.__getitem__) < 3 for subset in combinations(range(8), 3)]
+    assert figures["best_of_n/mean"] == pytest.approx(sum(subsets) / len(subsets), abs=0.01)
+    assert figures["random"] == pytest.approx(3 / 8, abs=0.01)
+
+
+def test_no_answer_stated_at_all() -> None:
+    """Votes fall to the first candidate, weighted ones to the best score; nothing is right."""
+    pool = pool_of(["a\nb", "c\nd"], [[0.1], [0.9]], is_right)
+    assert accuracies(pool, np.array([[0, 1]])).tolist() == [0.0] * len(METHODS)

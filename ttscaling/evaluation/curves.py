@@ -1,0 +1,104 @@
+"""`internvl3 eval curves`: accuracy over N of every way to choose, from one set of candidates."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ttscaling.grading import Mode
+
+from .asking import DEFAULT_URL, AsJson, BaseUrl, Concurrency, finish
+from .curve_figures import sizes_up_to, summary
+from .curve_views import curve_lines, print_curves
+from .graders import grader
+from .page import write_block
+from .questions import load_questions
+from .rollouts import SEEDS_APART, Plan, gather
+
+PLOT_FORMATS = (".png", ".svg", ".pdf")
+
+
+def curves(
+    base_url: BaseUrl = DEFAULT_URL,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Questions, one JSON object a line: question, answer, image. Else nano's held-out."
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="The folder that image paths are relative to; else the file's own.")
+    ] = None,
+    grading: Annotated[
+        Mode | None,
+        typer.Option(
+            help="How answers are compared with the right one; else math for a file, exact for nano."
+        ),
+    ] = None,
+    n_questions: Annotated[int, typer.Option(min=1, help="How many questions.")] = 300,
+    max_n: Annotated[int, typer.Option(min=2, max=SEEDS_APART, help="Candidates of a question.")] = 64,
+    max_beam: Annotated[
+        int | None, typer.Option(min=0, help="The largest n of a beam search, 0 for none; else --max-n.")
+    ] = None,
+    per_request: Annotated[int, typer.Option(min=2, help="Most candidates asked for by one request.")] = 16,
+    greedy: Annotated[
+        bool, typer.Option(help="Candidate 0 is greedy, as the server does it; else all are sampled.")
+    ] = True,
+    model: Annotated[str | None, typer.Option(help="Model name; else the server's own.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Of sampling; else the server's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of questions, sampling, draws and bootstrap.")] = 777,
+    num_draws: Annotated[
+        int, typer.Option("--draws", min=1, help="Draws of N candidates that a figure is the mean of.")
+    ] = 100,
+    rollouts: Annotated[
+        Path | None,
+        typer.Option(help="Keep the candidates in this file; a second run asks only for what it lacks."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curves into this file.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the tables into this Markdown page.")] = None,
+    concurrency: Concurrency = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Accuracy for N = 1, 2, 4, ..: critic Best-of-N with every aggregation, votes, beam search, oracle.
+
+    Every question is sampled --max-n times, once; the figures of smaller N are means over draws of N of these
+    candidates, so all curves stand on the same answers. Beam searches are asked for with n = N, which costs
+    about the tokens of N candidates. What is shown are 95 % intervals over questions:
+
+        internvl3 eval curves --rollouts runs/rollouts.jsonl --plot curves.png --json
+    """
+
+    if plot and plot.suffix not in PLOT_FORMATS:
+        raise typer.BadParameter(f"{plot} must end in {', '.join(PLOT_FORMATS)}", param_hint="--plot")
+
+    def report() -> dict[str, Any]:
+        source, asked = load_questions(questions, images, n_questions, seed)
+        largest_beam = max_n if max_beam is None else max_beam
+        sampling = {"model": model, "temperature": temperature}
+        plan = Plan(
+            num_candidates=max_n,
+            beams=tuple(n for n in sizes_up_to(max_n) if 1 < n <= largest_beam),
+            per_request=per_request,
+            seed=seed,
+            include_greedy=greedy,
+            fields={name: value for name, value in sampling.items() if value is not None},
+        )
+        gathered = asyncio.run(
+            gather(base_url, asked, plan, source=source, kept=rollouts, concurrency=concurrency)
+        )
+        mode: Mode = grading or ("exact" if questions is None else "math")
+        with grader(mode) as judge:
+            figures = summary(asked, gathered, plan, judge, num_draws=num_draws)
+        figures |= {"questions": source, "grading": mode}
+        if plot:
+            from .curve_plot import draw  # matplotlib takes a second
+
+            draw(figures, plot)
+        if page:
+            shown = os.path.relpath(plot, page.parent) if plot else None
+            write_block(page, "curves", curve_lines(figures, shown))
+        return figures
+
+    finish(report, print_curves, as_json)

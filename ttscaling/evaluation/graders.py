@@ -1,0 +1,29 @@
+"""Whether final answers are right, as the published evaluations compare them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ttscaling.grading import Mode, is_right
+from ttscaling.math_verifier import MathVerifier
+
+from .asking import EvaluationError
+
+Grader = Callable[[str | None, str], bool]
+
+
+@contextmanager
+def grader(mode: Mode) -> Iterator[Grader]:
+    """Judges (a final answer or None, the right one) by a mode of `ttscaling.grading`.
+
+    "math" also takes what math-verify finds mathematically the same, in a process that ends with the block.
+    Raises EvaluationError where that isn't installed.
+    """
+    if mode != "math":
+        yield lambda answer, known: is_right(answer, known, mode=mode)
+        return
+    try:
+        verifier = MathVerifier()
+    except ImportError as error:
+        raise EvaluationError(f"{error}; or choose another --grading") from error
+    with verifier:
+        yield lambda answer, known: is_right(answer, known, mode=mode, verifier=verifier)
