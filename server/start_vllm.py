@@ -5,6 +5,7 @@ vLLM's global state, and shutting one down breaks the other.
 """
 
 import asyncio
+import logging
 import multiprocessing
 import os
 from argparse import Namespace
@@ -41,6 +42,8 @@ from .logs import reason
 from .metrics import render
 from .roles import Role, engine_flags, engine_roles
 from .settings import Settings
+
+logger = logging.getLogger("internvl3.engine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +157,8 @@ def _build(role: Role, args: Namespace) -> Running:
         if "core initialization failed" in str(error):
             raise EngineDied(line) from error
         raise StartupError(f"{line}: {reason(error)}") from error
+    for process in client.engine_core.resources.engine_manager.processes:
+        logger.info("%s runs in process %d", role.title, process.pid)
     model = client.model_config
     return Running(
         client=client,

@@ -110,7 +110,7 @@ def test_every_import_is_declared():
 
 def test_locks_agree():
     """Whatever two locks both pin, they pin alike, so that one can be installed on top of another."""
-    locks = {name: lock(name) for name in ("cpu", "cuda", "train", "dev")}
+    locks = {name: lock(name) for name in ("cpu", "cuda", "train", "clients", "dev")}
     # vLLM's two builds pin this one differently.
     locks["cuda"].pop("apache-tvm-ffi")
     for pins in locks.values():

@@ -34,7 +34,7 @@ def serving(env: Mapping[str, str], log: Path, *flags: str) -> Iterator[RunningS
         deadline = time.monotonic() + START_SECONDS
         while (found := ADDRESS.search(log.read_text())) is None:
             _still_running(process, log, deadline)
-        with httpx.Client(base_url=found[1]) as client:
+        with httpx.Client(base_url=found[1], timeout=START_SECONDS) as client:
             while client.get("/readyz").status_code != 200:
                 _still_running(process, log, deadline)
         yield RunningServer(url=found[1], log=log)

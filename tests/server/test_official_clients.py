@@ -1,0 +1,115 @@
+"""OpenAI's clients for Python and Node, and LangChain, run the same streamed Best-of-N and agree on it.
+
+The scripts are those of docs/clients. What they import is installed once into runs/clients, from its locks.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.server.running import RunningServer
+from tests.server.test_media import data_url, encoded
+
+pytestmark = pytest.mark.engine
+ROOT = Path(__file__).parent.parent.parent
+SCRIPTS = ROOT / "docs" / "clients"
+INSTALLED = ROOT / "runs" / "clients"
+IMAGE = encoded("PNG", (300, 200))
+QUESTION = "How many?"
+
+
+@pytest.fixture(scope="module")
+def expected(server: RunningServer) -> dict[str, Any]:
+    """By the Python client's own assembly of a stream, which checks every chunk."""
+    content: Any = [{"type": "image_url", "image_url": {"url": data_url(IMAGE)}}]
+    content.append({"type": "text", "text": QUESTION})
+    client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+    with client.chat.completions.stream(
+        model="nano",
+        messages=[{"role": "user", "content": content}],
+        max_tokens=64,
+        seed=7,
+        stream_options={"include_usage": True},
+        extra_body={"best_of": 8},
+    ) as stream:
+        written = "".join(event.delta for event in stream if event.type == "content.delta")
+        completion = stream.get_final_completion()
+    assert written and completion.choices[0].message.content == written
+    assert completion.usage is not None and completion.model_extra is not None
+    return {
+        "text": written,
+        "usage": completion.usage,
+        "test_time_scaling": completion.model_extra["test_time_scaling"],
+    }
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clients") / "image.png"
+    path.write_bytes(IMAGE)
+    return path
+
+
+def test_node(server: RunningServer, image: Path, expected: dict[str, Any]):
+    folder = INSTALLED / "node"
+    if shutil.which("npm") is None:
+        pytest.skip("Node is not installed")
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in SCRIPTS.glob("*.*"):
+        shutil.copy(file, folder)
+    install(folder, SCRIPTS / "package-lock.json", "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
+    told = run(server, image, "node", str(folder / "best-of-8.mjs"))
+    assert told["text"] == expected["text"]
+    assert told["usage"]["completion_tokens"] == expected["usage"].completion_tokens
+    assert without_usage(told) == without_usage(expected)
+
+
+def test_langchain(server: RunningServer, image: Path, expected: dict[str, Any]):
+    folder = INSTALLED / "python"
+    folder.mkdir(parents=True, exist_ok=True)
+    ours = (ROOT / "requirements" / "dev.txt").read_text().splitlines()
+    lock = ROOT / "requirements" / "clients.txt"
+    missing = [pin for pin in lock.read_text().splitlines() if pin not in ours and not pin.startswith("#")]
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", "."]
+    install(folder, lock, *pip, *missing)
+    script = str(SCRIPTS / "best_of_8_langchain.py")
+    told = run(server, image, sys.executable, script, PYTHONPATH=str(folder))
+    assert told["text"] == expected["text"]
+    assert told["usage"]["output_tokens"] == expected["usage"].completion_tokens
+    assert told["usage"]["input_tokens"] == expected["usage"].prompt_tokens
+
+
+def install(folder: Path, lock: Path, *command: str) -> None:
+    """Runs the command in the folder, unless it did so with this lock before. Skips where that fails."""
+    stamp = folder / "installed-lock.txt"
+    if stamp.exists() and stamp.read_text() == lock.read_text():
+        return
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        reason = (result.stderr or result.stdout).strip().splitlines()[-1:]
+        pytest.skip(f"{lock.name} can't be installed: {reason}")
+    stamp.write_text(lock.read_text())
+
+
+def run(server: RunningServer, image: Path, *command: str, **env: str) -> dict[str, Any]:
+    """The object on the last line that a script printed; before it stands the text, as it came."""
+    asked = [*command, f"{server.url}/v1", "nano", str(image), QUESTION]
+    result = subprocess.run(asked, capture_output=True, text=True, env=os.environ | env, check=False)
+    assert result.returncode == 0, result.stderr
+    streamed, _, last = result.stdout.rstrip("\n").rpartition("\n")
+    told: dict[str, Any] = json.loads(last)
+    assert streamed == told["text"]
+    return told
+
+
+def without_usage(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The report of the choice, less what depends on the caches."""
+    return {name: value for name, value in told["test_time_scaling"].items() if name != "usage"}
