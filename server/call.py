@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from model.frames import FrameRequest
 
 from .errors import ApiError, model_not_found
-from .protocol import ChatFields, Scaling, VideoFields, Vision
+from .protocol import ChatFields, Question, Scaling, VideoFields, Vision
 from .settings import Settings
 from .videos import Videos, VideoWish
 
@@ -55,10 +55,7 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
     scaling = _scaling(fields, alias_n)
     if scaling is not None:
         _check_scaling(scaling, n, fields, body, settings)
-    video = VideoFields() if fields.media_io_kwargs is None else fields.media_io_kwargs.video or VideoFields()
-    vision = _vision(fields)
-    if video.timestamps:
-        vision["video_timestamps"] = True
+    vision, video = seen_as(fields, settings)
     rest = {key: value for key, value in body.items() if key not in OUR_FIELDS}
     answer = fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
     # The processor keeps that many positions of the trained window free, and with "auto" chooses delta by it.
@@ -71,7 +68,7 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
         seed=fields.seed,
         scaling=scaling,
         vision=vision,
-        video=_video(video, settings),
+        video=video,
     )
 
 
@@ -94,6 +91,18 @@ def _place(location: Sequence[int | str]) -> str:
         elif part.isidentifier() and part.islower() and part not in TYPE_NAMES:
             place += f".{part}" if place else part
     return place
+
+
+def seen_as(fields: Question, settings: Settings) -> tuple[dict[str, Any], VideoWish]:
+    """How a question's media are seen (mm_processor_kwargs), and what is taken of its videos; raises
+    ApiError.
+    """
+    media = fields.media_io_kwargs
+    video = VideoFields() if media is None else media.video or VideoFields()
+    vision = _vision(fields)
+    if video.timestamps:
+        vision["video_timestamps"] = True
+    return vision, _video(video, settings)
 
 
 def _validated(body: Mapping[str, Any]) -> ChatFields:
@@ -170,7 +179,7 @@ def _video(fields: VideoFields, settings: Settings) -> VideoWish:
     )
 
 
-def _vision(fields: ChatFields) -> dict[str, Any]:
+def _vision(fields: Question) -> dict[str, Any]:
     nested = fields.mm_processor_kwargs or Vision()
     chosen: dict[str, Any] = {}
     for name in VISION_FIELDS:

@@ -3,6 +3,7 @@
 Any InternVL checkpoint that was trained to judge serves as it is.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -35,11 +36,14 @@ Read = Callable[[Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any]],
 class StepCritic:
     """ttscaling's Critic over whatever can read labels."""
 
-    def __init__(self, name: str, read: Read, *, system: str | None = None) -> None:
-        """`system`: the system message that the critic was trained with, if any."""
+    def __init__(self, name: str, read: Read, *, system: str | None = None, seconds: float) -> None:
+        """`system`: the system message that the critic was trained with, if any; `seconds`: how long scoring
+        one answer may take.
+        """
         self._name = name
         self._read = read
         self._system = system or None
+        self._seconds = seconds
         self._memo = StepMemo(MEMO_STEPS)
 
     @property
@@ -70,7 +74,11 @@ class StepCritic:
             cached_tokens += reading.cached_tokens
             return [judgement(plus, minus) for plus, minus in reading.logits]
 
-        scores = await self._memo.scores(step_keys(prefixes, vision), read)
+        try:
+            async with asyncio.timeout(self._seconds):
+                scores = await self._memo.scores(step_keys(prefixes, vision), read)
+        except TimeoutError:
+            raise CriticError(f"the critic did not answer within {self._seconds:g} seconds") from None
         return StepScores(
             steps=tuple(steps), scores=scores, prompt_tokens=prompt_tokens, cached_tokens=cached_tokens
         )

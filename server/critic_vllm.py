@@ -17,6 +17,7 @@ from ttscaling.critic import MINUS, PLUS
 from ttscaling.types import CriticError, Message
 
 from .critic import Reading
+from .errors import TOO_LONG, ApiError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,9 @@ class PoolingReader:
     which the engine computes a block at most.
     """
 
-    def __init__(self, client: EngineClient, renderer: OnlineRenderer, slot: Slot) -> None:
+    def __init__(self, client: EngineClient, renderer: OnlineRenderer, slot: Slot, *, window: int) -> None:
+        """`window`: positions that the critic was trained with."""
+        self._window = window
         self._client = client
         self._renderer = renderer
         self._slot = slot
@@ -52,6 +55,14 @@ class PoolingReader:
         self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
     ) -> Reading:
         prompt = await self._render(prefixes[-1], vision)
+        length = len(prompt["prompt_token_ids"])
+        if not prompt.get("mm_placeholders") and length > self._window:  # others our processor refuses
+            raise ApiError(
+                f"The question with an answer's steps is {length} tokens; the critic's window is "
+                f"{self._window}. Shorten them.",
+                param="messages",
+                code=TOO_LONG,
+            )
         ends = ends_of(self._slot.tag, prompt["prompt_token_ids"])
         if len(ends) == len(prefixes):
             places = [ends[step] for step in wanted]

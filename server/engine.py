@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any, Protocol
 
 from model.tiling import TilingConfig
-from ttscaling.types import Critic, Policy
+from ttscaling.types import Conversation, Critic, Policy, StepScores
 
+from .errors import ApiError
 from .videos import Videos
 
 # Chooses among candidates: given a policy that is bound to one rendered prompt, the chosen candidates'
@@ -64,6 +65,15 @@ class Engine(Protocol):
     ) -> AsyncGenerator[str, None]:
         """The same as events, the last of them `data: [DONE]`.
         An error before the first event is raised, by this or with the first; a later one is an event itself.
+        """
+        ...
+
+    async def score(
+        self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
+    ) -> Sequence[StepScores | ApiError]:
+        """The critic's reading of each answer, given as its steps; the messages' video parts name `videos`.
+
+        Where an answer can't be scored, why. Cancelling aborts what was started for it.
         """
         ...
 

@@ -4,6 +4,7 @@ vLLM's own chat handler does the API's work: rendering, parsers, logprobs, chunk
 reach the engines (`candidates`) and how errors are worded. `start_vllm` starts what is used here.
 """
 
+import asyncio
 import copy
 import json
 import logging
@@ -22,11 +23,12 @@ from vllm.exceptions import VLLMError
 
 from model.config import Checkpoint
 from model.tiling import TilingConfig
-from ttscaling.types import Critic
+from ttscaling.types import Conversation, Critic, CriticError, StepScores
 
 from .call import validation_error
 from .candidates import FanOut
 from .connector_vllm import MEDIA, RequestMedia
+from .critic import StepCritic
 from .engine import Choose
 from .errors import TOO_LONG, ApiError, internal_error
 from .report import add_vision
@@ -52,15 +54,15 @@ class PolicyFacts:
 
 
 class VllmEngine:
-    """`engine.Engine` over running vLLM engines: the policy's chat handler, the critic, and their clients, the
-    policy's first.
+    """`engine.Engine` over running vLLM engines: the policy's chat handler, the critic, and their clients,
+    the policy's first.
     """
 
     def __init__(
         self,
         chat: OpenAIServingChat,
         facts: PolicyFacts,
-        critic: Critic | None,
+        critic: StepCritic | None,
         clients: Sequence[EngineClient],
         metrics: Callable[[], bytes],
     ) -> None:
@@ -112,6 +114,23 @@ class VllmEngine:
         if isinstance(events, ErrorResponse):
             raise _api_error(events)
         return _reworded(events, running)
+
+    async def score(
+        self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
+    ) -> Sequence[StepScores | ApiError]:
+        MEDIA.set(RequestMedia(videos))
+        return await asyncio.gather(*(self._score(conversation, steps) for steps in answers))
+
+    async def _score(self, conversation: Conversation, steps: Sequence[str]) -> StepScores | ApiError:
+        assert self._critic is not None, "scoring without a critic"
+        try:
+            return await self._critic.score_steps(conversation, steps)
+        except CriticError as error:
+            return ApiError(f"The critic failed: {error}. Retry.", status=503, code="critic_failed")
+        except ApiError as error:
+            return error
+        except Exception as error:  # what a client sent is among these, in vLLM's words
+            return _api_error(error)
 
     def metrics(self) -> bytes:
         return self._metrics()

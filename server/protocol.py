@@ -80,12 +80,19 @@ class MediaFields(BaseModel):
     video: VideoFields | None = None
 
 
-class ChatFields(Vision):
+class Question(Vision):
+    """Messages, and how their images and videos are seen: what every request about media has."""
+
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    mm_processor_kwargs: Vision | None = None
+    media_io_kwargs: MediaFields | None = None
+
+
+class ChatFields(Question):
     """The fields of a chat request that decide what happens before the engine sees it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    messages: list[dict[str, Any]] = Field(min_length=1)
     model: str | None = None
     n: int | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
@@ -94,8 +101,6 @@ class ChatFields(Vision):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     best_of: int | None = None
     test_time_scaling: Scaling | None = None
-    mm_processor_kwargs: Vision | None = None
-    media_io_kwargs: MediaFields | None = None
 
 
 class CandidateReport(BaseModel):

@@ -13,6 +13,7 @@ from .call import parse_call, served_models
 from .engine import Engine
 from .errors import model_not_found, not_ready, stopped
 from .intake import read_json, until_disconnect
+from .scoring import score
 from .state import State
 
 router = APIRouter()
@@ -37,6 +38,15 @@ async def chat_completions(request: Request) -> Response:
         return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     return await until_disconnect(request, answer())
+
+
+@router.post("/v1/critic/score")
+async def critic_score(request: Request) -> Response:
+    """The critic's scores of answers that are given."""
+    state = _state(request)
+    engine = _engine(state)
+    body = await read_json(request, state.settings)
+    return JSONResponse(await until_disconnect(request, score(engine, body, state)))
 
 
 @router.get("/v1/models")

@@ -56,7 +56,13 @@ class Settings(BaseSettings):
         default="", description="Further flags of `vllm serve` for the policy, in one string."
     )
     critic_args: str = Field(default="", description="The same for the critic.")
+    critic_seconds: float = Field(
+        default=120.0, gt=0, description="Time the critic has to score one answer; then it counts as failed."
+    )
     max_best_of: int = Field(default=64, ge=1, description="Most candidates one request may ask for.")
+    max_answers: int = Field(
+        default=256, ge=1, description="Most answers of one request to `/v1/critic/score`."
+    )
     max_images: int = Field(default=32, ge=0, description="Most images of one request.")
     max_tiles: int | None = Field(
         default=None, ge=1, description="Most tiles of one image, asked for or not; else the checkpoint's."

@@ -179,12 +179,13 @@ def _give_chat_template(engine: Running, args: Namespace) -> None:
 async def _critic(role: Role, running: Running, settings: Settings) -> StepCritic:
     renderer = running.handlers.online_renderer
     try:
-        reader = PoolingReader(running.client, renderer, await judging_slot(renderer))
+        slot = await judging_slot(renderer)
     except ValueError as error:
         raise StartupError(str(error)) from error
+    reader = PoolingReader(running.client, renderer, slot, window=running.checkpoint.window)
     own = running.checkpoint.system_message
     system = own if settings.critic_system_message is None else settings.critic_system_message
-    return StepCritic(role.name, reader, system=system)
+    return StepCritic(role.name, reader, system=system, seconds=settings.critic_seconds)
 
 
 def _engine(running: Sequence[Running], critic: StepCritic | None, settings: Settings) -> Engine:

@@ -121,6 +121,19 @@ class FakeEngine:
         assert text is not None
         return text
 
+    async def score(
+        self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
+    ) -> Sequence[StepScores | ApiError]:
+        self.videos.append(videos)
+        assert self.critic is not None
+        outcomes: list[StepScores | ApiError] = []
+        for steps in answers:
+            try:
+                outcomes.append(await self.critic.score(conversation, "\n\n".join(steps)))
+            except CriticError as error:
+                outcomes.append(ApiError(str(error), status=503))
+        return outcomes
+
     def metrics(self) -> bytes:
         return b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 0.0\n"
 

@@ -33,13 +33,17 @@ class Reads:
         )
 
 
+def critic_of(read: Any, *, seconds: float = 60, **more: Any) -> StepCritic:
+    return StepCritic("judge", read, seconds=seconds, **more)
+
+
 def odds(minus: float) -> float:
     return 1 / (1 + math.exp(minus))
 
 
 async def test_all_steps_of_an_answer_are_one_reading():
     read = Reads()
-    scores = await StepCritic("judge", read).score(CONVERSATION, "First.\n\nSecond.")
+    scores = await critic_of(read).score(CONVERSATION, "First.\n\nSecond.")
     assert scores.steps == ("First.", "Second.")
     assert scores.scores == pytest.approx((0.5, odds(1)))
     assert (scores.prompt_tokens, scores.cached_tokens) == (20, 2)
@@ -49,7 +53,7 @@ async def test_all_steps_of_an_answer_are_one_reading():
 
 async def test_an_answer_that_is_judged_again_costs_nothing_and_a_longer_one_its_new_steps():
     read = Reads()
-    critic = StepCritic("judge", read)
+    critic = critic_of(read)
     first = await critic.score(CONVERSATION, "a\n\nb")
     again = await critic.score(CONVERSATION, "a\n\nb")
     assert again.scores == first.scores and (again.prompt_tokens, again.cached_tokens) == (0, 0)
@@ -60,7 +64,7 @@ async def test_an_answer_that_is_judged_again_costs_nothing_and_a_longer_one_its
 
 async def test_candidates_that_begin_alike_share_their_first_step_even_when_judged_at_once():
     read = Reads()
-    critic = StepCritic("judge", read)
+    critic = critic_of(read)
     both = await asyncio.gather(*(critic.score(CONVERSATION, answer) for answer in ("a\n\nb", "a\n\nx")))
     assert [list(wanted) for _, wanted in read.asked] == [[0, 1], [1]]
     assert both[0].scores == both[1].scores
@@ -70,7 +74,7 @@ async def test_candidates_that_begin_alike_share_their_first_step_even_when_judg
 @pytest.mark.parametrize(("system", "first"), [("Judge.", "system"), ("", "user"), (None, "user")])
 async def test_a_critic_gets_its_own_system_message(system, first):
     read = Reads()
-    await StepCritic("judge", read, system=system).score(CONVERSATION, "a\n\nb")
+    await critic_of(read, system=system).score(CONVERSATION, "a\n\nb")
     ((prefixes, _),) = read.asked
     assert [prefix[0]["role"] for prefix in prefixes] == [first, first]
 
@@ -84,7 +88,7 @@ async def test_a_failure_is_a_critic_error_and_is_not_remembered():
             raise OSError("gone")
         return await reads(*asked)
 
-    critic = StepCritic("judge", read)
+    critic = critic_of(read)
     with pytest.raises(CriticError, match="OSError") as caught:
         await critic.score(CONVERSATION, "a\n\nb")
     assert isinstance(caught.value.__cause__, OSError)
@@ -92,12 +96,26 @@ async def test_a_failure_is_a_critic_error_and_is_not_remembered():
     assert len((await critic.score(CONVERSATION, "a\n\nb")).scores) == 2
 
 
+async def test_a_critic_that_hangs_fails_in_time_and_is_told_to_stop():
+    ended = asyncio.Event()
+
+    async def read(*asked: Any) -> Reading:
+        try:
+            return await asyncio.Event().wait()  # type: ignore[return-value]
+        finally:
+            ended.set()
+
+    with pytest.raises(CriticError, match=r"within 0.01 seconds"):
+        await critic_of(read, seconds=0.01).score(CONVERSATION, "a")
+    assert ended.is_set()
+
+
 async def test_labels_that_decide_nothing_are_a_critic_error():
     async def read(*asked: Any) -> Reading:
         return Reading(logits=[(-math.inf, -math.inf)], prompt_tokens=1, cached_tokens=0)
 
     with pytest.raises(CriticError):
-        await StepCritic("judge", read).score(CONVERSATION, "a")
+        await critic_of(read).score(CONVERSATION, "a")
 
 
 def keys(*steps: str, vision: Mapping[str, Any] = VISION, image: str = "A", uuid: str = "1") -> list[bytes]:

@@ -1,0 +1,133 @@
+"""/v1/critic/score over HTTP, on a critic whose scores are known."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.server.apps import app_with, client_of
+from tests.server.fakes import FakeCritic, FakeEngine
+from tests.server.test_media import data_url, encoded
+
+PATH = "/v1/critic/score"
+TABLE = {"good": (0.9,), "fair\n\nbad": (0.5, 0.1)}
+USER = [{"role": "user", "content": "How many?"}]
+
+
+async def post(body: Any, *, engine: FakeEngine | None = None, **settings: Any) -> httpx.Response:
+    engine = engine or FakeEngine(["x"], FakeCritic(TABLE))
+    async with client_of(app_with(engine, **settings)) as client:
+        return await client.post(PATH, json=body)
+
+
+def asked(*answers: str | Sequence[str], **more: Any) -> dict[str, Any]:
+    return {"messages": USER, "answers": list(answers), **more}
+
+
+async def test_every_answer_gets_its_steps_scores():
+    reply = (await post(asked("good", "fair\n\nbad", model="fake-critic"))).json()
+    assert reply["object"] == "critic.score" and reply["model"] == "fake-critic"
+    first, second = reply["scores"]
+    assert first["index"] == 0 and first["score"] == 0.9 and first["step_scores"] == [0.9]
+    assert second["score"] == pytest.approx(0.3) and second["step_scores"] == [0.5, 0.1]
+    assert second["usage"] == {"prompt_tokens": 10, "cached_tokens": 4}
+    assert reply["usage"] == {"prompt_tokens": 20, "cached_tokens": 8}
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"), [("min", 0.1), ("last", 0.1), ("max", 0.5), ("product", 0.05), ("mean", 0.3)]
+)
+async def test_aggregation(how: str, expected: float):
+    reply = await post(asked(["fair", "bad"], aggregation=how))
+    assert reply.json()["scores"][0]["score"] == pytest.approx(expected)
+
+
+async def test_one_answers_fault_stands_in_its_place():
+    first, second, third = (await post(asked("unknown", "good", "  "))).json()["scores"]
+    assert first["index"] == 0 and first["error"]["type"] == "server_error" and "score" not in first
+    assert second["score"] == 0.9
+    assert third["index"] == 2 and third["error"]["param"] == "answers[2]"
+
+
+async def test_where_no_answer_can_be_scored_the_request_fails_with_the_first_ones_error():
+    reply = await post(asked("unknown", ""))
+    assert reply.status_code == 503 and "unknown" in reply.json()["error"]["message"]
+
+
+async def test_a_batch_answers_in_order_and_keeps_its_faults_apart():
+    broken = {"messages": [{"role": "user", "content": [image("data:image/png;base64,AAAA")]}]}
+    reply = await post({"inputs": [asked("good"), {**broken, "answers": ["good"]}, asked(["fair", "bad"])]})
+    body = reply.json()
+    assert reply.status_code == 200 and body["object"] == "list"
+    good, fault, fair = body["data"]
+    assert good["index"] == 0 and good["scores"][0]["score"] == 0.9
+    assert fault["index"] == 1 and fault["error"]["param"] == "messages[0].content[0].image_url"
+    assert fair["scores"][0]["step_scores"] == [0.5, 0.1] and fair["usage"]["prompt_tokens"] == 10
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+async def test_the_question_is_seen_as_a_chat_would_see_it():
+    engine = FakeEngine(["x"], FakeCritic(TABLE))
+    content = [image(data_url(encoded("PNG"))), {"type": "text", "text": "?"}]
+    kwargs = {"v2pe_delta": 0.25, "max_dynamic_patch": 2}
+    body = asked("good") | {"messages": [{"role": "user", "content": content}], "mm_processor_kwargs": kwargs}
+    assert (await post(body, engine=engine)).status_code == 200
+    assert engine.critic is not None
+    (conversation,) = engine.critic.conversations
+    assert conversation.mm_processor_kwargs == kwargs
+    part = conversation.messages[0]["content"][0]
+    assert part["image_url"]["url"].startswith("data:image/png;base64,") and part["uuid"]
+
+
+REFUSED: dict[str, tuple[Any, int, str | None]] = {
+    "no answers": (asked(), 400, "answers"),
+    "answers missing": ({"messages": USER}, 400, "answers"),
+    "messages missing": ({"answers": ["good"]}, 400, "messages"),
+    "an answer that is a number": (asked("good", 3), 400, "answers[1]"),  # type: ignore[arg-type]
+    "blank answer": (asked(" \n\n "), 400, "answers[0]"),
+    "no steps": (asked([]), 400, "answers[0]"),
+    "no question": (asked("good") | {"messages": [{"role": "system", "content": "?"}]}, 400, "messages"),
+    "no role": (asked("good") | {"messages": [{"content": "?"}]}, 400, "messages"),
+    "unknown aggregation": (asked("good", aggregation="median"), 400, "aggregation"),
+    "unknown field": (asked("good", agregation="min"), 400, "agregation"),
+    "unknown option": (asked("good", mm_processor_kwargs={"delta": 1}), 400, "mm_processor_kwargs.delta"),
+    "delta": (asked("good", v2pe_delta=2), 400, "v2pe_delta"),
+    "too many": (asked(*["good"] * 5), 400, "answers"),
+    "too many in a batch": ({"inputs": [asked("good", "good", "good")] * 2}, 400, "answers"),
+    "empty batch": ({"inputs": []}, 400, "inputs"),
+    "fault within a batch": ({"inputs": [asked("good"), asked()]}, 400, "inputs[1].answers"),
+    "unknown model": (asked("good", model="nano"), 404, "model"),
+    "unknown model of a batch": ({"inputs": [asked("good")], "model": "x"}, 404, "model"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_bad_input_is_refused_by_name(case: str):
+    body, status, param = REFUSED[case]
+    reply = await post(body, max_answers=4)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (status, param), error
+    assert error["type"] == "invalid_request_error" and error["message"].endswith((".", ")"))
+
+
+async def test_without_a_critic_or_with_a_dead_one():
+    none = await post(asked("good"), engine=FakeEngine(["x"]))
+    assert none.status_code == 404 and none.json()["error"]["code"] == "no_critic"
+    engine = FakeEngine(["x"], FakeCritic(TABLE))
+    engine.critic_alive = False
+    dead = await post(asked("good"), engine=engine)
+    assert dead.status_code == 503 and dead.json()["error"]["code"] == "engine_stopped"
+
+
+async def test_videos_need_a_critic_with_the_policys_tiles(clip):
+    engine = FakeEngine(["x"], FakeCritic(TABLE))
+    engine.critic_shares_tiles = False
+    url = "data:video/mp4;base64," + base64.b64encode(clip("plain.mp4").read_bytes()).decode()
+    content = [{"type": "video_url", "video_url": {"url": url}}, {"type": "text", "text": "?"}]
+    reply = await post(asked("good") | {"messages": [{"role": "user", "content": content}]}, engine=engine)
+    assert reply.status_code == 400 and reply.json()["error"]["param"] == "messages"
