@@ -13,26 +13,28 @@ from PIL import Image
 
 from model.prompt import IMAGE_TEXT
 from ttscaling.train.data.faults import Faults, RecordError, TooManyBadRecordsError
-from ttscaling.train.data.fields import image_field, optional_text, text_field
+from ttscaling.train.data.fields import media_fields, optional_text, text_field
 from ttscaling.train.data.jsonl import read_records
 from ttscaling.train.data.media import media_path
+from ttscaling.train.data.prompts import VIDEO_TEXT
 
 from .asking import EvaluationError, warn
 
 
 @dataclass(frozen=True)
 class Question:
-    """A text, its images (in memory or in files), the right answer, and a kind to be told apart by."""
+    """A text, its images (in memory or in files) or video, the right answer, a kind to be told apart by."""
 
     text: str
     images: tuple[Image.Image | Path, ...]
     answer: str
     kind: str
+    video: Path | None = None
 
     @property
     def message(self) -> dict[str, Any]:
         """It as OpenAI's chat message."""
-        return user_message(self.text, self.images)
+        return user_message(self.text, self.images, self.video)
 
 
 def load_questions(file: Path | None, images: Path | None, n: int, seed: int) -> tuple[str, list[Question]]:
@@ -60,25 +62,29 @@ def heldout_questions(n: int, seed: int) -> Iterator[Question]:
 
 
 def read_questions(path: Path, root: Path, faults: Faults) -> list[Question]:
-    """A file's questions: `{"question", "answer", "image"?, "kind"?}` a line, image paths under `root`.
+    """A file's questions: `{"question", "answer", "image"? | "video"?, "kind"?}` a line, paths under `root`.
 
     Bad records go to `faults`; raises TooManyBadRecordsError as it decides, and OSError.
     """
 
     def parse(data: Mapping[str, Any]) -> Question:
-        images = tuple(media_path(root, image) for image in image_field(data))
+        image_paths, video_path = media_fields(data)
+        images = tuple(media_path(root, path) for path in image_paths)
+        video = None if video_path is None else media_path(root, video_path)
         known = data.get("answer")
         if isinstance(known, bool) or not isinstance(known, str | int | float) or not str(known).strip():
             raise RecordError("'answer' is missing or neither text nor number: give the right answer")
         question = text_field(data, "question")
         user_message_parts(question, images)
-        return Question(question, images, str(known), optional_text(data, "kind") or "all")
+        return Question(question, images, str(known), optional_text(data, "kind") or "all", video)
 
     return list(read_records(path, parse, faults))
 
 
-def user_message(text: str, images: Sequence[Image.Image | Path]) -> dict[str, Any]:
-    """OpenAI's user message: images in the places of `<image>` in the text, else in front of it.
+def user_message(
+    text: str, images: Sequence[Image.Image | Path], video: Path | None = None
+) -> dict[str, Any]:
+    """OpenAI's user message: images in the places of `<image>` in the text, else in front; a video in front.
 
     Raises RecordError where the text places another number of images.
     """
@@ -86,6 +92,10 @@ def user_message(text: str, images: Sequence[Image.Image | Path]) -> dict[str, A
         {"type": "text", "text": part} if isinstance(part, str) else image_part(part)
         for part in user_message_parts(text, images)
     ]
+    if video is not None:
+        url = _data_url(video.read_bytes(), mimetypes.guess_type(video.name)[0] or "video/mp4")
+        shown = {"type": "video_url", "video_url": {"url": url}}
+        parts = [shown, {"type": "text", "text": text.replace(VIDEO_TEXT, "").strip("\n")}]
     return {"role": "user", "content": parts}
 
 
@@ -113,5 +123,8 @@ def image_part(image: Image.Image | Path) -> dict[str, Any]:
         png = BytesIO()
         image.save(png, format="PNG")
         content, kind = png.getvalue(), "image/png"
-    url = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return {"type": "image_url", "image_url": {"url": url}}
+    return {"type": "image_url", "image_url": {"url": _data_url(content, kind)}}
+
+
+def _data_url(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

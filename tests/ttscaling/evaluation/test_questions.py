@@ -33,6 +33,17 @@ def test_places_and_images_must_match() -> None:
         user_message("<image>?", [Image.new("RGB", (4, 4))] * 2)
 
 
+def test_a_files_video_stands_in_front_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "clip.webm").write_bytes(b"moving")
+    (tmp_path / "q.jsonl").write_text(
+        json.dumps({"question": "<video>\nWhen?", "answer": "now", "video": "clip.webm"})
+    )
+    (question,) = read_questions(tmp_path / "q.jsonl", tmp_path, Faults(allowed=0))
+    shown, asked = question.message["content"]
+    assert shown["video_url"]["url"] == "data:video/webm;base64," + base64.b64encode(b"moving").decode()
+    assert asked == {"type": "text", "text": "When?"}
+
+
 def test_held_out_questions_repeat_with_their_seed() -> None:
     first, again, other = (list(heldout_questions(6, seed)) for seed in (1, 1, 2))
     assert [q.message for q in first] == [q.message for q in again] != [q.message for q in other]
