@@ -4,7 +4,7 @@ The engine validates that rest with vLLM's own types.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -155,16 +155,45 @@ def _check_scaling(
         raise ApiError(f"n must not be above best_of: {n} answers of {scaling.n} candidates.", param="n")
     if body.get("use_beam_search"):
         raise ApiError("use_beam_search and best_of exclude each other; send one.", param="use_beam_search")
-    if scaling.stop_score is not None and not scaling.by_critic:
-        raise ApiError(
-            "stop_score needs a critic's scores. Send stop_agreement, or another method.",
-            param="test_time_scaling.stop_score",
-        )
+    for name, misuse in _misused(scaling, n):
+        raise ApiError(misuse, param=f"test_time_scaling.{name}")
     if scaling.by_critic and settings.critic_path is None:
         raise ApiError(
             "This server runs without a critic. Send test_time_scaling with method self_consistency.",
             param="test_time_scaling.method",
         )
+
+
+def _misused(scaling: Scaling, n: int) -> Iterator[tuple[str, str]]:
+    """Fields that the method can't honour, and what to do about each."""
+    beams = scaling.method == "beam_search"
+    if not scaling.by_critic:
+        if scaling.stop_score is not None:
+            yield "stop_score", "stop_score needs a critic's scores. Send stop_agreement, or another method."
+        if scaling.abandon_losers:
+            yield (
+                "abandon_losers",
+                "abandon_losers needs a critic's scores. Leave it out, or send another method.",
+            )
+    if scaling.beam_width is not None and not beams:
+        yield "beam_width", "beam_width is beam_search's. Send method beam_search, or leave it out."
+    if not beams:
+        return
+    if scaling.width > scaling.n:
+        yield (
+            "beam_width",
+            f"beam_width must not be above n: {scaling.width} beams of {scaling.n} continuations.",
+        )
+    if n > scaling.width:
+        yield (
+            "beam_width",
+            f"A search for {scaling.width} answers can't return {n}. Send a beam_width of {n}.",
+        )
+    for name in ("stop_agreement", "max_parallel"):
+        if getattr(scaling, name) is not None:
+            yield name, f"{name} has no meaning for beam_search. Leave it out, or send another method."
+    if scaling.abandon_losers:
+        yield "abandon_losers", "beam_search drops losers anyway. Leave abandon_losers out."
 
 
 def _video(fields: VideoFields, settings: Settings) -> VideoWish:

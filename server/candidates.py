@@ -9,26 +9,42 @@ work, for a winner as for a plain answer.
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Callable, Sequence
+import secrets
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
-from ttscaling.types import Candidate, Conversation, FailedCandidate, PolicyError
+from ttscaling.steps import SEPARATOR
+from ttscaling.types import (
+    ABANDONED,
+    Candidate,
+    Conversation,
+    InvalidCandidate,
+    Note,
+    PolicyError,
+    Spent,
+    forget,
+)
 
 from .engine import Choose
+from .errors import ApiError
+from .written import Written, in_pieces, whole
 
 MAX_SEED = 2**63
-Generate = Callable[
-    [Any, str], AsyncGenerator[Any, None]
-]  # sampling parameters, request id -> RequestOutputs
+ABORT_SECONDS = 10.0  # for an engine to confirm; it does so at once, unless it hangs
+Complaint = Callable[[str, Sequence[int], str], str | None]  # text, token ids, finish reason -> what is wrong
 
 
 class FanOut:
     """An engine client whose `generate` samples many and yields the outputs of those that `choose` takes."""
 
-    def __init__(self, client: Any, choose: Choose, *, streamed: bool) -> None:
+    def __init__(
+        self, client: Any, choose: Choose, *, streamed: bool, complaint: Complaint | None = None
+    ) -> None:
+        """`complaint`: why a finished candidate breaks the request's own rules, if it does."""
         self._client = client
         self._choose = choose
         self._streamed = streamed
+        self._complaint = complaint
         self.failure: Exception | None = None  # what ended the choice, for a stream that has begun
 
     def __getattr__(self, name: str) -> Any:
@@ -38,12 +54,9 @@ class FanOut:
         self, prompt: Any, sampling_params: Any, request_id: str, **options: Any
     ) -> AsyncGenerator[Any, None]:
         """vLLM's `EngineClient.generate` as its chat handler calls it."""
-
-        def one(params: Any, name: str) -> AsyncGenerator[Any, None]:
-            generated: AsyncGenerator[Any, None] = self._client.generate(prompt, params, name, **options)
-            return generated
-
-        candidates = Candidates(one, sampling_params, request_id)
+        candidates = Candidates(
+            self._client, prompt, sampling_params, request_id, options, complaint=self._complaint
+        )
         try:
             order = await self._choose(candidates)
         except Exception as error:
@@ -54,65 +67,141 @@ class FanOut:
 
 
 class Candidates:
-    """A Policy bound to one rendered prompt; keeps every candidate's outputs so that they can be replayed."""
+    """A Policy and StepPolicy bound to one rendered prompt, whatever conversation it is asked about.
 
-    def __init__(self, generate: Generate, params: Any, request_id: str) -> None:
-        self._generate = generate
+    `spent` is what all its requests took, as the engine counts it: aborted and failed ones, too.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        prompt: Any,
+        params: Any,
+        request_id: str,
+        options: Mapping[str, Any],
+        *,
+        complaint: Complaint | None = None,
+    ) -> None:
+        self._client = client
+        self._prompt = prompt
         self._params = params
-        self._request_id = request_id
-        self._outputs: dict[int, Sequence[Any]] = {}
+        # Clients choose request ids, perhaps one twice: an abort must not reach another's candidates.
+        self._name = f"{request_id}-{secrets.token_hex(4)}"
+        self._options = options
+        self._complaint = complaint
+        self._most_tokens = params.max_tokens  # of an answer
+        self._answers: dict[int, tuple[Written, ...]] = {}  # the requests that wrote each
+        self.spent = Spent()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Of the rendered prompt; 0 before anything was written."""
+        begun = (steps[0].outputs[0] for steps in self._answers.values() if steps[0].outputs)
+        return max((len(output.prompt_token_ids) for output in begun), default=0)
 
     async def sample(
-        self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate | FailedCandidate, None]:
-        """Policy's `sample`. The prompt is the rendered one, whatever `conversation` says."""
-
-        async def one(index: int) -> Candidate | FailedCandidate:
-            try:
-                return await self._run(index, greedy=include_greedy and index == 0)
-            except PolicyError as error:
-                return FailedCandidate(index=index, reason=str(error))
-
-        tasks = [asyncio.create_task(one(index)) for index in range(n)]
+        self,
+        conversation: Conversation,
+        *,
+        index: int,
+        greedy: bool,
+        live: bool = False,
+        note: Note = forget,
+    ) -> Candidate:
+        """See `Policy.sample`."""
+        params = sampling_of(self._params, index, greedy=greedy)
+        if live and params.output_kind.name == "FINAL_ONLY":
+            params.output_kind = type(params.output_kind)["CUMULATIVE"]
+        written = Written(index, deltas=params.output_kind.name == "DELTA")
+        self._answers[index] = (written,)
         try:
-            for finished in asyncio.as_completed(tasks):
-                yield await finished
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(
-                *tasks, return_exceptions=True
-            )  # vLLM has been told to abort when this returns
+            await self._run(
+                written,
+                self._prompt,
+                params,
+                lambda: note(written.candidate(None)) if live else None,
+            )
+        except asyncio.CancelledError:
+            if written.token_ids:
+                note(written.candidate(ABANDONED))
+            raise
+        reason, _ = _end(written)
+        candidate = written.candidate(reason)
+        why = None if self._complaint is None else self._complaint(written.text, written.token_ids, reason)
+        if why is not None:
+            raise InvalidCandidate(candidate, why)
+        return candidate
+
+    async def extend(
+        self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
+    ) -> Candidate:
+        """See `StepPolicy.extend`. The prompt goes on with the very tokens that the parent's steps are."""
+        if self._params.structured_outputs is not None:
+            raise ApiError(
+                "beam_search writes step by step, which response_format and forced tools don't allow. "
+                "Send method best_of_n.",
+                param="test_time_scaling.method",
+            )
+        begun = self._answers.get(parent.index, ())
+        token_ids = [token for step in begun for token in step.token_ids]
+        params = sampling_of(self._params, index, greedy=greedy)
+        params.output_kind = type(params.output_kind)["FINAL_ONLY"]
+        params.stop = [*(params.stop or ()), SEPARATOR]
+        params.min_tokens = max(0, params.min_tokens - len(token_ids))
+        if self._most_tokens is not None:
+            params.max_tokens = self._most_tokens - len(token_ids)
+            if params.max_tokens < 1:
+                self._answers[index] = begun
+                return Written(index, deltas=False).candidate("length")
+        written = Written(index, deltas=False)
+        prompt = self._prompt
+        if token_ids:
+            prompt = {**prompt, "prompt_token_ids": [*prompt["prompt_token_ids"], *token_ids]}
+        await self._run(written, prompt, params, lambda: None)
+        if not begun:
+            self._most_tokens = params.max_tokens  # cut down to the window by the client
+        self._answers[index] = (*begun, written)
+        reason, stopped_by = _end(written)
+        written.goes_on = stopped_by == SEPARATOR and SEPARATOR not in (self._params.stop or ())
+        return written.candidate(None if written.goes_on else reason)
 
     def replay(self, order: Sequence[int], *, streamed: bool) -> list[Any]:
         """The outputs of these candidates as choices 0, 1, ...: as they were streamed, or one that holds
         them all.
         """
+        answers = [self._answers[index] for index in order]
         if streamed:
-            return [
-                _as_choices(output, [(output.outputs[0], place)])
-                for place, index in enumerate(order)
-                for output in self._outputs[index]
-            ]
-        finals = [self._outputs[index][-1] for index in order]
-        return [_as_choices(finals[0], [(final.outputs[0], place) for place, final in enumerate(finals)])]
+            return [output for place, steps in enumerate(answers) for output in in_pieces(steps, place)]
+        return [whole(answers)]
 
-    async def _run(self, index: int, *, greedy: bool) -> Candidate:
-        params = sampling_of(self._params, index, greedy=greedy)
-        outputs = [output async for output in self._generate(params, f"{self._request_id}-{index}")]
-        completions = [output.outputs[0] for output in outputs]
-        reason = completions[-1].finish_reason
-        if reason not in ("stop", "length"):
-            raise PolicyError(f"it ended with {reason}")
-        self._outputs[index] = outputs
-        return Candidate(
-            index=index,
-            text="".join(completion.text for completion in completions),
-            finish_reason=reason,
-            prompt_tokens=len(outputs[0].prompt_token_ids),
-            cached_tokens=outputs[0].num_cached_tokens or 0,
-            completion_tokens=sum(len(completion.token_ids) for completion in completions),
-        )
+    async def _run(self, written: Written, prompt: Any, params: Any, on_output: Callable[[], None]) -> None:
+        """One request, read to its end. Cancelled, it is aborted in the engine, which then tells all it has
+        counted.
+        """
+        name = f"{self._name}-{written.index}"
+        failure: list[Exception] = []
+
+        async def read() -> None:
+            try:
+                async for output in self._client.generate(prompt, params, name, **self._options):
+                    written.take(output)
+                    on_output()
+            except Exception as error:
+                failure.append(error)
+
+        reading = asyncio.create_task(read())
+        try:
+            await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)  # a reading created in this very turn of the loop gets to the engine first
+            await self._client.abort(name)
+            await asyncio.wait([reading], timeout=ABORT_SECONDS)
+            raise
+        finally:
+            reading.cancel()
+            self.spent += written.spent
+        if failure:
+            raise failure[0]
 
 
 def sampling_of(params: Any, index: int, *, greedy: bool) -> Any:
@@ -130,12 +219,11 @@ def sampling_of(params: Any, index: int, *, greedy: bool) -> Any:
     return own
 
 
-def _as_choices(output: Any, completions: Sequence[tuple[Any, int]]) -> Any:
-    """A RequestOutput that holds these completions, each under its new index."""
-    moved = copy.copy(output)
-    moved.outputs = []
-    for completion, place in completions:
-        renumbered = copy.copy(completion)
-        renumbered.index = place
-        moved.outputs.append(renumbered)
-    return moved
+def _end(written: Written) -> tuple[str, Any]:
+    """Why it ended, and at which stop string or token, if at one. Raises PolicyError if it broke off."""
+    if not written.outputs:
+        raise PolicyError("the engine returned nothing")
+    completion = written.outputs[-1].outputs[0]
+    if completion.finish_reason not in ("stop", "length"):
+        raise PolicyError(f"it ended with {completion.finish_reason}")
+    return completion.finish_reason, completion.stop_reason

@@ -10,23 +10,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
-from ttscaling.best_of_n import best_of_n
-from ttscaling.self_consistency import self_consistency
-from ttscaling.stopping import StopRule
-from ttscaling.types import (
-    Conversation,
-    CriticError,
-    OutOfTime,
-    Policy,
-    PolicyError,
-    Progress,
-    Selection,
-)
-from ttscaling.weighted_vote import weighted_vote
+from ttscaling.metered import MeteredCritic
+from ttscaling.types import Conversation, CriticError, OutOfTime, PolicyError, Progress, Selection, Spent
 
 from .call import ChatCall
-from .engine import Engine
+from .engine import Engine, PromptPolicy
 from .errors import ApiError, internal_error
+from .methods import select
 from .metrics import Metrics
 from .protocol import Scaling
 from .report import ranking, report
@@ -75,6 +65,11 @@ class _Choice:
                 param="test_time_scaling.method",
             )
         self._seed = secrets.randbelow(2**31) if call.seed is None else call.seed
+        self._critic: MeteredCritic | None = None
+        if scaling.by_critic:
+            assert engine.critic is not None, "parse_call refuses these methods without a critic"
+            self._critic = MeteredCritic(engine.critic)
+        self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
         self.outbox: asyncio.Queue[str | None] = asyncio.Queue()  # events of a stream; None ends it
 
@@ -88,11 +83,14 @@ class _Choice:
             del body["temperature"]
         return body
 
-    async def make(self, policy: Policy) -> Sequence[int]:
+    async def make(self, policy: PromptPolicy) -> Sequence[int]:
         """Sample, judge, choose: the indices to reply with, best first. Raises ApiError."""
+        self._policy = policy
+        messages, vision = self._call.body["messages"], self._call.vision
+        conversation = Conversation(messages=tuple(messages), mm_processor_kwargs=vision)
         try:
             with self._metrics.selection_seconds.labels(self._scaling.method).time():
-                self._selection = await self._select(policy)
+                self._selection = await select(self._scaling, policy, self._critic, conversation, self._note)
         except CriticError as error:
             raise ApiError(
                 f"The critic failed: {error}. Retry, or send on_critic_error.", status=503
@@ -111,55 +109,18 @@ class _Choice:
 
     def stamp(self, reply: dict[str, Any]) -> dict[str, Any]:
         """The reply (or its last chunk) with usage and `test_time_scaling`."""
-        critic = self._engine.critic if self._scaling.by_critic else None
-        account = report(self._made, self._scaling, critic, self._seed)
-        first = self._made.candidates[0].candidate
-        completion = account.usage.policy.completion
+        assert self._selection is not None and self._policy is not None, "a reply before its selection"
+        spent = self._policy.spent + (Spent() if self._critic is None else self._critic.spent)
+        account = report(self._selection, self._scaling, self._critic, self._seed, spent)
+        prompt = self._policy.prompt_tokens
         usage = dict(reply.get("usage") or {})  # keeps vLLM's details
         usage |= {
-            "prompt_tokens": first.prompt_tokens,
-            "completion_tokens": completion,
-            "total_tokens": first.prompt_tokens + completion,
+            "prompt_tokens": prompt,
+            "completion_tokens": spent.completion,
+            "total_tokens": prompt + spent.completion,
         }
         optional = None if self._scaling.return_candidates else {"candidates": {"__all__": {"text", "steps"}}}
         return {**reply, "usage": usage, "test_time_scaling": account.model_dump(exclude=optional)}
-
-    @property
-    def _made(self) -> Selection:
-        assert self._selection is not None, "a reply before its selection"
-        return self._selection
-
-    async def _select(self, policy: Policy) -> Selection:
-        scaling, call = self._scaling, self._call
-        conversation = Conversation(messages=tuple(call.body["messages"]), mm_processor_kwargs=call.vision)
-        stop = StopRule(
-            score=scaling.stop_score,
-            agreement=scaling.stop_agreement,
-            max_tokens=scaling.max_tokens_total,
-            max_seconds=scaling.max_seconds,
-        )
-        if not scaling.by_critic:
-            return await self_consistency(
-                policy,
-                conversation,
-                n=scaling.n,
-                include_greedy=scaling.include_greedy,
-                stop=stop,
-                on_progress=self._note,
-            )
-        assert self._engine.critic is not None, "parse_call refuses these methods without a critic"
-        method = best_of_n if scaling.method == "best_of_n" else weighted_vote
-        return await method(
-            policy,
-            self._engine.critic,
-            conversation,
-            n=scaling.n,
-            include_greedy=scaling.include_greedy,
-            aggregation=scaling.aggregation,
-            on_critic_error=scaling.on_critic_error,
-            stop=stop,
-            on_progress=self._note,
-        )
 
     def _note(self, progress: Progress) -> None:
         """A line for whoever watches the stream. A comment in server-sent events: clients skip it."""

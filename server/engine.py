@@ -8,14 +8,29 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any, Protocol
 
 from model.tiling import TilingConfig
-from ttscaling.types import Conversation, Critic, Policy, StepScores
+from ttscaling.types import Conversation, Critic, Policy, Spent, StepPolicy, StepScores
 
 from .errors import ApiError
 from .videos import Videos
 
-# Chooses among candidates: given a policy that is bound to one rendered prompt, the chosen candidates'
-# indices, best first. The engine replies with exactly those, in that order.
-Choose = Callable[[Policy], Awaitable[Sequence[int]]]
+
+class PromptPolicy(Policy, StepPolicy, Protocol):
+    """A policy that is bound to one rendered prompt, and what it took."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Of the prompt; 0 before anything was written."""
+        ...
+
+    @property
+    def spent(self) -> Spent:
+        """By all it was asked so far, finished or not."""
+        ...
+
+
+# Chooses among candidates: the chosen ones' indices, best first. The engine replies with exactly those, in
+# that order.
+Choose = Callable[[PromptPolicy], Awaitable[Sequence[int]]]
 
 
 class Engine(Protocol):

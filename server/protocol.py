@@ -17,8 +17,9 @@ class Scaling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    method: Literal["best_of_n", "weighted_vote", "self_consistency", "none"] = "best_of_n"
-    n: int = 8
+    method: Literal["best_of_n", "weighted_vote", "self_consistency", "beam_search", "none"] = "best_of_n"
+    n: int = 8  # candidates; of a beam search, continuations a step
+    beam_width: int | None = Field(default=None, ge=1)
     aggregation: Aggregation = "mean"
     include_greedy: bool = True
     on_critic_error: OnCriticError = "self_consistency"
@@ -27,11 +28,19 @@ class Scaling(BaseModel):
     stop_agreement: float | None = Field(default=None, gt=0.5, lt=1)
     max_tokens_total: int | None = Field(default=None, ge=1)
     max_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_parallel: int | None = Field(default=None, ge=1)
+    abandon_losers: bool = False
+    max_steps: int | None = Field(default=None, ge=1)
 
     @property
     def by_critic(self) -> bool:
         """Whether a critic's scores choose."""
-        return self.method in ("best_of_n", "weighted_vote")
+        return self.method != "self_consistency"
+
+    @property
+    def width(self) -> int:
+        """Beams kept, of a beam search."""
+        return max(1, self.n // 4) if self.beam_width is None else self.beam_width
 
 
 class Vision(BaseModel):

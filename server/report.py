@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from model.prompt_positions import DELTA_MODALITY
-from ttscaling.types import Critic, ScoredCandidate, Selection
+from ttscaling.types import ABANDONED, Critic, ScoredCandidate, Selection, Spent
 
 from .protocol import (
     CandidateReport,
@@ -19,19 +19,20 @@ from .sight import Sight
 
 
 def ranking(selection: Selection) -> list[int]:
-    """Indices, best first: the selected one, then by score; without scores in order."""
+    """Indices of the finished, best first: the selected one, then by score; without scores in order."""
 
     def place(entry: ScoredCandidate) -> tuple[bool, float, int]:
         index = entry.candidate.index
         return index != selection.selected, math.inf if entry.score is None else -entry.score, index
 
-    return [entry.candidate.index for entry in sorted(selection.candidates, key=place)]
+    finished = [entry for entry in selection.candidates if entry.candidate.finish_reason != ABANDONED]
+    return [entry.candidate.index for entry in sorted(finished, key=place)]
 
 
-def report(selection: Selection, scaling: Scaling, critic: Critic | None, seed: int) -> ScalingReport:
+def report(
+    selection: Selection, scaling: Scaling, critic: Critic | None, seed: int, spent: Spent
+) -> ScalingReport:
     """The reply's `test_time_scaling`; `critic` is the one that judged, None if none did."""
-    policy = [entry.candidate for entry in selection.candidates]
-    judged = [entry.step_scores for entry in selection.candidates if entry.step_scores is not None]
     return ScalingReport(
         method=scaling.method,
         selected=selection.selected,
@@ -42,15 +43,8 @@ def report(selection: Selection, scaling: Scaling, critic: Critic | None, seed: 
         degraded=selection.degraded,
         candidates=[_candidate_report(entry) for entry in selection.candidates],
         usage=ScalingUsage(
-            policy=PolicyUsage(
-                prompt=sum(candidate.prompt_tokens for candidate in policy),
-                cached=sum(candidate.cached_tokens for candidate in policy),
-                completion=sum(candidate.completion_tokens for candidate in policy),
-            ),
-            critic=CriticUsage(
-                prompt=sum(scores.prompt_tokens for scores in judged),
-                cached=sum(scores.cached_tokens for scores in judged),
-            ),
+            policy=PolicyUsage(prompt=spent.prompt, cached=spent.cached, completion=spent.completion),
+            critic=CriticUsage(prompt=spent.critic_prompt, cached=spent.critic_cached),
         ),
     )
 

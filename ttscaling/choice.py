@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from .answers import final_answer, groups, majority
 from .gathering import Gathered
-from .types import OnCriticError, ScoredCandidate, Selection
+from .types import CriticError, OnCriticError, ScoredCandidate, Selection
 
 
 def choose(
@@ -16,12 +16,15 @@ def choose(
     """What `pick` takes of the scored candidates.
 
     Candidates without a score can't win while others have one. If none has, "first" takes the earliest
-    candidate and the others vote. Whatever failed is told in `degraded`.
+    candidate and the others vote. Whatever failed is told in `degraded`. Raises CriticError under "fail" if
+    the time was over before there was a score.
     """
     faults = list(gathered.faults)
     scored = [entry for entry in gathered.finished if entry.score is not None]
     if scored:
         selected = pick(scored)
+    elif on_critic_error == "fail" and gathered.stopped == "seconds":
+        raise CriticError("it gave no score within the seconds allowed")
     else:
         selected = gathered.finished[0] if on_critic_error == "first" else vote(gathered.finished)
         faults.append(f"no candidate has a score; chosen by on_critic_error={on_critic_error}")
@@ -30,6 +33,7 @@ def choose(
         candidates=gathered.candidates,
         stopped=gathered.stopped,
         degraded="; ".join(faults) or None,
+        failed=gathered.failed,
     )
 
 

@@ -1,4 +1,4 @@
-"""Candidates as they come, each scored the moment it ends, until all are there or a rule says enough.
+"""Candidates written side by side or in waves, each scored the moment it ends, until a rule says enough.
 
 What all methods share. An answer that several candidates gave is scored once. However this ends, early,
 cancelled or by an error, no sampling and no scoring is left running.
@@ -7,7 +7,6 @@ cancelled or by an error, no sampling and no scoring is left running.
 import asyncio
 import math
 from collections.abc import Callable
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from .aggregate import aggregate
@@ -21,8 +20,7 @@ from .types import (
     Conversation,
     Critic,
     CriticError,
-    Draft,
-    FailedCandidate,
+    InvalidCandidate,
     OutOfTime,
     Policy,
     PolicyError,
@@ -40,6 +38,7 @@ class Gathered:
     candidates: tuple[ScoredCandidate, ...]
     stopped: Stopped | None
     faults: tuple[str, ...]
+    failed: int  # candidates that failed or are invalid
 
     @property
     def finished(self) -> list[ScoredCandidate]:
@@ -74,31 +73,17 @@ async def gather(policy: Policy, plan: Plan) -> Gathered:
     Raises PolicyError if no candidate was finished, and the critic's and the policy's own errors.
     """
     stopped: Stopped | None = None
+    state = _State(policy, plan)
     try:
-        async with (
-            asyncio.timeout(plan.stop.max_seconds),
-            asyncio.TaskGroup() as tasks,
-            aclosing(
-                policy.sample(plan.conversation, n=plan.n, include_greedy=plan.include_greedy)
-            ) as answers,
-        ):
-            state = _State(plan, tasks)
-            async for answer in answers:
-                stopped = state.take(answer)
-                if stopped is not None:
-                    break  # what is finished is still scored
+        async with asyncio.timeout(plan.stop.max_seconds):
+            stopped = await state.run()
     except TimeoutError:
         stopped = "seconds"
-    except ExceptionGroup as group:  # the task group's wrapping; callers expect the failure itself
-        enough = next((error for error in group.exceptions if isinstance(error, _Enough)), None)
-        if enough is None:
-            raise group.exceptions[0] from None
-        stopped = enough.reason
     return state.result(stopped)
 
 
 class _Enough(Exception):
-    """Cancels all that still runs, from within a scoring."""
+    """Cancels all that still runs, from within one candidate's task."""
 
     def __init__(self, reason: Stopped) -> None:
         self.reason = reason
@@ -107,102 +92,164 @@ class _Enough(Exception):
 class _State:
     """What has come so far."""
 
-    def __init__(self, plan: Plan, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, policy: Policy, plan: Plan) -> None:
+        self._policy = policy
         self._plan = plan
-        self._tasks = tasks
+        self._tasks = asyncio.TaskGroup()
+        self._begun = 0
+        self._room = plan.stop.first_wave or plan.n  # for candidates to be begun now
+        self._writing: dict[int, asyncio.Task[None]] = {}
+        self._written: dict[int, int] = {}  # tokens of each candidate, as far as known
+        self._full = False  # the cap on tokens is reached
         self._entries: dict[int, ScoredCandidate] = {}
-        self._same: dict[str, list[Candidate]] = {}  # candidates by their text
-        self._scores: dict[str, StepScores] = {}
-        self._drafts = Drafts(plan.critic, plan.conversation, plan.aggregation, plan.stop, tasks)
+        self._scorings: dict[str, asyncio.Task[StepScores | CriticError]] = {}  # by the answer's text
+        self._drafts = Drafts(
+            plan.critic,
+            plan.conversation,
+            plan.aggregation,
+            plan.stop,
+            lambda index: self._writing[index].cancel(),
+        )
         self._failed: dict[int, str] = {}
+        self._invalid: dict[int, Candidate] = {}
         self._unscored: dict[int, CriticError] = {}
 
-    def take(self, answer: Candidate | Draft | FailedCandidate) -> Stopped | None:
-        """Note what the policy yielded; the reason if no more is wanted of it."""
-        if isinstance(answer, Draft):
-            self._drafts.update(answer)
-        elif isinstance(answer, FailedCandidate):
-            self._drafts.close(answer.index)
-            self._failed[answer.index] = answer.reason
-        else:
-            self._drafts.close(answer.index)
-            self._finish(answer)
-        most = self._plan.stop.max_tokens
-        written = sum(entry.candidate.completion_tokens for entry in self._entries.values())
-        if most is not None and written + self._drafts.tokens >= most:
-            return "tokens"
-        return "agreement" if self._plan.critic is None and self._agreed() else None
+    async def run(self) -> Stopped | None:
+        """Until all candidates are finished and scored; else the reason why not."""
+        try:
+            async with self._drafts, self._tasks:
+                self._begin()
+        except ExceptionGroup as group:  # the task group's wrapping; callers expect the failure itself
+            enough = next((error for error in group.exceptions if isinstance(error, _Enough)), None)
+            if enough is None:
+                raise group.exceptions[0] from None
+            return enough.reason
+        return "tokens" if self._full else None
 
     def result(self, stopped: Stopped | None) -> Gathered:
         """Raises PolicyError if there is nothing to choose from."""
         if self._complete:
             stopped = None  # the rule was met by the last one
-        drafts = self._drafts.rest(ABANDONED if self._entries else "length")
-        entries = [*self._entries.values(), *self._drafts.ended, *drafts]
         faults = [f"candidate {index} failed: {reason}" for index, reason in sorted(self._failed.items())]
+        faults += [
+            f"candidate {index} has no score: {error}" for index, error in sorted(self._unscored.items())
+        ]
+        if not self._entries and self._invalid:
+            first = self._invalid[min(self._invalid)]
+            self._entries[first.index] = ScoredCandidate(candidate=first, step_scores=None, score=None)
+        entries = [*self._entries.values(), *self._drafts.rest(ABANDONED if self._entries else "length")]
         if not entries:
             if stopped == "seconds":
                 raise OutOfTime(f"no candidate was finished within {self._plan.stop.max_seconds} seconds")
             raise PolicyError(f"no candidate was finished: {'; '.join(faults)}")
-        faults += [
-            f"candidate {index} has no score: {error}" for index, error in sorted(self._unscored.items())
-        ]
         in_order = sorted(entries, key=lambda entry: entry.candidate.index)
-        return Gathered(candidates=tuple(in_order), stopped=stopped, faults=tuple(faults))
+        return Gathered(
+            candidates=tuple(in_order), stopped=stopped, faults=tuple(faults), failed=len(self._failed)
+        )
+
+    @property
+    def _settled(self) -> int:
+        """Candidates that have come to their end, and to their score."""
+        known = self._entries if self._plan.critic is None else {*self._scored, *self._unscored}
+        return len(known) + len(self._failed) + len(self._drafts.lost)
 
     @property
     def _complete(self) -> bool:
-        """Every candidate has come to its end, and to its score."""
-        scored = self._plan.critic is None or all(
-            entry.score is not None or index in self._unscored for index, entry in self._entries.items()
-        )
-        return scored and len(self._entries) + len(self._failed) + len(self._drafts.ended) == self._plan.n
+        return self._settled == self._plan.n
 
-    def _finish(self, candidate: Candidate) -> None:
-        self._record(ScoredCandidate(candidate=candidate, step_scores=None, score=None))
-        if self._plan.critic is None:
-            return
-        same = self._same.setdefault(candidate.text, [])
-        same.append(candidate)
-        if candidate.text in self._scores:
-            self._score(candidate, self._scores[candidate.text], again=True)
-            self._apply_rules()
-        elif len(same) == 1:
-            self._tasks.create_task(self._judge(self._plan.critic, candidate.text))
+    @property
+    def _scored(self) -> dict[int, float]:
+        return {index: entry.score for index, entry in self._entries.items() if entry.score is not None}
 
-    async def _judge(self, critic: Critic, text: str) -> None:
+    def _begin(self) -> None:
+        """As many candidates as there is room for."""
+        while self._room > 0 and self._begun < self._plan.n and not self._full:
+            self._writing[self._begun] = self._tasks.create_task(self._make(self._begun))
+            self._begun += 1
+            self._room -= 1
+
+    async def _make(self, index: int) -> None:
+        """One candidate from its first word to its score; then others, in its room."""
         try:
-            scores = await critic.score(self._plan.conversation, text)
-        except CriticError as error:
-            if self._plan.critic_must_work:
+            candidate = await self._write(index)
+            if candidate is not None and self._plan.critic is not None:
+                await self._judge(self._plan.critic, candidate)
+        except asyncio.CancelledError:
+            if index not in self._drafts.lost or _own_task().uncancel() > 0:
                 raise
-            self._unscored |= {candidate.index: error for candidate in self._same.pop(text)}
-            return
-        self._scores[text] = scores
-        for number, candidate in enumerate(self._same[text]):
-            self._score(candidate, scores, again=number > 0)
-        self._apply_rules()
-
-    def _apply_rules(self) -> None:
-        """What a new score may decide."""
-        best = max(entry.score for entry in self._entries.values() if entry.score is not None)
-        self._drafts.abandon_below(best)
-        if self._plan.stop.score is not None and best >= self._plan.stop.score:
-            raise _Enough("score")
         if self._agreed():
             raise _Enough("agreement")
+        self._room += self._plan.stop.successors
+        if not _own_task().cancelling():
+            self._begin()
 
-    def _score(self, candidate: Candidate, scores: StepScores, *, again: bool) -> None:
-        """`again`: a score that was already there; it took no tokens."""
+    async def _write(self, index: int) -> Candidate | None:
+        """The finished candidate; None if it failed."""
+        try:
+            candidate = await self._policy.sample(
+                self._plan.conversation,
+                index=index,
+                greedy=self._plan.include_greedy and index == 0,
+                live=self._plan.stop.needs_drafts,
+                note=self._note,
+            )
+        except PolicyError as error:
+            self._failed[index] = str(error)
+            self._drafts.close(index)
+            if isinstance(error, InvalidCandidate):
+                self._invalid[index] = error.candidate
+                self._written[index] = error.candidate.completion_tokens
+            return None
+        finally:
+            del self._writing[index]
+        self._written[index] = candidate.completion_tokens
+        self._record(ScoredCandidate(candidate=candidate, step_scores=None, score=None))
+        self._check_tokens()
+        return candidate
+
+    def _note(self, candidate: Candidate) -> None:
+        self._written[candidate.index] = candidate.completion_tokens
+        self._drafts.update(candidate)
+        self._check_tokens()
+
+    def _check_tokens(self) -> None:
+        """At the cap nothing more is written; what is finished is still scored."""
+        most = self._plan.stop.max_tokens
+        if most is not None and sum(self._written.values()) >= most and not self._full:
+            self._full = True
+            for task in self._writing.values():
+                task.cancel()
+
+    async def _judge(self, critic: Critic, candidate: Candidate) -> None:
+        """Its score, and what that decides. An answer that another candidate gave has its score already."""
+        again = candidate.text in self._scorings
+        if not again:
+            self._scorings[candidate.text] = self._tasks.create_task(self._read(critic, candidate.text))
+        scores = await self._scorings[candidate.text]
+        if isinstance(scores, CriticError):
+            self._unscored[candidate.index] = scores
+            return
         own = replace(scores, prompt_tokens=0, cached_tokens=0) if again else scores
         score = aggregate(scores.scores, self._plan.aggregation)
         self._record(ScoredCandidate(candidate=candidate, step_scores=own, score=score))
+        best = max(self._scored.values())
+        self._drafts.abandon_below(best)
+        if self._plan.stop.score is not None and best >= self._plan.stop.score:
+            raise _Enough("score")
+
+    async def _read(self, critic: Critic, text: str) -> StepScores | CriticError:
+        try:
+            return await critic.score(self._plan.conversation, text)
+        except CriticError as error:
+            if self._plan.critic_must_work:
+                raise
+            return error
 
     def _record(self, entry: ScoredCandidate) -> None:
+        self._drafts.close(entry.candidate.index)
         self._entries[entry.candidate.index] = entry
-        scored = sum(known.score is not None for known in self._entries.values())
         self._plan.on_progress(
-            Progress(n=self._plan.n, finished=len(self._entries), scored=scored, latest=entry)
+            Progress(n=self._plan.n, finished=len(self._entries), scored=len(self._scored), latest=entry)
         )
 
     def _agreed(self) -> bool:
@@ -213,4 +260,10 @@ class _State:
         weights = [1.0 if self._plan.critic is None else entry.score or 0.0 for entry in entries]
         voting = groups([final_answer(entry.candidate.text) for entry in entries])
         votes = [math.fsum(weights[place] for place in members) for members in voting]
-        return agreed(votes, self._plan.stop.agreement)
+        return agreed(votes, self._plan.stop.agreement, left=self._plan.n - self._settled)
+
+
+def _own_task() -> asyncio.Task[None]:
+    task = asyncio.current_task()
+    assert task is not None, "called from a task"
+    return task

@@ -6,7 +6,7 @@ returns log-probabilities, and is what faster read-outs are checked against.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +18,11 @@ from .types import (
     Candidate,
     Conversation,
     CriticError,
-    FailedCandidate,
     Message,
+    Note,
     PolicyError,
     StepScores,
+    forget,
 )
 
 
@@ -38,34 +39,26 @@ class RemotePolicy:
         self._sampling = sampling
 
     async def sample(
-        self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate | FailedCandidate, None]:
-        """See `Policy.sample`. A request that fails is one failed candidate."""
-
-        async def one(index: int) -> Candidate | FailedCandidate:
-            try:
-                return await self._complete(conversation, index, greedy=include_greedy and index == 0)
-            except PolicyError as error:
-                return FailedCandidate(index=index, reason=str(error))
-
-        running = [asyncio.create_task(one(index)) for index in range(n)]
-        try:
-            for candidate in asyncio.as_completed(running):
-                yield await candidate
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+        self,
+        conversation: Conversation,
+        *,
+        index: int,
+        greedy: bool,
+        live: bool = False,
+        note: Note = forget,
+    ) -> Candidate:
+        """See `Policy.sample`. An answer arrives whole: nothing is noted before its end."""
+        return await self._complete(conversation, index, greedy=greedy)
 
     async def extend(
-        self, conversation: Conversation, written: str, *, index: int, greedy: bool
+        self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
     ) -> Candidate:
         """See `StepPolicy.extend`. Needs a server that continues a message as vLLM and SGLang do
         (`continue_final_message`) and says which stop string it met (vLLM's `stop_reason`).
         """
         fields: dict[str, Any] = {"stop": [*_as_list(self._sampling.get("stop")), SEPARATOR]}
-        if written:
-            begun = {"role": "assistant", "content": written}
+        if parent.text:
+            begun = {"role": "assistant", "content": parent.text + SEPARATOR}
             conversation = replace(conversation, messages=(*conversation.messages, begun))
             fields |= {"continue_final_message": True, "add_generation_prompt": False}
         return await self._complete(conversation, index, greedy=greedy, fields=fields)

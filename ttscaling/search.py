@@ -15,6 +15,7 @@ from .gathering import Gathered
 from .steps import SEPARATOR
 from .stopping import StopRule
 from .types import (
+    NOTHING,
     Aggregation,
     Candidate,
     Conversation,
@@ -33,26 +34,25 @@ from .types import (
 )
 
 T = TypeVar("T")
-EMPTY = Candidate(
-    index=-1, text="", finish_reason=None, prompt_tokens=0, cached_tokens=0, completion_tokens=0
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
-    """How wide: `width` beginnings are kept after each step, each continued `expansions` times.
+    """How wide: each step `n` continuations are written, and the `width` best beginnings are kept of them.
 
-    An answer of `max_steps` steps is cut off there. One step costs width * expansions continuations.
+    An answer of `max_steps` steps is cut off there. Raises ValueError for what makes no sense.
     """
 
+    n: int = 8
     width: int = 2
-    expansions: int = 4
     max_steps: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("width", "expansions", "max_steps"):
+        for name in ("n", "width", "max_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.width > self.n:
+            raise ValueError(f"width must not be above n: {self.width} beams of {self.n} continuations")
 
 
 async def beam_search(
@@ -69,12 +69,13 @@ async def beam_search(
 ) -> Selection:
     """Search until `width` answers are finished or nothing is left to continue; the best finished one wins.
 
-    Of continuations that lead to the same text one is kept, so beams differ. The first continuation of the
-    first beam is greedy, the others are sampled. Candidates of the selection are the finished answers; where
-    a cap or `max_steps` comes first, the beginnings kept last, with finish_reason "length". The rules
-    `agreement` and `abandon_losers` have no meaning here. Errors are treated as in `best_of_n`: continuations
-    that fail are left out, unscored ones are continued only if none has a score. Raises PolicyError if all
-    continuations of a step fail and nothing is finished.
+    The beams share each step's `n` continuations evenly. Of continuations that lead to the same text one is
+    kept, so beams differ. The very first continuation is greedy, the others are sampled. Candidates of the
+    selection are the finished answers, each under its last continuation's index; where a cap or `max_steps`
+    comes first, the beginnings kept last, with finish_reason "length". Of the rules, `score`, `max_tokens`
+    and `max_seconds` have a meaning here. Errors are treated as in `best_of_n`: continuations that fail are
+    left out, unscored ones are continued only if none has a score. Raises PolicyError if all continuations of
+    a step fail and nothing is finished.
     """
     rule = stop or StopRule()
     search = _Search(policy, critic, conversation, beam, aggregation, on_critic_error == "fail", on_progress)
@@ -106,14 +107,16 @@ class _Search:
     finished: list[ScoredCandidate] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     asked: int = 0
+    failed: int = 0
     spent: Spent = field(default_factory=Spent)
 
     def __post_init__(self) -> None:
-        self.live = [ScoredCandidate(candidate=EMPTY, step_scores=None, score=None)] * self.beam.width
+        self.live = [ScoredCandidate(candidate=NOTHING, step_scores=None, score=None)]
 
     async def step(self, *, greedy: bool) -> None:
         """Every beam gets continued; the best beginnings stay, what is finished is put aside."""
-        parents = [parent.candidate for parent in self.live for _ in range(self.beam.expansions)]
+        n, beams = self.beam.n, len(self.live)
+        parents = [self.live[number * beams // n].candidate for number in range(n)]
         first, self.asked = self.asked, self.asked + len(parents)
         extending = (
             self._extend(parent, first + number, greedy=greedy and number == 0)
@@ -147,32 +150,31 @@ class _Search:
         """What to choose from. Raises PolicyError if not even one step was finished."""
         entries = self.finished
         if not entries:
-            begun = [entry for entry in self.live if entry.candidate is not EMPTY]
-            entries = [_cut(entry, index) for index, entry in enumerate(begun)]
+            entries = [_cut(entry) for entry in self.live if entry.candidate is not NOTHING]
         if not entries:
             raise OutOfTime("no step was finished within the seconds allowed")
-        return Gathered(candidates=tuple(entries), stopped=stopped, faults=tuple(self.faults))
+        in_order = sorted(entries, key=lambda entry: entry.candidate.index)
+        return Gathered(
+            candidates=tuple(in_order), stopped=stopped, faults=tuple(self.faults), failed=self.failed
+        )
 
     async def _extend(self, parent: Candidate, index: int, *, greedy: bool) -> Candidate | None:
         """The parent with one more step; None if that failed, or is blank."""
-        written = f"{parent.text}{SEPARATOR}" if parent.text else ""
         try:
-            step = await self.policy.extend(self.conversation, written, index=index, greedy=greedy)
+            step = await self.policy.extend(self.conversation, parent, index=index, greedy=greedy)
         except PolicyError as error:
+            self.failed += 1
             self.faults.append(f"continuation {index} failed: {error}")
             return None
-        self.spent = replace(
-            self.spent,
-            prompt=self.spent.prompt + step.prompt_tokens,
-            cached=self.spent.cached + step.cached_tokens,
-            completion=self.spent.completion + step.completion_tokens,
+        self.spent += Spent(
+            prompt=step.prompt_tokens, cached=step.cached_tokens, completion=step.completion_tokens
         )
         blank = not step.text.strip()
         if blank and step.finish_reason is None:
             return None
         return Candidate(
             index=index,
-            text=parent.text if blank else written + step.text,
+            text=parent.text if blank else SEPARATOR.join(filter(None, (parent.text, step.text))),
             finish_reason=step.finish_reason,
             prompt_tokens=parent.prompt_tokens + step.prompt_tokens,
             cached_tokens=parent.cached_tokens + step.cached_tokens,
@@ -187,11 +189,7 @@ class _Search:
                 raise
             self.faults.append(f"a beginning has no score: {error}")
             return None
-        self.spent = replace(
-            self.spent,
-            critic_prompt=self.spent.critic_prompt + scores.prompt_tokens,
-            critic_cached=self.spent.critic_cached + scores.cached_tokens,
-        )
+        self.spent += Spent(critic_prompt=scores.prompt_tokens, critic_cached=scores.cached_tokens)
         return scores
 
     def _entry(self, candidate: Candidate, scores: StepScores | None) -> ScoredCandidate:
@@ -199,13 +197,10 @@ class _Search:
         return ScoredCandidate(candidate=candidate, step_scores=scores, score=score)
 
     def _finish(self, entry: ScoredCandidate) -> None:
-        numbered = replace(entry, candidate=replace(entry.candidate, index=len(self.finished)))
-        self.finished.append(numbered)
+        self.finished.append(entry)
         scored = sum(known.score is not None for known in self.finished)
         count = len(self.finished)
-        self.on_progress(
-            Progress(n=max(self.beam.width, count), finished=count, scored=scored, latest=numbered)
-        )
+        self.on_progress(Progress(n=max(self.beam.width, count), finished=count, scored=scored, latest=entry))
 
 
 def _top(entries: Sequence[ScoredCandidate], width: int) -> list[ScoredCandidate]:
@@ -214,8 +209,8 @@ def _top(entries: Sequence[ScoredCandidate], width: int) -> list[ScoredCandidate
     return sorted(scored or entries, key=lambda entry: -(entry.score or 0.0))[:width]
 
 
-def _cut(entry: ScoredCandidate, index: int) -> ScoredCandidate:
-    return replace(entry, candidate=replace(entry.candidate, index=index, finish_reason="length"))
+def _cut(entry: ScoredCandidate) -> ScoredCandidate:
+    return replace(entry, candidate=replace(entry.candidate, finish_reason="length"))
 
 
 async def _all(awaited: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

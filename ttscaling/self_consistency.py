@@ -36,4 +36,5 @@ async def self_consistency(
         candidates=gathered.candidates,
         stopped=gathered.stopped,
         degraded="; ".join(gathered.faults) or None,
+        failed=gathered.failed,
     )

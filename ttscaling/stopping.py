@@ -18,10 +18,14 @@ class StopRule:
     """What ends a selection early; None and False: never.
 
     score: a candidate of at least this score. agreement: probability in (0.5, 1) that the leading final
-    answer stays ahead of the second. max_tokens: written by all candidates together, as far as known: without
-    drafts, those of finished candidates. max_seconds: from the start, scoring included. abandon_losers: a
-    draft that can't beat the best finished candidate any more is ended alone; `max_steps`, if answers have no
-    more steps than that, lets this bite under the mean too.
+    answer stays ahead of the second. max_tokens: written by all candidates together, as far as the policy
+    tells while they are written. max_seconds: from the start, scoring included. abandon_losers: a draft that
+    can't beat the best finished candidate any more is ended alone; `max_steps`, if answers have no more steps
+    than that, lets this bite under the mean too.
+
+    max_parallel: candidates in flight at once; one that ends makes room for the next. None: all of them; but
+    with `score` or `agreement`, which save nothing once all are written, as few as could decide, at least 2,
+    and one that ends undecided makes room for two.
     """
 
     score: float | None = None
@@ -30,9 +34,10 @@ class StopRule:
     max_seconds: float | None = None
     abandon_losers: bool = False
     max_steps: int | None = None
+    max_parallel: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_tokens", "max_seconds", "max_steps"):
+        for name in ("max_tokens", "max_seconds", "max_steps", "max_parallel"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, not {value}")
@@ -40,6 +45,25 @@ class StopRule:
             raise ValueError(f"score must be between 0 and 1, not {self.score}")
         if self.agreement is not None and not 0.5 < self.agreement < 1:
             raise ValueError(f"agreement must be above 0.5 and below 1, not {self.agreement}")
+
+    @property
+    def needs_drafts(self) -> bool:
+        """Whether candidates must tell what they have written before they end."""
+        return self.abandon_losers or self.max_tokens is not None
+
+    @property
+    def first_wave(self) -> int | None:
+        """Candidates to begin with; None: all."""
+        if self.max_parallel is not None:
+            return self.max_parallel
+        if self.score is not None:
+            return 2
+        return None if self.agreement is None else max(2, least_votes(self.agreement))
+
+    @property
+    def successors(self) -> int:
+        """For how many others a candidate that ended undecided makes room."""
+        return 1 if self.max_parallel is not None else 2
 
 
 def stays_ahead(leader: float, second: float) -> float:
@@ -50,12 +74,23 @@ def stays_ahead(leader: float, second: float) -> float:
     return 1 - _beta_half(leader + 1, second + 1)
 
 
-def agreed(votes: Sequence[float], agreement: float) -> bool:
-    """Whether the answer of most votes is that sure to stay ahead; `votes` has one entry for each answer."""
+def least_votes(agreement: float) -> int:
+    """Votes without a dissenting one that make an answer so sure to stay ahead: 4 for 0.95."""
+    votes = 1
+    while stays_ahead(votes, 0) < agreement:
+        votes += 1
+    return votes
+
+
+def agreed(votes: Sequence[float], agreement: float, *, left: int | None = None) -> bool:
+    """Whether the answer of most votes is that sure to stay ahead; `votes` has one entry for each answer.
+
+    It is sure, too, if the `left` votes to come, of at most 1 each, can't bring any other as far.
+    """
     if not votes:
         return False
     leader, second, *_ = (*sorted(votes, reverse=True), 0.0)
-    return stays_ahead(leader, second) >= agreement
+    return stays_ahead(leader, second) >= agreement or (left is not None and leader > second + left)
 
 
 def best_possible(scores: Sequence[float], how: Aggregation, *, max_steps: int | None = None) -> float:

@@ -4,7 +4,7 @@ No torch, no vllm, no HTTP: `server/` implements the seams over the embedded eng
 OpenAI-compatible server.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -29,7 +29,9 @@ class Conversation:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One finished answer of the policy. Candidate 0 is the greedy one where the method asks for it."""
+    """One answer of the policy, finished if it has a finish_reason. Candidate 0 is the greedy one where the
+    method asks for it.
+    """
 
     index: int
     text: str
@@ -39,23 +41,10 @@ class Candidate:
     completion_tokens: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """What is written so far of a candidate (its finish_reason is None), and the way to end it.
-
-    Once `abandon` has been called, nothing more of this candidate is yielded.
-    """
-
-    candidate: Candidate
-    abandon: Callable[[], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailedCandidate:
-    """A candidate that could not be written, while others could."""
-
-    index: int
-    reason: str  # without its index
+NOTHING = Candidate(
+    index=-1, text="", finish_reason=None, prompt_tokens=0, cached_tokens=0, completion_tokens=0
+)
+"""What an answer begins with, before its first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,20 +76,30 @@ class Spent:
     critic_prompt: int = 0
     critic_cached: int = 0
 
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(
+            prompt=self.prompt + other.prompt,
+            cached=self.cached + other.cached,
+            completion=self.completion + other.completion,
+            critic_prompt=self.critic_prompt + other.critic_prompt,
+            critic_cached=self.critic_cached + other.critic_cached,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """All candidates in index order, and the index of the chosen one.
 
-    Those that failed, or were cancelled without a word written, are missing; those ended early have
-    finish_reason ABANDONED and are never chosen.
+    Those that failed, were never started, or were cancelled without a word written, are missing; those ended
+    early have finish_reason ABANDONED and are never chosen.
     """
 
     selected: int
     candidates: tuple[ScoredCandidate, ...]
     stopped: Stopped | None = None  # what ended it before all candidates were finished and scored
     degraded: str | None = None  # what failed on the way: candidates, or the critic on some or all
-    spent: Spent | None = None  # by a search; else what the candidates took together
+    failed: int = 0  # candidates, or a search's continuations, that failed or are invalid
+    spent: Spent | None = None  # by a search, what it dropped included
 
     @property
     def winner(self) -> ScoredCandidate:
@@ -117,17 +116,30 @@ class Progress:
     latest: ScoredCandidate  # whom this report is about; its score is None until the critic has spoken
 
 
+Note = Callable[[Candidate], None]  # is told what is written so far of a candidate
+
+
+def forget(candidate: Candidate) -> None:
+    """The note of a caller who needs none."""
+
+
 class Policy(Protocol):
     """Samples answers."""
 
-    def sample(
-        self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate | Draft | FailedCandidate, None]:
-        """Yield n candidates, indices 0 to n-1, each as it finishes; index 0 is greedy if `include_greedy`.
+    async def sample(
+        self,
+        conversation: Conversation,
+        *,
+        index: int,
+        greedy: bool,
+        live: bool = False,
+        note: Note = forget,
+    ) -> Candidate:
+        """One finished answer; `index` tells samples apart. Cancelling ends its generation.
 
-        A candidate that fails alone comes as FailedCandidate. Drafts, as steps get finished, are optional.
-        An async generator: closing it (`aclose`) cancels every candidate still running. Raises PolicyError
-        where nothing more can come.
+        `note` gets the answer so far, its finish_reason None: while it is written if `live`, and in any case
+        when it is cancelled. Both are optional for a policy. Raises PolicyError where this answer alone
+        failed; other errors end the whole selection.
         """
         ...
 
@@ -136,12 +148,13 @@ class StepPolicy(Protocol):
     """Writes an answer step by step, as a search wants it."""
 
     async def extend(
-        self, conversation: Conversation, written: str, *, index: int, greedy: bool
+        self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
     ) -> Candidate:
-        """One more step of the answer that begins with `written` (empty at first).
+        """One more step of the answer that begins with `parent`: NOTHING, or what was made of such steps.
 
-        The candidate's text is what was added, without the step separator at its end; its finish_reason is
-        None if a step ended there, else why the answer did. `index` tells samples apart. Raises PolicyError.
+        Of these, `index` is the last one's. The candidate's text and tokens are what was added, without the
+        step separator at its end; its finish_reason is None if a step ended there, else why the answer did.
+        `index` tells samples apart. Raises PolicyError.
         """
         ...
 
@@ -161,6 +174,14 @@ class Critic(Protocol):
 
 class PolicyError(Exception):
     """The policy could not answer."""
+
+
+class InvalidCandidate(PolicyError):
+    """A finished candidate that breaks the request's own rules: chosen only if no other was finished."""
+
+    def __init__(self, candidate: Candidate, reason: str) -> None:
+        super().__init__(reason)
+        self.candidate = candidate
 
 
 class OutOfTime(PolicyError):

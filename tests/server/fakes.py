@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from model.tiling import TilingConfig
 from server.engine import Choose
 from server.errors import ApiError
 from server.videos import Videos
-from ttscaling.types import Candidate, Conversation, CriticError, StepScores
+from ttscaling.types import Candidate, Conversation, CriticError, Note, Spent, StepScores, forget
 
 DONE = "data: [DONE]\n\n"
 
@@ -30,6 +30,42 @@ class FakeCritic:
         scores = tuple(self.table[answer])
         steps = tuple(f"step {number}" for number in range(len(scores)))
         return StepScores(steps=steps, scores=scores, prompt_tokens=10, cached_tokens=4)
+
+
+class FakePolicy:
+    """Candidates whose texts `generate` gives; a step is a whole answer."""
+
+    prompt_tokens = 7
+
+    def __init__(self, generate: Callable[[int], Coroutine[Any, Any, str]]) -> None:
+        self._generate = generate
+        self.spent = Spent()
+
+    async def sample(
+        self,
+        conversation: Conversation,
+        *,
+        index: int,
+        greedy: bool,
+        live: bool = False,
+        note: Note = forget,
+    ) -> Candidate:
+        text = await self._generate(index)
+        cached, tokens = 0 if index == 0 else 6, len(text.split())
+        self.spent += Spent(prompt=7, cached=cached, completion=tokens)
+        return Candidate(
+            index=index,
+            text=text,
+            finish_reason="stop",
+            prompt_tokens=7,
+            cached_tokens=cached,
+            completion_tokens=tokens,
+        )
+
+    async def extend(
+        self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
+    ) -> Candidate:
+        return await self.sample(conversation, index=index, greedy=greedy)
 
 
 class FakeEngine:
@@ -85,35 +121,16 @@ class FakeEngine:
             raise self.refuse
         try:
             if choose is None:
-                return [await self._generate(0)]
-            return [self.answers[index] or "" for index in await choose(self)]
+                return [await self.generate(0)]
+            return [
+                self.answers[index % len(self.answers)] or ""
+                for index in await choose(FakePolicy(self.generate))
+            ]
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
 
-    async def sample(
-        self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate, None]:
-        async def one(index: int) -> Candidate:
-            text = await self._generate(index)
-            return Candidate(
-                index=index,
-                text=text,
-                finish_reason="stop",
-                prompt_tokens=7,
-                cached_tokens=0 if index == 0 else 6,
-                completion_tokens=len(text.split()),
-            )
-
-        tasks = [asyncio.create_task(one(index)) for index in range(n)]
-        try:
-            for finished in asyncio.as_completed(tasks):
-                yield await finished
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    async def _generate(self, index: int) -> str:
+    async def generate(self, index: int) -> str:
         text = self.answers[index % len(self.answers)]
         if text is None:
             self.running.set()

@@ -3,62 +3,108 @@ running.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from server.candidates import Candidates, FanOut, sampling_of
+from server.candidates import Candidates, Complaint, FanOut, sampling_of
+from server.engine import PromptPolicy
 from server.errors import ApiError
-from ttscaling.types import Candidate, Conversation, FailedCandidate, Policy
+from ttscaling.steps import SEPARATOR
+from ttscaling.types import (
+    ABANDONED,
+    NOTHING,
+    Candidate,
+    Conversation,
+    InvalidCandidate,
+    PolicyError,
+    Spent,
+)
 
 CONVERSATION = Conversation(messages=(), mm_processor_kwargs={})
 
 
+class Kind(Enum):
+    """vLLM's RequestOutputKind."""
+
+    CUMULATIVE = 0
+    DELTA = 1
+    FINAL_ONLY = 2
+
+
 def params(**extra: Any) -> SimpleNamespace:
     base = {"n": 2, "temperature": 0.7, "top_p": 0.9, "top_k": 5, "min_p": 0.1, "seed": 10, "stop": ["x"]}
+    base |= {"output_kind": Kind.FINAL_ONLY, "max_tokens": 50, "min_tokens": 0, "structured_outputs": None}
     return SimpleNamespace(**base | extra)
 
 
-def output(text: str, *, finish: str | None = "stop", tokens: int = 1) -> SimpleNamespace:
-    completion = SimpleNamespace(index=0, text=text, token_ids=[0] * tokens, finish_reason=finish)
+def output(
+    text: str, *, finish: str | None = "stop", tokens: int = 1, stopped_by: str | None = None
+) -> SimpleNamespace:
+    completion = SimpleNamespace(
+        index=0,
+        text=text,
+        token_ids=[ord(text[-1:] or "?")] * tokens,
+        finish_reason=finish,
+        stop_reason=stopped_by,
+        logprobs=[text] * tokens,
+    )
     return SimpleNamespace(outputs=[completion], prompt_token_ids=[1, 2, 3], num_cached_tokens=None)
 
 
 class Client:
-    """Answers request NAME-k with the k-th script; remembers what it was asked and who was cancelled."""
+    """Answers request NAME-k with the k-th script; one that ends with None hangs there until it is aborted.
+
+    Like vLLM's, an aborted request then gives one more output.
+    """
 
     model = "the client's own"
 
-    def __init__(self, *scripts: list[SimpleNamespace] | None) -> None:
+    def __init__(self, *scripts: Sequence[SimpleNamespace | None]) -> None:
         self.scripts = scripts
-        self.asked: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
-        self.cancelled: list[str] = []
+        self.asked: dict[int, tuple[Any, Any, dict[str, Any]]] = {}
+        self.names: set[str] = set()
+        self.aborts: dict[str, asyncio.Event] = {}
 
     async def generate(self, prompt: Any, own: Any, name: str, **options: Any) -> AsyncGenerator[Any, None]:
-        self.asked[name] = (prompt, own, options)
-        script = self.scripts[int(name.rpartition("-")[2])]
-        if script is None:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                self.cancelled.append(name)
-                raise
-        for item in script or []:
+        index = int(name.rpartition("-")[2])
+        self.names.add(name)
+        self.asked[index] = (prompt, own, options)
+        self.aborts[name] = asyncio.Event()
+        for item in self.scripts[index]:
             await asyncio.sleep(0)
-            yield item
+            if item is None:
+                await self.aborts[name].wait()
+                yield output("unread", finish="abort", tokens=4)
+            else:
+                yield item
+
+    async def abort(self, name: str) -> None:
+        self.aborts[name].set()
+
+    @property
+    def aborted(self) -> list[int]:
+        return sorted(int(name.rpartition("-")[2]) for name, event in self.aborts.items() if event.is_set())
 
 
-async def run(client: Client, order: list[int], *, streamed: bool) -> list[SimpleNamespace]:
-    async def choose(policy: Policy) -> list[int]:
-        n = len(client.scripts)
-        assert len([c async for c in policy.sample(CONVERSATION, n=n, include_greedy=True)]) == n
+def candidates(client: Client, *, complaint: Complaint | None = None, **extra: Any) -> Candidates:
+    prompt = {"prompt_token_ids": [1, 2, 3], "mm_hashes": "kept"}
+    return Candidates(client, prompt, params(**extra), "r", {}, complaint=complaint)
+
+
+async def run(client: Client, order: list[int], *, streamed: bool, **extra: Any) -> list[SimpleNamespace]:
+    async def choose(policy: PromptPolicy) -> list[int]:
+        for index in range(len(client.scripts)):
+            await policy.sample(CONVERSATION, index=index, greedy=index == 0)
         return order
 
     fan_out = FanOut(client, choose, streamed=streamed)
-    return [item async for item in fan_out.generate("prompt", params(), "r", priority=3)]
+    kind = Kind.DELTA if streamed else Kind.FINAL_ONLY
+    asked = params(output_kind=kind, **extra)
+    return [item async for item in fan_out.generate("prompt", asked, "r", priority=3)]
 
 
 def test_candidates_differ_in_seed_only_and_the_greedy_one_in_all():
@@ -82,7 +128,7 @@ def test_a_greedy_default_does_not_make_all_candidates_equal():
 async def test_every_candidate_is_one_request_on_the_same_prompt():
     client = Client([output("a")], [output("b")])
     await run(client, [0], streamed=False)
-    assert set(client.asked) == {"r-0", "r-1"}
+    assert set(client.asked) == {0, 1} and all(name.startswith("r-") for name in client.names)
     assert {prompt for prompt, _, _ in client.asked.values()} == {"prompt"}
     assert all(options == {"priority": 3} for _, _, options in client.asked.values())
     assert FanOut(client, lambda policy: asyncio.sleep(0, [0]), streamed=False).model == "the client's own"
@@ -102,35 +148,164 @@ async def test_replay_of_a_stream_is_every_delta_under_its_new_index():
     assert deltas[0].outputs[0].index == 0, "the engine's own outputs stay as they are"
 
 
+async def test_requests_of_one_id_have_names_of_their_own():
+    """Clients choose ids, perhaps one twice; an abort goes by name."""
+    first, second = Client([output("a")]), Client([output("a")])
+    await run(first, [0], streamed=False)
+    await run(second, [0], streamed=False)
+    assert not first.names & second.names
+
+
 async def test_a_candidate_sums_up_its_deltas():
-    deltas = [output("b", finish=None, tokens=2), output("c", finish="length", tokens=3)]
-    policy = Candidates(lambda own, name: Client(deltas).generate("p", own, name), params(), "r")
-    (candidate,) = [c async for c in policy.sample(CONVERSATION, n=1, include_greedy=False)]
-    assert isinstance(candidate, Candidate)
+    client = Client([output("b", finish=None, tokens=2), output("c", finish="length", tokens=3)])
+    policy = candidates(client, output_kind=Kind.DELTA)
+    candidate = await policy.sample(CONVERSATION, index=0, greedy=False)
     assert (candidate.text, candidate.finish_reason) == ("bc", "length")
     assert (candidate.prompt_tokens, candidate.cached_tokens, candidate.completion_tokens) == (3, 0, 5)
+    assert policy.spent == Spent(prompt=3, completion=5) and policy.prompt_tokens == 3
 
 
-async def test_closing_early_cancels_the_rest():
-    client = Client([output("a")], None, None)
-    policy = Candidates(lambda own, name: client.generate("p", own, name), params(), "r")
-    async with aclosing(policy.sample(CONVERSATION, n=3, include_greedy=True)) as answers:
-        assert (await anext(answers)).index == 0
-    assert sorted(client.cancelled) == ["r-1", "r-2"]
+@pytest.mark.parametrize(("kind", "asked"), [(Kind.FINAL_ONLY, Kind.CUMULATIVE), (Kind.DELTA, Kind.DELTA)])
+async def test_drafts_are_told_only_to_those_who_need_them(kind: Kind, asked: Kind):
+    deltas = kind is Kind.DELTA
+    second = output("c" if deltas else "bc", tokens=3 if deltas else 5)
+    script = [output("b", finish=None, tokens=2), second]
+    for live, of_engine in ((True, asked), (False, kind)):
+        client, seen = Client(script), list[Candidate]()
+        policy = candidates(client, output_kind=kind)
+        await policy.sample(CONVERSATION, index=0, greedy=False, live=live, note=seen.append)
+        assert client.asked[0][1].output_kind is of_engine
+        told = [(draft.text, draft.completion_tokens, draft.finish_reason) for draft in seen]
+        assert told == ([("b", 2, None), ("bc", 5, None)] if live else [])
 
 
-async def test_a_candidate_that_breaks_off_fails_alone():
-    client = Client([output("a", finish="abort")], [output("b")])
-    policy = Candidates(lambda own, name: client.generate("p", own, name), params(), "r")
-    answers = {c.index: c async for c in policy.sample(CONVERSATION, n=2, include_greedy=True)}
-    assert isinstance(answers[1], Candidate)
-    failed = answers[0]
-    assert isinstance(failed, FailedCandidate)
-    assert failed.reason == "it ended with abort"
+async def test_cancelling_aborts_and_tells_all_that_was_written():
+    client, seen = Client([output("a", finish=None, tokens=2), None]), list[Candidate]()
+    policy = candidates(client, output_kind=Kind.DELTA)
+    sampling = asyncio.create_task(policy.sample(CONVERSATION, index=0, greedy=False, note=seen.append))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    sampling.cancel()
+    await asyncio.wait([sampling])
+    assert sampling.cancelled() and client.aborted == [0]
+    assert [(draft.text, draft.finish_reason) for draft in seen] == [("aunread", ABANDONED)]
+    assert policy.spent == Spent(prompt=3, completion=6)
+    (_, last) = policy.replay([0], streamed=True)
+    assert last.outputs[0].finish_reason == "length", "chosen all the same, at a time cap"
+
+
+async def test_cancelled_in_the_turn_it_was_asked_it_is_still_aborted():
+    client = Client([None])
+    policy = candidates(client)
+    sampling = asyncio.create_task(policy.sample(CONVERSATION, index=0, greedy=False))
+    await asyncio.sleep(0)
+    sampling.cancel()
+    await asyncio.wait([sampling])
+    assert client.aborted == [0]
+
+
+async def test_a_candidate_that_breaks_off_fails_alone_and_counts():
+    policy = candidates(Client([output("a", finish="abort", tokens=7)], [output("b")], []))
+    with pytest.raises(PolicyError, match="it ended with abort"):
+        await policy.sample(CONVERSATION, index=0, greedy=True)
+    with pytest.raises(PolicyError, match="nothing"):
+        await policy.sample(CONVERSATION, index=2, greedy=True)
+    await policy.sample(CONVERSATION, index=1, greedy=False)
+    assert policy.spent == Spent(prompt=6, completion=8)
+
+
+async def test_a_complaint_makes_a_candidate_invalid_not_lost():
+    def complain(text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
+        return f"{text}, {len(token_ids)} tokens, {finish_reason}" if text == "bad" else None
+
+    policy = candidates(Client([output("bad", tokens=2)], [output("good")]), complaint=complain)
+    with pytest.raises(InvalidCandidate, match="bad, 2 tokens, stop") as invalid:
+        await policy.sample(CONVERSATION, index=0, greedy=False)
+    assert invalid.value.candidate.text == "bad"
+    assert policy.replay([0], streamed=False)[0].outputs[0].text == "bad"
+    assert (await policy.sample(CONVERSATION, index=1, greedy=False)).text == "good"
+
+
+async def search(policy: Candidates, *parents: int) -> list[Candidate]:
+    """Continuation k goes on with that of index parents[k]; -1 is the beginning."""
+    made = {-1: NOTHING}
+    for index, parent in enumerate(parents):
+        made[index] = await policy.extend(CONVERSATION, made[parent], index=index, greedy=index == 0)
+    return [made[index] for index in range(len(parents))]
+
+
+async def test_a_step_goes_on_with_the_tokens_of_the_steps_before():
+    client = Client(
+        [output("a", tokens=2, stopped_by=SEPARATOR)],
+        [output("b", tokens=3, stopped_by=SEPARATOR)],
+        [output("c", tokens=1)],
+        [output("d", finish="length")],
+    )
+    policy = candidates(client)
+    steps = await search(policy, -1, 0, 1, 0)
+    assert [(step.text, step.finish_reason) for step in steps] == [
+        ("a", None),
+        ("b", None),
+        ("c", "stop"),
+        ("d", "length"),
+    ]
+    a, b = ord("a"), ord("b")
+    prompts = [client.asked[index][0] for index in range(4)]
+    assert [prompt["prompt_token_ids"][3:] for prompt in prompts] == [[], [a, a], [a, a, b, b, b], [a, a]]
+    assert {prompt["mm_hashes"] for prompt in prompts} == {"kept"}
+    own = [client.asked[index][1] for index in range(4)]
+    assert [each.max_tokens for each in own] == [50, 48, 45, 48]
+    assert [each.seed for each in own[1:]] == [11, 12, 13] and own[0].temperature == 0
+    assert all(each.stop == ["x", SEPARATOR] for each in own)
+    (whole,) = policy.replay([2, 3], streamed=False)
+    first, second = whole.outputs
+    assert (first.text, first.token_ids, first.logprobs) == (
+        "a\n\nb\n\nc",
+        [a, a, b, b, b, ord("c")],
+        ["a", "a", "b", "b", "b", "c"],
+    )
+    assert (first.index, first.finish_reason, second.text, second.finish_reason) == (
+        0,
+        "stop",
+        "a\n\nd",
+        "length",
+    )
+    pieces = [piece.outputs[0] for piece in policy.replay([2], streamed=True)]
+    assert [piece.text for piece in pieces] == ["a\n\n", "b\n\n", "c"]
+    assert [piece.finish_reason for piece in pieces] == [None, None, "stop"]
+    assert policy.spent == Spent(prompt=12, completion=7)
+
+
+async def test_an_answer_cut_between_steps_and_one_that_ends_behind_its_last():
+    client = Client([output("a", stopped_by=SEPARATOR)], [output(" ")])
+    policy = candidates(client)
+    await search(policy, -1, 0)
+    cut, ended = (policy.replay([index], streamed=False)[0].outputs[0] for index in range(2))
+    assert (cut.text, cut.finish_reason, cut.stop_reason) == ("a", "length", None)
+    assert (ended.text, ended.finish_reason) == ("a", "stop")
+
+
+async def test_steps_share_the_tokens_allowed_to_an_answer():
+    client = Client([output("a", tokens=50, stopped_by=SEPARATOR)])
+    _, last = await search(candidates(client), -1, 0)
+    assert (last.text, last.finish_reason, last.completion_tokens) == ("", "length", 0)
+    assert set(client.asked) == {0}
+
+
+async def test_a_separator_that_is_a_stop_string_of_the_callers_ends_the_answer():
+    client = Client([output("a", stopped_by=SEPARATOR)])
+    (step,) = await search(candidates(client, stop=[SEPARATOR]), -1)
+    assert step.finish_reason == "stop"
+
+
+async def test_a_format_cannot_be_kept_over_steps():
+    with pytest.raises(ApiError, match="best_of_n") as refused:
+        await search(candidates(Client(), structured_outputs={"json": {}}), -1)
+    assert refused.value.param == "test_time_scaling.method"
 
 
 async def test_a_failed_choice_is_remembered():
-    async def choose(policy: Policy) -> list[int]:
+    async def choose(policy: PromptPolicy) -> list[int]:
         raise ApiError("no")
 
     fan_out = FanOut(Client(), choose, streamed=True)

@@ -1,17 +1,18 @@
 """A policy and a critic whose every move a test decides: complete implementations of the two protocols."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ttscaling.steps import split_steps
 from ttscaling.types import (
+    ABANDONED,
     Candidate,
     Conversation,
     CriticError,
-    Draft,
-    FailedCandidate,
-    PolicyError,
+    Note,
     StepScores,
+    forget,
 )
 
 QUESTION = Conversation(messages=({"role": "user", "content": "What is 3 + 4?"},), mm_processor_kwargs={})
@@ -29,75 +30,79 @@ def candidate(index: int, text: str, *, tokens: int | None = None, reason: str |
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A candidate of a script that ends with an error."""
+
+    index: int
+    error: Exception
+
+
 class Playback:
-    """A policy that yields what it is given, everything else running in between, then ends or hangs.
+    """A policy whose candidates do what the script says, in its order, everything else running in between.
 
-    Of an abandoned candidate nothing more is yielded; `abandoned` lists these.
+    An answer without finish_reason is a draft. Who isn't in the script never ends. `begun` and `abandoned`
+    list who was started and who was cancelled; `closed` says that none is running.
     """
 
-    def __init__(self, answers: Sequence[Candidate | FailedCandidate], *, hang: bool = False) -> None:
-        self._answers = answers
-        self._hang = hang
+    def __init__(self, script: Sequence[Candidate | Failed], *, pause: int = 10) -> None:
+        self._script = list(script)
+        self._pause = pause  # turns of the event loop between two of them
+        self._running = 0
+        self.begun: list[int] = []
+        self.greedy: list[int] = []
         self.abandoned: list[int] = []
-        self.closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._running == 0
 
     async def sample(
-        self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate | Draft | FailedCandidate, None]:
-        try:
-            for answer in self._answers:
-                if answer.index in self.abandoned:
-                    continue
-                if isinstance(answer, Candidate) and answer.finish_reason is None:
-                    yield self._draft(answer)
-                else:
-                    yield answer
-                for _ in range(10):
-                    await asyncio.sleep(0)
-            if self._hang:
-                await asyncio.Event().wait()
-        finally:
-            self.closed = True
-
-    def _draft(self, answer: Candidate) -> Draft:
-        return Draft(candidate=answer, abandon=lambda: self.abandoned.append(answer.index))
-
-
-class ScriptedPolicy:
-    """Finishes `texts` in the order `finish`, then does what `ending` says: stop, hang or fail.
-
-    With `gates`, candidate i waits for gates[i]. `closed` tells whether the caller ended the generator
-    properly.
-    """
-
-    def __init__(
         self,
-        texts: Sequence[str],
+        conversation: Conversation,
         *,
-        finish: Sequence[int] | None = None,
-        gates: Mapping[int, asyncio.Event] | None = None,
-        ending: str = "stop",
-    ) -> None:
-        self._texts = texts
-        self._finish = range(len(texts)) if finish is None else finish
-        self._gates = gates or {}
-        self._ending = ending
-        self.closed = False
-
-    async def sample(
-        self, conversation: Conversation, *, n: int, include_greedy: bool
-    ) -> AsyncGenerator[Candidate, None]:
+        index: int,
+        greedy: bool,
+        live: bool = False,
+        note: Note = forget,
+    ) -> Candidate:
+        self.begun.append(index)
+        if greedy:
+            self.greedy.append(index)
+        self._running += 1
+        draft = None
         try:
-            for index in self._finish:
-                if index in self._gates:
-                    await self._gates[index].wait()
-                yield candidate(index, self._texts[index])
-            if self._ending == "hang":
-                await asyncio.Event().wait()
-            if self._ending == "fail":
-                raise PolicyError("the engine died")
+            while True:
+                answer = await self._turn(index)
+                if isinstance(answer, Failed):
+                    raise answer.error
+                if answer.finish_reason is not None:
+                    return answer
+                draft = answer
+                if live:
+                    note(draft)
+        except asyncio.CancelledError:
+            self.abandoned.append(index)
+            self._script = [answer for answer in self._script if answer.index != index]
+            if draft is not None:
+                note(replace(draft, finish_reason=ABANDONED))
+            raise
         finally:
-            self.closed = True
+            self._running -= 1
+
+    async def _turn(self, index: int) -> Candidate | Failed:
+        if all(answer.index != index for answer in self._script):
+            await asyncio.Event().wait()
+        while self._script[0].index != index:
+            await asyncio.sleep(0)
+        for _ in range(self._pause):
+            await asyncio.sleep(0)
+        return self._script.pop(0)
+
+
+def says(texts: Sequence[str], *, finish: Sequence[int] | None = None) -> Playback:
+    """Candidate i says texts[i]; they finish in this order."""
+    return Playback([candidate(index, texts[index]) for index in finish or range(len(texts))])
 
 
 class ScriptedCritic:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from ttscaling.aggregate import aggregate
 from ttscaling.best_of_n import best_of_n
-from ttscaling.types import Aggregation, CriticError, OnCriticError, PolicyError, Progress, Selection
+from ttscaling.types import Aggregation, CriticError, OnCriticError, Progress, Selection
 
-from .scripted import QUESTION, ScriptedCritic, ScriptedPolicy
+from .scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate, says
 
 WRONG, RIGHT, SLIP = "3 + 4 = 8.\n\nFinal answer: 8", "3 + 4 = 7.\n\nFinal answer: 7", "Final answer: 8"
 SCORES = {WRONG: (0.2, 0.4), RIGHT: (0.9, 0.8), SLIP: (0.3,)}
@@ -26,7 +26,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_the_highest_score_wins_and_all_come_back_in_order() -> None:
-    policy = ScriptedPolicy([WRONG, RIGHT, SLIP], finish=[2, 0, 1])
+    policy = says([WRONG, RIGHT, SLIP], finish=[2, 0, 1])
     selection = await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3)
     assert selection.selected == 1
     assert selection.winner.candidate.text == RIGHT
@@ -48,7 +48,7 @@ def test_the_winner_is_the_earliest_of_the_best_whatever_the_order(
     texts = [f"answer {index}" for index in range(len(step_scores))]
     order = list(range(len(texts)))
     random.shuffle(order)
-    policy = ScriptedPolicy(texts, finish=order)
+    policy = says(texts, finish=order)
     critic = ScriptedCritic(dict(zip(texts, step_scores, strict=True)))
 
     async def select() -> Selection:
@@ -62,22 +62,21 @@ def test_the_winner_is_the_earliest_of_the_best_whatever_the_order(
 
 
 async def test_the_first_is_scored_while_the_last_is_still_written() -> None:
-    last = asyncio.Event()
-    policy = ScriptedPolicy([WRONG, RIGHT], gates={1: last})
     reports: list[Progress] = []
-    running = asyncio.create_task(
-        best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, on_progress=reports.append)
-    )
-    await until(lambda: any(report.scored == 1 for report in reports))
-    assert [(report.finished, report.scored) for report in reports] == [(1, 0), (1, 1)]
-    last.set()
-    await running
+    await best_of_n(says([WRONG, RIGHT]), ScriptedCritic(SCORES), QUESTION, n=2, on_progress=reports.append)
     assert [(report.finished, report.scored) for report in reports] == [(1, 0), (1, 1), (2, 1), (2, 2)]
     assert [report.latest.score for report in reports] == pytest.approx([None, 0.3, None, 0.85])
 
 
+async def test_only_the_first_is_greedy_and_only_if_asked() -> None:
+    for include_greedy, greedy in ((True, [0]), (False, [])):
+        policy = says([WRONG, RIGHT])
+        await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, include_greedy=include_greedy)
+        assert (policy.begun, policy.greedy) == ([0, 1], greedy)
+
+
 async def test_cancelling_ends_sampling_and_scoring() -> None:
-    policy, critic = ScriptedPolicy([WRONG, RIGHT], ending="hang"), ScriptedCritic(SCORES, hang=True)
+    policy, critic = says([WRONG, RIGHT]), ScriptedCritic(SCORES, hang=True)
     running = asyncio.create_task(best_of_n(policy, critic, QUESTION, n=3))
     await until(lambda: len(critic.seen) == 2)
     running.cancel()
@@ -88,26 +87,26 @@ async def test_cancelling_ends_sampling_and_scoring() -> None:
 
 
 async def test_a_watcher_that_fails_ends_sampling_at_once() -> None:
-    """The generator is then suspended at its yield: only closing it cancels what it runs."""
-
     def gone(progress: Progress) -> None:
         raise ConnectionError("the client is gone")
 
-    policy = ScriptedPolicy([WRONG], ending="hang")
+    policy = says([WRONG])
     with pytest.raises(ConnectionError, match="the client is gone"):
         await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, on_progress=gone)
     assert policy.closed
 
 
 async def test_a_failing_policy_ends_scoring_and_passes_through() -> None:
-    policy, critic = ScriptedPolicy([WRONG], ending="fail"), ScriptedCritic(SCORES, hang=True)
-    with pytest.raises(PolicyError, match="the engine died"):
-        await best_of_n(policy, critic, QUESTION, n=2)
+    died = Failed(index=1, error=RuntimeError("the engine died"))
+    policy, critic = Playback([candidate(0, WRONG), died]), ScriptedCritic(SCORES, hang=True)
+    with pytest.raises(RuntimeError, match="the engine died"):
+        await best_of_n(policy, critic, QUESTION, n=3)
     assert policy.closed
+    assert critic.cancelled == 1
 
 
 async def test_a_failing_critic_ends_sampling_at_once() -> None:
-    policy = ScriptedPolicy([WRONG], ending="hang")
+    policy = says([WRONG])
     with pytest.raises(CriticError, match="no scores for"):
         await best_of_n(policy, ScriptedCritic({}), QUESTION, n=2, on_critic_error="fail")
     assert policy.closed
@@ -118,7 +117,7 @@ async def test_a_candidate_without_a_score_cannot_win(fallback: OnCriticError) -
     """Most say 8 and candidate 0 is right, but only candidate 3 could be judged."""
     texts = [RIGHT, WRONG, SLIP, "Final answer: 9"]
     critic = ScriptedCritic({"Final answer: 9": (0.1,)})
-    policy = ScriptedPolicy(texts, finish=[3, 0, 1, 2])
+    policy = says(texts, finish=[3, 0, 1, 2])
     selection = await best_of_n(policy, critic, QUESTION, n=4, on_critic_error=fallback)
     assert selection.selected == 3
     assert [entry.score for entry in selection.candidates] == [None, None, None, 0.1]
@@ -129,7 +128,7 @@ async def test_a_candidate_without_a_score_cannot_win(fallback: OnCriticError) -
 
 @pytest.mark.parametrize(("fallback", "selected"), [("first", 0), ("self_consistency", 1)])
 async def test_a_dead_critic_falls_back_and_says_so(fallback: OnCriticError, selected: int) -> None:
-    policy = ScriptedPolicy([RIGHT, WRONG, SLIP], finish=[2, 0, 1])
+    policy = says([RIGHT, WRONG, SLIP], finish=[2, 0, 1])
     selection = await best_of_n(policy, ScriptedCritic({}), QUESTION, n=3, on_critic_error=fallback)
     assert selection.selected == selected
     assert selection.degraded is not None
@@ -139,4 +138,4 @@ async def test_a_dead_critic_falls_back_and_says_so(fallback: OnCriticError, sel
 
 async def test_no_candidates_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        await best_of_n(ScriptedPolicy([]), ScriptedCritic({}), QUESTION, n=0)
+        await best_of_n(says([]), ScriptedCritic({}), QUESTION, n=0)

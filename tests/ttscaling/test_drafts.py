@@ -92,3 +92,11 @@ async def test_a_critic_that_hangs_on_a_draft_is_not_waited_for() -> None:
     selection = await select(policy, critic, aggregation="min")
     assert critic.cancelled == 1
     assert [entry.score for entry in selection.candidates] == [0.8, 0.3]
+
+
+async def test_an_abandoned_one_makes_room_for_the_next() -> None:
+    policy = Playback([candidate(0, GOOD), LOSER, candidate(2, "a")])
+    stop = StopRule(abandon_losers=True, max_parallel=2)
+    selection = await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3, stop=stop, aggregation="min")
+    assert (policy.begun, policy.abandoned, selection.stopped) == ([0, 1, 2], [1], None)
+    assert [entry.score for entry in selection.candidates] == [0.8, None, 0.8]

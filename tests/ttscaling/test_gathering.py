@@ -9,15 +9,17 @@ from ttscaling.self_consistency import self_consistency
 from ttscaling.stopping import StopRule
 from ttscaling.types import (
     ABANDONED,
+    Candidate,
+    Conversation,
     CriticError,
-    FailedCandidate,
+    InvalidCandidate,
     OutOfTime,
     PolicyError,
     Progress,
     Selection,
 )
 
-from .scripted import QUESTION, Playback, ScriptedCritic, ScriptedPolicy, candidate
+from .scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate
 
 SCORES = {"one": (0.5,), "two": (0.9,), "three": (0.7,)}
 
@@ -43,7 +45,9 @@ async def test_same_answers_are_scored_once() -> None:
     judged = [entry.step_scores for entry in selection.candidates]
     assert [scores and scores.prompt_tokens for scores in judged] == [5, 5, 0, 0]
     assert (reports[-1].finished, reports[-1].scored) == (4, 4)
-    together = ScriptedPolicy(["one"] * 3)  # all end before the critic has answered
+    together = Playback(
+        [candidate(index, "one") for index in range(3)], pause=0
+    )  # all end before the critic has answered
     critic = ScriptedCritic(SCORES)
     selection = await best_of_n(together, critic, QUESTION, n=3)
     assert critic.seen == ["one"]
@@ -51,18 +55,38 @@ async def test_same_answers_are_scored_once() -> None:
 
 
 async def test_a_failed_candidate_is_left_out() -> None:
-    policy = Playback([FailedCandidate(index=0, reason="HTTP 500"), candidate(1, "one"), candidate(2, "two")])
-    selection = await select(policy, n=3)
+    script: list[Candidate | Failed] = [
+        Failed(index=0, error=PolicyError("HTTP 500")),
+        candidate(1, "one"),
+        candidate(2, "two"),
+    ]
+    selection = await select(Playback(script), n=3)
     assert (selection.selected, texts(selection)) == (2, ["one", "two"])
     assert selection.winner.candidate.text == "two"
-    assert selection.degraded == "candidate 0 failed: HTTP 500"
+    assert (selection.degraded, selection.failed) == ("candidate 0 failed: HTTP 500", 1)
     assert selection.stopped is None
-    voted = await self_consistency(policy, QUESTION, n=3)
+    voted = await self_consistency(Playback(script), QUESTION, n=3)
     assert (voted.selected, voted.degraded) == (1, "candidate 0 failed: HTTP 500")
 
 
+async def test_an_invalid_candidate_is_chosen_only_if_all_are() -> None:
+    def invalid(index: int, text: str) -> Failed:
+        error = InvalidCandidate(candidate(index, text, tokens=40), "it is no JSON")
+        return Failed(index=index, error=error)
+
+    selection = await select(Playback([invalid(0, "two"), candidate(1, "one")]), n=2)
+    assert (selection.selected, texts(selection)) == (1, ["one"])
+    assert selection.degraded == "candidate 0 failed: it is no JSON"
+    selection = await select(Playback([invalid(1, "one"), invalid(0, "two")]), n=2)
+    assert (selection.selected, texts(selection), selection.winner.score) == (0, ["two"], None)
+    assert "candidate 1 failed: it is no JSON" in str(selection.degraded)
+    capped = Playback([invalid(0, "two"), candidate(1, "one"), candidate(2, "two")])
+    selection = await select(capped, n=4, stop=StopRule(max_tokens=42))
+    assert (texts(selection), selection.stopped) == (["one"], "tokens"), "its tokens count"
+
+
 async def test_no_candidate_at_all_is_an_error() -> None:
-    policy = Playback([FailedCandidate(index=index, reason=f"reason {index}") for index in range(2)])
+    policy = Playback([Failed(index=index, error=PolicyError(f"reason {index}")) for index in range(2)])
     with pytest.raises(
         PolicyError, match=r"no candidate was finished: candidate 0 failed: reason 0; .* reason 1"
     ):
@@ -70,14 +94,14 @@ async def test_no_candidate_at_all_is_an_error() -> None:
 
 
 async def test_fail_means_any_failure_of_the_critic() -> None:
-    policy = Playback([candidate(0, "one"), candidate(1, "unknown")], hang=True)
+    policy = Playback([candidate(0, "one"), candidate(1, "unknown")])
     with pytest.raises(CriticError, match="no scores for 'unknown'"):
         await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3, on_critic_error="fail")
     assert policy.closed
 
 
 async def test_a_good_enough_score_ends_it() -> None:
-    policy = Playback([candidate(0, "one"), candidate(1, "two")], hang=True)
+    policy = Playback([candidate(0, "one"), candidate(1, "two")])
     selection = await select(policy, n=5, stop=StopRule(score=0.9))
     assert (selection.selected, selection.stopped, texts(selection)) == (1, "score", ["one", "two"])
     assert policy.closed
@@ -90,7 +114,7 @@ async def test_the_last_candidate_ends_it_without_a_reason() -> None:
 
 
 async def test_votes_that_agree_end_it() -> None:
-    policy = Playback([candidate(index, "Final answer: 7") for index in range(4)], hang=True)
+    policy = Playback([candidate(index, "Final answer: 7") for index in range(4)])
     selection = await self_consistency(policy, QUESTION, n=9, stop=StopRule(agreement=0.95))
     assert (selection.stopped, len(selection.candidates)) == ("agreement", 4)
     assert policy.closed
@@ -100,20 +124,79 @@ async def test_with_a_critic_a_vote_weighs_its_score() -> None:
     """1 - 2 ** -(votes + 1) passes .95 between 3 and 3.5 votes."""
     answers = [candidate(index, "Final answer: 7") for index in range(8)]
     for score, needed in ((1.0, 4), (0.5, 7)):
-        policy = Playback(answers, hang=True)
+        policy = Playback(answers)
         selection = await select(policy, {"Final answer: 7": (score,)}, n=9, stop=StopRule(agreement=0.95))
         assert (selection.stopped, len(selection.candidates)) == ("agreement", needed)
 
 
+async def test_votes_that_cannot_be_overtaken_end_it() -> None:
+    """3 of 4 need no posterior."""
+    policy = Playback([candidate(index, "Final answer: 7") for index in range(3)])
+    selection = await self_consistency(policy, QUESTION, n=4, stop=StopRule(agreement=0.99, max_parallel=4))
+    assert (selection.stopped, len(selection.candidates), policy.abandoned) == ("agreement", 3, [3])
+
+
+@pytest.mark.parametrize(
+    ("stop", "waves"),
+    [
+        (StopRule(), [8]),
+        (StopRule(max_tokens=10**6), [8]),
+        (StopRule(score=1), [2, 4, 2]),
+        (StopRule(agreement=0.95), [4, 4]),
+        (StopRule(score=1, max_parallel=1), [1] * 8),
+        (StopRule(max_parallel=3), [3, 3, 2]),
+        (StopRule(max_parallel=99), [8]),
+    ],
+)
+async def test_candidates_are_begun_as_the_rule_needs_them(stop: StopRule, waves: list[int]) -> None:
+    """Those of a wave end together, undecided: each answer is another one."""
+
+    class Waves:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+            self.waiting = 0
+
+        async def sample(self, conversation: Conversation, *, index: int, **options: Any) -> Candidate:
+            self.waiting += 1
+            for _ in range(20):  # long enough for all of its wave to come
+                await asyncio.sleep(0)
+            if self.waiting:
+                self.seen.append(self.waiting)
+                self.waiting = 0
+            return candidate(index, f"{index}")
+
+    policy = Waves()
+    critic = ScriptedCritic({f"{index}": (0.5,) for index in range(8)})
+    selection = await best_of_n(policy, critic, QUESTION, n=8, stop=stop)
+    assert (policy.seen, selection.stopped, len(selection.candidates)) == (waves, None, 8)
+
+
+async def test_what_was_never_begun_costs_nothing() -> None:
+    policy = Playback([candidate(0, "one"), candidate(1, "two")])
+    selection = await select(policy, n=64, stop=StopRule(score=0.9))
+    assert (selection.stopped, policy.begun[:2], policy.abandoned) == ("score", [0, 1], policy.begun[2:])
+    assert len(policy.begun) <= 4
+
+
+async def test_a_failed_candidate_makes_room_too() -> None:
+    script: list[Candidate | Failed] = [
+        Failed(index=0, error=PolicyError("HTTP 500")),
+        candidate(1, "one"),
+        candidate(2, "two"),
+    ]
+    selection = await select(Playback(script), n=3, stop=StopRule(max_parallel=1))
+    assert (selection.selected, texts(selection)) == (2, ["one", "two"])
+
+
 async def test_at_the_token_cap_what_is_finished_is_scored() -> None:
-    policy = Playback([candidate(0, "one", tokens=50), candidate(1, "two", tokens=51)], hang=True)
+    policy = Playback([candidate(0, "one", tokens=50), candidate(1, "two", tokens=51)])
     selection = await select(policy, n=3, stop=StopRule(max_tokens=100))
     assert (selection.selected, selection.stopped) == (1, "tokens")
     assert [entry.score for entry in selection.candidates] == [0.5, 0.9]
 
 
 async def test_drafts_count_towards_the_token_cap_and_are_told() -> None:
-    policy = Playback([candidate(0, "one", tokens=50), candidate(1, "tw", tokens=60, reason=None)], hang=True)
+    policy = Playback([candidate(0, "one", tokens=50), candidate(1, "tw", tokens=60, reason=None)])
     selection = await select(policy, n=2, stop=StopRule(max_tokens=100))
     assert (selection.selected, selection.stopped) == (0, "tokens")
     assert [entry.candidate.finish_reason for entry in selection.candidates] == ["stop", ABANDONED]
@@ -121,7 +204,7 @@ async def test_drafts_count_towards_the_token_cap_and_are_told() -> None:
 
 
 async def test_at_the_time_cap_the_best_so_far_is_returned() -> None:
-    policy = Playback([candidate(0, "one"), candidate(1, "two")], hang=True)
+    policy = Playback([candidate(0, "one"), candidate(1, "two")])
     selection = await select(policy, n=3, stop=StopRule(max_seconds=0.5))
     assert (selection.selected, selection.stopped, selection.degraded) == (1, "seconds", None)
     assert policy.closed
@@ -137,19 +220,22 @@ async def test_a_critic_that_hangs_cannot_hold_an_answer_back() -> None:
     assert (selection.selected, selection.stopped) == (1, "seconds")
     assert selection.degraded is not None
     assert critic.cancelled == 3
+    with pytest.raises(CriticError, match="no score within"):
+        again = Playback([candidate(0, "Final answer: 1")])
+        await best_of_n(again, critic, QUESTION, n=1, on_critic_error="fail", stop=stop)
 
 
 async def test_time_over_without_an_answer() -> None:
     with pytest.raises(OutOfTime, match=r"no candidate was finished within 0\.01 seconds"):
-        await select(Playback([], hang=True), n=2, stop=StopRule(max_seconds=0.01))
+        await select(Playback([]), n=2, stop=StopRule(max_seconds=0.01))
     drafts = [candidate(0, "on", reason=None), candidate(1, "tw", reason=None)]
-    selection = await select(Playback(drafts, hang=True), n=2, stop=StopRule(max_seconds=0.5))
+    selection = await select(Playback(drafts), n=2, stop=StopRule(max_seconds=0.5))
     assert (selection.selected, selection.stopped) == (0, "seconds")
     assert [entry.candidate.finish_reason for entry in selection.candidates] == ["length", "length"]
 
 
 async def test_a_callers_timeout_is_not_ours() -> None:
-    policy = Playback([candidate(0, "one")], hang=True)
+    policy = Playback([candidate(0, "one")])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await select(policy, n=2, stop=StopRule(max_seconds=60))

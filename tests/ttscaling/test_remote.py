@@ -1,9 +1,7 @@
 import asyncio
 import json
 import math
-import re
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -11,7 +9,7 @@ import pytest
 
 from ttscaling.best_of_n import best_of_n
 from ttscaling.remote import RemoteCritic, RemotePolicy
-from ttscaling.types import Candidate, Conversation, CriticError, FailedCandidate, PolicyError
+from ttscaling.types import NOTHING, Conversation, CriticError, PolicyError
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 QUESTION = Conversation(
@@ -53,11 +51,7 @@ async def test_candidates_are_separate_requests_that_differ_only_in_sampling() -
     policy = RemotePolicy(
         server(reply), model="nano", sampling={"temperature": 0.7, "seed": 40, "max_tokens": 99}
     )
-    candidates = [
-        candidate
-        async for candidate in policy.sample(QUESTION, n=3, include_greedy=True)
-        if isinstance(candidate, Candidate)
-    ]
+    candidates = [await policy.sample(QUESTION, index=index, greedy=index == 0) for index in range(3)]
     texts = {candidate.index: candidate.text for candidate in candidates}
     assert texts == {0: "seed 40 at 0.0", 1: "seed 41 at 0.7", 2: "seed 42 at 0.7"}
     assert [(c.prompt_tokens, c.cached_tokens, c.completion_tokens) for c in candidates] == [(20, 16, 6)] * 3
@@ -68,24 +62,23 @@ async def test_candidates_are_separate_requests_that_differ_only_in_sampling() -
         assert body["max_tokens"] == 99
 
 
-async def test_candidates_come_as_they_finish_and_closing_cancels_the_rest() -> None:
-    cancelled: list[int] = []
+async def test_cancelling_ends_the_request() -> None:
+    asked, cancelled = asyncio.Event(), asyncio.Event()
 
     async def reply(body: dict[str, Any]) -> httpx.Response:
-        if body["seed"] == 2:
-            return completion("quick")
         try:
+            asked.set()
             return await asyncio.Event().wait() and completion("never")
         except asyncio.CancelledError:
-            cancelled.append(body["seed"])
+            cancelled.set()
             raise
 
     policy = RemotePolicy(server(reply), model="nano", sampling={"seed": 0})
-    async with aclosing(policy.sample(QUESTION, n=4, include_greedy=False)) as answers:
-        first = await anext(answers)
-    assert isinstance(first, Candidate)
-    assert (first.index, first.text) == (2, "quick")
-    assert sorted(cancelled) == [0, 1, 3]
+    sampling = asyncio.create_task(policy.sample(QUESTION, index=0, greedy=False))
+    await asked.wait()
+    sampling.cancel()
+    await asyncio.wait([sampling])
+    assert cancelled.is_set()
 
 
 @pytest.mark.parametrize(
@@ -101,11 +94,10 @@ async def test_failures_carry_the_servers_words(response: httpx.Response, said: 
         return response
 
     policy = RemotePolicy(server(reply), model="nano", sampling={})
-    failed = await anext(policy.sample(QUESTION, n=1, include_greedy=True))
-    assert isinstance(failed, FailedCandidate)
-    assert re.search(f"^nano: .*{said}", failed.reason)
     with pytest.raises(PolicyError, match=f"^nano: .*{said}"):
-        await policy.extend(QUESTION, "", index=3, greedy=False)
+        await policy.sample(QUESTION, index=0, greedy=True)
+    with pytest.raises(PolicyError, match=f"^nano: .*{said}"):
+        await policy.extend(QUESTION, NOTHING, index=3, greedy=False)
     with pytest.raises(CriticError, match=f"critic prm.*{said}"):
         await RemoteCritic(server(reply), model="prm").score(QUESTION, "a\n\nb")
 
@@ -135,8 +127,8 @@ async def test_a_step_continues_what_is_written() -> None:
     policy = RemotePolicy(
         server(reply), model="nano", sampling={"seed": 5, "temperature": 0.7, "stop": "END"}
     )
-    first = await policy.extend(QUESTION, "", index=0, greedy=True)
-    last = await policy.extend(QUESTION, "3, 4.\n\n", index=4, greedy=False)
+    first = await policy.extend(QUESTION, NOTHING, index=0, greedy=True)
+    last = await policy.extend(QUESTION, first, index=4, greedy=False)
     assert (first.text, first.finish_reason) == ("3, 4.", None)
     assert (last.text, last.finish_reason, last.prompt_tokens) == ("Final answer: 7", "stop", 20)
     assert [body["stop"] for body in asked] == [["END", "\n\n"]] * 2
@@ -152,7 +144,7 @@ async def test_another_stop_string_ends_the_answer() -> None:
         return step("so 7", "END")
 
     policy = RemotePolicy(server(reply), model="nano", sampling={"stop": ["END"]})
-    assert (await policy.extend(QUESTION, "", index=0, greedy=True)).finish_reason == "stop"
+    assert (await policy.extend(QUESTION, NOTHING, index=0, greedy=True)).finish_reason == "stop"
 
 
 async def test_a_server_that_does_not_tell_its_stop_string_is_refused() -> None:
@@ -161,7 +153,7 @@ async def test_a_server_that_does_not_tell_its_stop_string_is_refused() -> None:
 
     with pytest.raises(PolicyError, match="stop_reason"):
         await RemotePolicy(server(reply), model="nano", sampling={}).extend(
-            QUESTION, "", index=0, greedy=True
+            QUESTION, NOTHING, index=0, greedy=True
         )
 
 

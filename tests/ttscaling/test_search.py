@@ -35,8 +35,9 @@ class TreePolicy:
         self.running = 0
 
     async def extend(
-        self, conversation: Conversation, written: str, *, index: int, greedy: bool
+        self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
     ) -> Candidate:
+        written = f"{parent.text}\n\n" if parent.text else ""
         self.asked.append((written, index, greedy))
         self.running += 1
         try:
@@ -82,7 +83,7 @@ async def search(
     tree: Tree, table: Mapping[str, float | None], **options: Any
 ) -> tuple[Selection, TreePolicy, LetterCritic]:
     policy, critic = TreePolicy(tree), LetterCritic(table)
-    beam = Beam(width=options.pop("width", 2), expansions=2, max_steps=options.pop("max_steps", 9))
+    beam = Beam(n=options.pop("n", 4), width=options.pop("width", 2), max_steps=options.pop("max_steps", 9))
     selection = await beam_search(policy, critic, QUESTION, beam=beam, **options)
     return selection, policy, critic
 
@@ -91,7 +92,7 @@ async def test_the_best_beginnings_are_continued_and_the_best_answer_wins() -> N
     reports: list[Progress] = []
     table = {"a": 0.2, "b": 0.9, "good": 0.9, "bad": 0.1, "end": 0.6}
     tree = by_depth(["a", "b"], ["bad", "good"], ["end."])
-    selection, policy, _ = await search(tree, table, width=1, on_progress=reports.append)
+    selection, policy, _ = await search(tree, table, n=2, width=1, on_progress=reports.append)
     assert selection.winner.candidate.text == "b\n\ngood\n\nend"
     assert selection.winner.score == pytest.approx((0.9 + 0.9 + 0.6) / 3)
     assert [written for written, _, _ in policy.asked] == [
@@ -114,7 +115,7 @@ async def test_the_best_beginnings_are_continued_and_the_best_answer_wins() -> N
 async def test_same_steps_are_one_beam_scored_once() -> None:
     selection, policy, critic = await search(by_depth(["a"], ["end."]), {}, width=2)
     assert critic.seen == ["a", "a\n\nend"]
-    assert len(policy.asked) == 6  # two empty beams, then one
+    assert len(policy.asked) == 8
     assert len(selection.candidates) == 1
 
 
@@ -122,8 +123,8 @@ async def test_finished_answers_wait_for_the_others() -> None:
     """A quick end doesn't win against a better one that takes longer."""
     selection, _, _ = await search(by_depth(["a", "short."], ["end."]), {"a": 0.9, "end": 0.9})
     assert [entry.candidate.text for entry in selection.candidates] == ["short", "a\n\nend"]
-    assert [entry.candidate.index for entry in selection.candidates] == [0, 1]
-    assert selection.selected == 1
+    assert [entry.candidate.index for entry in selection.candidates] == [1, 4]
+    assert selection.selected == 4
 
 
 async def test_an_answer_may_end_behind_its_last_step() -> None:
@@ -176,7 +177,7 @@ async def test_rules_end_it() -> None:
     tree = by_depth(["a", "b."], ["c", "d"], ["e"])
     selection, _, _ = await search(tree, {"b": 0.95}, stop=StopRule(score=0.9))
     assert (selection.winner.candidate.text, selection.stopped) == ("b", "score")
-    selection, policy, _ = await search(tree, {}, stop=StopRule(max_tokens=4), width=9)
+    selection, policy, _ = await search(tree, {}, stop=StopRule(max_tokens=4), n=18)
     assert (selection.stopped, len(policy.asked)) == ("tokens", 18)
 
 
@@ -216,14 +217,23 @@ def test_a_wide_enough_beam_finds_the_best_answer(steps: int, expansions: int, m
             values = tuple(hash((salt, int(part), place)) % 1000 / 1000 for place, part in enumerate(parts))
             return StepScores(steps=parts, scores=values, prompt_tokens=1, cached_tokens=0)
 
-    beam = Beam(width=expansions**steps + more, expansions=expansions, max_steps=steps)
+    width = expansions**steps + more
+    beam = Beam(n=width * expansions, width=width, max_steps=steps)
     selection = asyncio.run(beam_search(TreePolicy(tree), Hashed({}), QUESTION, beam=beam, aggregation="min"))
     assert len(selection.candidates) == expansions**steps
     best = max(entry.score for entry in selection.candidates if entry.score is not None)
     assert selection.winner.score == best
 
 
-def test_a_beam_without_width_is_refused() -> None:
-    for wrong in ({"width": 0}, {"expansions": 0}, {"max_steps": 0}):
+async def test_beams_share_the_continuations_evenly() -> None:
+    _, policy, _ = await search(by_depth(["a", "b"], ["end."]), {"a": 0.9}, n=5)
+    second = [written for written, _, _ in policy.asked[5:]]
+    assert second == ["a\n\n"] * 3 + ["b\n\n"] * 2
+
+
+def test_a_beam_that_makes_no_sense_is_refused() -> None:
+    for wrong in ({"width": 0}, {"n": 0}, {"max_steps": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be at least 1"):
             Beam(**wrong)
+    with pytest.raises(ValueError, match="width must not be above n"):
+        Beam(n=2, width=3)

@@ -3,9 +3,9 @@ import asyncio
 import pytest
 
 from ttscaling.self_consistency import self_consistency
-from ttscaling.types import PolicyError, Progress
+from ttscaling.types import Progress
 
-from .scripted import QUESTION, ScriptedPolicy
+from .scripted import QUESTION, Failed, Playback, says
 
 
 async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> None:
@@ -17,7 +17,7 @@ async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> N
         "no\nanswer",
     ]
     reports: list[Progress] = []
-    policy = ScriptedPolicy(texts, finish=[4, 3, 2, 1, 0])
+    policy = says(texts, finish=[4, 3, 2, 1, 0])
     selection = await self_consistency(policy, QUESTION, n=5, on_progress=reports.append)
     assert selection.selected == 2
     assert [entry.candidate.text for entry in selection.candidates] == texts
@@ -26,7 +26,7 @@ async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> N
 
 
 async def test_cancelling_ends_sampling() -> None:
-    policy = ScriptedPolicy(["7"], ending="hang")
+    policy = says(["7"])
     running = asyncio.create_task(self_consistency(policy, QUESTION, n=2))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -37,7 +37,9 @@ async def test_cancelling_ends_sampling() -> None:
 
 
 async def test_errors_pass_through() -> None:
-    with pytest.raises(PolicyError, match="the engine died"):
-        await self_consistency(ScriptedPolicy(["7"], ending="fail"), QUESTION, n=2)
+    with pytest.raises(RuntimeError, match="the engine died"):
+        await self_consistency(
+            Playback([Failed(index=0, error=RuntimeError("the engine died"))]), QUESTION, n=2
+        )
     with pytest.raises(ValueError, match="at least 1"):
-        await self_consistency(ScriptedPolicy([]), QUESTION, n=0)
+        await self_consistency(says([]), QUESTION, n=0)

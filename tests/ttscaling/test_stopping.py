@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttscaling.aggregate import aggregate
-from ttscaling.stopping import StopRule, agreed, best_possible, stays_ahead
+from ttscaling.stopping import StopRule, agreed, best_possible, least_votes, stays_ahead
 from ttscaling.types import Aggregation
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
@@ -33,6 +33,20 @@ def test_agreement_is_between_the_first_two() -> None:
     assert agreed([1, 6, 1], 0.95) == (stays_ahead(6, 1) >= 0.95)
     assert not agreed([], 0.51)
     assert not agreed([2, 2], 0.51)
+
+
+def test_agreement_may_be_certain_before_it_is_probable() -> None:
+    assert agreed([3], 0.99, left=2)
+    assert not agreed([3], 0.99, left=3), "a tie goes to the answer given first, which may be the other"
+    assert agreed([2.5, 0.5], 0.99, left=1)
+    assert not agreed([], 0.99, left=0)
+
+
+@given(st.floats(0.501, 0.9999999))
+def test_least_votes_are_the_fewest_that_agree(agreement: float) -> None:
+    votes = least_votes(agreement)
+    assert agreed([votes], agreement)
+    assert votes == 1 or not agreed([votes - 1], agreement)
 
 
 @given(SCORES, SCORES, HOW)
@@ -65,6 +79,7 @@ def test_at_the_last_step_the_bound_is_the_score(scores: list[float], how: Aggre
         {"max_tokens": 0},
         {"max_seconds": -1.0},
         {"max_steps": 0},
+        {"max_parallel": 0},
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(wrong: dict[str, float]) -> None:

@@ -1,0 +1,98 @@
+"""What one engine request has generated, and how such pieces become an answer that vLLM's handler takes."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from ttscaling.steps import SEPARATOR
+from ttscaling.types import Candidate, Spent
+
+
+class Written:
+    """One request's outputs so far. Where they aren't deltas, the last holds all of them."""
+
+    def __init__(self, index: int, *, deltas: bool) -> None:
+        self.index = index
+        self._deltas = deltas
+        self.outputs: list[Any] = []
+        self.text = ""
+        self.token_ids: list[int] = []
+        self.goes_on = False  # it is one step of an answer, and not the last
+
+    def take(self, output: Any) -> None:
+        """The next of the engine's outputs."""
+        completion = output.outputs[0]
+        if self._deltas:
+            self.outputs.append(output)
+            self.text += completion.text
+            self.token_ids += completion.token_ids
+        else:
+            self.outputs = [output]
+            self.text, self.token_ids = completion.text, list(completion.token_ids)
+
+    @property
+    def spent(self) -> Spent:
+        """As the engine counts: a prompt counts once the first token is there."""
+        if not self.token_ids:
+            return Spent()
+        return Spent(
+            prompt=len(self.outputs[0].prompt_token_ids),
+            cached=self.outputs[0].num_cached_tokens or 0,
+            completion=len(self.token_ids),
+        )
+
+    def candidate(self, finish_reason: str | None) -> Candidate:
+        spent = self.spent
+        return Candidate(
+            index=self.index,
+            text=self.text,
+            finish_reason=finish_reason,
+            prompt_tokens=spent.prompt,
+            cached_tokens=spent.cached,
+            completion_tokens=spent.completion,
+        )
+
+
+def in_pieces(steps: Sequence[Written], place: int) -> list[Any]:
+    """The outputs of an answer written in these requests, as choice `place`, in the pieces they came in.
+
+    What was cut off, by an abort or between two steps, ends with "length". A blank last step adds no text.
+    """
+    pieces = []
+    for written, following in zip(steps, [*steps[1:], None], strict=True):
+        for output in written.outputs:
+            piece = copy.copy(output.outputs[0])
+            piece.index = place
+            if following is not None:
+                piece.text += SEPARATOR if following.text.strip() else ""
+                piece.finish_reason = piece.stop_reason = None
+            elif written.goes_on or piece.finish_reason == "abort":
+                piece.finish_reason, piece.stop_reason = "length", None
+            if len(steps) > 1 and not written.text.strip():
+                piece.text = ""
+            pieces.append(_output(steps, [piece]))
+    pieces[-1].finished = True
+    return pieces
+
+
+def whole(answers: Sequence[Sequence[Written]]) -> Any:
+    """One output that holds all these answers as choices 0, 1, ..."""
+    completions = []
+    for place, steps in enumerate(answers):
+        pieces = [piece.outputs[0] for piece in in_pieces(steps, place)]
+        completion = copy.copy(pieces[-1])
+        completion.text = "".join(piece.text for piece in pieces)
+        completion.token_ids = [token for piece in pieces for token in piece.token_ids]
+        if completion.logprobs is not None:
+            completion.logprobs = [entry for piece in pieces for entry in piece.logprobs]
+        completions.append(completion)
+    output = _output(answers[0], completions)
+    output.finished = True
+    return output
+
+
+def _output(steps: Sequence[Written], completions: list[Any]) -> Any:
+    """An output of the prompt that these steps answer, with these completions."""
+    output = copy.copy(steps[0].outputs[0])
+    output.outputs, output.finished = completions, False
+    return output
