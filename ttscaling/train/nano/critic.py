@@ -1,7 +1,7 @@
 """Stage 4: the nano critic, trained in VisualPRM's conversation: one step a turn, `+` in every answer slot.
 
-It starts from the policy with two more layers. Three losses: the judgement (softmax over the two label
-logits at each answer slot); a throw-away head that says of every stated token whether it is the right one;
+It starts from the policy with two more layers. Three losses: the judgement (softmax over the label logits at
+each answer slot); a throw-away head that says of every stated token whether it is the right one;
 and the right next token itself, so that the model keeps knowing what the statement should have said. Steps of
 whole solutions get the last two up to their first wrong token.
 """
@@ -17,15 +17,17 @@ from accelerate import Accelerator
 from torch import nn
 
 from model.tiling import tile_image
-from ttscaling.critic import MINUS, PLUS
+from ttscaling.critic import PLUS
 from ttscaling.train.batch import Batch, Sample, collate, padded
 from ttscaling.train.loop import Schedule, train
 from ttscaling.train.model import V2PEInternVL
 
 from .checkpoint import TILING
+from .curriculum import Round
 from .digits import digit_pool
 from .encoding import ChatEncoder, random_delta
 from .judging import Judging, exercises, facts, readings, rollout_judging, solutions
+from .labelling import BY_VALUE, Scheme
 from .problems import SHARE_OF_LARGE, Task
 from .rollouts import Rollout
 
@@ -36,8 +38,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class JudgedSample:
-    """A conversation's tokens, with `label_T` (1 +, 0 -, UNKNOWN elsewhere) at the positions that judge and
-    `right_T` (1 right, 0 wrong, UNKNOWN elsewhere) at the stated tokens that can be checked."""
+    """A conversation's tokens, with `label_T` (place in the scheme's labels, UNKNOWN elsewhere) where
+    it judges and `right_T` (1 right, 0 wrong, UNKNOWN elsewhere) at stated tokens that can be checked.
+    """
 
     sample: Sample
     label_T: np.ndarray
@@ -51,7 +54,9 @@ class JudgedBatch:
     right_BT: torch.Tensor
 
 
-def encode_judging(encoder: ChatEncoder, judging: Judging, *, delta: float) -> JudgedSample:
+def encode_judging(
+    encoder: ChatEncoder, judging: Judging, *, delta: float, scheme: Scheme = BY_VALUE
+) -> JudgedSample:
     """A conversation as tokens, targets and labels; its last token is the last slot's role token."""
     tiles_NHWC = tile_image(judging.image, TILING) if judging.image else None
     ids = [*encoder.ids("<|im_start|>user\n"), *encoder.ids("### Question:\n")]
@@ -60,11 +65,11 @@ def encode_judging(encoder: ChatEncoder, judging: Judging, *, delta: float) -> J
     target: dict[int, int] = {}
     right: dict[int, int] = {}
     label: dict[int, int] = {}
-    for number, statement in enumerate(judging.statements):
+    for number, (statement, said) in enumerate(zip(*scheme.taught(judging), strict=True)):
         if number:
             ids += encoder.ids(f"{PLUS}<|im_end|>\n<|im_start|>user\n")
         shown = (*encoder.ids(statement.shown), encoder.end_token)
-        expected = (*encoder.ids(statement.right), encoder.end_token)
+        expected = () if statement.right is None else (*encoder.ids(statement.right), encoder.end_token)
         skip = len(encoder.ids(statement.shown[: statement.given])) if statement.given else 0
         for offset, (stated, wanted) in enumerate(zip(shown, expected, strict=False)):
             if offset >= skip:
@@ -73,7 +78,7 @@ def encode_judging(encoder: ChatEncoder, judging: Judging, *, delta: float) -> J
             if stated != wanted and not statement.given:
                 break  # after a slip the right continuation is another solution's
         ids += [*shown, *encoder.ids("\n<|im_start|>assistant\n")]
-        label[len(ids) - 1] = int(statement.positive)
+        label[len(ids) - 1] = scheme.labels.index(said)
     ids_T = np.array(ids, dtype=np.int64)
     weight_T = np.zeros(len(ids), dtype=np.float32)
     weight_T[list(target)] = 1
@@ -99,73 +104,48 @@ def collate_judged(samples: Sequence[JudgedSample]) -> JudgedBatch:
     )
 
 
-def label_tokens(encoder: ChatEncoder) -> list[int]:
-    """Ids of `-` and `+`: column 1 of their softmax is P(+)."""
-    return [encoder.ids(MINUS)[0], encoder.ids(PLUS)[0]]
+def label_tokens(encoder: ChatEncoder, scheme: Scheme) -> list[int]:
+    """Ids of the labels, in the order of the scheme's."""
+    return [encoder.ids(label)[0] for label in scheme.labels]
 
 
 class CriticLoss(nn.Module):
     """The three losses of a critic."""
 
-    def __init__(self, model: V2PEInternVL, encoder: ChatEncoder):
+    def __init__(self, model: V2PEInternVL, encoder: ChatEncoder, scheme: Scheme = BY_VALUE):
         super().__init__()
         self.model = model
         self.token_head = nn.Linear(model.config.text_config.hidden_size, 1)
-        self.labels = label_tokens(encoder)
+        self.labels = label_tokens(encoder, scheme)
 
     def forward(self, judged: JudgedBatch) -> tuple[torch.Tensor, dict[str, float]]:
         hidden_BTD = self.model.hidden_states(**judged.batch.inputs)
         at_BT = judged.label_BT != UNKNOWN
         label_S = judged.label_BT[at_BT]
-        logits_S2 = hidden_BTD[at_BT] @ self.model.lm_head.weight[self.labels].T
-        num_plus = label_S.sum()
+        logits_SL = hidden_BTD[at_BT] @ self.model.lm_head.weight[self.labels].T
         # Wrong steps are fewer: they weigh up to three times as much.
-        minus_weight = (num_plus / (len(label_S) - num_plus).clamp(min=1)).clamp(1, 3)
-        judge = F.cross_entropy(
-            logits_S2, label_S, weight=torch.stack([minus_weight, torch.ones_like(minus_weight)])
-        )
+        num_minus = (label_S == 0).sum()
+        minus_weight = ((len(label_S) - num_minus) / num_minus.clamp(min=1)).clamp(1, 3)
+        weights = [minus_weight, *[torch.ones_like(minus_weight)] * (len(self.labels) - 1)]
+        judge = F.cross_entropy(logits_SL, label_S, weight=torch.stack(weights))
 
+        token = language = hidden_BTD.new_zeros(
+            ()
+        )  # where nothing is known of any token, as of wrong outcomes
         checked_BT = judged.right_BT != UNKNOWN
-        right_S = judged.right_BT[checked_BT].float()
-        token = F.binary_cross_entropy_with_logits(
-            self.token_head(hidden_BTD[checked_BT])[:, 0], right_S, weight=3 - 2 * right_S
-        )
-        known_BT = judged.batch.weight_BT > 0
-        language = F.cross_entropy(self.model.lm_head(hidden_BTD[known_BT]), judged.batch.target_BT[known_BT])
+        if checked_BT.any():
+            right_S = judged.right_BT[checked_BT].float()
+            token = F.binary_cross_entropy_with_logits(
+                self.token_head(hidden_BTD[checked_BT])[:, 0], right_S, weight=3 - 2 * right_S
+            )
+            known_BT = judged.batch.weight_BT > 0
+            language = F.cross_entropy(
+                self.model.lm_head(hidden_BTD[known_BT]), judged.batch.target_BT[known_BT]
+            )
         loss = judge + 2 * token + 1.5 * language
-        accuracy = (logits_S2.argmax(-1) == label_S).float().mean()
+        accuracy = (logits_SL.argmax(-1) == label_S).float().mean()
         figures = {"judge": judge, "token": token, "language": language, "accuracy": accuracy}
         return loss, {name: figure.item() for name, figure in figures.items()}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """One run of the optimiser: its length, its peak learning rate, and the shares of the five kinds of
-    conversation in its first and its last part."""
-
-    steps: int
-    peak: float
-    first: Mapping[str, float]
-    last: Mapping[str, float]
-    turn: float = 0.4  # the part of the steps after which `last` takes over
-
-    def shares(self, step: int) -> Mapping[str, float]:
-        return self.first if step < self.turn * self.steps else self.last
-
-
-STATEMENTS = {"readings": 0.38, "facts": 0.27, "exercises": 0.05, "solutions": 0.3}
-MIXED = {"readings": 0.15, "facts": 0.1, "exercises": 0.05, "solutions": 0.25, "rollouts": 0.45}
-WHOLE = {"readings": 0.12, "facts": 0.08, "exercises": 0.05, "solutions": 0.35, "rollouts": 0.4}
-
-
-def learn_to_verify(steps: int) -> Round:
-    """The first round: single statements until they can be judged, then rollouts as well."""
-    return Round(steps=steps, peak=2e-3, first=STATEMENTS, last=MIXED)
-
-
-def learn_to_judge(steps: int) -> Round:
-    """The second round: mostly whole solutions."""
-    return Round(steps=steps, peak=1.5e-3, first=WHOLE, last=WHOLE)
 
 
 def train_critic(
@@ -176,6 +156,7 @@ def train_critic(
     *,
     plan: Round,
     seed: int,
+    scheme: Scheme = BY_VALUE,
     on_step: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> None:
     """One round, in place."""
@@ -195,12 +176,16 @@ def train_critic(
             "solutions": lambda: solutions(pool, alone, large=large),
             "rollouts": lambda: rollout_judging(pick(pick(groups, alone), alone), pool, alone, large=large),
         }
-        samples = [encode_judging(encoder, make[kind](), delta=random_delta(alone)) for _ in range(BATCH)]
-        return collate_judged(samples)
+        return collate_judged(
+            [
+                encode_judging(encoder, make[kind](), delta=random_delta(alone), scheme=scheme)
+                for _ in range(BATCH)
+            ]
+        )
 
     schedule = Schedule(steps=plan.steps, peak=plan.peak, warmup=40, betas=(0.9, 0.97))
     train(
-        CriticLoss(model, encoder),
+        CriticLoss(model, encoder, scheme),
         batch_at,
         schedule,
         accelerator=accelerator,
@@ -233,12 +218,19 @@ def score_steps(
     judgings: Sequence[Judging],
     *,
     delta: float = 1.0,
+    scheme: Scheme = BY_VALUE,
 ) -> list[tuple[float, ...]]:
-    """P(+) of every step of each conversation, in one forward pass (VisualPRM's soft score)."""
-    judged = [encode_judging(encoder, judging, delta=delta) for judging in judgings]
+    """Every step's score in [0, 1], all conversations in one forward pass.
+
+    VisualPRM's soft score: by value and outcome P(+), by advantage P(+) - P(-), here moved into [0, 1].
+    """
+    judged = [encode_judging(encoder, judging, delta=delta, scheme=scheme) for judging in judgings]
     batch = collate_judged(judged)
     hidden_BTD = model.hidden_states(**batch.batch.inputs)
-    plus_BT = (hidden_BTD @ model.lm_head.weight[label_tokens(encoder)].T).softmax(-1)[..., 1]
+    minus_BT, plus_BT = (
+        (hidden_BTD @ model.lm_head.weight[label_tokens(encoder, scheme)].T).softmax(-1)[..., :2].unbind(-1)
+    )
+    score_BT = (1 + plus_BT - minus_BT) / 2  # of two labels that is P(+)
     return [
-        tuple(row_T[at_T != UNKNOWN].tolist()) for row_T, at_T in zip(plus_BT, batch.label_BT, strict=True)
+        tuple(row_T[at_T != UNKNOWN].tolist()) for row_T, at_T in zip(score_BT, batch.label_BT, strict=True)
     ]

@@ -3,11 +3,11 @@
 Five kinds. `readings` and `facts` are single statements, several to a conversation, because comparing a
 stated digit with the picture, or a stated sum with the right one, is learnt late and needs many judgements;
 `exercises` and `solutions` are whole written solutions with slips that later steps carry on; `rollouts` are
-the policy's own solutions with Monte-Carlo labels. A step of a whole solution is labelled + iff the right
-answer can still be reached from it, which is what `mc > 0` says of a perfect policy.
+the policy's own solutions with Monte-Carlo scores. A slipped step of a whole solution has value 1 iff the
+right answer can still be reached from it, which is what its Monte-Carlo score would be for a perfect policy.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from .arithmetic import random_exercise, random_fact
 from .digits import DigitPool
-from .problems import Slip, Solution, Task, random_task, solve
+from .problems import Slip, Solution, random_task, solve
 from .rollouts import Rollout
 from .sheets import SIDE, draw_sheet, random_sheet
 
@@ -27,21 +27,25 @@ NUM_READINGS = 6
 
 @dataclass(frozen=True)
 class Statement:
-    """A step as shown, its label, and the right step; the first `given` characters can't be foreseen."""
+    """A step as shown, the share of right ends from there, and the right step, None where nothing says it.
+
+    The first `given` characters can't be foreseen.
+    """
 
     shown: str
-    positive: bool
-    right: str
+    value: float
+    right: str | None
     given: int = 0
 
 
 @dataclass(frozen=True)
 class Judging:
-    """One critic conversation."""
+    """One critic conversation; with `chained` its statements are the steps of one solution."""
 
     question: str
     image: Image.Image | None
     statements: tuple[Statement, ...]
+    chained: bool = True
 
 
 def slipped_number(value: int, rng: np.random.Generator) -> int:
@@ -66,7 +70,7 @@ def facts(rng: np.random.Generator) -> Judging:
                 stated = slipped_number(result, rng)
         shown, right_text = f"{expression}={stated}", f"{expression}={result}"
         statements.append(Statement(shown, stated == result, right_text, given=len(expression) + 1))
-    return Judging(CHECK_QUESTION, None, tuple(statements))
+    return Judging(CHECK_QUESTION, None, tuple(statements), chained=False)
 
 
 def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judging:
@@ -83,7 +87,8 @@ def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judgi
         )
         shown, right = (f"{name} {' '.join(map(str, row))}" for row in (stated, digits))
         statements.append(Statement(shown, stated == digits, right, given=len(name)))
-    return Judging(CHECK_QUESTION, draw_sheet(sheet, pool, rng, large=large), tuple(statements))
+    picture = draw_sheet(sheet, pool, rng, large=large)
+    return Judging(CHECK_QUESTION, picture, tuple(statements), chained=False)
 
 
 def exercises(rng: np.random.Generator) -> Judging:
@@ -108,7 +113,7 @@ def random_slips(num_steps: int, rng: np.random.Generator) -> dict[int, Slip]:
 def slipped_statements(
     solve: Callable[[Mapping[int, Slip]], Solution], rng: np.random.Generator
 ) -> tuple[Statement, ...]:
-    """A solution with random slips; a step is positive iff no later slip would give the right answer."""
+    """A solution with random slips; a step's value is 1 iff without a later slip the answer is right."""
     right = solve({})
     slips = random_slips(len(right.steps), rng)
     statements = []
@@ -126,20 +131,15 @@ def solutions(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judg
 
 
 def rollout_judging(rollout: Rollout, pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judging:
-    """A rollout under a new drawing of its sheet; + means mc > 0, right steps are the written solution's."""
+    """A rollout under a new drawing of its sheet; right steps are the written solution's."""
     right = _padded(solve(rollout.task).steps, len(rollout.steps))
     statements = (
-        Statement(step, mc > 0, right_step)
+        Statement(step, mc, right_step)
         for step, mc, right_step in zip(rollout.steps, rollout.mc, right, strict=True)
     )
     return Judging(
         rollout.task.question, draw_sheet(rollout.task.sheet, pool, rng, large=large), tuple(statements)
     )
-
-
-def candidate_judging(task: Task, image: Image.Image, steps: Sequence[str]) -> Judging:
-    """A candidate to be scored; nothing about it is known."""
-    return Judging(task.question, image, tuple(Statement(step, False, "") for step in steps))
 
 
 def _padded(steps: tuple[str, ...], length: int) -> tuple[str, ...]:

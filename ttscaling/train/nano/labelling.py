@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from ttscaling.steps import SEPARATOR, split_steps
+from ttscaling.steps import SEPARATOR
 from ttscaling.train.data.critic_chats import Label, Labelling, label_steps
 from ttscaling.train.data.judged import JudgedRecord, JudgedStep
 
@@ -47,9 +47,12 @@ class Scheme:
             return (Statement(whole, statements[-1].value, right),), record.labels
         return statements[: len(record.labels)], record.labels
 
-    def shown(self, question: str, image: Image.Image, answer: str) -> Judging:
-        """An answer to be scored, in steps or (by outcome) whole; nothing about it is known."""
-        steps: Sequence[str] = split_steps(answer)
+    def shown(self, question: str, image: Image.Image, steps: Sequence[str]) -> Judging:
+        """A solution to be scored, by outcome whole. All of it is shown: no step counts as wrong."""
         if self.labelling == "outcome":
             steps = (SEPARATOR.join(steps),)
-        return Judging(question, image, tuple(Statement(step, value=0, right=None) for step in steps))
+        return Judging(question, image, tuple(Statement(step, value=1, right=None) for step in steps))
+
+
+BY_VALUE = Scheme()
+BY_OUTCOME = Scheme(labelling="outcome")

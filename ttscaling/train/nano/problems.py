@@ -167,13 +167,19 @@ def draw_task(task: Task, pool: DigitPool, rng: np.random.Generator) -> Image.Im
     return draw_sheet(task.sheet, pool, rng, large=bool(rng.random() < SHARE_OF_LARGE))
 
 
-def problems(split: Split, n: int, seed: int) -> Iterator[Problem]:
-    """n problems on drawings of one split, the kinds in turn; the same for the same seed."""
+def drawn(split: Split, n: int, seed: int) -> Iterator[tuple[Task, Image.Image]]:
+    """n tasks with pictures of one split's drawings, the kinds in turn; the same for the same seed."""
     rng = np.random.default_rng([seed, split == "heldout"])
     pool = digit_pool(split)
     for number in range(n):
         task = random_task(rng, kind=KINDS[number % len(KINDS)])
-        yield Problem(draw_task(task, pool, rng), task.question, solve(task).answer, task.kind)
+        yield task, draw_task(task, pool, rng)
+
+
+def problems(split: Split, n: int, seed: int) -> Iterator[Problem]:
+    """`drawn` as what a model is asked."""
+    for task, image in drawn(split, n, seed):
+        yield Problem(image, task.question, solve(task).answer, task.kind)
 
 
 def heldout(n: int, seed: int) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ Step accuracy over all questions misleads: what Best-of-N needs is a gap between
 the same question.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,9 @@ from ttscaling.train.model import V2PEInternVL
 
 from .critic import score_steps
 from .encoding import ChatEncoder
-from .judging import candidate_judging
+from .labelling import BY_VALUE, Scheme
 from .problems import Task, solve
-from .rollouts import CHUNK, Sampler, drawn_tasks
+from .rollouts import CHUNK, Sampler
 
 NUM_CANDIDATES = 8
 
@@ -36,26 +37,45 @@ class Ranked:
         return [final_answer(text) == answer for text in self.texts]
 
 
-def sample_candidates(sampler: Sampler, *, num_problems: int, seed: int) -> list[Ranked]:
-    """Candidates for problems of the training split: the held-out drawings steer nothing."""
-    drawn = list(drawn_tasks(num_problems, seed))
+def sample_candidates(
+    sampler: Sampler, drawn: Sequence[tuple[Task, Image.Image]], *, n: int = NUM_CANDIDATES
+) -> list[Ranked]:
+    """n candidates for each of some tasks with their pictures."""
     texts: list[list[str]] = []
-    for start in range(0, num_problems, CHUNK):
+    for start in range(0, len(drawn), CHUNK):
         prompts = [(task, image, "") for task, image in drawn[start : start + CHUNK]]
-        texts += sampler.continue_texts(prompts, n=NUM_CANDIDATES)
+        texts += sampler.continue_texts(prompts, n=n)
     return [Ranked(task, image, tuple(group)) for (task, image), group in zip(drawn, texts, strict=True)]
 
 
-def rank_candidates(model: V2PEInternVL, encoder: ChatEncoder, questions: list[Ranked]) -> dict[str, float]:
+def score_candidates(
+    model: V2PEInternVL,
+    encoder: ChatEncoder,
+    question: str,
+    image: Image.Image,
+    texts: Sequence[str],
+    *,
+    scheme: Scheme = BY_VALUE,
+) -> list[tuple[float, ...]]:
+    """The step scores of each candidate; by outcome one score. Equal ones are judged once."""
+    distinct = list(dict.fromkeys(texts))
+    judgings = [scheme.shown(question, image, split_steps(text)) for text in distinct]
+    scores = dict(zip(distinct, score_steps(model, encoder, judgings, scheme=scheme), strict=True))
+    return [scores[text] for text in texts]
+
+
+def rank_candidates(
+    model: V2PEInternVL, encoder: ChatEncoder, questions: list[Ranked], *, scheme: Scheme = BY_VALUE
+) -> dict[str, float]:
     """pass@1, majority, Best-of-8 by mean step score, and the mean score gap between right and wrong."""
     training = model.training
     model.eval()
     best, votes, single, gaps = [], [], [], []
     for question in questions:
-        judgings = [
-            candidate_judging(question.task, question.image, split_steps(text)) for text in question.texts
-        ]
-        scores = np.array([np.mean(steps) for steps in score_steps(model, encoder, judgings)])
+        step_scores = score_candidates(
+            model, encoder, question.task.question, question.image, question.texts, scheme=scheme
+        )
+        scores = np.array([np.mean(steps) for steps in step_scores])
         right = np.array(question.right)
         single.append(right.mean())
         best.append(right[scores.argmax()])

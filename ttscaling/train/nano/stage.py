@@ -1,12 +1,14 @@
 """One training stage of nano as a program, for torch's launcher.
 
 Each stage reads what the ones before it left in the directory: base/, policy/ and expert/,
-rollouts.jsonl, verifier/, critic/.
+rollouts.jsonl, verifier/, critic/, orm/. Apart from that chain, VARIANTS of the critic's second round go into
+critics/.
 """
 
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,11 +27,13 @@ from .checkpoint import (
     new_model,
     save_checkpoint,
 )
-from .critic import Round, learn_to_judge, learn_to_verify, train_critic
+from .critic import train_critic
+from .curriculum import Round, learn_to_judge, learn_to_verify
 from .encoding import ChatEncoder
+from .labelling import BY_OUTCOME, BY_VALUE, Scheme
 from .policy import finetune, pretrain
 from .ranking import Ranked, rank_candidates, sample_candidates
-from .rollouts import Sampler, load_rollouts, make_rollouts, save_rollouts
+from .rollouts import Sampler, drawn_tasks, load_rollouts, make_rollouts, save_rollouts
 from .tokenizer import build_tokenizer, load_tokenizer
 from .vision import train_vision
 
@@ -50,12 +54,28 @@ class Budget:
     solutions: int = 6
     continuations: int = 16
     verifier: int = 3800
-    critic: int = 3000
+    critic: int = 3000  # and the outcome reward model
+    variant: int = 600  # each of the critics by which labellings are compared
 
 
+VARIANTS = {
+    "value": BY_VALUE,
+    "early-stop": Scheme(early_stop=True),
+    "advantage": Scheme(labelling="advantage"),
+    "outcome": BY_OUTCOME,
+}
 NUM_WATCHED = 120  # problems whose candidates show how the critic gets on
 MINIATURE = Budget(
-    vision=4, pretrain=8, policy=4, expert=4, problems=6, solutions=2, continuations=2, verifier=8, critic=4
+    vision=4,
+    pretrain=8,
+    policy=4,
+    expert=4,
+    problems=6,
+    solutions=2,
+    continuations=2,
+    verifier=8,
+    critic=4,
+    variant=2,
 )
 
 
@@ -129,12 +149,29 @@ def verifier_stage(directory: Path, budget: Budget, seed: int) -> None:
 
 def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
     """The critic's second round, from `verifier/` and the rollouts: `critic/`."""
+    second_round(directory, "critic", steps=budget.critic, seed=seed)
+
+
+def orm_stage(directory: Path, budget: Budget, seed: int) -> None:
+    """The critic's rival: the same second round, with outcomes in the place of step labels: `orm/`."""
+    second_round(directory, "orm", steps=budget.critic, seed=seed, scheme=BY_OUTCOME)
+
+
+def variant_stage(directory: Path, budget: Budget, seed: int, *, name: str) -> None:
+    """A short second round by one of VARIANTS: `critics/NAME/`."""
+    second_round(directory, f"critics/{name}", steps=budget.variant, seed=seed, scheme=VARIANTS[name])
+
+
+def second_round(directory: Path, name: str, *, steps: int, seed: int, scheme: Scheme = BY_VALUE) -> None:
+    """From `verifier/`, mostly whole solutions, labelled by `scheme`: `name`."""
     torch.manual_seed(seed + 1)  # the loss's throw-away head is drawn from torch's generator
     model = load_checkpoint(directory / "verifier")
-    critic_round(model, directory, "critic", plan=learn_to_judge(budget.critic), seed=seed + 1)
+    critic_round(model, directory, name, plan=learn_to_judge(steps), seed=seed + 1, scheme=scheme)
 
 
-def critic_round(model: V2PEInternVL, directory: Path, name: str, *, plan: Round, seed: int) -> None:
+def critic_round(
+    model: V2PEInternVL, directory: Path, name: str, *, plan: Round, seed: int, scheme: Scheme = BY_VALUE
+) -> None:
     """Train a critic for a round and save it as `name`."""
     accelerator = make_accelerator()
     tokenizer = load_tokenizer(directory / "policy")
@@ -142,9 +179,10 @@ def critic_round(model: V2PEInternVL, directory: Path, name: str, *, plan: Round
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     policy = load_checkpoint(directory / "policy")
     sampler = Sampler(policy, encoder, temperature=SAMPLING["temperature"], seed=seed)
-    watched = sample_candidates(sampler, num_problems=NUM_WATCHED, seed=seed + 1)
-    report = progress_report(model, encoder, watched, accelerator)
-    train_critic(model, encoder, rollouts, accelerator, plan=plan, seed=seed, on_step=report)
+    # Of the training split: the held-out drawings steer nothing.
+    watched = sample_candidates(sampler, list(drawn_tasks(NUM_WATCHED, seed + 1)))
+    report = progress_report(model, encoder, watched, accelerator, scheme)
+    train_critic(model, encoder, rollouts, accelerator, plan=plan, seed=seed, scheme=scheme, on_step=report)
     if accelerator.is_main_process:
         save_checkpoint(model, tokenizer, directory / name, sampling={"temperature": 1.0})
 
@@ -163,13 +201,14 @@ def progress_report(
     encoder: ChatEncoder,
     watched: list[Ranked],
     accelerator: Accelerator,
+    scheme: Scheme,
 ) -> Callable[[int, Mapping[str, float]], None]:
     """Prints, every few hundred steps, how well the critic ranks candidates of training-split problems."""
 
     def report(step: int, figures: Mapping[str, float]) -> None:
         if step % 200 == 0:
             with torch.no_grad():
-                ranking = rank_candidates(model, encoder, watched)
+                ranking = rank_candidates(model, encoder, watched, scheme=scheme)
             shown = {name: round(value, 3) for name, value in {**figures, **ranking}.items()}
             accelerator.print(f"step {step} {shown}")
 
@@ -184,7 +223,8 @@ def main() -> None:
         "rollouts": rollouts_stage,
         "verifier": verifier_stage,
         "critic": critic_stage,
-    }
+        "orm": orm_stage,
+    } | {name: partial(variant_stage, name=name) for name in VARIANTS}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=list(stages))
     parser.add_argument("--directory", type=Path, required=True)

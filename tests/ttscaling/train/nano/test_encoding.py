@@ -90,5 +90,5 @@ def test_token_labels_stop_at_a_solution_s_first_wrong_token_and_go_on_in_single
 
 def test_about_half_of_the_single_facts_are_right() -> None:
     rng = np.random.default_rng(3)
-    labels = [statement.positive for _ in range(200) for statement in facts(rng).statements]
+    labels = [statement.value for _ in range(200) for statement in facts(rng).statements]
     assert 0.45 < np.mean(labels) < 0.55

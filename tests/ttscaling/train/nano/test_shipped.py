@@ -16,7 +16,7 @@ from ttscaling.train.nano.encoding import ChatEncoder
 from ttscaling.train.nano.policy import answer_greedily
 from ttscaling.train.nano.problems import heldout
 from ttscaling.train.nano.ranking import rank_candidates, sample_candidates
-from ttscaling.train.nano.rollouts import Sampler
+from ttscaling.train.nano.rollouts import Sampler, drawn_tasks
 from ttscaling.train.nano.tokenizer import load_tokenizer
 
 NANO = Path(model.__file__).parent / "nano"
@@ -48,7 +48,7 @@ def test_the_policy_answers_held_out_sheets(encoder: ChatEncoder) -> None:
 def test_the_critic_chooses_better_than_chance_among_candidates(encoder: ChatEncoder) -> None:
     torch.manual_seed(0)
     sampler = Sampler(load_checkpoint(NANO / "policy"), encoder, temperature=1.3, seed=3)
-    questions = sample_candidates(sampler, num_problems=90, seed=9)
+    questions = sample_candidates(sampler, list(drawn_tasks(90, seed=9)))
     ranking = rank_candidates(load_checkpoint(NANO / "critic"), encoder, questions)
     assert ranking["best_of_8"] > ranking["pass@1"] + 0.05
     assert ranking["gap"] > 0.1

@@ -14,6 +14,7 @@ from ttscaling.train.nano.stage import (
     Budget,
     critic_stage,
     expert_stage,
+    orm_stage,
     policy_stage,
     pretrain_stage,
     rollouts_stage,
@@ -24,13 +25,22 @@ from ttscaling.train.nano.stage import (
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("nano")
-    for stage in (pretrain_stage, policy_stage, expert_stage, rollouts_stage, verifier_stage, critic_stage):
+    chain = (
+        pretrain_stage,
+        policy_stage,
+        expert_stage,
+        rollouts_stage,
+        verifier_stage,
+        critic_stage,
+        orm_stage,
+    )
+    for stage in chain:
         stage(directory, MINIATURE, 1)
     return directory
 
 
 def test_policy_and_critic_are_saved_in_the_opengvlab_layout(directory: Path) -> None:
-    for name, layers in (("policy", 3), ("critic", 5)):
+    for name, layers in (("policy", 3), ("critic", 5), ("orm", 5)):
         assert {path.name for path in (directory / name).iterdir()} >= {
             "config.json",
             "generation_config.json",

@@ -1,0 +1,81 @@
+"""The labellings of a solution, and what of it the critic's losses see."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ttscaling.train.nano.checkpoint import CONTEXT, nano_config, new_model
+from ttscaling.train.nano.critic import UNKNOWN, CriticLoss, collate_judged, encode_judging, score_steps
+from ttscaling.train.nano.encoding import ChatEncoder
+from ttscaling.train.nano.judging import Judging, Statement, facts
+from ttscaling.train.nano.labelling import Scheme
+from ttscaling.train.nano.tokenizer import build_tokenizer
+
+IMAGE = Image.new("RGB", (84, 84), "white")
+WRONG = Judging(
+    "What is the sum of row 1?",
+    IMAGE,
+    (
+        Statement("Row 1: 3 7 4", 0.5, "Row 1: 3 7 4"),
+        Statement("3+7=10", 0.75, "3+7=10"),
+        Statement("10+4=15", 0.0, "10+4=14"),
+        Statement("Final answer: 15", 0.0, "Final answer: 14"),
+    ),
+)
+SCHEMES = (
+    Scheme(),
+    Scheme(early_stop=True),
+    Scheme(labelling="advantage"),
+    Scheme(labelling="outcome"),
+)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ChatEncoder:
+    return ChatEncoder(build_tokenizer(CONTEXT))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "labels"), list(zip(SCHEMES, ("++--", "++-", "++-=", "-"), strict=True)), ids=str
+)
+def test_labels_of_a_solution(scheme: Scheme, labels: str) -> None:
+    statements, taught = scheme.taught(WRONG)
+    assert "".join(taught) == labels
+    assert len(statements) == len(labels)
+
+
+def test_by_outcome_nothing_says_where_it_went_wrong(encoder: ChatEncoder) -> None:
+    sample = encode_judging(encoder, WRONG, delta=1.0, scheme=Scheme(labelling="outcome"))
+    assert (sample.label_T != UNKNOWN).sum() == 1
+    assert (sample.right_T == UNKNOWN).all() and not sample.sample.weight_T.any()
+
+
+def test_by_outcome_a_right_solution_is_one_statement_and_its_own_text(encoder: ChatEncoder) -> None:
+    right = Judging(
+        WRONG.question, IMAGE, tuple(Statement(s.right or "", 1.0, s.right) for s in WRONG.statements)
+    )
+    ((whole,), (label,)) = Scheme(labelling="outcome").taught(right)
+    assert label == "+"
+    assert whole.shown == whole.right == "Row 1: 3 7 4\n\n3+7=10\n\n10+4=14\n\nFinal answer: 14"
+
+
+def test_single_statements_are_labelled_alike_by_all() -> None:
+    judging = facts(np.random.default_rng(0))
+    expected = Scheme().taught(judging)
+    assert {"+", "-"} == set(expected[1])
+    assert all(scheme.taught(judging) == expected for scheme in SCHEMES)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_every_scheme_gives_a_loss_and_a_score_for_each_judgement(
+    scheme: Scheme, encoder: ChatEncoder
+) -> None:
+    model = new_model(nano_config(encoder.tokenizer, num_layers=1), seed=0).eval()
+    batch = collate_judged([encode_judging(encoder, WRONG, delta=1.0, scheme=scheme)] * 2)
+    loss, figures = CriticLoss(model, encoder, scheme)(batch)
+    assert torch.isfinite(loss) and figures["judge"] > 0
+    steps = [statement.shown for statement in WRONG.statements]
+    (scores,) = score_steps(model, encoder, [scheme.shown(WRONG.question, IMAGE, steps)], scheme=scheme)
+    assert len(scores) == (1 if scheme.labelling == "outcome" else 4)
+    assert all(0 <= score <= 1 for score in scores)

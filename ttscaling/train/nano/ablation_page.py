@@ -1,0 +1,144 @@
+"""The ablation of nano's critics as a page with a plot."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .ablation_report import AGGREGATIONS, DEFAULT
+from .checkpoint import write_json
+
+PAGE = """\
+# Which labels serve a critic best
+
+VisualPRM's ablation (arXiv 2503.10291, Table 4) on nano: critics that start from the same weights and differ
+in nothing but the labels of their second round, {updates:,} updates each. Written by
+
+    {command}
+
+Best-of-8 on {questions} questions about held-out drawings (seed {seed}; candidate 0 greedy, seven sampled;
+all critics score the same candidates), 95 % intervals. For comparison: pass@1 {pass1}, greedy {greedy},
+majority {majority}, pass@8 {pass8}.
+
+| labels | updates | {aggregations} |
+|---|---|{rule}
+{best_of_8}
+
+![the same as bars]({plot})
+
+The paired difference to majority, in points:
+
+| labels | {aggregations} |
+|---|{rule}
+{over_majority}
+
+Macro F1 on a VisualProcessBench of nano's: {solutions} solutions of those questions, {steps:,} steps, each
+marked right if it is the written solution's at its place. A step is called right above a threshold that was
+chosen for each critic on solutions of training drawings. Beside it Best-of-8 by {default}: how far `value` is
+ahead, in points.
+
+| labels | macro F1 | F1 of right steps | F1 of wrong steps | threshold | value ahead by |
+|---|---|---|---|---|---|
+{process_bench}
+
+- **value**: + where any of 16 continuations was right. **early-stop**: the same, but a conversation ends at
+  its first -. **advantage**: +, = or - as the share of right continuations rises, stays or falls, read as
+  P(+) - P(-). **outcome**: the whole solution as one step, labelled by its answer (one score, so that all
+  aggregations agree; a step's score is that of the solution up to there), and nothing tells which of its
+  tokens are wrong.
+- The labels of single statements, a fifth of the conversations, are the same for all, and all start from a
+  first round with value labels: what differs is the second round.
+- **critic** and **orm** are those of `make nano`, by value and by outcome, with {chain_updates:,} updates.
+"""
+
+
+def write_report(report: Mapping[str, Any], output: Path, *, command: str) -> None:
+    """OUTPUT.json, OUTPUT.md and OUTPUT.png."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_json(output.with_suffix(".json"), report)
+    plot(report, output.with_suffix(".png"))
+    output.with_suffix(".md").write_text(page(report, plot=output.with_suffix(".png").name, command=command))
+
+
+def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
+    """The report in Markdown; `plot` is the image's address from there."""
+    critics, baselines = report["critics"], report["baselines"]
+    bench = critics["value"]["process_bench"]
+
+    def row(*cells: str) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    best_of_8 = [
+        row(name, f"{entry['updates']:,}", *(_share(entry["best_of_8"][how]) for how in AGGREGATIONS))
+        for name, entry in critics.items()
+    ]
+    over_majority = [
+        row(name, *(_points(entry["over_majority"][how]) for how in AGGREGATIONS))
+        for name, entry in critics.items()
+    ]
+    process_bench = [
+        row(
+            name,
+            *(_share(entry["process_bench"][figure]) for figure in ("macro", "right", "wrong")),
+            f"{entry['process_bench']['threshold']:.2f}",
+            "" if name == "value" else _points(entry["value_over_this"]),
+        )
+        for name, entry in critics.items()
+    ]
+    return PAGE.format(
+        updates=critics["value"]["updates"],
+        chain_updates=max(entry["updates"] for entry in critics.values()),
+        command=command,
+        questions=report["questions"],
+        seed=report["seed"],
+        pass1=_share(baselines["pass@1"]),
+        greedy=_share(baselines["greedy"]),
+        majority=_share(baselines["majority@8"]),
+        pass8=_share(baselines["pass@8"]),
+        aggregations=" | ".join(AGGREGATIONS),
+        rule="---|" * len(AGGREGATIONS),
+        best_of_8="\n".join(best_of_8),
+        over_majority="\n".join(over_majority),
+        plot=plot,
+        solutions=bench["solutions"],
+        steps=bench["steps"],
+        default=DEFAULT,
+        process_bench="\n".join(process_bench),
+    )
+
+
+def plot(report: Mapping[str, Any], path: Path) -> None:
+    """Best-of-8 of each critic by each aggregation as bars with intervals, majority and pass@1 as lines."""
+    import matplotlib  # takes a second
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    critics = report["critics"]
+    width = 0.8 / len(AGGREGATIONS)
+    figure, axes = plt.subplots(figsize=(2 + 1.6 * len(critics), 4), layout="constrained")
+    for index, how in enumerate(AGGREGATIONS):
+        entries = [entry["best_of_8"][how] for entry in critics.values()]
+        means, lows, highs = ([entry[key] for entry in entries] for key in ("mean", "low", "high"))
+        places = [place + (index - (len(AGGREGATIONS) - 1) / 2) * width for place in range(len(critics))]
+        spread = [np.subtract(means, lows), np.subtract(highs, means)]
+        axes.bar(places, means, width, yerr=spread, label=how, error_kw={"lw": 0.8})
+    for name, style in (("majority@8", "--"), ("pass@1", ":")):
+        axes.axhline(report["baselines"][name]["mean"], color="black", linestyle=style, lw=1, label=name)
+    axes.set_xticks(range(len(critics)), [f"{n}\n{e['updates']:,} updates" for n, e in critics.items()])
+    axes.set_ylabel("Best-of-8, share right")
+    axes.set_ylim(bottom=0.9 * report["baselines"]["pass@1"]["mean"])
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, ncols=len(AGGREGATIONS) + 2, fontsize=8, loc="upper left")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _share(entry: Mapping[str, float]) -> str:
+    return f"{entry['mean']:.1%} ({entry['low']:.1%} to {entry['high']:.1%})"
+
+
+def _points(entry: Mapping[str, float]) -> str:
+    mean, low, high = (100 * entry[key] for key in ("mean", "low", "high"))
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
