@@ -5,6 +5,7 @@ import typer
 from .critic import critic
 from .curves import curves
 from .nano import nano
+from .stopping import stopping
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Measure what a running server's answers are worth."
@@ -19,3 +20,4 @@ def _group() -> None:
 app.command()(critic)
 app.command()(curves)
 app.command()(nano)
+app.command()(stopping)

@@ -1,12 +1,12 @@
 """Curves as tables: in a terminal, and as Markdown for a page."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from .page import table
+from .page import interval, table
 from .pools import AGGREGATIONS
 
 SHOWN = {
@@ -17,19 +17,22 @@ SHOWN = {
     "beam_search": "beam search",
     "oracle": "oracle",
 }
+TOKENS = {"candidates": "N candidates", "beam_search": "beam search"}
 Report = Mapping[str, Any]
+Cell = Callable[[Mapping[str, float], str], str]
 
 
 def print_curves(report: Report, console: Console) -> None:
-    """The tables for a person."""
+    """The tables for a person; intervals are in the JSON object and on the page."""
     console.print(told(report), soft_wrap=True)
-    for title, (header, rows) in tables(report).items():
+    for title, (header, rows) in tables(report, alone).items():
         shown = Table(*header, title=title)
         for row in rows:
             shown.add_row(*row)
         for column in shown.columns[1:]:
             column.justify = "right"
         console.print(shown)
+    console.print("* the 95 % interval of the difference doesn't hold 0")
 
 
 def curve_lines(report: Report, plot: str | None) -> list[str]:
@@ -37,7 +40,7 @@ def curve_lines(report: Report, plot: str | None) -> list[str]:
     lines = [told(report), ""]
     if plot:
         lines += [f"![Accuracy over the number of candidates]({plot})", ""]
-    for title, (header, rows) in tables(report).items():
+    for title, (header, rows) in tables(report, with_interval).items():
         lines += [f"**{title}**", "", *table(header, rows), ""]
     return lines[:-1]
 
@@ -49,46 +52,50 @@ def told(report: Report) -> str:
     return (
         f"{report['n_questions']} questions ({report['questions']}), {report['max_n']} candidates each "
         f"({first}), critic {report['critic']}; means over {report['draws']} draws of N, in % with 95 % "
-        f"intervals over questions. One sampled candidate alone: {_percent(sample, 'accuracy')}."
+        f"intervals over questions. One sampled candidate alone: {interval(sample, 'accuracy')}."
     )
 
 
-def tables(report: Report) -> dict[str, tuple[list[str], list[list[str]]]]:
+def tables(report: Report, cell: Cell) -> dict[str, tuple[list[str], list[list[str]]]]:
     """Header and rows by title: the methods, the aggregations, the paired differences."""
-    curves = {name: {entry["n"]: entry for entry in curve} for name, curve in report["curves"].items()}
-    tokens = {name: {entry["n"]: entry for entry in curve} for name, curve in report["tokens"].items()}
-    sizes = list(curves["random"])
-    methods = {name: shown for name, shown in SHOWN.items() if name in curves}
-    header = ["N", *methods.values(), "tokens of N candidates"]
-    if "beam_search" in tokens:
-        header.append("of beam search")
+    sizes = [entry["n"] for entry in report["curves"]["random"]]
 
-    def row(n: int) -> list[str]:
-        spent = [f"{tokens[name][n]['tokens']:.0f}" if n in tokens[name] else "" for name in tokens]
-        return [str(n), *(_percent(curves[name].get(n), "accuracy") for name in methods), *spent]
+    def columns(kind: str, names: Sequence[str], figure: str, sizes: Sequence[int]) -> list[list[str]]:
+        """A row per N, a cell per curve, empty where the curve has no such N."""
+        found = [{entry["n"]: entry for entry in report[kind][name]} for name in names]
+        return [[cell(by_n[n], figure) if n in by_n else "" for by_n in found] for n in sizes]
 
-    by_aggregation = [
-        [str(n), *(_percent(curves[f"best_of_n/{how}"][n], "accuracy") for how in AGGREGATIONS)]
-        for n in sizes[1:]
-    ]
-    differences = {
-        name: {entry["n"]: entry for entry in curve} for name, curve in report["differences"].items()
+    def numbered(rows: Sequence[Sequence[str]], sizes: Sequence[int]) -> list[list[str]]:
+        return [[str(n), *row] for n, row in zip(sizes, rows, strict=True)]
+
+    methods = [name for name in SHOWN if name in report["curves"]]
+    tokens, differences = list(report["tokens"]), list(report["differences"])
+    accuracy = columns("curves", methods, "accuracy", sizes)
+    spent = columns("tokens", tokens, "tokens", sizes)
+    together = [[*left, *right] for left, right in zip(accuracy, spent, strict=True)]
+    named = {name: " - ".join(SHOWN[side] for side in name.split(" - ")) for name in differences}
+    found = {
+        "Accuracy": (
+            ["N", *(SHOWN[name] for name in methods), *(f"tokens, {TOKENS[name]}" for name in tokens)],
+            numbered(together, sizes),
+        )
     }
-    apart = [
-        [str(n), *(_percent(entries.get(n), "difference") for entries in differences.values())]
-        for n in sizes[1:]
-    ]
-    named = [" - ".join(SHOWN[side] for side in name.split(" - ")) for name in differences]
-    return {
-        "Accuracy": (header, [row(n) for n in sizes]),
-        "Critic Best-of-N by aggregation of step scores": (["N", *AGGREGATIONS], by_aggregation),
-        "Paired differences, in points": (["N", *named], apart),
-    }
+    for method, title in (("best_of_n", "Critic Best-of-N"), ("weighted_vote", "Weighted vote")):
+        curves = columns("curves", [f"{method}/{how}" for how in AGGREGATIONS], "accuracy", sizes[1:])
+        found[f"{title}, by aggregation of step scores"] = (["N", *AGGREGATIONS], numbered(curves, sizes[1:]))
+    apart = columns("differences", differences, "difference", sizes[1:])
+    found["Paired differences, in points"] = (["N", *named.values()], numbered(apart, sizes[1:]))
+    return found
 
 
-def _percent(entry: Mapping[str, float] | None, figure: str) -> str:
-    if entry is None:
-        return ""
-    sign = "+" if figure == "difference" else ""
-    low, high = (f"{100 * entry[edge]:{sign}.1f}" for edge in ("low", "high"))
-    return f"{100 * entry[figure]:{sign}.1f} ({low} to {high})"
+def with_interval(entry: Mapping[str, float], figure: str) -> str:
+    """A figure as the page shows it."""
+    if figure == "tokens":
+        return f"{entry[figure]:.0f}"
+    return interval(entry, figure, sign="+" if figure == "difference" else "")
+
+
+def alone(entry: Mapping[str, float], figure: str) -> str:
+    """A figure as a terminal has room for it; a difference that is surely one has a star."""
+    shown = with_interval(entry, figure).partition(" ")[0]
+    return f"{shown}*" if figure == "difference" and entry["low"] * entry["high"] > 0 else shown

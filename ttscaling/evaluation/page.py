@@ -1,6 +1,6 @@
 """Figures written into a page of documentation, between two comments that name them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .asking import EvaluationError
@@ -29,3 +29,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A Markdown table, the first column to the left and the others to the right."""
     aligned = ["---", *["---:"] * (len(header) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (header, aligned, *rows)]
+
+
+def interval(entry: Mapping[str, float], figure: str, *, scale: float = 100, sign: str = "") -> str:
+    """A figure of a report with the interval beside it; shares are shown in %."""
+    value, low, high = (f"{scale * entry[name]:{sign}.1f}" for name in (figure, "low", "high"))
+    return f"{value} ({low} to {high})"

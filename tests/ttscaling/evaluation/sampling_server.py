@@ -23,7 +23,12 @@ def sampling_server(
         asked.append(body)
         scaling, question = body["test_time_scaling"], body["messages"][0]["content"][-1]["text"]
         made = [
-            candidate(index, answers[question], body["seed"], greedy=scaling["include_greedy"] and index == 0)
+            candidate(
+                index,
+                answers[question],
+                body["seed"],
+                greedy=scaling.get("include_greedy", True) and index == 0,
+            )
             for index in range(scaling["n"])
         ]
         selected = max(made, key=lambda entry: entry["score"])

@@ -1,0 +1,101 @@
+"""Held-out questions asked with and without a stop rule, with the same seeds: paired accuracy and tokens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttscaling.answers import final_answer
+from ttscaling.stopping import StopRule
+
+from .asking import EvaluationError, Server, connected, each
+from .graders import Grader
+from .intervals import bootstrap
+from .questions import Question, load_questions
+from .rollouts import PATH, SEEDS_APART
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One request's worth: whether its answer is right, the tokens generated for it, what stopped it."""
+
+    right: bool
+    tokens: int
+    stopped: str | None
+
+
+async def measure(
+    base_url: str, n_questions: int, n: int, rule: StopRule, judge: Grader, seed: int, concurrency: int
+) -> list[tuple[Answered, Answered]]:
+    """Every held-out question's (full, adaptive), in order. Raises EvaluationError at the first failure."""
+    _, questions = load_questions(None, None, n_questions, seed)
+    found: dict[int, tuple[Answered, Answered]] = {}
+    async with connected(base_url) as server:
+
+        async def work(number: int) -> None:
+            question, first = questions[number], seed + number * SEEDS_APART
+            full = await ask(server, question, {"n": n}, judge, first)
+            found[number] = full, await ask(server, question, {"n": n, **fields_of(rule)}, judge, first)
+
+        numbers = range(n_questions)
+        await each(numbers, work, total=n_questions, concurrency=concurrency, label="held-out questions")
+    return [found[number] for number in range(n_questions)]
+
+
+async def ask(
+    server: Server, question: Question, scaling: Mapping[str, Any], judge: Grader, seed: int
+) -> Answered:
+    """One request. Raises EvaluationError."""
+    scaling = {"method": "best_of_n", "on_critic_error": "fail", **scaling}
+    reply = await server.post(
+        PATH, {"messages": [question.message], "seed": seed, "test_time_scaling": scaling}
+    )
+    try:
+        told, text = reply["test_time_scaling"], reply["choices"][0]["message"]["content"]
+        tokens, stopped = told["usage"]["policy"]["completion"], told["stopped"]
+    except (KeyError, TypeError, IndexError) as error:
+        said = f"the reply tells no usage ({type(error).__name__}: {error})"
+        raise EvaluationError(f"{said}; is it an internvl3 server?") from error
+    return Answered(judge(final_answer(text or ""), question.answer), tokens, stopped)
+
+
+def fields_of(rule: StopRule) -> dict[str, Any]:
+    """The rule as the request's `test_time_scaling` says it."""
+    fields = {
+        "stop_score": rule.score,
+        "stop_agreement": rule.agreement,
+        "max_parallel": rule.max_parallel,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def summary(answered: Sequence[tuple[Answered, Answered]], *, seed: int) -> dict[str, Any]:
+    """The report as `--json` prints it. `saved` is a share of the tokens of all questions together."""
+    values_N4 = np.array(
+        [[full.right, adaptive.right, full.tokens, adaptive.tokens] for full, adaptive in answered],
+        dtype=float,
+    )
+
+    def figures(means_R4: NDArray) -> NDArray[np.float64]:
+        full_R, adaptive_R, spent_R, less_R = means_R4.T
+        return np.stack(
+            [full_R, adaptive_R, adaptive_R - full_R, spent_R, less_R, 1 - less_R / spent_R], axis=1
+        )
+
+    names = ("accuracy", "accuracy", "difference", "tokens", "tokens", "share")
+    full, adaptive, difference, spent, less, saved = (
+        {name: estimate.mean, "low": estimate.low, "high": estimate.high}
+        for name, estimate in zip(names, bootstrap(values_N4, seed=seed, statistic=figures), strict=True)
+    )
+    reasons = [adaptive.stopped for _, adaptive in answered]
+    return {
+        "full": {"accuracy": full, "tokens": spent},
+        "adaptive": {"accuracy": adaptive, "tokens": less},
+        "difference": difference,
+        "saved": saved,
+        "stopped": {reason or "not": reasons.count(reason) for reason in dict.fromkeys(reasons)},
+        "n_questions": len(answered),
+        "seed": seed,
+    }

@@ -1,0 +1,116 @@
+"""What a stop rule would have made of candidates that were gathered before: the real algorithm, no server.
+
+Recorded candidates are written anew, a token each a turn of the event loop, as an engine writes those that
+run side by side; the critic's recorded scores come at once. So a rule's accuracy and tokens are known for a
+whole grid of rules from one set of candidates.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ttscaling.answers import final_answer
+from ttscaling.best_of_n import best_of_n
+from ttscaling.steps import split_steps
+from ttscaling.stopping import StopRule
+from ttscaling.types import Candidate, Conversation, CriticError, Note, StepScores, forget
+
+from .graders import Grader
+from .rollouts import Rollouts
+
+SCORES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+AGREEMENTS = (None, 0.8, 0.9, 0.95)
+NO_QUESTION = Conversation(messages=({"role": "user", "content": "as recorded"},))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Over some questions: the share of right answers, and tokens generated for each."""
+
+    accuracy: float
+    tokens: float
+
+
+class RecordedPolicy:
+    """A Policy whose candidates are recorded ones; `tokens` counts all that was written, cut off or not."""
+
+    def __init__(self, rolled: Rollouts) -> None:
+        self._rolled = rolled
+        self.tokens = 0
+
+    async def sample(
+        self,
+        conversation: Conversation,
+        *,
+        index: int,
+        greedy: bool,
+        live: bool = False,
+        note: Note = forget,
+    ) -> Candidate:
+        """See `Policy.sample`."""
+        for _ in range(self._rolled.tokens[index]):
+            await asyncio.sleep(0)
+            self.tokens += 1
+        return Candidate(
+            index=index,
+            text=self._rolled.texts[index],
+            finish_reason="stop",
+            prompt_tokens=0,
+            cached_tokens=0,
+            completion_tokens=self._rolled.tokens[index],
+        )
+
+
+class RecordedCritic:
+    """A Critic that knows the recorded candidates and nothing else."""
+
+    def __init__(self, rolled: Rollouts) -> None:
+        self.name = rolled.critic
+        self._scores = dict(zip(rolled.texts, rolled.step_scores, strict=True))
+
+    async def score(self, conversation: Conversation, answer: str) -> StepScores:
+        """See `Critic.score`."""
+        if answer not in self._scores:
+            raise CriticError("this answer was not recorded")
+        steps = split_steps(answer)
+        return StepScores(steps=steps, scores=self._scores[answer], prompt_tokens=0, cached_tokens=0)
+
+
+async def replay(
+    gathered: Sequence[Rollouts], known: Sequence[str], judge: Grader, rule: StopRule
+) -> Outcome:
+    """What Best-of-N under a rule makes of questions with these right answers, all their candidates for N."""
+    right, tokens = 0, 0
+    for rolled, answer in zip(gathered, known, strict=True):
+        policy = RecordedPolicy(rolled)
+        n = len(rolled.texts)
+        selection = await best_of_n(policy, RecordedCritic(rolled), NO_QUESTION, n=n, stop=rule)
+        right += judge(final_answer(selection.winner.candidate.text), answer)
+        tokens += policy.tokens
+    return Outcome(right / len(gathered), tokens / len(gathered))
+
+
+async def choose_rule(
+    gathered: Sequence[Rollouts],
+    known: Sequence[str],
+    judge: Grader,
+    *,
+    max_parallel: int | None,
+    allowed_loss: float,
+) -> tuple[StopRule, Outcome, Outcome]:
+    """The rule of fewest tokens that loses at most so much accuracy, what it comes to, and no rule does.
+
+    Of rules by score, with and without one by agreement; if all lose more, the one that loses least.
+    """
+    full = await replay(gathered, known, judge, StopRule())
+    tried = []
+    for score in SCORES:
+        for agreement in AGREEMENTS:
+            rule = StopRule(score=score, agreement=agreement, max_parallel=max_parallel)
+            tried.append((rule, await replay(gathered, known, judge, rule)))
+    most = max(outcome.accuracy for _, outcome in tried)
+    bar = min(most, full.accuracy - allowed_loss)
+    rule, chosen = min(
+        (entry for entry in tried if entry[1].accuracy >= bar), key=lambda entry: entry[1].tokens
+    )
+    return rule, chosen, full
