@@ -83,6 +83,7 @@ class FakeEngine:
         self.bodies: list[Mapping[str, Any]] = []
         self.videos: list[Videos] = []
         self.cancelled = 0  # requests whose client went away
+        self.begun = 0  # candidates
         self.running = asyncio.Event()  # set once a candidate that never ends has been started
         self.refuse: ApiError | None = None
 
@@ -131,6 +132,7 @@ class FakeEngine:
             raise
 
     async def generate(self, index: int) -> str:
+        self.begun += 1
         text = self.answers[index % len(self.answers)]
         if text is None:
             self.running.set()

@@ -42,6 +42,19 @@ async def test_a_good_enough_score_cancels_the_rest():
     assert (report["stopped"], report["selected"], len(report["candidates"])) == ("score", 0, 1)
 
 
+async def test_what_was_decided_before_is_never_begun():
+    """With a stop rule two are begun; the others only if these don't decide."""
+    fake = FakeEngine([SEVEN, None], CRITIC)
+    report = (await post(fake, n=8, stop_score=0.7))["test_time_scaling"]
+    assert (report["stopped"], fake.begun) == ("score", 2)
+    fake = FakeEngine([EIGHT], CRITIC)
+    report = (await post(fake, n=8, stop_score=0.7))["test_time_scaling"]
+    assert (report["stopped"], fake.begun, len(report["candidates"])) == (None, 8, 8)
+    fake = FakeEngine([SEVEN, None], CRITIC)
+    await post(fake, n=8, stop_score=0.7, max_parallel=1)
+    assert fake.begun == 1
+
+
 async def test_agreement_cancels_the_rest():
     fake = FakeEngine([SEVEN, SEVEN, SEVEN, SEVEN, None])
     report = (await post(fake, method="self_consistency", n=5, stop_agreement=0.95))["test_time_scaling"]
@@ -61,3 +74,40 @@ async def test_no_answer_in_time_says_what_to_change():
         reply = await client.post("/v1/chat/completions", json=asked)
     assert reply.status_code == 504
     assert reply.json()["error"]["param"] == "test_time_scaling.max_seconds"
+
+
+async def test_beam_search_keeps_the_best_of_n_continuations():
+    reply = await post(FakeEngine([SEVEN, EIGHT, OTHER_EIGHT], CRITIC), method="beam_search", n=3)
+    report = reply["test_time_scaling"]
+    assert (report["method"], report["critic"], report["selected"]) == ("beam_search", "fake-critic", 0)
+    assert reply["choices"][0]["message"]["content"] == SEVEN
+    assert report["usage"]["policy"]["prompt"] == 21
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("stop_score", {"method": "self_consistency", "stop_score": 0.5}),
+        ("abandon_losers", {"method": "self_consistency", "abandon_losers": True}),
+        ("beam_width", {"beam_width": 2}),
+        ("beam_width", {"method": "beam_search", "n": 4, "beam_width": 5}),
+        ("beam_width", {"method": "beam_search", "beam_width": 0}),
+        ("stop_agreement", {"method": "beam_search", "stop_agreement": 0.9}),
+        ("max_parallel", {"method": "beam_search", "max_parallel": 2}),
+        ("abandon_losers", {"method": "beam_search", "abandon_losers": True}),
+        ("max_parallel", {"max_parallel": 0}),
+        ("max_steps", {"max_steps": 0}),
+    ],
+)
+async def test_fields_that_a_method_cannot_honour_are_refused(field: str, wrong: dict[str, Any]):
+    async with client_of(app_with(FakeEngine([SEVEN], CRITIC))) as client:
+        reply = await client.post("/v1/chat/completions", json=question(test_time_scaling=wrong))
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == f"test_time_scaling.{field}"
+
+
+async def test_a_search_returns_at_most_its_beams():
+    asked = question(n=3, test_time_scaling={"method": "beam_search", "n": 8})
+    async with client_of(app_with(FakeEngine([SEVEN], CRITIC))) as client:
+        reply = await client.post("/v1/chat/completions", json=asked)
+    assert reply.status_code == 400 and "beam_width of 3" in reply.json()["error"]["message"]

@@ -1,9 +1,21 @@
-"""The reply's `vision`."""
+"""The order of choices, and the reply's `vision`."""
 
-from server.report import add_vision
+from server.report import add_vision, ranking
 from server.sight import Sight
+from tests.ttscaling.scripted import candidate
+from ttscaling.types import ABANDONED, ScoredCandidate, Selection
 
 SIGHT = Sight(deltas=(0.25,), tiles=9, frames=8, highest_position=41.0, next_position=42)
+
+
+def test_choices_are_finished_candidates_the_selected_one_first():
+    def entry(index: int, score: float | None, reason: str = "stop") -> ScoredCandidate:
+        return ScoredCandidate(
+            candidate=candidate(index, "text", reason=reason), step_scores=None, score=score
+        )
+
+    entries = (entry(0, 0.2), entry(1, None), entry(2, 0.9), entry(3, None, ABANDONED), entry(5, 0.2))
+    assert ranking(Selection(selected=5, candidates=entries)) == [5, 2, 0, 1]
 
 
 def test_a_prompt_with_media_says_how_it_was_seen():

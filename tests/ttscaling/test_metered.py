@@ -1,0 +1,16 @@
+import pytest
+
+from ttscaling.metered import MeteredCritic
+from ttscaling.types import CriticError, Spent
+
+from .scripted import QUESTION, ScriptedCritic
+
+
+async def test_every_score_counts_also_one_asked_for_again() -> None:
+    critic = MeteredCritic(ScriptedCritic({"a": (0.5,), "b": (0.1,)}))
+    assert (await critic.score(QUESTION, "a")).scores == (0.5,)
+    for answer in ("b", "a"):
+        await critic.score(QUESTION, answer)
+    with pytest.raises(CriticError):
+        await critic.score(QUESTION, "unknown")
+    assert (critic.name, critic.spent) == ("scripted", Spent(critic_prompt=15))
