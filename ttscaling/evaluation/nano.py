@@ -1,14 +1,16 @@
 """`internvl3 eval nano`: what Best-of-8 is worth on held-out sheets, measured through a running server.
 
 Each question is one chat completion with eight candidates, and all figures come from the same candidates:
-greedy (candidate 0), pass@1 (mean over the seven sampled ones), majority@8, best_of_8 (the critic's choice)
-and pass@8 (any of them is right). Intervals are 95 % percentile bootstrap over questions, so differences are
-paired.
+greedy (candidate 0), pass@1 (mean over the seven sampled ones), majority@8, the choices by the policy's own
+mean token log-probability (log_prob_8), by an outcome reward model (orm_8) and by the critic (best_of_8), the
+vote that its scores weigh (weighted_vote_8), and pass@8 (any of them is right). Intervals are 95 % percentile
+bootstrap over questions, so differences are paired.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,33 +19,31 @@ from rich.console import Console
 from rich.table import Table
 
 from ttscaling.answers import final_answer, majority, same_answer
+from ttscaling.choice import best, weighted_best
 
-from .asking import (
-    DEFAULT_URL,
-    AsJson,
-    BaseUrl,
-    Concurrency,
-    EvaluationError,
-    Server,
-    connected,
-    each,
-    finish,
-)
+from .asking import DEFAULT_URL, AsJson, BaseUrl, Concurrency, EvaluationError, finish
+from .eights import Answers, N, ask_all, scored
 from .intervals import bootstrap
-from .questions import Question, heldout_questions
 
-N = 8
-METRICS = ("greedy", "pass@1", "majority@8", "best_of_8", "pass@8")
-BASELINES = ("pass@1", "majority@8", "greedy")  # what best_of_8 is compared with
-SEEDS_APART = 1000  # between questions: candidate i of a question is sampled with its seed + i
+METRICS = (
+    "greedy",
+    "pass@1",
+    "majority@8",
+    "log_prob_8",
+    "orm_8",  # with --orm only
+    "best_of_8",
+    "weighted_vote_8",
+    "pass@8",
+)
+BASELINES = ("pass@1", "majority@8", "log_prob_8", "orm_8", "greedy")  # what best_of_8 is compared with
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One question's figures in the order of METRICS, each in [0, 1]; `degraded`: the critic failed."""
+    """One question's figures by METRICS, each in [0, 1]; `degraded`: the critic failed."""
 
     kind: str
-    values: tuple[float, ...]
+    values: Mapping[str, float]
     degraded: bool
 
 
@@ -51,85 +51,87 @@ def nano(
     n: Annotated[int, typer.Option(min=1, help="How many held-out questions.")] = 300,
     base_url: BaseUrl = DEFAULT_URL,
     seed: Annotated[int, typer.Option(min=0, help="Of the questions, the sampling and the bootstrap.")] = 777,
+    orm: Annotated[
+        Path | None,
+        typer.Option(help="Outcome reward model (runs/nano/orm) that chooses among the same candidates."),
+    ] = None,
     concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Greedy, pass@1, majority@8, Best-of-8 and pass@8 of the embedded model, with 95 % intervals."""
+    """Greedy, pass@1, majority@8, Best-of-8 by several rankings, and pass@8 of the embedded model.
+
+    All with 95 % intervals, and the critic's Best-of-8 against the others, paired.
+    """
 
     def report() -> dict[str, Any]:
-        return summary(asyncio.run(ask_all(base_url, n, seed=seed, concurrency=concurrency)), seed=seed)
+        if orm is not None and not (orm / "config.json").exists():
+            raise EvaluationError(
+                f"{orm} is no checkpoint; `internvl3 train nano --resume` makes runs/nano/orm"
+            )
+        asked = asyncio.run(ask_all(base_url, n, seed=seed, concurrency=concurrency))
+        judged = [None] * n if orm is None else outcome_scores(orm, asked)
+        return summary([outcome(*both) for both in zip(asked, judged, strict=True)], seed=seed)
 
     finish(report, print_report, as_json)
 
 
-async def ask_all(base_url: str, n: int, *, seed: int, concurrency: int) -> list[Outcome]:
-    """The outcome of every question, in their order. Raises EvaluationError at the first failure."""
-    outcomes: dict[int, Outcome] = {}
-    async with connected(base_url) as server:
+def outcome_scores(checkpoint: Path, asked: Sequence[Answers]) -> list[Sequence[float]]:
+    """The outcome reward model's score of every candidate, computed here, without the server."""
+    from ttscaling.train.nano.orm import OutcomeRewardModel  # torch takes seconds to import
 
-        async def work(numbered: tuple[int, Question]) -> None:
-            number, question = numbered
-            outcomes[number] = await ask(server, question, seed=seed + number * SEEDS_APART)
-
-        questions = enumerate(heldout_questions(n, seed))
-        await each(questions, work, total=n, concurrency=concurrency, label="held-out questions")
-    return [outcomes[number] for number in range(n)]
+    model = OutcomeRewardModel(checkpoint)
+    return [model.scores(one.question.text, one.question.images[0], one.texts) for one in asked]
 
 
-async def ask(server: Server, question: Question, *, seed: int) -> Outcome:
-    """One Best-of-8 request. Raises EvaluationError."""
-    body = {
-        "messages": [question.message],
-        "test_time_scaling": {"n": N, "return_candidates": True},
-        "seed": seed,
+def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
+    """What the candidates are worth; `orm` holds an outcome reward model's score of each."""
+    stated = [final_answer(text) for text in answers.texts]
+    right = [one is not None and same_answer(one, answers.question.answer) for one in stated]
+    values = {
+        "greedy": right[0],
+        "pass@1": sum(right[1:]) / (N - 1),
+        "majority@8": right[majority(stated)],
+        "log_prob_8": right[best(scored(answers.texts, answers.log_prob)).candidate.index],
+        "best_of_8": right[answers.selected],
+        "pass@8": any(right),
     }
-    reply = await server.post("/v1/chat/completions", body)
-    try:
-        return outcome(question, reply)
-    except (ValueError, KeyError, TypeError) as error:
-        message = (
-            f"the reply holds no candidates ({type(error).__name__}: {error}); is it an internvl3 server?"
-        )
-        raise EvaluationError(message) from error
-
-
-def outcome(question: Question, reply: Mapping[str, Any]) -> Outcome:
-    """What the reply's candidates are worth; KeyError, ValueError or TypeError for another kind of reply."""
-    scaling = reply["test_time_scaling"]
-    stated = [final_answer(candidate["text"]) for candidate in scaling["candidates"]]
-    if len(stated) != N:
-        raise ValueError(f"{len(stated)} candidates, not {N}")
-    right = [answer is not None and same_answer(answer, question.answer) for answer in stated]
-    values = (
-        right[0],
-        sum(right[1:]) / (N - 1),
-        right[majority(stated)],
-        right[scaling["selected"]],
-        any(right),
-    )
-    return Outcome(question.kind, tuple(map(float, values)), scaling["degraded"] is not None)
+    voting = scored(answers.texts, answers.score)
+    chosen = weighted_best(voting).candidate.index if voting else answers.selected
+    values["weighted_vote_8"] = right[chosen]
+    if orm is not None:
+        values["orm_8"] = right[best(scored(answers.texts, orm)).candidate.index]
+    return Outcome(answers.question.kind, {k: float(v) for k, v in values.items()}, answers.degraded)
 
 
 def summary(outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
-    """The report as `--json` prints it: metrics, best_of_8's paired differences, the means of each kind."""
-    values_NM = np.array([outcome.values for outcome in outcomes])
-    best = METRICS.index("best_of_8")
-    differences_NB = np.stack(
-        [values_NM[:, best] - values_NM[:, METRICS.index(b)] for b in BASELINES], axis=1
-    )
-    estimates = bootstrap(np.concatenate([values_NM, differences_NB], axis=1), seed=seed)
-    report: dict[str, Any] = {
-        name: {"accuracy": e.mean, "low": e.low, "high": e.high}
-        for name, e in zip(METRICS, estimates[: len(METRICS)], strict=True)
-    }
-    report["differences"] = {
-        f"best_of_8 - {name}": {"difference": e.mean, "low": e.low, "high": e.high}
-        for name, e in zip(BASELINES, estimates[len(METRICS) :], strict=True)
-    }
+    """The report as `--json` prints it: metrics, best_of_8's paired differences, the means of each kind.
+
+    `share_of_the_way` is how far best_of_8 comes on the way from pass@1 to pass@8.
+    """
+    metrics = [name for name in METRICS if name in outcomes[0].values]
+    baselines = [name for name in BASELINES if name in metrics]
+    values_NM = np.array([[outcome.values[name] for name in metrics] for outcome in outcomes])
+    first, chosen, last = (metrics.index(name) for name in ("pass@1", "best_of_8", "pass@8"))
+
+    def figures(means_RM: np.ndarray) -> np.ndarray:
+        ahead = [means_RM[:, chosen] - means_RM[:, metrics.index(name)] for name in baselines]
+        way = means_RM[:, last] - means_RM[:, first]
+        share = np.divide(ahead[0], way, out=np.zeros_like(way), where=way > 0)
+        return np.stack([*means_RM.T, *ahead, share], axis=1)
+
+    estimates = iter(bootstrap(values_NM, seed=seed, statistic=figures))
+
+    def entry(name: str) -> dict[str, float]:
+        estimate = next(estimates)
+        return {name: estimate.mean, "low": estimate.low, "high": estimate.high}
+
+    report: dict[str, Any] = {name: entry("accuracy") for name in metrics}
+    report["differences"] = {f"best_of_8 - {name}": entry("difference") for name in baselines}
+    report["share_of_the_way"] = entry("share")
     report["kinds"] = {}
     for kind in dict.fromkeys(outcome.kind for outcome in outcomes):
         of_kind_KM = values_NM[[outcome.kind == kind for outcome in outcomes]]
-        means = dict(zip(METRICS, of_kind_KM.mean(axis=0).tolist(), strict=True))
+        means = dict(zip(metrics, of_kind_KM.mean(axis=0).tolist(), strict=True))
         report["kinds"][kind] = {"n": len(of_kind_KM), **means}
     report |= {"n": len(outcomes), "seed": seed, "degraded": sum(outcome.degraded for outcome in outcomes)}
     return report
@@ -140,16 +142,22 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     accuracy = Table(
         "", "accuracy", "95 % interval", title=f"{report['n']} held-out questions, seed {report['seed']}"
     )
-    for name in METRICS:
+    metrics = [name for name in METRICS if name in report]
+    for name in metrics:
         entry = report[name]
         accuracy.add_row(name, f"{entry['accuracy']:.1%}", f"{entry['low']:.1%} to {entry['high']:.1%}")
     differences = Table("paired difference", "points", "95 % interval")
     for name, entry in report["differences"].items():
         points = [f"{100 * entry[key]:+.1f}" for key in ("difference", "low", "high")]
         differences.add_row(name, points[0], f"{points[1]} to {points[2]}")
-    kinds = Table("kind", "n", *METRICS)
+    way = report["share_of_the_way"]
+    accuracy.caption = (
+        f"best_of_8 comes {way['share']:.0%} of the way from pass@1 to pass@8 "
+        f"({way['low']:.0%} to {way['high']:.0%})"
+    )
+    kinds = Table("kind", "n", *metrics)
     for kind, entry in report["kinds"].items():
-        kinds.add_row(kind, str(entry["n"]), *(f"{entry[name]:.1%}" for name in METRICS))
+        kinds.add_row(kind, str(entry["n"]), *(f"{entry[name]:.1%}" for name in metrics))
     for table in (accuracy, differences, kinds):
         for column in table.columns[1:]:
             column.justify = "right"

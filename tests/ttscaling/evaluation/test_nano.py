@@ -1,6 +1,7 @@
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 
 from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server, completion, scaling
+from ttscaling.evaluation.eights import read_reply
 from ttscaling.evaluation.nano import METRICS, Outcome, outcome, summary
 from ttscaling.evaluation.questions import Question, heldout_questions
 
@@ -15,50 +17,88 @@ RIGHT, WRONG = "3 + 4 = 7.\n\nFinal answer: 7", "3 + 4 = 8.\n\nFinal answer: 8"
 QUESTION = Question("What is 3 + 4?", (Image.new("RGB", (8, 8)),), answer="7", kind="row sum")
 
 
-def reply(right: str, selected: int, texts: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A Best-of-8 reply whose candidates are right where `right` has a 1."""
+def reply(
+    right: str,
+    selected: int,
+    texts: Mapping[str, str] | None = None,
+    scores: Sequence[float | None] = (0.5,) * 8,
+) -> dict[str, Any]:
+    """A Best-of-8 reply whose candidates are right where `right` has a 1, with all of them as choices.
+
+    The policy finds wrong answers likelier than right ones.
+    """
     texts = texts or {"1": RIGHT, "0": WRONG}
-    answers = [(texts[digit], 0.5) for digit in right]
-    return completion(answers[selected][0], test_time_scaling=scaling(*answers, selected=selected))
+    answers = [(texts[digit], score) for digit, score in zip(right, scores, strict=False)]
+    body = completion(answers[selected][0], test_time_scaling=scaling(*answers, selected=selected))
+    order = sorted(range(len(right)), key=lambda index: index != selected)
+    body["choices"] = [
+        {
+            "index": place,
+            "message": {"role": "assistant", "content": answers[index][0]},
+            "logprobs": {"content": [{"logprob": -0.25}, {"logprob": -0.5 if right[index] == "1" else -0.1}]},
+            "finish_reason": "stop",
+        }
+        for place, index in enumerate(order)
+    ]
+    return body
 
 
 @pytest.mark.parametrize(
     ("right", "selected", "values"),
     [
-        ("11111111", 3, (1, 1, 1, 1, 1)),
-        ("00000000", 3, (0, 0, 0, 0, 0)),
-        ("10000000", 0, (1, 0, 0, 1, 1)),
-        ("01010000", 4, (0, 2 / 7, 0, 0, 1)),
-        ("00001111", 7, (0, 4 / 7, 0, 1, 1)),  # a tie of votes goes to the earlier answer
-        ("10101011", 1, (1, 4 / 7, 1, 0, 1)),
+        ("11111111", 3, (1, 1, 1, 1, 1, 1, 1)),
+        ("00000000", 3, (0, 0, 0, 0, 0, 0, 0)),
+        ("10000000", 0, (1, 0, 0, 0, 1, 0, 1)),
+        ("01010000", 4, (0, 2 / 7, 0, 0, 0, 0, 1)),
+        ("00001111", 7, (0, 4 / 7, 0, 0, 1, 0, 1)),  # a tie of votes goes to the earlier answer
+        ("10101011", 1, (1, 4 / 7, 1, 0, 0, 1, 1)),
     ],
 )
 def test_the_figures_of_one_question(right: str, selected: int, values: tuple[float, ...]) -> None:
-    result = outcome(QUESTION, reply(right, selected))
-    assert dict(zip(METRICS, result.values, strict=True)) == pytest.approx(
-        dict(zip(METRICS, values, strict=True))
-    )
+    result = outcome(read_reply(QUESTION, reply(right, selected)))
+    without_orm = [name for name in METRICS if name != "orm_8"]
+    assert result.values == pytest.approx(dict(zip(without_orm, values, strict=True)))
     assert (result.kind, result.degraded) == ("row sum", False)
+
+
+def test_scores_weigh_the_vote_and_an_outcome_reward_model_ranks() -> None:
+    """Two right answers of .9 each outweigh six wrong ones of .25; the ORM likes a wrong one best."""
+    answers = read_reply(QUESTION, reply("00000011", 6, scores=[0.25] * 6 + [0.9] * 2))
+    result = outcome(answers, [0.1, 0.2, 0.9, 0.1, 0.1, 0.1, 0.8, 0.8])
+    assert (result.values["weighted_vote_8"], result.values["orm_8"]) == (1, 0)
+
+
+def test_candidates_without_a_score_have_no_weight() -> None:
+    answers = read_reply(QUESTION, reply("00000011", 0, scores=[None] * 6 + [0.1] * 2))
+    assert outcome(answers).values["weighted_vote_8"] == 1
+    unscored = read_reply(QUESTION, reply("00000011", 7, scores=[None] * 8))
+    assert outcome(unscored).values["weighted_vote_8"] == 1  # what the server chose
 
 
 def test_a_failed_critic_is_counted() -> None:
     body = reply("11111111", 0)
     body["test_time_scaling"]["degraded"] = "gone"
-    assert outcome(QUESTION, body).degraded
+    assert outcome(read_reply(QUESTION, body)).degraded
 
 
 def test_another_number_of_candidates_is_refused() -> None:
     with pytest.raises(ValueError, match="7 candidates"):
-        outcome(QUESTION, reply("1111111", 0))
+        read_reply(QUESTION, reply("1111111", 0))
 
 
 def test_differences_are_paired() -> None:
     """best_of_8 beats pass@1 by exactly .5 on every question: no spread, however much both vary."""
-    outcomes = [Outcome("row sum", (1, rate, 1, rate + 0.5, 1), False) for rate in (0, 0.5, 0.25, 0.125) * 10]
+    outcomes = [
+        Outcome("row sum", {"pass@1": rate, "best_of_8": rate + 0.5, "pass@8": 1.0}, False)
+        for rate in (0, 0.5, 0.25, 0.125) * 10
+    ]
     report = summary(outcomes, seed=0)
     difference = report["differences"]["best_of_8 - pass@1"]
     assert difference == pytest.approx({"difference": 0.5, "low": 0.5, "high": 0.5})
     assert report["pass@1"]["low"] < report["pass@1"]["accuracy"] < report["pass@1"]["high"]
+    way = report["share_of_the_way"]
+    assert way["share"] == pytest.approx(0.5 / (1 - 0.21875))
+    assert way["low"] < way["share"] < way["high"]
 
 
 def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,6 +112,7 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
         number = numbers[image["image_url"]["url"]]
         assert text["text"] == questions[number].text
         assert body["test_time_scaling"] == {"n": 8, "return_candidates": True}
+        assert (body["n"], body["logprobs"]) == (8, True)
         seeds.add(body["seed"])
         texts = {"1": f"Final answer: {questions[number].answer}", "0": "Final answer: 1234567"}
         return Reply(reply("00100000", 2 if number % 2 else 0, texts))
@@ -81,14 +122,15 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
     report = json.loads(shown.rstrip("\n").split("\n")[-1])
-    accuracies = {name: report[name]["accuracy"] for name in METRICS}
-    expected = {"greedy": 0, "pass@1": 1 / 7, "majority@8": 0, "best_of_8": 0.5, "pass@8": 1}
+    measured = [name for name in METRICS if name != "orm_8"]
+    accuracies = {name: report[name]["accuracy"] for name in measured}
+    expected = dict.fromkeys(measured, 0) | {"pass@1": 1 / 7, "best_of_8": 0.5, "pass@8": 1}
     assert accuracies == pytest.approx(expected)
     assert report["best_of_8"]["low"] < 0.5 < report["best_of_8"]["high"]
     assert (report["n"], report["seed"], report["degraded"]) == (12, 777, 0)
     assert sum(entry["n"] for entry in report["kinds"].values()) == 12
     assert len(seeds) == 12
-    for name in (*METRICS, *report["kinds"], *report["differences"]):
+    for name in (*measured, *report["kinds"], *report["differences"]):
         assert name in shown
 
 
@@ -118,3 +160,10 @@ def test_no_server_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         main(["eval", "nano", "--n", "3", "--base-url", url])
     assert exit_.value.code == 1
     assert f"no server answers at {url}" in capsys.readouterr().err
+
+
+def test_an_orm_that_is_no_checkpoint_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["eval", "nano", "--orm", str(tmp_path)])
+    assert exit_.value.code == 1
+    assert "internvl3 train nano --resume" in capsys.readouterr().err

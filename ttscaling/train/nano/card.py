@@ -42,16 +42,24 @@ digits and nothing else.
 
 ## Figures
 
-`internvl3 eval nano --n {n} --seed {eval_seed}` through the server: {n} questions on held-out drawings,
-eight candidates each (candidate 0 greedy, seven sampled), mean step score, 95 % bootstrap intervals.
+`internvl3 eval nano --n {n} --seed {eval_seed} --orm runs/nano/orm` through the server: {n} questions on
+held-out drawings, eight candidates each (candidate 0 greedy, seven sampled), 95 % bootstrap intervals.
 
 | | accuracy | 95 % interval |
 |---|---|---|
 {metrics}
 
+Of the same eight candidates majority@8 takes the most frequent answer, log_prob_8 the likeliest candidate by
+the policy's own mean over tokens, orm_8 the best by an outcome reward model, best_of_8 the best by the
+critic's mean step score; weighted_vote_8 adds these up for each answer. The outcome reward model (not
+shipped) has the critic's first round, its data and number of updates; in its second round a solution is one step, with
+the label of its answer.
+
 | paired difference | points | 95 % interval |
 |---|---|---|
 {differences}
+
+On the way from pass@1 to pass@8, best_of_8 comes {share:.0%} far ({share_low:.0%} to {share_high:.0%}).
 
 | kind | {metric_names} |
 |---|{rule}
@@ -66,10 +74,12 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     steps = [mc for rollout in rollouts for mc in rollout.mc]
     sampling = json.loads((directory / "policy" / "generation_config.json").read_text())
+    measured = [name for name in METRICS if name in figures]
     metrics = (
         f"| {name} | {figures[name]['accuracy']:.1%} | {_interval(figures[name], '.1%')} |"
-        for name in METRICS
+        for name in measured
     )
+    way = figures["share_of_the_way"]
     points = {
         name: {key: 100 * value for key, value in entry.items()}
         for name, entry in figures["differences"].items()
@@ -79,7 +89,7 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str
         for name, entry in points.items()
     )
     kinds = (
-        f"| {kind} | " + " | ".join(f"{entry[name]:.1%}" for name in METRICS) + " |"
+        f"| {kind} | " + " | ".join(f"{entry[name]:.1%}" for name in measured) + " |"
         for kind, entry in figures["kinds"].items()
     )
     minutes = json.loads((directory / MINUTES).read_text())
@@ -101,8 +111,11 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str
         eval_seed=figures["seed"],
         metrics="\n".join(metrics),
         differences="\n".join(differences),
-        metric_names=" | ".join(METRICS),
-        rule="---|" * len(METRICS),
+        metric_names=" | ".join(measured),
+        rule="---|" * len(measured),
+        share=way["share"],
+        share_low=way["low"],
+        share_high=way["high"],
         kinds="\n".join(kinds),
         versions=", ".join(f"{name} {version(name)}" for name in PACKAGES),
     )

@@ -28,6 +28,7 @@ STAGES = {  # and a file that each leaves when it is done
     "rollouts": "rollouts.jsonl",
     "verifier": "verifier/config.json",
     "critic": "critic/config.json",
+    "orm": "orm/config.json",
 }
 NUM_EXAMPLES = 6
 EXAMPLE_SEED = 31  # not the evaluation's
@@ -95,6 +96,7 @@ def evaluate(run: Run) -> dict[str, object]:
     """`internvl3 eval nano` against a server on the new checkpoints."""
     with serving(run) as url:
         command = ["eval", "nano", "--base-url", url, "--n", str(run.questions), "--json"]
+        command += ["--orm", str(run.directory / "orm")]
         output = subprocess.run(
             [sys.executable, "-c", CONSOLE_COMMAND, *command], check=True, stdout=subprocess.PIPE, text=True
         )

@@ -42,6 +42,7 @@ def test_the_card_holds_sizes_labels_and_figures(directory: Path) -> None:
     figures = {
         **dict.fromkeys(METRICS, entry),
         "differences": {"best_of_8 - pass@1": {"difference": 0.123, "low": 0.1, "high": 0.2}},
+        "share_of_the_way": {"share": 0.744, "low": 0.7, "high": 0.8},
         "kinds": {"row sum": {"n": 5, **dict.fromkeys(METRICS, 0.8)}},
         "n": 30,
         "seed": 777,
@@ -54,3 +55,4 @@ def test_the_card_holds_sizes_labels_and_figures(directory: Path) -> None:
     assert "| greedy | 50.0% | 40.0% to 62.5% |" in card
     assert "| best_of_8 - pass@1 | +12.3 | +10.0 to +20.0 |" in card
     assert "| row sum | 80.0% |" in card
+    assert "best_of_8 comes 74% far (70% to 80%)" in card

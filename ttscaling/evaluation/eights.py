@@ -1,0 +1,92 @@
+"""Eight candidates for each held-out question, by one request each, and rankings of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ttscaling.types import NOTHING, ScoredCandidate
+
+from .asking import EvaluationError, Server, connected, each
+from .questions import Question, heldout_questions
+
+N = 8
+SEEDS_APART = 1000  # between questions: candidate i of a question is sampled with its seed + i
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """A question's candidates as the server sent them.
+
+    `score` is the critic's of each, None where it failed; `log_prob` the policy's own mean over tokens.
+    """
+
+    question: Question
+    texts: tuple[str, ...]
+    score: tuple[float | None, ...]
+    log_prob: tuple[float, ...]
+    selected: int
+    degraded: bool
+
+
+async def ask_all(base_url: str, n: int, *, seed: int, concurrency: int) -> list[Answers]:
+    """The candidates of every question, in their order. Raises EvaluationError at the first failure."""
+    answers: dict[int, Answers] = {}
+    async with connected(base_url) as server:
+
+        async def work(numbered: tuple[int, Question]) -> None:
+            number, question = numbered
+            answers[number] = await ask(server, question, seed=seed + number * SEEDS_APART)
+
+        questions = enumerate(heldout_questions(n, seed))
+        await each(questions, work, total=n, concurrency=concurrency, label="held-out questions")
+    return [answers[number] for number in range(n)]
+
+
+async def ask(server: Server, question: Question, *, seed: int) -> Answers:
+    """One Best-of-8 request. Raises EvaluationError."""
+    body = {
+        "messages": [question.message],
+        "test_time_scaling": {"n": N, "return_candidates": True},
+        "n": N,  # all of them come back, which is how their log-probabilities do
+        "logprobs": True,
+        "seed": seed,
+    }
+    reply = await server.post("/v1/chat/completions", body)
+    try:
+        return read_reply(question, reply)
+    except (ValueError, KeyError, TypeError) as error:
+        message = (
+            f"the reply holds no candidates ({type(error).__name__}: {error}); is it an internvl3 server?"
+        )
+        raise EvaluationError(message) from error
+
+
+def read_reply(question: Question, reply: Mapping[str, Any]) -> Answers:
+    """A reply's candidates; KeyError, ValueError or TypeError for another kind of reply."""
+    scaling = reply["test_time_scaling"]
+    candidates = scaling["candidates"]
+    if len(candidates) != N:
+        raise ValueError(f"{len(candidates)} candidates, not {N}")
+    log_probs = {  # equal texts are equal tokens
+        choice["message"]["content"]: float(np.mean([t["logprob"] for t in choice["logprobs"]["content"]]))
+        for choice in reply["choices"]
+    }
+    return Answers(
+        question=question,
+        texts=tuple(candidate["text"] for candidate in candidates),
+        score=tuple(candidate["score"] for candidate in candidates),
+        log_prob=tuple(log_probs[candidate["text"]] for candidate in candidates),
+        selected=scaling["selected"],
+        degraded=scaling["degraded"] is not None,
+    )
+
+
+def scored(texts: Sequence[str], scores: Sequence[float | None]) -> list[ScoredCandidate]:
+    """Candidates as `ttscaling.choice` takes them, those that have a score."""
+    return [
+        ScoredCandidate(candidate=replace(NOTHING, index=index, text=text), step_scores=None, score=score)
+        for index, (text, score) in enumerate(zip(texts, scores, strict=True))
+        if score is not None
+    ]
