@@ -52,8 +52,8 @@ held-out drawings, eight candidates each (candidate 0 greedy, seven sampled), 95
 Of the same eight candidates majority@8 takes the most frequent answer, log_prob_8 the likeliest candidate by
 the policy's own mean over tokens, orm_8 the best by an outcome reward model, best_of_8 the best by the
 critic's mean step score; weighted_vote_8 adds these up for each answer. The outcome reward model (not
-shipped) has the critic's first round, its data and number of updates; in its second round a solution is one step, with
-the label of its answer.
+shipped) has the critic's first round, its data and number of updates; in its second round a solution is one
+step, with the label of its answer.
 
 | paired difference | points | 95 % interval |
 |---|---|---|
