@@ -48,6 +48,7 @@ def curves(
     ] = True,
     model: Annotated[str | None, typer.Option(help="Model name; else the server's own.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Of sampling; else the server's.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of an answer.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of questions, sampling, draws and bootstrap.")] = 777,
     num_draws: Annotated[
         int, typer.Option("--draws", min=1, help="Draws of N candidates that a figure is the mean of.")
@@ -76,7 +77,7 @@ def curves(
     def report() -> dict[str, Any]:
         source, asked = load_questions(questions, images, n_questions, seed)
         largest_beam = max_n if max_beam is None else max_beam
-        sampling = {"model": model, "temperature": temperature}
+        sampling = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
         plan = Plan(
             num_candidates=max_n,
             beams=tuple(n for n in sizes_up_to(max_n) if 1 < n <= largest_beam),
