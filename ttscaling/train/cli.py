@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from .commands import command_of, critic, mpo, pretrain, sft
+from .commands import changed, command_of, critic, mpo, pretrain, sft
 from .kinds import Kind
 from .recipes import Size, published
+from .rollouts_command import rollouts
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train policies and critics.")
 
@@ -77,19 +78,24 @@ def memory(
     kind: Annotated[Kind, typer.Option(help="What is trained.")] = "sft",
     size: Annotated[Size, typer.Option(help="Published size whose settings are taken.")] = "8B",
     devices: Annotated[int, typer.Option(min=1, help="GPUs over which the model is sharded.")] = 8,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a pack.  [default: as published]")
+    ] = None,
 ) -> None:
     """How much memory each GPU needs for the published settings, in GB, before anything is started."""
     from .description import model_config
     from .memory import memory as needed
 
     try:
-        estimate = needed(model_config(model), published(kind, size), devices=devices)
+        recipe = changed(published(kind, size), {} if max_tokens is None else {"max_tokens": max_tokens})
+        estimate = needed(model_config(model), recipe, devices=devices)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     for name, value in {**vars(estimate), "total": estimate.total}.items():
         typer.echo(f"{name:12}{value / 1e9:8.1f}")
 
 
+app.command()(rollouts)
 app.command("pretrain")(command_of("pretrain", pretrain))
 app.command("sft")(command_of("sft", sft))
 app.command("critic")(command_of("critic", critic))

@@ -31,6 +31,7 @@ class CriticRecord:
     steps: tuple[str, ...]
     labels: tuple[Label, ...]
     images: tuple[str, ...] = ()
+    video: str | None = None
     system: str | None = None
 
 
@@ -65,7 +66,12 @@ def label_steps(
         kept = values.index("-") + 1
         steps, labels = steps[:kept], values[:kept]
     return CriticRecord(
-        question=record.question, steps=steps, labels=labels, images=record.images, system=system
+        question=record.question,
+        steps=steps,
+        labels=labels,
+        images=record.images,
+        video=record.video,
+        system=system,
     )
 
 
@@ -89,6 +95,7 @@ def labels_of_chat(record: ChatRecord) -> CriticRecord:
         steps=(first, *(turn.text for turn in asked[1:])),
         labels=labels,
         images=record.images,
+        video=record.video,
         system=system,
     )
 
@@ -113,7 +120,7 @@ def critic_turns(record: CriticRecord, *, history: History = "plus") -> tuple[Tu
 def published_chat(record: CriticRecord) -> ChatRecord:
     """The conversation as VisualPRM400K publishes it: every label is an assistant's turn."""
     turns = (*critic_turns(record, history="labels"), Turn("assistant", record.labels[-1]))
-    return ChatRecord(turns=turns, images=record.images)
+    return ChatRecord(turns=turns, images=record.images, video=record.video)
 
 
 def _sign(difference: float) -> Label:

@@ -2,8 +2,8 @@
 
 Source: the VisualPRM400K-Raw data sets and OpenGVLab/InternVL, `tools/reasoning_data_pipeline`:
 `{"image", "question", "answer"?, "response"?, "steps_with_score": [{"step", "score", "num_mc_correct",
-"num_mc_total"}, ...]}`. The other published form, VisualPRM400K without "Raw", is conversations whose `gpt`
-turns are `+` and `-`: read that with `chats`.
+"num_mc_total"}, ...]}`, or `video` for `image`. The other published form, VisualPRM400K without "Raw", is
+conversations whose `gpt` turns are `+` and `-`: read that with `chats`.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from typing import Any
 from ttscaling.steps import SEPARATOR
 
 from .faults import RecordError
-from .fields import image_field, list_field, media_json, other_fields, text_field
+from .fields import list_field, media_fields, media_json, other_fields, text_field
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class JudgedRecord:
     question: str
     steps: tuple[JudgedStep, ...]
     images: tuple[str, ...] = ()
+    video: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -46,11 +47,13 @@ class JudgedRecord:
 
 def parse_judged(data: Mapping[str, Any]) -> JudgedRecord:
     """A record from its JSON object. Raises RecordError."""
+    images, video = media_fields(data)
     return JudgedRecord(
         question=text_field(data, "question"),
         steps=tuple(_step(entry) for entry in list_field(data, "steps_with_score")),
-        images=image_field(data),
-        extra=other_fields(data, ("image", "question", "steps_with_score")),
+        images=images,
+        video=video,
+        extra=other_fields(data, ("image", "video", "question", "steps_with_score")),
     )
 
 
@@ -62,7 +65,7 @@ def judged_json(record: JudgedRecord) -> dict[str, Any]:
         known = {key: count for key, count in counts.items() if count is not None}
         steps.append({"step": step.text, "score": step.score, **known})
     return {
-        **media_json(record.images),
+        **media_json(record.images, record.video),
         "question": record.question,
         **record.extra,
         "steps_with_score": steps,

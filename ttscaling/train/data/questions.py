@@ -7,7 +7,7 @@ out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from ttscaling.answers import final_answer
@@ -15,7 +15,7 @@ from ttscaling.grading import Mode
 
 from .chats import parse_chat
 from .faults import RecordError
-from .fields import media_fields, optional_text, other_fields, text_field
+from .fields import media_fields, optional_text, text_field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,6 @@ class Question:
     images: tuple[str, ...] = ()
     video: str | None = None
     mode: Mode = "exact"
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse_question(data: Mapping[str, Any]) -> Question:
@@ -41,15 +40,7 @@ def parse_question(data: Mapping[str, Any]) -> Question:
         raise RecordError(f"'mode' is {mode!r}: use one of {', '.join(get_args(Mode))}")
     text, answer = _of_chat(data) if "conversations" in data else _of_fields(data)
     images, video = media_fields(data)
-    known = ("conversations", "question", "answer", "image", "video", "mode")
-    return Question(
-        text=text,
-        answer=answer,
-        images=images,
-        video=video,
-        mode=mode,  # type: ignore[arg-type]
-        extra=other_fields(data, known),
-    )
+    return Question(text=text, answer=answer, images=images, video=video, mode=mode)  # type: ignore[arg-type]
 
 
 def _of_fields(data: Mapping[str, Any]) -> tuple[str, str]:

@@ -70,7 +70,7 @@ def critic_sample(
     Raises RecordError.
     """
     asked, images_NHWC = read_media(
-        (Turn("user", record.question),), record.images, None, data_set, preparation, rng
+        (Turn("user", record.question),), record.images, record.video, data_set, preparation, rng
     )
     turns = critic_turns(replace(record, question=asked[0].text), history=history)
     chat = preparation.encoder.encode(turns, [len(tiles) for tiles in images_NHWC], answering=True)

@@ -12,11 +12,9 @@ def chat(*turns: tuple[str, str], **fields: Any) -> dict[str, Any]:
     return {"conversations": [{"from": who, "value": text} for who, text in turns], **fields}
 
 
-def test_fields_and_what_else_there_is() -> None:
+def test_fields() -> None:
     data = {"image": ["a.png", "b.png"], "question": "1+1?", "answer": "2", "mode": "math", "id": 7}
-    assert parse_question(data) == Question(
-        text="1+1?", answer="2", images=("a.png", "b.png"), mode="math", extra={"id": 7}
-    )
+    assert parse_question(data) == Question(text="1+1?", answer="2", images=("a.png", "b.png"), mode="math")
 
 
 def test_numbers_are_answers() -> None:

@@ -1,0 +1,85 @@
+"""A chat server whose answers follow from what it is asked: steps drawn by the request's seed."""
+
+import base64
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tests.clients.chat_server import Reply, chat_server
+from ttscaling.evaluation.asking import DEFAULT_URL
+from ttscaling.steps import SEPARATOR
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
+STEPS = 3
+RIGHT = "7"
+
+
+class PolicyServer:
+    """Keeps what it was asked. `fails(number, body)` may give a status to fail with instead."""
+
+    def __init__(self, fails: Any = lambda number, body: None, *, continues: bool = True) -> None:
+        self.url = DEFAULT_URL
+        self.answered: list[dict[str, Any]] = []
+        self.seen = 0
+        self._fails = fails
+        self._continues = continues
+
+    @contextmanager
+    def running(self) -> Iterator["PolicyServer"]:
+        with chat_server(self._reply) as self.url:
+            yield self
+
+    @property
+    def asked(self) -> list[dict[str, Any]]:
+        """The bodies that were answered, those of the check at the start left out."""
+        return [body for body in self.answered if body.get("max_tokens") != 1]
+
+    @property
+    def begun(self) -> list[str]:
+        """What was to be continued with the image in view, in order."""
+        return [begun_of(body) for body in self.asked if begun_of(body) and _sees(body)]
+
+    def _reply(self, body: dict[str, Any]) -> Reply:
+        self.seen += 1
+        status = self._fails(self.seen, body)
+        if status is not None:
+            return Reply({"error": {"message": "not now"}}, status)
+        self.answered.append(body)
+        texts = [written(body, number) for number in range(body.get("n", 1))]
+        choices = [
+            {"index": index, "message": {"content": text}, "finish_reason": "stop"}
+            for index, text in enumerate(texts)
+        ]
+        words = sum(len(str(message["content"]).split()) + 2 for message in body["messages"])
+        opened = self._continues and body.get("continue_final_message")
+        usage = {
+            "prompt_tokens": words if opened else words + 3,
+            "completion_tokens": sum(len(text.split()) for text in texts),
+            "prompt_tokens_details": {"cached_tokens": words // 2},
+        }
+        return Reply({"choices": choices[::-1], "usage": usage})
+
+
+def begun_of(body: Mapping[str, Any]) -> str:
+    """The beginning of an answer that a request holds, if any."""
+    last = body["messages"][-1]
+    return str(last["content"]) if last["role"] == "assistant" else ""
+
+
+def written(body: Mapping[str, Any], index: int) -> str:
+    """The text of a choice: few different steps, so that solutions share them."""
+    draw = random.Random(body.get("seed", 0) + index)
+    begun = begun_of(body)
+    if begun and not _sees(body):
+        return " and so I guess"
+    steps = [f"step {number} is {draw.choice('ab')}" for number in range(1, STEPS)]
+    steps.append(f"Final answer: {draw.choice([RIGHT, RIGHT, '8'])}")
+    left = steps[begun.count(SEPARATOR) + 1 :] if begun else steps
+    return (SEPARATOR if begun else "") + SEPARATOR.join(left)
+
+
+def _sees(body: Mapping[str, Any]) -> bool:
+    return isinstance(body["messages"][0]["content"], list)

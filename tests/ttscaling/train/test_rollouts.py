@@ -1,0 +1,143 @@
+"""Solutions, step values and blind continuations: asked once each, whatever interrupts."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ttscaling.evaluation.asking import EvaluationError, connected
+from ttscaling.evaluation.ledger import Ledger
+from ttscaling.train.continuing import Sampler
+from ttscaling.train.data.faults import Faults
+from ttscaling.train.data.questions import Question
+from ttscaling.train.rollouts import Plan, Rollout, prefixes, roll_out
+
+from .rollout_policy import PIXEL, RIGHT, PolicyServer, begun_of, written
+
+PLAN = Plan(solutions=4, continuations=8, blind=2, max_steps=None, seed=3)
+QUESTIONS = [
+    Question(text="<image>\nWhich?", answer=RIGHT, images=("a.png",)),
+    Question(text="How many?", answer=RIGHT, images=("a.png",)),
+    Question(text="3 + 4?", answer=RIGHT),
+]
+
+
+async def run(
+    policy: PolicyServer, folder: Path, *, plan: Plan = PLAN, concurrency: int = 2, allowed: float = 0.0
+) -> list[Rollout]:
+    (folder / "a.png").write_bytes(PIXEL)
+    with Ledger(folder / "rollouts.jsonl", {"seed": plan.seed}) as ledger:
+        async with connected(policy.url) as server:
+            return await roll_out(
+                Sampler(server, {}, pauses=()),
+                QUESTIONS,
+                folder,
+                plan,
+                verdict=lambda question, answer: answer == question.answer,
+                ledger=ledger,
+                faults=Faults(allowed=allowed, tell=lambda problem: None),
+                concurrency=concurrency,
+            )
+
+
+def test_prefixes_are_the_steps_so_far_without_the_whole() -> None:
+    assert prefixes("a\n\nb\n\nc", None) == ["a", "a\n\nb"]
+    assert prefixes("a\n\nb\n\nc\n\nd", 2) == ["a\n\nb"]
+    assert prefixes("a", None) == []
+
+
+async def test_every_prefix_has_its_value(tmp_path: Path) -> None:
+    with PolicyServer().running() as policy:
+        rollouts = await run(policy, tmp_path)
+    for rollout in rollouts:
+        assert len(rollout.solutions) == 4
+        wanted = {prefix for solution in rollout.solutions for prefix in prefixes(solution.text, None)}
+        assert rollout.values.keys() == wanted
+        assert all(value.total == 8 for value in rollout.values.values())
+        for solution in rollout.solutions:
+            assert solution.right == (solution.answer == RIGHT)
+    values = [value.right for rollout in rollouts for value in rollout.values.values()]
+    assert 0 < sum(values) < 8 * len(values)
+
+
+async def test_values_are_the_counts_of_what_was_written(tmp_path: Path) -> None:
+    with PolicyServer().running() as policy:
+        rollouts = await run(policy, tmp_path, concurrency=1)
+    bodies = {begun_of(body): body for body in policy.asked if body["n"] == 8}
+    last = rollouts[-1]
+    for prefix, value in last.values.items():
+        ends = [prefix + written(bodies[prefix], index) for index in range(8)]
+        assert value.right == sum(end.endswith(f"Final answer: {RIGHT}") for end in ends)
+
+
+async def test_prefixes_are_asked_once_and_the_shorter_first(tmp_path: Path) -> None:
+    with PolicyServer().running() as policy:
+        (rollout, *_) = await run(policy, tmp_path, concurrency=1)
+    shared = Counter(prefix for s in rollout.solutions for prefix in prefixes(s.text, None))
+    assert max(shared.values()) > 1, "the policy's few steps are shared"
+    first = policy.begun[: len(rollout.values)]
+    assert first == list(rollout.values)
+    for number, prefix in enumerate(first):
+        assert all(begun in first[:number] for begun in prefixes(prefix, None))
+
+
+async def test_only_what_shows_something_is_continued_blindly(tmp_path: Path) -> None:
+    with PolicyServer().running() as policy:
+        rollouts = await run(policy, tmp_path)
+    assert rollouts[0].blind
+    assert not rollouts[2].blind
+    for chosen, rejected in rollouts[0].blind.items():
+        beginning, guess = rejected.split(" and so I guess")
+        assert chosen.startswith(beginning)
+        assert guess == ""
+    blind = [body for body in policy.asked if body["n"] == 1]
+    assert {body["messages"][0]["content"] for body in blind} == {"Which?", "How many?"}
+    assert max(len(rollout.blind) for rollout in rollouts) <= PLAN.blind
+
+
+async def test_without_continuations_solutions_are_all(tmp_path: Path) -> None:
+    plan = Plan(solutions=2, continuations=0, blind=0, max_steps=None, seed=0)
+    with PolicyServer(continues=False).running() as policy:
+        rollouts = await run(policy, tmp_path, plan=plan)
+    assert [len(rollout.solutions) for rollout in rollouts] == [2, 2, 2]
+    assert len(policy.answered) == 3
+
+
+async def test_a_run_cut_off_anywhere_goes_on_without_asking_twice(tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    with PolicyServer().running() as policy:
+        whole = await run(policy, tmp_path / "whole")
+    expected = sorted(json.dumps(body) for body in policy.asked)
+    for last in range(4, policy.seen, 5):
+        folder = tmp_path / str(last)
+        folder.mkdir()
+        broken = PolicyServer(lambda number, body, last=last: 500 if number > last else None)
+        with broken.running(), pytest.raises(EvaluationError, match="500"):
+            await run(broken, folder)
+        with PolicyServer().running() as mended:
+            assert await run(mended, folder) == whole
+            kept = (folder / "rollouts.jsonl").read_bytes()
+            asked = [json.dumps(body) for body in broken.asked + mended.asked]
+            lost = Counter(asked) - Counter(expected)
+            assert len(asked) <= len(expected) + 1, "the other worker's reply may have been under way"
+            assert sorted(set(asked)) == expected
+            assert sum(lost.values()) <= 1
+            mended.answered.clear()
+            assert await run(mended, folder) == whole
+            assert mended.asked == []
+            assert (folder / "rollouts.jsonl").read_bytes() == kept
+
+
+async def test_a_bad_question_is_named_and_left_out(tmp_path: Path) -> None:
+    def fails(number: int, body: object) -> int | None:
+        return 400 if "How many" in json.dumps(body) else None
+
+    with PolicyServer(fails).running() as policy:
+        rollouts = await run(policy, tmp_path, allowed=0.5)
+        assert [rollout.bad is None for rollout in rollouts] == [True, False, True]
+        assert "question 2: the server refused (HTTP 400)" in str(rollouts[1].bad)
+        with pytest.raises(EvaluationError, match="1 of 3 records were bad"):
+            await run(policy, tmp_path, allowed=0.2)
+    with PolicyServer().running() as mended:
+        assert all(rollout.bad is None for rollout in await run(mended, tmp_path)), "asked again"

@@ -1,0 +1,130 @@
+"""`internvl3 train rollouts` as it is called; killed, and called again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ttscaling.train.cli import app
+
+from .rollout_policy import PIXEL, RIGHT, PolicyServer
+
+NAMES = ("judged.jsonl", "correctness.jsonl", "format.jsonl", "dropout.jsonl")
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    (tmp_path / "a.png").write_bytes(PIXEL)
+    rows: list[dict[str, Any]] = [
+        {"image": "a.png", "question": f"Which of {number}?", "answer": RIGHT} for number in range(4)
+    ]
+    chat = [{"from": "human", "value": "3 + 4?"}, {"from": "gpt", "value": f"Final answer: {RIGHT}"}]
+    rows.append({"conversations": chat})
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def call(questions: Path, *args: str) -> Result:
+    output = questions.parent / "out"
+    return CliRunner().invoke(
+        app, ["rollouts", "--questions", str(questions), "--output", str(output), *args]
+    )
+
+
+def test_from_questions_to_data(questions: Path) -> None:
+    with PolicyServer().running() as policy:
+        asked = ["--base-url", f"{policy.url}/v1", "--model", "nano", "--top-k", "0", "--json"]
+        extra = ["--instruction", "{question} In steps.", "--fields", '{"v2pe_delta": 0.25}']
+        result = call(questions, *asked, *extra, "--api-key", "k")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert (summary["questions"], summary["bad"], summary["solutions"]) == (5, 0, 20)
+    assert summary["continuations"] == 16 * summary["prefixes"] > 0
+    assert summary["tokens"]["prompt"] > summary["tokens"]["cached"] > 0
+    out = questions.parent / "out"
+    assert summary["data"] == [str(out / "critic.json"), str(out / "pairs.json")]
+    counts = [len((out / name).read_text().splitlines()) for name in NAMES]
+    assert list(summary["records"].values()) == counts
+    for body in policy.asked:
+        assert (body["model"], body["temperature"], body["v2pe_delta"]) == ("nano", 1.0, 0.25)
+        assert "top_k" not in body
+        assert "max_tokens" not in body
+    judged = json.loads((out / "judged.jsonl").read_text().splitlines()[0])
+    assert judged["question"] == "Which of 0? In steps."
+    for meta, form in (("critic.json", "judged"), ("pairs.json", "pairs")):
+        checked = CliRunner().invoke(app, ["check", str(out / meta), "--format", form])
+        assert checked.exit_code == 0, checked.output
+
+
+def test_killed_at_any_moment_it_goes_on(questions: Path) -> None:
+    """A real process, SIGKILL while requests are under way; then the same bytes as without."""
+    whole = questions.parent / "whole"
+    with PolicyServer().running() as policy:
+        assert call(questions, "--base-url", policy.url, "--output", str(whole)).exit_code == 0
+    expected = len(policy.asked)
+
+    def slowly(number: int, body: object) -> None:
+        time.sleep(0.05)
+
+    out = questions.parent / "out"
+    with PolicyServer(slowly).running() as policy:
+        command = [sys.executable, "-m", "ttscaling.train", "rollouts", "--base-url", policy.url]
+        command += ["--questions", str(questions), "--output", str(out), "--concurrency", "2"]
+        process = subprocess.Popen(command, env=os.environ | {"COLUMNS": "80"}, stderr=subprocess.PIPE)
+        while len(policy.asked) < expected // 2:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        before = len(policy.asked)
+        assert call(questions, "--base-url", policy.url).exit_code == 0
+    assert before < expected
+    assert expected <= len(policy.asked) <= expected + 2, "what was under way is asked again, nothing else"
+    for name in NAMES:
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--instruction", "In steps."], "{question}"),
+        (["--fields", "[1]"], "write an object"),
+        (["--fields", "{"], "isn't JSON"),
+        (["--base-url", "http://127.0.0.1:9"], "no server answers"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(questions: Path, args: list[str], message: str) -> None:
+    result = call(questions, *args)
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_bad_questions_are_named(questions: Path) -> None:
+    with questions.open("a") as file:
+        file.write('{"image": "b.png", "question": "Which?", "answer": "7"}\n')
+        file.write('{"question": "<image> Which?", "answer": "7", "image": ["a.png", "a.png"]}\n')
+    with PolicyServer().running() as policy:
+        url = ["--base-url", policy.url]
+        assert "2 of 7 records were bad" in call(questions, *url).output
+        allowed = call(questions, *url, "--bad-questions", "0.5", "--continuations", "0", "--blind", "0")
+    assert allowed.exit_code == 0, allowed.output
+    assert "questions.jsonl:6" in allowed.output
+    assert "questions.jsonl:7" in allowed.output
+
+
+def test_another_plan_wants_another_folder(questions: Path) -> None:
+    with PolicyServer().running() as policy:
+        url = ["--base-url", policy.url, "--continuations", "0", "--blind", "0"]
+        assert call(questions, *url).exit_code == 0
+        result = call(questions, *url, "--solutions", "8")
+    assert result.exit_code == 1
+    assert "solutions 4 there, 8 now" in result.output

@@ -1,0 +1,87 @@
+"""From rollouts to data sets: VisualPRM400K's judged steps and MMPR's preference pairs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ttscaling.steps import SEPARATOR, split_steps
+
+from .data.jsonl import write_records
+from .data.judged import JudgedRecord, JudgedStep, judged_json
+from .data.meta import DataSet, write_meta
+from .data.pairs import PairRecord, pair_json
+from .pairing import Solution, correctness_pairs, dropout_pair, format_pairs
+from .rollouts import Plan, Rollout
+
+CRITIC, PAIRS = "critic.json", "pairs.json"
+
+
+def judged_solution(rollout: Rollout, solution: Solution, max_steps: int | None) -> JudgedRecord:
+    """A solution with the values of its steps; its last step's is the solution's own verdict, one of one."""
+    steps = split_steps(solution.text, max_steps=max_steps)
+    judged = []
+    for length, text in enumerate(steps, start=1):
+        right, total = int(solution.right), 1
+        if length < len(steps):
+            value = rollout.values[SEPARATOR.join(steps[:length])]
+            right, total = value.right, value.total
+        judged.append(JudgedStep(text, right / total, right, total))
+    question = rollout.question
+    return JudgedRecord(
+        question=question.text,
+        steps=tuple(judged),
+        images=question.images,
+        video=question.video,
+        extra={"answer": question.answer, "response": solution.text},
+    )
+
+
+def write_data(folder: Path, root: Path, rollouts: Sequence[Rollout], plan: Plan) -> Mapping[str, int]:
+    """Write all data sets that aren't empty; returns how many records each has.
+
+    Judged steps are in critic.json, the three kinds of pairs in pairs.json, as `internvl3 train` reads them.
+    """
+    good = [rollout for rollout in rollouts if rollout.bad is None]
+    judged = (judged_json(record) for record in _judged(good, plan)) if plan.continuations else ()
+    counts = {"judged": write_records(folder / "judged.jsonl", judged)}
+    for name, pairs in _pairs(good, plan.seed).items():
+        counts[name] = write_records(folder / f"{name}.jsonl", (pair_json(pair) for pair in pairs))
+    for meta, names in ((CRITIC, ["judged"]), (PAIRS, ["correctness", "format", "dropout"])):
+        data_sets = [
+            DataSet(
+                name=name,
+                root=root.resolve(),
+                annotation=folder.resolve() / f"{name}.jsonl",
+                length=counts[name],
+            )
+            for name in names
+            if counts[name]
+        ]
+        if data_sets:
+            write_meta(folder / meta, data_sets, base=Path.cwd())
+        else:
+            (folder / meta).unlink(missing_ok=True)
+    return counts
+
+
+def _judged(rollouts: Iterable[Rollout], plan: Plan) -> Iterator[JudgedRecord]:
+    """Every solution that says something, equal ones of a question once."""
+    for rollout in rollouts:
+        for solution in {solution.text: solution for solution in rollout.solutions}.values():
+            if solution.text.strip():
+                yield judged_solution(rollout, solution, plan.max_steps)
+
+
+def _pairs(rollouts: Sequence[Rollout], seed: int) -> Mapping[str, list[PairRecord]]:
+    rng = np.random.default_rng(seed)
+    blind = (
+        dropout_pair(rollout.question, chosen, rejected)
+        for rollout in rollouts
+        for chosen, rejected in rollout.blind.items()
+    )
+    return {
+        "correctness": [p for r in rollouts for p in correctness_pairs(r.question, r.solutions, rng)],
+        "format": [p for r in rollouts for p in format_pairs(r.question, r.solutions, rng)],
+        "dropout": [pair for pair in blind if pair is not None],
+    }
