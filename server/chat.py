@@ -89,7 +89,7 @@ class _Choice:
         messages, vision = self._call.body["messages"], self._call.vision
         conversation = Conversation(messages=tuple(messages), mm_processor_kwargs=vision)
         try:
-            with self._metrics.selection_seconds.labels(self._scaling.method).time():
+            with self._metrics.selections.watch(self._scaling.method, self._scaling.n, self._spent):
                 self._selection = await select(self._scaling, policy, self._critic, conversation, self._note)
         except CriticError as error:
             raise ApiError(
@@ -103,14 +103,13 @@ class _Choice:
             ) from error
         except PolicyError as error:
             raise internal_error() from error
-        if self._selection.degraded is not None:
-            self._metrics.degraded.inc()
+        self._metrics.selections.made(self._selection, by_critic=self._critic is not None)
         return ranking(self._selection)[: self._call.n]
 
     def stamp(self, reply: dict[str, Any]) -> dict[str, Any]:
         """The reply (or its last chunk) with usage and `test_time_scaling`."""
         assert self._selection is not None and self._policy is not None, "a reply before its selection"
-        spent = self._policy.spent + (Spent() if self._critic is None else self._critic.spent)
+        spent = self._spent()
         account = report(self._selection, self._scaling, self._critic, self._seed, spent)
         prompt = self._policy.prompt_tokens
         usage = dict(reply.get("usage") or {})  # keeps vLLM's details
@@ -122,11 +121,15 @@ class _Choice:
         optional = None if self._scaling.return_candidates else {"candidates": {"__all__": {"text", "steps"}}}
         return {**reply, "usage": usage, "test_time_scaling": account.model_dump(exclude=optional)}
 
+    def _spent(self) -> Spent:
+        """So far, by both models."""
+        policy = Spent() if self._policy is None else self._policy.spent
+        return policy if self._critic is None else policy + self._critic.spent
+
     def _note(self, progress: Progress) -> None:
         """A line for whoever watches the stream. A comment in server-sent events: clients skip it."""
         score, index = progress.latest.score, progress.latest.candidate.index
         if score is None:
-            self._metrics.candidates.inc()
             what = f"candidate {progress.finished}/{progress.n} finished"
         else:
             what = f"candidate {progress.scored}/{progress.n} scored: index {index}, {score:.4f}"

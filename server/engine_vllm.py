@@ -7,18 +7,15 @@ reach the engines (`candidates`) and how errors are worded. `start_vllm` starts 
 import asyncio
 import copy
 import json
-import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
 from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest, ChatCompletionResponse
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
-from vllm.entrypoints.serve import create_error_response
-from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
+from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.exceptions import VLLMError
 
 from model.config import Checkpoint
@@ -30,14 +27,16 @@ from .candidates import FanOut
 from .connector_vllm import MEDIA, RequestMedia
 from .critic import StepCritic
 from .engine import Choose
-from .errors import TOO_LONG, ApiError, internal_error
+from .errors import ApiError
+from .errors_vllm import api_error
 from .report import add_vision
 from .sight import Sight
 from .system import with_system
+from .tool_calls import read_answer
+from .validation import Reading, Validation
 from .videos import Videos
 from .window import Windowed
 
-logger = logging.getLogger("internvl3.engine")
 ERROR_EVENT = 'data: {"error"'
 MEDIA_USAGE = '"multimodal_tokens"'
 
@@ -103,7 +102,7 @@ class VllmEngine:
         running = _Running(self._chat, self._facts, body, choose, videos)
         reply = await running.answer()
         if not isinstance(reply, ChatCompletionResponse):
-            raise _api_error(reply)
+            raise api_error(reply)
         return add_vision(reply.model_dump(mode="json"), running.sight)
 
     async def stream(
@@ -112,7 +111,7 @@ class VllmEngine:
         running = _Running(self._chat, self._facts, body, choose, videos)
         events = await running.answer()
         if isinstance(events, ErrorResponse):
-            raise _api_error(events)
+            raise api_error(events)
         return _reworded(events, running)
 
     async def score(
@@ -130,7 +129,7 @@ class VllmEngine:
         except ApiError as error:
             return error
         except Exception as error:  # what a client sent is among these, in vLLM's words
-            return _api_error(error)
+            return api_error(error)
 
     def metrics(self) -> bytes:
         return self._metrics()
@@ -159,8 +158,11 @@ class _Running:
             tokens_per_tile=facts.checkpoint.tokens_per_tile,
             answer=self._request.max_completion_tokens or self._request.max_tokens,
         )
-        streamed = bool(self._request.stream)
-        self._fan_out = None if choose is None else FanOut(self._windowed, choose, streamed=streamed)
+        self._fan_out = None
+        if choose is not None:
+            streamed = bool(self._request.stream)
+            complaint = Validation(body, self._read).complaint
+            self._fan_out = FanOut(self._windowed, choose, streamed=streamed, complaint=complaint)
         self._handler = copy.copy(chat)
         self._handler.engine_client = self._fan_out or self._windowed
 
@@ -180,7 +182,18 @@ class _Running:
         except ApiError:
             raise
         except Exception as error:
-            raise _api_error(error) from error
+            raise api_error(error) from error
+
+    def _read(self, text: str, token_ids: Sequence[int]) -> Reading:
+        """A candidate as the reply would show it."""
+        parser = None if self._handler.parser_cls is None else self._parser
+        auto = self._handler.enable_auto_tools
+        return read_answer(parser, self._request, auto=auto, text=text, token_ids=token_ids)
+
+    def _parser(self) -> Any:
+        handler = self._handler
+        options = handler._effective_chat_template_kwargs(self._request)
+        return handler._make_parser(self._request, handler.renderer.tokenizer, options)
 
 
 def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
@@ -190,7 +203,7 @@ def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
     except ValidationError as error:
         raise validation_error(error) from None
     except VLLMError as error:
-        raise _api_error(error) from None
+        raise api_error(error) from None
     except (TypeError, ValueError, AttributeError, KeyError):
         raise ApiError("A field of the request has a type or value that the API does not allow.") from None
 
@@ -204,7 +217,7 @@ async def _reworded(events: AsyncGenerator[str, None], running: _Running) -> Asy
         if event.startswith(ERROR_EVENT):
             failure = running.failure
             reported = ErrorResponse.model_validate_json(event.removeprefix("data: "))
-            error = failure if isinstance(failure, ApiError) else _api_error(failure or reported)
+            error = failure if isinstance(failure, ApiError) else api_error(failure or reported)
             if not begun:
                 raise error
             event = f"data: {json.dumps(error.body)}\n\n"
@@ -214,24 +227,3 @@ async def _reworded(events: AsyncGenerator[str, None], running: _Running) -> Asy
             event = f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n"
         begun = True
         yield event
-
-
-def _api_error(error: ErrorResponse | Exception) -> ApiError:
-    """vLLM's refusal as ours. Failures of the server keep their details for the log."""
-    reported = error if isinstance(error, ErrorResponse) else create_error_response(error)
-    info: ErrorInfo = reported.error
-    if info.code == HTTPStatus.SERVICE_UNAVAILABLE:
-        return ApiError("The engine is busy. Retry in a few seconds.", status=503, code="engine_busy")
-    if info.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        cause = error if isinstance(error, Exception) else None
-        logger.error("the engine failed: %s", info.message, exc_info=cause)
-        return internal_error()
-    # vLLM's errors repeat parameter and value in brackets behind the sentence; here they are fields.
-    message = str(error.args[0]) if isinstance(error, VLLMError) and error.args else info.message
-    if "context length" in message:
-        advice = "Shorten the messages, send fewer or smaller images, or lower max_dynamic_patch."
-        return ApiError(f"{message} {advice}", param=info.param or "messages", code=TOO_LONG)
-    if "model's window" in message:  # our processor's, which says what to do
-        return ApiError(message, param="messages", code=TOO_LONG)
-    status = 404 if info.code == HTTPStatus.NOT_FOUND else 400
-    return ApiError(message, status=status, param=info.param)

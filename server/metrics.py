@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
+from .selection_metrics import SelectionMetrics
+
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 
 
@@ -39,17 +41,7 @@ class Metrics:
         self.video_failures = Counter(
             "internvl3_video_failures", "Videos that could not be used.", ("reason",), registry=registry
         )
-        self.candidates = Counter("internvl3_candidates", "Candidates finished.", registry=registry)
-        self.selection_seconds = Histogram(
-            "internvl3_selection_seconds",
-            "From the rendered prompt to the chosen candidate.",
-            ("method",),
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.degraded = Counter(
-            "internvl3_selections_degraded", "Selections made without the critic's scores.", registry=registry
-        )
+        self.selections = SelectionMetrics(registry)
         self.engine_up = Gauge(
             "internvl3_engine_up",
             "1 while the process of an engine lives, 0 once it has died.",

@@ -71,7 +71,8 @@ class Validation:
 
     def complaint(self, text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
         """Why an answer is not valid, None if it is."""
-        found = self._complaint(self._read(text, token_ids))
+        free = self._choice == "none" and self._format is None
+        found = None if free else self._complaint(self._read(text, token_ids))
         cut = finish_reason == "length"
         if found is None:
             return CUT_OFF if cut and self._grammar else None

@@ -20,6 +20,7 @@ def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]
     flags += ["--private-media-hosts", "127.0.0.0/8", "--fetch-seconds", "5"]
     flags += ["--max-model-len", str(2 * WINDOW)]  # positions count, not tokens
+    flags += ["--policy-args", "--enable-auto-tool-choice --tool-call-parser hermes"]
     with serving(engine_env, folder / "log", *flags) as running:
         yield running
 

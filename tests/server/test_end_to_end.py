@@ -161,6 +161,7 @@ async def test_stop_strings_hold_for_every_candidate(client):
     assert candidate["finish_reason"] == "stop" and common not in candidate["text"]
 
 
+TOOL = {"type": "function", "function": {"name": "f"}}
 REFUSED = {
     "no image": (looking(data_url(b"not an image")), 400, "messages[0].content[0].image_url"),
     "cut off": (looking(data_url(PHOTO[: len(PHOTO) // 2])), 400, "messages[0].content[0].image_url"),
@@ -180,7 +181,7 @@ REFUSED = {
     "unknown model": (looking(model="other"), 404, "model"),
     "wrong type": (looking(temperature="hot"), 400, "temperature"),
     "out of range": (looking(top_p=7), 400, "top_p"),
-    "bad tool choice": (looking(tools=[{"type": "function", "function": {"name": "f"}}]), 400, None),
+    "bad tool choice": (looking(tools=[TOOL], tool_choice={**TOOL, "function": {"name": "g"}}), 400, None),
     "bad regex": (looking(structured_outputs={"regex": "("}), 400, None),
     "placeholder in text": (looking(text="<IMG_CONTEXT> and more"), 400, None),
     "own template": (looking(chat_template="{{ 1 }}"), 400, None),

@@ -102,7 +102,7 @@ async def test_metrics_hold_both_kinds():
         await client.post(CHAT, json=question(best_of=2))
         await client.get("/no/such/path")
         text = (await client.get("/metrics")).text
-    assert "internvl3_candidates_total 2.0" in text
+    assert 'internvl3_candidates_total{outcome="finished"} 2.0' in text
     assert f'internvl3_http_requests_total{{route="{CHAT}",status="200"}} 1.0' in text
     assert 'internvl3_http_requests_total{route="unknown",status="404"} 1.0' in text
     assert "vllm:num_requests_running 0.0" in text

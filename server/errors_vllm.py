@@ -1,0 +1,36 @@
+"""vLLM's refusals and failures in our words."""
+
+import logging
+from http import HTTPStatus
+
+from vllm.entrypoints.serve import create_error_response
+from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
+from vllm.exceptions import VLLMError
+
+from .errors import TOO_LONG, ApiError, internal_error, stopped
+
+logger = logging.getLogger("internvl3.engine")
+DEAD = "EngineCore encountered an issue"  # what vLLM says of an engine whose process has died
+
+
+def api_error(error: ErrorResponse | Exception) -> ApiError:
+    """vLLM's refusal as ours. Failures of the server keep their details for the log."""
+    reported = error if isinstance(error, ErrorResponse) else create_error_response(error)
+    info: ErrorInfo = reported.error
+    if info.message.startswith(DEAD):
+        return stopped()
+    if info.code == HTTPStatus.SERVICE_UNAVAILABLE:
+        return ApiError("The engine is busy. Retry in a few seconds.", status=503, code="engine_busy")
+    if info.code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        cause = error if isinstance(error, Exception) else None
+        logger.error("the engine failed: %s", info.message, exc_info=cause)
+        return internal_error()
+    # vLLM's errors repeat parameter and value in brackets behind the sentence; here they are fields.
+    message = str(error.args[0]) if isinstance(error, VLLMError) and error.args else info.message
+    if "context length" in message:
+        advice = "Shorten the messages, send fewer or smaller images, or lower max_dynamic_patch."
+        return ApiError(f"{message} {advice}", param=info.param or "messages", code=TOO_LONG)
+    if "model's window" in message:  # our processor's, which says what to do
+        return ApiError(message, param="messages", code=TOO_LONG)
+    status = 404 if info.code == HTTPStatus.NOT_FOUND else 400
+    return ApiError(message, status=status, param=info.param)

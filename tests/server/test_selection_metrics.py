@@ -1,0 +1,114 @@
+"""What a choice adds to the figures, by how it ended and what failed in it."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from server.errors import ApiError
+from server.selection_metrics import SelectionMetrics
+from ttscaling.types import (
+    ABANDONED,
+    Candidate,
+    CriticError,
+    OutOfTime,
+    PolicyError,
+    ScoredCandidate,
+    Selection,
+    Spent,
+)
+
+SPENT = Spent(prompt=40, cached=24, completion=9, critic_prompt=20, critic_cached=5)
+
+
+def scored(index: int, score: float | None, finish_reason: str = "stop") -> ScoredCandidate:
+    candidate = Candidate(
+        index=index,
+        text="x",
+        finish_reason=finish_reason,
+        prompt_tokens=10,
+        cached_tokens=6,
+        completion_tokens=3,
+    )
+    return ScoredCandidate(candidate=candidate, step_scores=None, score=score)
+
+
+def figure(registry: CollectorRegistry, name: str, **labels: str) -> float:
+    return registry.get_sample_value(f"internvl3_{name}", labels) or 0.0
+
+
+def test_every_end_counts_with_its_tokens():
+    registry = CollectorRegistry()
+    metrics = SelectionMetrics(registry)
+    with metrics.watch("best_of_n", 8, lambda: SPENT):
+        pass
+    with pytest.raises(asyncio.CancelledError), metrics.watch("best_of_n", 2, lambda: SPENT):
+        raise asyncio.CancelledError
+    assert figure(registry, "selections_total", method="best_of_n", outcome="chosen") == 1
+    assert figure(registry, "selections_total", method="best_of_n", outcome="cancelled") == 1
+    assert figure(registry, "selection_n_bucket", method="best_of_n", le="4.0") == 1
+    assert figure(registry, "selection_seconds_count", method="best_of_n") == 2
+    tokens = {
+        (model, kind): figure(registry, "selection_tokens_total", model=model, kind=kind)
+        for model in ("policy", "critic")
+        for kind in ("prompt_computed", "prompt_cached", "completion")
+    }
+    assert tokens == {
+        ("policy", "prompt_computed"): 32,
+        ("policy", "prompt_cached"): 48,
+        ("policy", "completion"): 18,
+        ("critic", "prompt_computed"): 30,
+        ("critic", "prompt_cached"): 10,
+        ("critic", "completion"): 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (CriticError("x"), "critic_failed"),
+        (OutOfTime("x"), "out_of_time"),
+        (PolicyError("x"), "failed"),
+        (RuntimeError("x"), "failed"),
+        (ApiError("x"), "refused"),
+    ],
+)
+def test_what_ends_a_choice_passes_through_and_is_counted(error: Exception, outcome: str):
+    registry = CollectorRegistry()
+    with pytest.raises(type(error)), SelectionMetrics(registry).watch("best_of_n", 2, Spent):
+        raise error
+    assert figure(registry, "selections_total", method="best_of_n", outcome=outcome) == 1
+
+
+def test_candidates_by_what_became_of_them():
+    registry = CollectorRegistry()
+    entries = (scored(0, 0.5), scored(1, 0.7), scored(2, None, ABANDONED))
+    selection = Selection(selected=1, candidates=entries, stopped="score", failed=2, degraded="x")
+    SelectionMetrics(registry).made(selection, by_critic=True)
+    became = {
+        outcome: figure(registry, "candidates_total", outcome=outcome)
+        for outcome in ("finished", "abandoned", "failed")
+    }
+    assert became == {"finished": 2, "abandoned": 1, "failed": 2}
+    assert figure(registry, "selections_stopped_total", reason="score") == 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "failed", "by_critic", "reasons"),
+    [
+        ((0.5, 0.6), 0, True, set()),
+        ((0.5, None), 0, True, {"scores"}),
+        ((None, None), 0, True, {"critic"}),
+        ((None, None), 0, False, set()),
+        ((0.5,), 1, True, {"candidates"}),
+        ((None,), 1, True, {"candidates", "critic"}),
+    ],
+)
+def test_what_failed(scores: tuple[float | None, ...], failed: int, by_critic: bool, reasons: set[str]):
+    registry = CollectorRegistry()
+    entries = tuple(scored(index, score) for index, score in enumerate(scores))
+    degraded = "something" if reasons else None
+    selection = Selection(selected=0, candidates=entries, failed=failed, degraded=degraded)
+    SelectionMetrics(registry).made(selection, by_critic=by_critic)
+    every = ("critic", "scores", "candidates")
+    assert {r for r in every if figure(registry, "selections_degraded_total", reason=r)} == reasons

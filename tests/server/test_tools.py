@@ -1,0 +1,124 @@
+"""Tools and formats under Best-of-N on the real engine, with vLLM's own tool parser: what doesn't validate is
+neither scored nor chosen.
+"""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from server.validation import CUT_OFF
+from tests.server.apps import events_of, question
+
+pytestmark = pytest.mark.engine
+CHAT = "/v1/chat/completions"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "add",
+        "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
+    },
+}
+GOOD = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
+WRONG = '<tool_call>{"name": "add", "arguments": {"a": "one"}}</tool_call>'
+BROKEN = '<tool_call>{"name": "add", "arguments": '
+SCHEMA = {
+    "type": "object",
+    "properties": {"word": {"type": "string", "maxLength": 60}},
+    "required": ["word"],
+    "additionalProperties": False,
+}
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    scaling = {"n": 8, "return_candidates": True}
+    return question(**{"seed": 3, "temperature": 1.0, "max_tokens": 80, "test_time_scaling": scaling} | more)
+
+
+def choosing(*texts: str, **more: Any) -> dict[str, Any]:
+    """A question whose candidates are one of these texts each: a random model says nothing of use freely."""
+    return asked(tools=[TOOL], structured_outputs={"choice": list(texts)}, **more)
+
+
+async def reply_to(client: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
+    reply = await client.post(CHAT, json=body)
+    assert reply.status_code == 200, reply.text
+    told: dict[str, Any] = reply.json()
+    return told
+
+
+async def test_calls_that_do_not_match_their_tool_are_dropped_unscored(client):
+    reply = await reply_to(client, choosing(GOOD, WRONG, BROKEN))
+    account = reply["test_time_scaling"]
+    valid = account["candidates"]
+    assert 0 < len(valid) < 8, "this seed brings some of each"
+    assert all(candidate["text"] == GOOD and candidate["score"] is not None for candidate in valid)
+    (call,) = reply["choices"][0]["message"]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {"a": 1}
+    assert reply["choices"][0]["finish_reason"] == "tool_calls"
+    assert "breaks the schema's type at $.a" in account["degraded"]
+    assert account["degraded"].count("candidate ") == 8 - len(valid)
+    of_valid = sum(candidate["completion_tokens"] for candidate in valid)
+    assert reply["usage"]["completion_tokens"] > of_valid, "the others were generated, too"
+
+
+async def test_streamed_the_same_call_comes_in_pieces(client):
+    _, chunks = events_of((await client.post(CHAT, json=choosing(GOOD, WRONG, stream=True))).text)
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    pieces = [call["function"] for delta in deltas for call in delta.get("tool_calls") or ()]
+    assert [piece["name"] for piece in pieces if piece.get("name")] == ["add"]
+    assert json.loads("".join(piece.get("arguments") or "" for piece in pieces)) == {"a": 1}
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+
+
+async def test_several_calls_in_one_answer(client):
+    reply = await reply_to(client, choosing(GOOD + GOOD, GOOD + WRONG, max_tokens=140))
+    assert len(reply["choices"][0]["message"]["tool_calls"]) == 2
+    texts = {candidate["text"] for candidate in reply["test_time_scaling"]["candidates"]}
+    assert texts == {GOOD + GOOD} and reply["test_time_scaling"]["degraded"] is not None
+
+
+async def test_free_text_stays_valid_beside_tools(client):
+    reply = await reply_to(client, choosing("nothing to add", "nothing at all"))
+    assert reply["test_time_scaling"]["degraded"] is None
+    assert reply["choices"][0]["message"]["content"].startswith("nothing")
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "add"}}])
+async def test_if_none_validates_the_first_comes_back_as_a_plain_request_would_have_it(client, choice: Any):
+    """The tool is strict: else vLLM's grammar for a demanded call leaves the arguments free."""
+    strict = {**TOOL, "function": {**TOOL["function"], "strict": True}}
+    reply = await reply_to(client, asked(tools=[strict], tool_choice=choice, max_tokens=4))
+    account = reply["test_time_scaling"]
+    assert reply["choices"][0]["finish_reason"] == "length"
+    assert account["selected"] == 0 and account["degraded"].count(CUT_OFF) == 8
+    assert [candidate["score"] for candidate in account["candidates"]] == [None]
+    whole = await reply_to(client, asked(tools=[strict], tool_choice=choice))
+    (call, *_) = whole["choices"][0]["message"]["tool_calls"]
+    assert isinstance(json.loads(call["function"]["arguments"])["a"], int)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_answers_that_were_cut_off_in_their_format_are_dropped(client, stream: bool):
+    wanted = {"type": "json_schema", "json_schema": {"name": "word", "schema": SCHEMA}}
+    body = asked(response_format=wanted, max_tokens=40, stream=stream)
+    if stream:
+        _, chunks = events_of((await client.post(CHAT, json=body)).text)
+        content = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+        account = chunks[-1]["test_time_scaling"]
+    else:
+        reply = await reply_to(client, body)
+        content, account = reply["choices"][0]["message"]["content"], reply["test_time_scaling"]
+    assert set(json.loads(content)) == {"word"}
+    valid = account["candidates"]
+    assert 0 < len(valid) < 8, "this seed brings some of each"
+    assert all(candidate["score"] is not None and json.loads(candidate["text"]) for candidate in valid)
+    assert account["degraded"].count(CUT_OFF) == 8 - len(valid)
+
+
+async def test_parameters_that_are_no_schema_are_refused(client):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "number-ish"}}}
+    refused = await client.post(CHAT, json=asked(tools=[tool]))
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "tools[0].function.parameters"
