@@ -30,6 +30,9 @@ SUB_COMMANDS = {
     ),
     "ask": SubCommand("clients.ask:ask", "Ask a running server a question, with images and videos."),
     "eval": SubCommand("ttscaling.evaluation.cli:app", "Measure what a running server's answers are worth."),
+    "tune-delta": SubCommand(
+        "ttscaling.evaluation.tune_delta:tune_delta", "Find the V2PE delta that answers best."
+    ),
     "train": SubCommand("ttscaling.train.cli:app", "Train policies and critics."),
     "bench": SubCommand("bench.cli:app", "Measure this beside other systems (from a checkout)."),
 }

@@ -1,0 +1,26 @@
+"""A tuned delta reaches the prompts that the engine is given (vLLM's processing around ours, no engine)."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.checkpoints import Layout, build_checkpoint
+from tests.model.test_processor import deltas, noise, process
+from ttscaling.evaluation.tuned import read_delta, write_delta
+
+
+@pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
+def test_a_request_that_names_no_delta_takes_the_tuned_one(tmp_path: Path, layout: Layout) -> None:
+    from vllm.config import ModelConfig
+    from vllm.multimodal import MULTIMODAL_REGISTRY
+
+    from model.register import require_plugin
+
+    require_plugin()
+    checkpoint = build_checkpoint(tmp_path, layout)
+    assert read_delta(checkpoint) == 1
+    write_delta(checkpoint, 1 / 16)
+    config = ModelConfig(str(checkpoint), dtype="float32", max_model_len=2048)
+    processor = MULTIMODAL_REGISTRY.create_processor(config)
+    assert deltas(process(processor, "<image>?", [noise(50, 50)])) == [1 / 16]
+    assert deltas(process(processor, "<image>?", [noise(50, 50)], v2pe_delta=0.5)) == [0.5]

@@ -1,0 +1,125 @@
+"""How often a server is right with each V2PE delta, on the same questions.
+
+Shapes: N questions, D deltas.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ttscaling.answers import final_answer
+
+from .asking import EvaluationError, Refused, Server, connected, each
+from .graders import Grader
+from .intervals import bootstrap
+from .questions import Question
+
+PATH = "/v1/chat/completions"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Answers with every delta, largest first. `right_ND` is 0 also where a question was too long."""
+
+    deltas: tuple[float, ...]
+    right_ND: NDArray[np.float64]
+    refused_ND: NDArray[np.bool_]
+
+
+async def own_delta(base_url: str, question: Question, fields: Mapping[str, Any]) -> float:
+    """The delta that the server takes where a request names none. Raises EvaluationError."""
+    async with connected(base_url) as server:
+        return delta_of(await server.post(PATH, {**_body(question, fields), "max_tokens": 1}))
+
+
+async def measure(
+    base_url: str,
+    asked: Sequence[Question],
+    deltas: Sequence[float],
+    fields: Mapping[str, Any],
+    judge: Grader,
+    *,
+    concurrency: int,
+) -> Measured:
+    """Every question with every delta, greedily; `fields` go into each request.
+
+    Raises EvaluationError, also where the server doesn't heed the delta.
+    """
+    ordered = tuple(sorted(deltas, reverse=True))
+    right_ND = np.zeros((len(asked), len(ordered)))
+    refused_ND = np.zeros(right_ND.shape, dtype=bool)
+    async with connected(base_url) as server:
+
+        async def work(place: tuple[int, int]) -> None:
+            question, delta = asked[place[0]], ordered[place[1]]
+            try:
+                stated = await _answer(server, question, delta, fields)
+            except Refused as error:
+                if "v2pe_delta" not in str(error):  # it isn't the window
+                    raise
+                refused_ND[place] = True
+            else:
+                right_ND[place] = judge(stated, question.answer)
+
+        places = product(range(len(asked)), range(len(ordered)))
+        await each(places, work, total=right_ND.size, concurrency=concurrency, label="questions x deltas")
+    return Measured(ordered, right_ND, refused_ND)
+
+
+def summary(measured: Measured, *, current: float, seed: int) -> dict[str, Any]:
+    """The report: each delta's accuracy, the best, and what it gains over the current one, paired.
+
+    Equally good: the largest. Raises EvaluationError where no question fits with any delta.
+    """
+    if measured.refused_ND.all():
+        raise EvaluationError(
+            "no question fits the window with any delta: send less, or serve with a larger --max-model-len"
+        )
+    deltas = measured.deltas
+    shares_D = measured.right_ND.mean(axis=0)
+    best = int(np.argmax(shares_D))  # the first of the largest, and deltas fall
+    gain_N = measured.right_ND[:, best] - measured.right_ND[:, deltas.index(current)]
+    *accuracies, gain = bootstrap(np.column_stack([measured.right_ND, gain_N]), seed=seed)
+    refused = measured.refused_ND.sum(axis=0).tolist()
+    rows = [
+        {"v2pe_delta": delta, "accuracy": e.mean, "low": e.low, "high": e.high, "too_long": count}
+        for delta, e, count in zip(deltas, accuracies, refused, strict=True)
+    ]
+    return {
+        "best": deltas[best],
+        "current": current,
+        "gain": {"difference": gain.mean, "low": gain.low, "high": gain.high},
+        "deltas": rows,
+        "n": len(measured.right_ND),
+    }
+
+
+def delta_of(reply: Mapping[str, Any]) -> float:
+    """The delta that a reply says it was made with. Raises EvaluationError where it says none, or several."""
+    delta = (reply.get("vision") or {}).get("v2pe_delta")
+    if not isinstance(delta, int | float):
+        raise EvaluationError(
+            "the reply doesn't name one v2pe_delta: is it an internvl3 server, and does every question show "
+            "an image or a video?"
+        )
+    return float(delta)
+
+
+async def _answer(server: Server, question: Question, delta: float, fields: Mapping[str, Any]) -> str | None:
+    body = {**_body(question, fields), "mm_processor_kwargs": {"v2pe_delta": delta}}
+    reply = await server.post(PATH, body)
+    used = delta_of(reply)
+    if used != delta:
+        raise EvaluationError(f"the server used v2pe_delta {used:g} where {delta:g} was asked for")
+    try:
+        return final_answer(reply["choices"][0]["message"]["content"] or "")
+    except (KeyError, IndexError, TypeError) as error:
+        raise EvaluationError(f"the reply holds no answer ({type(error).__name__}: {error})") from error
+
+
+def _body(question: Question, fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {"messages": [question.message], "temperature": 0, **fields}

@@ -1,0 +1,39 @@
+"""Accuracy over the V2PE delta as a plot."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+from .asking import EvaluationError
+
+
+def draw(report: Mapping[str, Any], path: Path) -> None:
+    """Writes the plot into `path`, whose ending says the format. Raises EvaluationError if it can't."""
+    rows = report["deltas"]
+    deltas = [row["v2pe_delta"] for row in rows]
+    shares = [100 * row["accuracy"] for row in rows]
+    below = [100 * (row["accuracy"] - row["low"]) for row in rows]
+    above = [100 * (row["high"] - row["accuracy"]) for row in rows]
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.errorbar(deltas, shares, yerr=[below, above], marker="o", capsize=3)
+    axes.axvline(report["best"], linestyle=":", color="grey")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(deltas, [str(Fraction(delta).limit_denominator(4096)) for delta in deltas])
+    axes.set_xlabel("V2PE delta")
+    axes.set_ylabel("right answers, %")
+    axes.set_title(f"{report['n']} questions, {report['questions'].partition(',')[0]}")
+    axes.spines[["top", "right"]].set_visible(False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"the plot can't be written: {error}") from error
+    finally:
+        plt.close(figure)

@@ -1,0 +1,141 @@
+"""`internvl3 tune-delta`: which V2PE delta answers best, and writing it where the server reads it."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from model.v2pe import LADDER, parse_delta
+from ttscaling.grading import Mode
+
+from .asking import AsJson, Concurrency, EvaluationError, finish
+from .curves import PLOT_FORMATS
+from .delta_figures import measure, own_delta, summary
+from .delta_views import delta_lines, print_deltas
+from .graders import grader
+from .page import write_block
+from .questions import load_questions
+from .serving import serving
+from .tuned import read_delta, write_delta
+
+
+def tune_delta(
+    base_url: Annotated[str | None, typer.Option(help="A running server's address.")] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="The checkpoint's folder: what --write changes, served here without --base-url."),
+    ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Questions, one JSON object a line: question, answer, image or video. Else nano's held-out."
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="The folder that paths are relative to; else the file's own.")
+    ] = None,
+    grading: Annotated[
+        Mode | None,
+        typer.Option(
+            help="How answers are compared with the right one; else math for a file, exact for nano."
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option(min=1, help="How many questions.")] = 300,
+    deltas: Annotated[str, typer.Option(help="What is tried, with commas: numbers or fractions.")] = ",".join(
+        str(Fraction(delta)) for delta in LADDER
+    ),
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 1024,
+    model: Annotated[str | None, typer.Option(help="Model name; else the server's own.")] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of nano's questions (not those of eval nano) and of the bootstrap.")
+    ] = 1000,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the best into --policy's config.json, for later starts.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw accuracy over delta into this file.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the table into this Markdown page.")] = None,
+    concurrency: Concurrency = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the same questions with every V2PE delta, greedily, and find the one that is right most often.
+
+    Of deltas that are right equally often the largest wins: it is nearest to ordinary positions. A question
+    that doesn't fit the window with a delta counts as wrong with it. The best is best on these questions:
+    take others than those that you report.
+
+        internvl3 tune-delta --policy InternVL3-8B --questions docvqa.jsonl --write
+
+        internvl3 tune-delta --base-url http://127.0.0.1:8000 --plot deltas.png --json
+    """
+
+    if plot and plot.suffix not in PLOT_FORMATS:
+        raise typer.BadParameter(f"{plot} must end in {', '.join(PLOT_FORMATS)}", param_hint="--plot")
+
+    def report() -> dict[str, Any]:
+        tried = parsed(deltas)
+        _check(base_url, policy, write=write)
+        source, asked = load_questions(questions, images, n, seed)
+        mode: Mode = grading or ("exact" if questions is None else "math")
+        fields = {"max_tokens": max_tokens, **({} if model is None else {"model": model})}
+        with _server(base_url, policy) as url, grader(mode) as judge:
+            current = asyncio.run(own_delta(url, asked[0], fields))
+            if write and policy is not None and current != read_delta(policy):
+                raise EvaluationError(
+                    f"the server takes {current:g} where a request names no delta, but {policy} says "
+                    f"{read_delta(policy):g}: start the server on it, without a delta in --policy-args"
+                )
+            measured = asyncio.run(
+                measure(url, asked, sorted({*tried, current}), fields, judge, concurrency=concurrency)
+            )
+        figures = summary(measured, current=current, seed=seed)
+        figures |= {"questions": source, "grading": mode, "seed": seed, "written": None}
+        if write and policy is not None:
+            figures["written"] = str(write_delta(policy, figures["best"]))
+        if plot:
+            from .delta_plot import draw  # matplotlib takes a second
+
+            draw(figures, plot)
+        if page:
+            shown = os.path.relpath(plot, page.parent) if plot else None
+            write_block(page, "tune-delta", delta_lines(figures, shown))
+        return figures
+
+    finish(report, print_deltas, as_json)
+
+
+def parsed(text: str) -> tuple[float, ...]:
+    """Deltas from "1,1/4,0.0625". Raises EvaluationError."""
+    try:
+        found = tuple(parse_delta(float(Fraction(part.strip()))) for part in text.split(","))
+    except (ValueError, ZeroDivisionError) as error:
+        raise EvaluationError(f"--deltas {text!r}: {error}; write numbers like 1,1/4,0.0625") from error
+    return tuple(float(delta) for delta in found)
+
+
+def _check(base_url: str | None, policy: Path | None, *, write: bool) -> None:
+    if base_url is None and policy is None:
+        raise EvaluationError(
+            "say what to measure: a running server's --base-url, or a checkpoint's --policy"
+        )
+    if write and policy is None:
+        raise EvaluationError("--write needs --policy: the folder of the checkpoint that the server runs on")
+    if policy is not None:
+        read_delta(policy)
+
+
+@contextmanager
+def _server(base_url: str | None, policy: Path | None) -> Iterator[str]:
+    """The running server's address, or that of one on the checkpoint for the time of the block."""
+    if base_url is not None:
+        yield base_url
+        return
+    log = Path(tempfile.mkstemp(prefix="internvl3-tune-delta-", suffix=".log")[1])
+    with serving(["--policy", str(policy), "--critic", "none"], log) as url:
+        yield url
+    log.unlink()
