@@ -1,5 +1,6 @@
 """`internvl3 train`: the commands that make checkpoints."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,43 @@ def nano(
         resume=resume,
         install=install,
     )
+
+
+@app.command("nano-critics")
+def nano_critics(
+    directory: Annotated[
+        Path, typer.Option(help="A run of `train nano`; critics go into its critics/, those there are kept.")
+    ] = Path("runs/nano"),
+    output: Annotated[
+        Path, typer.Option(help="Where the report goes, as .json, .md and .png; the ending is replaced.")
+    ] = Path("runs/nano/critic-ablation.md"),
+    seed: Annotated[int, typer.Option(help="Of weights and data order, as for `train nano`.")] = 1,
+    processes: Annotated[int, typer.Option(help="Training processes, one core each; changes the batch.")] = 2,
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 600,
+    eval_seed: Annotated[int, typer.Option(help="Of questions, candidates and the bootstrap.")] = 777,
+    miniature: Annotated[bool, typer.Option("--miniature", help="A few steps: tests the command.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+) -> None:
+    """Compare nano critics by labels (value, with early stop, advantage, outcome) and by aggregation.
+
+    Trains a critic for each labelling from the verifier of a run, lets all of them choose among the same
+    candidates and judge the steps of a VisualProcessBench file (in DIRECTORY/process-bench), and writes a
+    page. About a quarter of an hour on two cores.
+
+        internvl3 train nano-critics --output docs/critic-ablation.md
+    """
+    from .nano.ablation import AblationError, ablate
+    from .nano.pipeline import Run
+
+    run = Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature)
+    try:
+        report = ablate(run, output, seed=eval_seed)
+    except AblationError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"report: {output}")
+    if as_json:
+        typer.echo(json.dumps(report))
 
 
 @app.command()
