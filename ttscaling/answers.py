@@ -11,6 +11,10 @@ from collections.abc import Sequence
 from .normal_form import normal_form
 
 _TRIGGER = re.compile(r"(?:final answer|答案|^[ \t*]*answer)[ \t*]*[:：]", re.IGNORECASE | re.MULTILINE)
+_SAID = re.compile(
+    r"(?:\b(?:answer|option|choice)[ \t*]+is\b|答案[是为选])[ \t*:：]*(?P<stated>\S[^\n]*)", re.IGNORECASE
+)
+_SENTENCE = re.compile(r"[.。](?:\s|$)")
 _BOX = re.compile(r"\\f?boxed\s?\{")
 
 
@@ -18,7 +22,8 @@ def final_answer(text: str) -> str | None:
     """What the solution gives as its answer, or None if it states none.
 
     After the last trigger: a box if there is one, else the rest of the line. Without a trigger: the last box,
-    else a text of one line is the answer itself (the reply to "answer with the letter").
+    else what the last "the answer is .." says to the end of its sentence; else a text of one line is the
+    answer itself (the reply to "answer with the letter").
     """
     triggers = list(_TRIGGER.finditer(text))
     if triggers:
@@ -29,6 +34,8 @@ def final_answer(text: str) -> str | None:
     box = _last_box(text)
     if box or triggers:
         return box
+    if said := list(_SAID.finditer(text)):
+        return _SENTENCE.split(said[-1]["stated"], maxsplit=1)[0].strip(" *") or None
     line = text.strip()
     return line if line and "\n" not in line else None
 

@@ -18,7 +18,9 @@ _SPACING = re.compile(r"\\(?:[,;:! ]|left(?![a-z])|right(?![a-z])|quad(?![a-z])|
 _FRACTION = re.compile(r"\\[dtc]?frac\s?(?:\{([^{}]*)\}|([0-9]))\s?(?:\{([^{}]*)\}|([0-9]))")
 _SIGNS = {"\\%": "%", "\\$": "", "\\times": "*", "\\cdot": "*", "×": "*", "·": "*", "−": "-"}
 _ASSIGNED = re.compile(r"\\?[A-Za-z]{1,10}\s?=\s?(?=\S)")
-_OPTION = re.compile(r"\(([A-Za-z])\)[.:]?(?: .*)?|([A-Za-z])[).:]?|([A-H])[).:] .*")
+_OPTION = re.compile(
+    r"(?:(?:[Oo]ption|[Cc]hoice) |选项? ?)?(?:\(([A-Za-z])\)[.:]?(?: .*)?|([A-Za-z])[).:]?|([A-H])[).:] .*)"
+)
 _DEGREES = r"\^\s?\{?\s?\\circ\s?\}?|°|\\degree|degrees?"
 _UNIT = (
     r"(?:square |sq\.? |cubic )?(?:[mckdnμ]?m|miles?|inch(?:es)?|ft|feet|foot|yards?|[kmμ]?g|lbs?|pounds?|oz"
@@ -39,8 +41,9 @@ def normal_form(answer: str) -> str | Fraction:
     """Equal for final answers that say the same.
 
     Case, dollar signs, emphasis, LaTeX's spacing and text markup, a closing full stop don't matter. An
-    option is its letter: (B), B., "B: the red one". A number is its value: 1,234.0 is 1234, 1/2, \\frac12 and
-    50% are .5, 1.5e3 is 1.5 \\times 10^3; units behind it and `x =` before it are left out, so 5 kg is 5.
+    option is its letter: (B), B., "B: the red one", option B. A number is its value: 1,234.0 is 1234, 1/2,
+    \\frac12 and 50% are .5, 1.5e3 is 1.5 \\times 10^3; units behind it and `x =` before it are left out, so
+    5 kg is 5.
     """
     answer = answer.strip()
     if len(answer) > LONGEST:
