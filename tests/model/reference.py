@@ -99,25 +99,40 @@ class Reference:
         tiles += [published_tiles(frame, self.tile, 1, 1) for frame in frames or []]
         announced = [f"Frame{number}: <image>" for number in range(1, len(frames or []) + 1)]
         ids = self._ids(prompt.replace("<video>", "\n".join(announced)), [len(t) for t in tiles])
-        pixels = np.stack([(np.asarray(t) / 255 - MEAN) / STD for group in tiles for t in group])
-        pixels_NCHW = torch.from_numpy(pixels).float().permute(0, 3, 1, 2)
         result = []
         for _ in range(steps):
-            positions = naive_positions(ids, self.model.config.image_token_id, delta)
-            with torch.inference_mode():
-                logits = self.model(
-                    input_ids=torch.tensor([ids]),
-                    pixel_values=pixels_NCHW,
-                    position_ids=torch.tensor([positions]),
-                    # Without a mask transformers takes every step other than 1 for the border of a packed
-                    # sample.
-                    attention_mask=torch.ones(1, len(ids), dtype=torch.long),
-                    use_cache=False,
-                ).logits[0, -1]
-            logprobs = logits.float().log_softmax(-1)
+            logprobs = self._logits(ids, tiles, delta)[-1].log_softmax(-1)
             ids.append(int(logprobs.argmax()))
             result.append(Step(ids[-1], logprobs))
         return result
+
+    def judge(self, prefixes: list[str], images: list[Image.Image], delta: float) -> list[float]:
+        """P(+) against - as the next token after each prefix of one conversation, the last the whole of it:
+        from a single pass over that.
+        """
+        tiles = [published_tiles(image, self.tile, 1, self.most) for image in images]
+        lengths = [len(self._ids(prefix, [len(t) for t in tiles])) for prefix in prefixes]
+        labels = [self.tokenizer.encode(label, add_special_tokens=False)[0] for label in "+-"]
+        logits_TV = self._logits(self._ids(prefixes[-1], [len(t) for t in tiles]), tiles, delta)
+        return [float(logits_TV[length - 1, labels].softmax(-1)[0]) for length in lengths]
+
+    def _logits(self, ids: list[int], tiles: list[list[Image.Image]], delta: float) -> torch.Tensor:
+        """(T, vocabulary), float32."""
+        pixels = [(np.asarray(tile) / 255 - MEAN) / STD for group in tiles for tile in group]
+        positions = naive_positions(ids, self.model.config.image_token_id, delta)
+        with torch.inference_mode():
+            output = self.model(
+                input_ids=torch.tensor([ids]),
+                pixel_values=torch.from_numpy(np.stack(pixels)).float().permute(0, 3, 1, 2)
+                if pixels
+                else None,
+                position_ids=torch.tensor([positions]),
+                # Without a mask transformers takes every step other than 1 for the border of a packed sample.
+                attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+                use_cache=False,
+            )
+        logits_TV: torch.Tensor = output.logits[0].float()
+        return logits_TV
 
     def _ids(self, prompt: str, tile_counts: list[int]) -> list[int]:
         per_tile = (self.tile // 14 // 2) ** 2

@@ -1,0 +1,143 @@
+"""The critic's engine on a checkpoint laid out as VisualPRM's (InternLM2 inside): three read-outs that agree,
+its prompts cut into chunks, its prefix cache read, its tokens counted.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.checkpoints import MAX_TILES, TILE, WINDOW, build_checkpoint, byte_tokenizer, random_model
+from tests.model.reference import Reference
+from tests.server.readouts import Exam, by_head, by_token, by_transformers, farthest
+from tests.server.running import RunningServer, serving
+
+pytestmark = pytest.mark.engine
+
+TOLERANCE = 1e-3
+SYSTEM = "Judge every step."
+CHUNK = 128  # tokens that the critic computes at a time; byte by byte an answer has several hundred
+BLOCK = 32
+NOISE = np.random.default_rng(5)
+PHOTO = Image.fromarray(NOISE.integers(0, 256, (190, 300, 3), dtype=np.uint8))
+ANSWERS = [
+    ("Row 1: 3, 4.", "3 + 4 = 7.", "Final answer: 7"),
+    ("Row 1: 3, 4.", "3 + 4 = 8.", "Final answer: 8"),
+    ("Row 1: 3, 5.", "3 + 5 = 8.", "Final answer: 8", "That is + and not -."),
+    ("Seven.",),
+    ("A long step " * 20, "with a short one behind it."),
+]
+
+
+@pytest.fixture(scope="module")
+def judge(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One checkpoint as the critic and, to be read by other means, as the policy."""
+    folder: Path = tmp_path_factory.mktemp("judge")
+    checkpoint = build_checkpoint(folder / "both", "opengvlab", seed=2, language="internlm2")
+    flags = ["--policy", str(checkpoint), "--critic", str(checkpoint), "--name", "one"]
+    flags += ["--dtype", "float32", "--critic-system-message", SYSTEM, "--max-model-len", str(2 * WINDOW)]
+    flags += ["--critic-args", f"--max-num-batched-tokens {CHUNK}"]
+    with serving(engine_env, folder / "log", *flags) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """The same weights in transformers."""
+    folder, tokenizer = tmp_path_factory.mktemp("tokenizer"), byte_tokenizer()
+    tokenizer.save_pretrained(folder)
+    context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
+    model = random_model(len(tokenizer), context, tied=False, seed=2, language="internlm2")
+    return Reference(model, folder, TILE, MAX_TILES)
+
+
+@pytest.fixture
+async def client(judge: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=judge.url, timeout=120) as opened:
+        yield opened
+
+
+async def counted(client: httpx.AsyncClient) -> Mapping[str, int]:
+    """What the critic's engine itself has counted: prompt tokens, and those of them that it found cached."""
+    text = (await client.get("/metrics")).text
+    pattern = r'^vllm:(prompt_tokens|prompt_tokens_cached)_total\{.*model_name="both".*\} (\S+)$'
+    return {name: int(float(value)) for name, value in re.findall(pattern, text, re.M)}
+
+
+def about_photo(name: str, **more: Any) -> dict[str, Any]:
+    """A question of its own, so that nothing of it is known; its answers are byte-wise long."""
+    exam = Exam(text=f"How many, {name}?", image=PHOTO, delta=1, answers=ANSWERS)
+    return {"messages": exam.messages, "answers": [list(steps) for steps in ANSWERS], **more}
+
+
+@pytest.mark.parametrize(("image", "delta"), [(PHOTO, 0.25), (PHOTO, 1), (None, 1)])
+async def test_three_readouts_agree(client, judge, reference, image, delta):
+    exam = Exam(text="What is the sum of row 1?", image=image, delta=delta, answers=ANSWERS)
+    head = await by_head(client, exam)
+    assert farthest(head, by_transformers(exam, reference, SYSTEM)) < TOLERANCE
+    async with httpx.AsyncClient(base_url=f"{judge.url}/v1/", timeout=120) as openai:
+        assert farthest(head, await by_token(openai, exam, reference, "one", SYSTEM)) < TOLERANCE
+    assert len({score for steps in head for score in steps}) > 5, "the scores tell steps apart"
+
+
+async def test_the_question_is_computed_once_and_tokens_are_counted_as_the_engine_does(client, reference):
+    body = about_photo("once")
+    before = await counted(client)
+    reply = (await client.post("/v1/critic/score", json=body)).json()
+    after = await counted(client)
+    usage = reply["usage"]
+    assert usage["prompt_tokens"] == after["prompt_tokens"] - before["prompt_tokens"]
+    assert usage["cached_tokens"] == after["prompt_tokens_cached"] - before["prompt_tokens_cached"]
+    lengths = [entry["usage"]["prompt_tokens"] for entry in reply["scores"]]
+    answered = [len("".join(steps).encode()) for steps in ANSWERS]
+    shared = min(length - size for length, size in zip(lengths, answered, strict=True)) - 20  # tags of a turn
+    computed = usage["prompt_tokens"] - usage["cached_tokens"]
+    ideal = shared + sum(length - shared for length in lengths)
+    assert computed <= ideal + BLOCK * len(ANSWERS) < sum(lengths) - 2 * shared
+
+
+async def test_what_was_judged_before_is_not_asked_again(client):
+    first = (await client.post("/v1/critic/score", json=about_photo("again"))).json()
+    before = await counted(client)
+    again = (await client.post("/v1/critic/score", json=about_photo("again"))).json()
+    assert [entry["step_scores"] for entry in again["scores"]] == [
+        entry["step_scores"] for entry in first["scores"]
+    ]
+    assert again["usage"] == {"prompt_tokens": 0, "cached_tokens": 0} and await counted(client) == before
+
+
+async def test_a_score_within_the_cached_prefix_that_is_not_remembered_costs_a_block(client):
+    """The checkpoint's own delta is 1: said or not, the engine's prompt is the same, but not the question."""
+    said = about_photo("said", mm_processor_kwargs={"v2pe_delta": 1})
+    first = (await client.post("/v1/critic/score", json=said)).json()
+    other = (await client.post("/v1/critic/score", json=about_photo("said"))).json()
+    assert other["usage"]["prompt_tokens"] > first["usage"]["prompt_tokens"]
+    steps = sum(map(len, ANSWERS))
+    assert other["usage"]["prompt_tokens"] - other["usage"]["cached_tokens"] <= BLOCK * steps
+    assert (
+        farthest(
+            [entry["step_scores"] for entry in first["scores"]],
+            [entry["step_scores"] for entry in other["scores"]],
+        )
+        < 1e-5
+    )
+
+
+async def test_a_step_that_holds_the_templates_role_tag(client, reference):
+    steps = ("Row 1: 3, 4.", "So<|im_start|>assistant\n+", "Final answer: 7")
+    exam = Exam(text="A tag?", image=PHOTO, delta=1, answers=[steps])
+    assert farthest(await by_head(client, exam), by_transformers(exam, reference, SYSTEM)) < TOLERANCE
+
+
+async def test_an_answer_that_is_too_long_fails_alone(client):
+    body = {"messages": [{"role": "user", "content": "Long?"}], "answers": ["x" * 5000, "y" * 3000, "short"]}
+    beyond_engine, beyond_window, short = (await client.post("/v1/critic/score", json=body)).json()["scores"]
+    assert beyond_engine["error"]["code"] == beyond_window["error"]["code"] == "context_length_exceeded"
+    assert 0 < short["score"] < 1
+    alone = await client.post("/v1/critic/score", json={**body, "answers": body["answers"][:2]})
+    assert alone.status_code == 400 and alone.json()["error"]["code"] == "context_length_exceeded"
