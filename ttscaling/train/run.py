@@ -17,7 +17,7 @@ from .losses import share_of_mean
 from .model import V2PEInternVL
 from .objectives import Micro, Objective
 from .optimizer import learning_rate_factor, make_optimizer
-from .parts import freeze_all_but
+from .parts import freeze_all_but, units
 from .tasks import Task
 
 
@@ -27,6 +27,7 @@ class Trainee(nn.Module):
     def __init__(self, model: V2PEInternVL):
         super().__init__()
         self.model = model
+        self._no_split_modules = units(model)  # where accelerate looks for what FSDP shards by itself
 
     def forward(self, work: Any, micro: Micro[Any]) -> Any:
         """`work(model, micro)`."""

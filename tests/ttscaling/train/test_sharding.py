@@ -15,23 +15,17 @@ from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
+from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
 from torch.multiprocessing.spawn import spawn
 
+from tests.checkpoints import Language, Vision, build_checkpoint
 from ttscaling.train.checkpoint import empty_model, load_model
 from ttscaling.train.job import Job, run_job
-from ttscaling.train.parts import units
-from ttscaling.train.run import make_accelerator
+from ttscaling.train.run import Trainee, make_accelerator
 
-from .data.material import tiny_model
 from .jobs import figures, job, recipe, weights
 
 CONFIG = Path(__file__).parents[3] / "recipes" / "fsdp2.yaml"
-
-
-def listed_units() -> list[str]:
-    content = yaml.safe_load(CONFIG.read_text())
-    names: str = content["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"]
-    return names.split(",")
 
 
 def test_accelerate_reads_the_config() -> None:
@@ -41,21 +35,36 @@ def test_accelerate_reads_the_config() -> None:
     assert config.fsdp_config["fsdp_version"] == 2
 
 
-def test_its_units_are_the_model_s_layers_and_projector() -> None:
+def plugin_of_the_config() -> FullyShardedDataParallelPlugin:
+    """What `accelerate launch` makes of the config's lines."""
+    lines = yaml.safe_load(CONFIG.read_text())["fsdp_config"]
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=lines["fsdp_version"],
+        auto_wrap_policy=lines["fsdp_auto_wrap_policy"],
+        transformer_cls_names_to_wrap=lines.get("fsdp_transformer_layer_cls_to_wrap"),
+        cpu_ram_efficient_loading=lines["fsdp_cpu_ram_efficient_loading"],
+        reshard_after_forward=lines["fsdp_reshard_after_forward"],
+        state_dict_type=lines["fsdp_state_dict_type"],
+    )
+
+
+@pytest.mark.parametrize("vision", ["300m", "6b"])
+@pytest.mark.parametrize("language", ["qwen2", "qwen3", "internlm2"])
+def test_its_units_are_the_layers_and_the_projector_of_any_model(
+    tmp_path: Path, language: Language, vision: Vision
+) -> None:
     """A language model as a unit would have its positions cast to bf16."""
-    assert sorted(listed_units()) == list(units(tiny_model()))
+    model = empty_model(build_checkpoint(tmp_path, "opengvlab", language=language, vision=vision))
+    is_unit = fsdp2_prepare_auto_wrap_policy(plugin_of_the_config(), Trainee(model))
+    assert is_unit is not None
+    layers = [*model.model.vision_tower.encoder.layer, *model.model.language_model.layers]
+    expected = [*layers, model.model.multi_modal_projector]
+    assert {id(module) for module in model.modules() if is_unit(module)} == set(map(id, expected))
 
 
 def sharded_accelerator() -> Accelerator:
     accelerator = make_accelerator("fp32")
-    plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=2,
-        auto_wrap_policy="transformer_based_wrap",
-        transformer_cls_names_to_wrap=listed_units(),
-        cpu_ram_efficient_loading=True,
-        reshard_after_forward=True,
-        state_dict_type="SHARDED_STATE_DICT",
-    )
+    plugin = plugin_of_the_config()
     PartialState._shared_state["distributed_type"] = DistributedType.FSDP
     accelerator.state.distributed_type = DistributedType.FSDP
     accelerator.state.fsdp_plugin = plugin
