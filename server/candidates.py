@@ -180,6 +180,7 @@ class Candidates:
         """
         name = f"{self._name}-{written.index}"
         failure: list[Exception] = []
+        self._touch_media()
 
         async def read() -> None:
             try:
@@ -202,6 +203,16 @@ class Candidates:
             self.spent += written.spent
         if failure:
             raise failure[0]
+
+    def _touch_media(self) -> None:
+        """Tell vLLM's cache of media here what its twin in the engine is about to see: the two must age
+        alike, however long after the rendering a candidate is begun.
+        """
+        cache = self._client.renderer.mm_processor_cache
+        if cache is not None:
+            for hashes in self._prompt.get("mm_hashes", {}).values():
+                for each in hashes:
+                    cache.touch_sender_cache_item(each)
 
 
 def sampling_of(params: Any, index: int, *, greedy: bool) -> Any:

@@ -8,7 +8,8 @@ being written.
 from collections.abc import Callable, Sequence
 
 from .choice import best, choose
-from .gathering import Plan, gather
+from .gathering import gather
+from .plan import Plan
 from .stopping import StopRule
 from .types import (
     Aggregation,

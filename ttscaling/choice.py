@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from .answers import final_answer, groups, majority
-from .gathering import Gathered
+from .plan import Gathered
 from .types import CriticError, OnCriticError, ScoredCandidate, Selection
 
 

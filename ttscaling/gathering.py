@@ -6,18 +6,16 @@ cancelled or by an error, no sampling and no scoring is left running.
 
 import asyncio
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .aggregate import aggregate
 from .answers import final_answer, groups
 from .drafts import Drafts
-from .stopping import StopRule, agreed
+from .plan import Gathered, Plan
+from .stopping import agreed
 from .types import (
     ABANDONED,
-    Aggregation,
     Candidate,
-    Conversation,
     Critic,
     CriticError,
     InvalidCandidate,
@@ -29,42 +27,6 @@ from .types import (
     StepScores,
     Stopped,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gathered:
-    """Candidates in index order, scored or not; at least one is finished. `faults`: what failed, in words."""
-
-    candidates: tuple[ScoredCandidate, ...]
-    stopped: Stopped | None
-    faults: tuple[str, ...]
-    failed: int  # candidates that failed or are invalid
-
-    @property
-    def finished(self) -> list[ScoredCandidate]:
-        """Those that may be chosen."""
-        return [entry for entry in self.candidates if entry.candidate.finish_reason != ABANDONED]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a conversation's candidates are made and scored; no critic: not scored.
-
-    With `critic_must_work` the first CriticError is raised; else that candidate is left without a score.
-    """
-
-    conversation: Conversation
-    critic: Critic | None
-    n: int
-    include_greedy: bool
-    aggregation: Aggregation = "mean"
-    critic_must_work: bool = False
-    stop: StopRule
-    on_progress: Callable[[Progress], None]
-
-    def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"n must be at least 1, not {self.n}")
 
 
 async def gather(policy: Policy, plan: Plan) -> Gathered:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from .aggregate import aggregate
 from .choice import best, choose
-from .gathering import Gathered
+from .plan import Gathered
 from .steps import SEPARATOR
 from .stopping import StopRule
 from .types import (

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from .choice import vote
-from .gathering import Plan, gather
+from .gathering import gather
+from .plan import Plan
 from .stopping import StopRule
 from .types import Conversation, Policy, Progress, Selection
 

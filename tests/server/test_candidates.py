@@ -62,6 +62,7 @@ class Client:
     """
 
     model = "the client's own"
+    renderer = SimpleNamespace(mm_processor_cache=None)
 
     def __init__(self, *scripts: Sequence[SimpleNamespace | None]) -> None:
         self.scripts = scripts
@@ -91,7 +92,7 @@ class Client:
 
 
 def candidates(client: Client, *, complaint: Complaint | None = None, **extra: Any) -> Candidates:
-    prompt = {"prompt_token_ids": [1, 2, 3], "mm_hashes": "kept"}
+    prompt = {"prompt_token_ids": [1, 2, 3], "mm_hashes": {"image": ["hash"]}}
     return Candidates(client, prompt, params(**extra), "r", {}, complaint=complaint)
 
 
@@ -204,6 +205,18 @@ async def test_cancelled_in_the_turn_it_was_asked_it_is_still_aborted():
     assert client.aborted == [0]
 
 
+async def test_media_stay_as_fresh_here_as_in_the_engine():
+    """vLLM mirrors its cache of media; a candidate begun later makes them fresh again in one of the two."""
+    touched: list[str] = []
+    client = Client([output("a")], [output("b")])
+    cache = SimpleNamespace(touch_sender_cache_item=touched.append)
+    client.renderer = SimpleNamespace(mm_processor_cache=cache)
+    policy = candidates(client)
+    for index in range(2):
+        await policy.sample(CONVERSATION, index=index, greedy=False)
+    assert touched == ["hash", "hash"]
+
+
 async def test_a_candidate_that_breaks_off_fails_alone_and_counts():
     policy = candidates(Client([output("a", finish="abort", tokens=7)], [output("b")], []))
     with pytest.raises(PolicyError, match="it ended with abort"):
@@ -252,7 +265,7 @@ async def test_a_step_goes_on_with_the_tokens_of_the_steps_before():
     a, b = ord("a"), ord("b")
     prompts = [client.asked[index][0] for index in range(4)]
     assert [prompt["prompt_token_ids"][3:] for prompt in prompts] == [[], [a, a], [a, a, b, b, b], [a, a]]
-    assert {prompt["mm_hashes"] for prompt in prompts} == {"kept"}
+    assert all(prompt["mm_hashes"] == {"image": ["hash"]} for prompt in prompts)
     own = [client.asked[index][1] for index in range(4)]
     assert [each.max_tokens for each in own] == [50, 48, 45, 48]
     assert [each.seed for each in own[1:]] == [11, 12, 13] and own[0].temperature == 0
