@@ -6,6 +6,7 @@ timeouts, which are signals and so refuse to run in threads, don't reach.
 
 import importlib.util
 import json
+import re
 import select
 import subprocess
 import sys
@@ -16,13 +17,16 @@ from typing import Self
 from .normal_form import LONGEST
 
 START_SECONDS = 60.0  # to import sympy, on a busy machine
+# Letters are factors to math-verify, so "silent" would be "listen": what has no sign of a formula is text.
+_WORDS = re.compile(r"(?=.*[^\W\d_]{3})(?:[^\W\d_]|[\s.,;:!?'\"-])+", re.DOTALL)
 
 
 class MathVerifier:
     """Compares formulas; a context manager. Threads may share one: they take turns.
 
     A comparison that takes longer than `seconds`, or more than `memory_mib`, is answered with False, as is
-    one of formulas beyond LONGEST characters. Raises ImportError where math-verify isn't installed.
+    one of formulas beyond LONGEST characters, or with plain words. Raises ImportError where math-verify isn't
+    installed.
     """
 
     def __init__(self, *, seconds: float = 5.0, memory_mib: int = 2048) -> None:
@@ -43,7 +47,7 @@ class MathVerifier:
 
     def same(self, answer: str, known: str) -> bool:
         """Whether math-verify takes `answer` for `known`; no equivalence: 50% is both 50 and 1/2 to it."""
-        if max(len(answer), len(known)) > LONGEST:
+        if max(len(answer), len(known)) > LONGEST or _WORDS.fullmatch(known):
             return False
         with self._turn:
             if self._worker is None:

@@ -37,6 +37,8 @@ def test_the_same_in_other_words(verifier: MathVerifier, answer: str, known: str
         ("\\sqrt{8}", "2\\sqrt{3}"),
         ("(1, 2)", "(2, 1)"),
         ("x + 1", "x + 2"),
+        ("silent", "listen"),
+        ("Jonh Fitzgerald", "John Fitzgerald"),
         ("", "7"),
         ("\\frac{", "\\frac{1}{2}"),
         ("__import__('os').getpid()", "1"),
