@@ -57,6 +57,9 @@ class RemotePolicy:
         (`continue_final_message`) and says which stop string it met (vLLM's `stop_reason`).
         """
         fields: dict[str, Any] = {"stop": [*_as_list(self._sampling.get("stop")), SEPARATOR]}
+        for name in ("max_tokens", "max_completion_tokens"):  # of the whole answer
+            if self._sampling.get(name) is not None:
+                fields[name] = max(1, self._sampling[name] - parent.completion_tokens)
         if parent.text:
             begun = {"role": "assistant", "content": parent.text + SEPARATOR}
             conversation = replace(conversation, messages=(*conversation.messages, begun))

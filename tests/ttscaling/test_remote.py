@@ -125,7 +125,9 @@ async def test_a_step_continues_what_is_written() -> None:
         return step("3, 4.", "\n\n") if len(asked) == 1 else step("Final answer: 7", None)
 
     policy = RemotePolicy(
-        server(reply), model="nano", sampling={"seed": 5, "temperature": 0.7, "stop": "END"}
+        server(reply),
+        model="nano",
+        sampling={"seed": 5, "temperature": 0.7, "stop": "END", "max_tokens": 50},
     )
     first = await policy.extend(QUESTION, NOTHING, index=0, greedy=True)
     last = await policy.extend(QUESTION, first, index=4, greedy=False)
@@ -133,6 +135,7 @@ async def test_a_step_continues_what_is_written() -> None:
     assert (last.text, last.finish_reason, last.prompt_tokens) == ("Final answer: 7", "stop", 20)
     assert [body["stop"] for body in asked] == [["END", "\n\n"]] * 2
     assert [(body["seed"], body["temperature"]) for body in asked] == [(5, 0.0), (9, 0.7)]
+    assert [body["max_tokens"] for body in asked] == [50, 44]
     assert asked[0]["messages"] == list(QUESTION.messages)
     assert "continue_final_message" not in asked[0]
     assert asked[1]["messages"] == [*QUESTION.messages, {"role": "assistant", "content": "3, 4.\n\n"}]
