@@ -2,6 +2,7 @@
 
 import typer
 
+from .critic import critic
 from .long_video import long_video
 from .preprocess import preprocess
 from .video import video
@@ -14,6 +15,7 @@ def _group() -> None:
     """Keeps the benches sub-commands, however many there are."""
 
 
+app.command()(critic)
 app.command()(long_video)
 app.command()(preprocess)
 app.command()(video)

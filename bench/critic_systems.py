@@ -1,0 +1,212 @@
+"""Ways to have a critic's checkpoint judge answers: our server's, and those that vLLM has for any model.
+
+Each works through rounds {text, image, answers} of a case and says what every round took. vLLM's own engines
+run our model class (their InternVL needs torchvision and has no pooling at all), so all systems see the same
+tokens; what differs is which of them are computed again.
+"""
+
+import base64
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import httpx
+from PIL import Image
+
+from model.templates import DEFAULT_TEMPLATE, system_message
+from ttscaling.critic import MINUS, PLUS, critic_prefixes
+from ttscaling.types import Conversation
+
+from .served import serving
+
+CHECKPOINT = str(Path(__file__).parent.parent / "model/nano/critic")
+BLOCK = 32
+TOKENS_PER_TILE = 9
+COUNTERS = ("vllm:prompt_tokens", "vllm:prompt_tokens_cached")
+Round = Mapping[str, Any]
+
+
+class Ours:
+    """Our server, asked as an application does: scores of given answers, then as many of its policy's own."""
+
+    def prepare(self, case: Mapping[str, Any]) -> Mapping[str, Any]:
+        return case
+
+    def work(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
+        flags = ["--max-tiles", str(case["tiles"]), "--max-best-of", str(case["most"])]
+        with serving(*flags) as (url, _), httpx.Client(base_url=url, timeout=600) as client:
+            return [self._round(client, asked) for asked in case["rounds"]]
+
+    def summary(self, made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return made
+
+    def _round(self, client: httpx.Client, asked: Round) -> dict[str, Any]:
+        messages = _messages(asked)
+        with _counted(client, "nano-critic") as critic:
+            body = {"messages": messages, "answers": asked["answers"]}
+            scored = _ok(client.post("/v1/critic/score", json=body))
+        with _counted(client, "nano") as policy:
+            scaling = {"method": "self_consistency", "n": len(asked["answers"])}
+            chat = {"messages": messages, "test_time_scaling": scaling, "max_tokens": 16, "seed": 1}
+            replied = _ok(client.post("/v1/chat/completions", json=chat))
+        return {
+            "computed": critic["computed"],
+            "lengths": [entry["usage"]["prompt_tokens"] for entry in scored["scores"]],
+            "policy_computed": policy["computed"],
+            "policy_prompt": replied["usage"]["prompt_tokens"],
+            "image_tokens": replied["vision"]["tiles"] * TOKENS_PER_TILE,
+        }
+
+
+class _Vllm:
+    """vLLM's own engine on the critic's checkpoint, in this process; each answer is one prompt."""
+
+    options: ClassVar[Mapping[str, Any]]
+
+    def prepare(self, case: Mapping[str, Any]) -> tuple[Any, list[list[dict[str, Any]]]]:
+        # The engine in this very process, nothing compiled: a short life.
+        os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCH_COMPILE_DISABLE": "1"}
+        from vllm import LLM
+
+        llm = LLM(
+            CHECKPOINT,
+            enforce_eager=True,
+            block_size=BLOCK,
+            kv_cache_memory_bytes=2**30,
+            mm_processor_kwargs={"max_dynamic_patch": case["tiles"]},
+            disable_log_stats=False,
+            **self.options,
+        )
+        return llm, [_prompts(llm.get_tokenizer(), asked) for asked in case["rounds"]]
+
+    def work(self, prepared: tuple[Any, list[list[dict[str, Any]]]]) -> list[dict[str, Any]]:
+        llm, rounds = prepared
+        made = []
+        for prompts in rounds:
+            before = _totals(llm)
+            self.judge(llm, prompts)
+            asked, cached = (now - then for now, then in zip(_totals(llm), before, strict=True))
+            made.append({"computed": asked - cached, "asked": asked})
+        return made
+
+    def summary(self, made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return made
+
+    def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+        raise NotImplementedError
+
+
+class PromptLogprobs(_Vllm):
+    """Log-probabilities of the likeliest tokens at every place of the prompt."""
+
+    options: ClassVar = {"enable_prefix_caching": True}
+
+    def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+        from vllm import SamplingParams
+
+        llm.generate(prompts, SamplingParams(max_tokens=1, prompt_logprobs=20), use_tqdm=False)
+
+
+class StepPooling(_Vllm):
+    """vLLM's pooling for process reward models: rows of the hidden states at a step's tag."""
+
+    options: ClassVar = {
+        "runner": "pooling",
+        "convert": "embed",
+        "pooler_config": {"tok_pooling_type": "STEP", "step_tag_id": 0},
+        "max_num_batched_tokens": 8192,  # it doesn't compute prompts in pieces
+    }
+
+    def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+        llm.encode(prompts, pooling_task="token_embed", use_tqdm=False)
+
+
+class AllPooling(StepPooling):
+    """The same with rows of all tokens; prefix caching is on, but such requests don't read it."""
+
+    options: ClassVar = {
+        "runner": "pooling",
+        "convert": "embed",
+        "pooler_config": {"tok_pooling_type": "ALL"},
+        "enable_prefix_caching": True,
+    }
+
+
+class OneToken(_Vllm):
+    """One generated token after each step, both labels' log-probabilities: our portable way."""
+
+    options: ClassVar = {"enable_prefix_caching": True}
+
+    def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+        from vllm import SamplingParams
+
+        labels = [llm.get_tokenizer().encode(label, add_special_tokens=False)[0] for label in (PLUS, MINUS)]
+        params = SamplingParams(max_tokens=1, temperature=0, logprobs=2, logprob_token_ids=labels)
+        llm.generate([step for prompt in prompts for step in prompt["steps"]], params, use_tqdm=False)
+
+
+def conversation_texts(tokenizer: Any, asked: Round) -> list[list[str]]:
+    """For each answer the judge's conversation up to each of its steps, `<image>` in the image's place."""
+    content = [{"type": "image"}, {"type": "text", "text": asked["text"]}]
+    conversation = Conversation(messages=({"role": "user", "content": content},))
+    system = system_message(DEFAULT_TEMPLATE)
+    return [
+        [
+            tokenizer.apply_chat_template(list(prefix), tokenize=False, add_generation_prompt=True)
+            for prefix in critic_prefixes(conversation, steps, system=system)
+        ]
+        for steps in asked["answers"]
+    ]
+
+
+def _prompts(tokenizer: Any, asked: Round) -> list[dict[str, Any]]:
+    image = {"image": Image.open(asked["image"]).convert("RGB")}
+    return [
+        {
+            "prompt": texts[-1],
+            "multi_modal_data": image,
+            "steps": [{"prompt": text, "multi_modal_data": image} for text in texts],
+        }
+        for texts in conversation_texts(tokenizer, asked)
+    ]
+
+
+def _messages(asked: Round) -> list[dict[str, Any]]:
+    url = "data:image/png;base64," + base64.b64encode(Path(asked["image"]).read_bytes()).decode()
+    image = {"type": "image_url", "image_url": {"url": url}}
+    return [{"role": "user", "content": [image, {"type": "text", "text": asked["text"]}]}]
+
+
+def _ok(reply: httpx.Response) -> dict[str, Any]:
+    reply.raise_for_status()
+    body: dict[str, Any] = reply.json()
+    return body
+
+
+@contextmanager
+def _counted(client: httpx.Client, name: str) -> Iterator[dict[str, int]]:
+    """What an engine of the server computed meanwhile, by its own counters."""
+
+    def computed() -> int:
+        text = client.get("/metrics").text
+        asked, cached = (
+            sum(
+                float(value)
+                for value in re.findall(rf'^{counter}_total\{{.*"{name}".*\}} (\S+)$', text, re.M)
+            )
+            for counter in COUNTERS
+        )
+        return int(asked - cached)
+
+    before = computed()
+    found: dict[str, int] = {}
+    yield found
+    found["computed"] = computed() - before
+
+
+def _totals(llm: Any) -> list[int]:
+    values = {metric.name: metric.value for metric in llm.get_metrics() if metric.name in COUNTERS}
+    return [int(values[name]) for name in COUNTERS]

@@ -1,0 +1,141 @@
+"""What nano's ratio search trains on: its own tasks as published-format files, and a start that can see."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ttscaling.train.data.chats import ChatRecord, Turn, chat_json
+from ttscaling.train.data.jsonl import write_records
+from ttscaling.train.data.meta import DataSet, write_meta
+from ttscaling.train.loop import make_accelerator
+from ttscaling.train.ratio import Modality
+from ttscaling.train.recipe import Recipe
+
+from .arithmetic import Exercise, random_fact
+from .checkpoint import CONTEXT, POLICY_LAYERS, nano_config, new_model, save_checkpoint
+from .digits import DigitPool, Split, digit_pool
+from .policy import READ_QUESTION, SHORT_KINDS, read_sheet
+from .problems import random_task, solve
+from .sheets import draw_sheet
+from .stage import SAMPLING
+from .tokenizer import build_tokenizer
+from .vision import train_vision
+
+SPLITS: tuple[Split, ...] = ("train", "heldout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Updates of the vision warm-up, records of each set for training and held out, steps of each trial."""
+
+    vision: int
+    records: int
+    heldout: int
+    steps: int
+
+    def recipe(self, seed: int) -> Recipe:
+        """Of a trial: about forty samples a step."""
+        return Recipe(
+            steps=self.steps,
+            batch=4,
+            learning_rate=2e-3,
+            warmup=0.1,
+            max_tokens=700,
+            max_tiles=10,
+            open_packs=4,
+            precision="fp32",
+            recompute=False,
+            seed=seed,
+        )
+
+    @property
+    def about(self) -> str:
+        return (
+            f"nano: a vision path after {self.vision} updates of its warm-up, random language weights. "
+            "Language: single operations and sums of digits; multimodal: whole sheets read, and short "
+            f"questions about small sheets; {self.records:,} records each, and {self.heldout:,} others to "
+            "measure, on held-out drawings."
+        )
+
+
+BUDGET = Budget(vision=200, records=3000, heldout=200, steps=150)
+MINIATURE = Budget(vision=2, records=30, heldout=6, steps=2)
+
+
+@dataclass(frozen=True)
+class Material:
+    """Where the start and the two meta.json are."""
+
+    model: Path
+    data: Path
+    heldout: Path
+
+
+def write_material(directory: Path, budget: Budget, *, seed: int) -> Material:
+    """The start and the data; what is there already is kept."""
+    material = Material(directory / "start", directory / "train.json", directory / "heldout.json")
+    if not (material.model / "config.json").exists():
+        write_start(material.model, steps=budget.vision, seed=seed)
+    for split, meta in zip(SPLITS, (material.data, material.heldout), strict=True):
+        if not meta.exists():
+            number = budget.records if split == "train" else budget.heldout
+            write_data(directory / split, meta, split, number, seed=seed)
+    return material
+
+
+def write_start(directory: Path, *, steps: int, seed: int) -> None:
+    """Random weights, but for a vision path that reads digits: a tower behind a language loss alone doesn't
+    start."""
+    tokenizer = build_tokenizer(CONTEXT)
+    model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
+    train_vision(model, make_accelerator(), steps=steps, seed=seed)
+    save_checkpoint(model, tokenizer, directory, sampling=SAMPLING)
+
+
+def write_data(root: Path, meta: Path, split: Split, number: int, *, seed: int) -> None:
+    """Two sets of language and two of multimodal records in InternVL's format, and the meta.json of them."""
+    pool = digit_pool(split)
+    makers: dict[str, tuple[Modality, Callable[[np.random.Generator, Path], ChatRecord]]] = {
+        "operations": ("language", lambda rng, _: _exercise(_operation(rng))),
+        "digit-sums": ("language", lambda rng, _: _exercise(_digit_sum(rng))),
+        "readings": ("multimodal", lambda rng, path: _about_sheet(rng, path, pool, reading=True)),
+        "questions": ("multimodal", lambda rng, path: _about_sheet(rng, path, pool, reading=False)),
+    }
+    data_sets = []
+    for place, (name, (modality, make)) in enumerate(makers.items()):
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([seed, split == "heldout", place])
+        rows = (chat_json(make(rng, folder / f"{index}.png")) for index in range(number))
+        write_records(folder / "records.jsonl", rows)
+        data_sets.append(
+            DataSet(name=name, root=folder, annotation=folder / "records.jsonl", extra={"modality": modality})
+        )
+    write_meta(meta, data_sets, base=Path())
+
+
+def _operation(rng: np.random.Generator) -> Exercise:
+    expression, result = random_fact(rng)
+    return Exercise(expression=expression, result=result)
+
+
+def _digit_sum(rng: np.random.Generator) -> Exercise:
+    return Exercise(digits=tuple(rng.integers(0, 10, rng.integers(3, 7)).tolist()))
+
+
+def _exercise(exercise: Exercise) -> ChatRecord:
+    return _record(exercise.question, exercise.solve().text)
+
+
+def _about_sheet(rng: np.random.Generator, path: Path, pool: DigitPool, *, reading: bool) -> ChatRecord:
+    """A small sheet, drawn into `path`, read out or asked about."""
+    task = random_task(rng, kind=SHORT_KINDS[int(rng.integers(len(SHORT_KINDS)))])
+    draw_sheet(task.sheet, pool, rng, large=False).save(path)
+    question, answer = (READ_QUESTION, read_sheet(task)) if reading else (task.question, solve(task).text)
+    return _record(f"<image>\n{question}", answer, images=(path.name,))
+
+
+def _record(question: str, answer: str, *, images: tuple[str, ...] = ()) -> ChatRecord:
+    return ChatRecord(turns=(Turn("user", question), Turn("assistant", answer)), images=images)

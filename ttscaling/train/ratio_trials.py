@@ -1,0 +1,111 @@
+"""Mixtures tried with the real trainer: each a pre-training run in a folder of its own, kept and resumed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from .checkpoint import load_model
+from .data.jsonl import LineFile
+from .data.meta import DataSet, read_meta, write_meta
+from .job import Job, run_job
+from .ratio import MODALITIES, Losses, Modality, Shares, Stage
+from .recipe import Recipe
+from .run import make_accelerator
+from .tasks import make_task
+
+RESULT = "heldout.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """Pre-trains `model` on mixtures of `data_sets` by `recipe`, in folders under `output`, and measures the
+    loss on `heldout`."""
+
+    model: Path
+    data_sets: Sequence[DataSet]
+    heldout: Sequence[DataSet]
+    recipe: Recipe
+    output: Path
+
+    def measure(self, stage: Stage, shares: Shares) -> Losses:
+        """Held-out losses after training on a mixture; what is there already isn't trained again.
+
+        Raises as `run_job`, ValueError if the folder holds another run.
+        """
+        folder = self.output / stage / "+".join(f"{share:.4g}-{name}" for name, share in shares.items())
+        result = folder / RESULT
+        if not result.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            meta = folder / "meta.json"
+            write_meta(meta, mixed(self.data_sets, shares), base=Path().resolve())
+            job = Job(
+                kind="pretrain",
+                model=self.model,
+                data=meta,
+                base=Path().resolve(),
+                output=folder / "run",
+                recipe=self.recipe,
+                keep=1,
+            )
+            trained = run_job(job, make_accelerator(self.recipe.precision), resume=True)
+            losses = heldout_losses(trained, self.heldout, self.recipe)
+            result.write_text(json.dumps({"shares": dict(shares), "losses": losses}, indent=2) + "\n")
+        losses_read: dict[str, float] = json.loads(result.read_text())["losses"]
+        return losses_read
+
+
+def mixed(data_sets: Sequence[DataSet], shares: Shares) -> list[DataSet]:
+    """The data sets with the `repeat_time` that gives each its share of the samples; none is below 1, which
+    would leave records out.
+
+    Raises ValueError for a data set without records.
+    """
+    chosen = [data_set for data_set in data_sets if shares.get(data_set.name, 0) > 0]
+    lengths = {data_set.name: len(LineFile(data_set.annotation)) for data_set in chosen}
+    empty = [name for name, length in lengths.items() if not length]
+    if empty:
+        raise ValueError(f"no records in {', '.join(empty)}")
+    per_record = {name: shares[name] / length for name, length in lengths.items()}
+    least = min(per_record.values())
+    return [replace(data_set, repeat_time=per_record[data_set.name] / least) for data_set in chosen]
+
+
+@torch.no_grad()
+def heldout_losses(checkpoint: Path, heldout: Sequence[DataSet], recipe: Recipe) -> Losses:
+    """Each held-out set's mean loss over the tokens of its answers, in nats, after one pass over it."""
+    model = load_model(checkpoint, dtype=torch.float32)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    once = replace(recipe, steps=None, epochs=1, batch=1, average="token")
+    losses = {}
+    for data_set in heldout:
+        task = make_task("sft", checkpoint, [data_set], once)
+        total = weight = 0.0
+        for pack in task.stream(0):
+            micro = task.objective.micro(pack)
+            loss, _ = task.objective.loss(model, micro)
+            total, weight = total + float(loss), weight + micro.weight
+        losses[data_set.name] = total / weight
+    return losses
+
+
+def read_modalities(path: Path, *, base: Path) -> tuple[list[DataSet], Mapping[Modality, list[str]]]:
+    """The data sets of a meta.json whose entries say `"modality": "language" | "multimodal"`, and which are
+    which.
+
+    Raises:
+        ValueError: one doesn't say; or as `read_meta`.
+        OSError: the file can't be read.
+    """
+    data_sets = read_meta(path, base=base)
+    unknown = [data_set.name for data_set in data_sets if data_set.extra.get("modality") not in MODALITIES]
+    if unknown:
+        raise ValueError(
+            f'{path} says no modality of {", ".join(unknown)}: add "modality": "language" or "multimodal"'
+        )
+    return list(data_sets), {
+        side: [data_set.name for data_set in data_sets if data_set.extra["modality"] == side]
+        for side in MODALITIES
+    }
