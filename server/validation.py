@@ -123,7 +123,9 @@ class Schema:
             return f"{what} takes too long to be checked"
         except Unresolvable:
             return f"{what} can't be checked: the schema refers to something outside itself"
-        return None if error is None else f"{what} breaks the schema's {error.validator} at {error.json_path}"
+        if error is None:
+            return None
+        return f"{what} breaks the schema's {error.validator} at {error.json_path[:100]}"
 
     def _first_error(self, validator: Validator, instance: Any) -> ValidationError | None:
         begun = time.thread_time()

@@ -182,6 +182,8 @@ async def test_a_client_that_leaves_cancels_its_work(extra):
             while fake.cancelled == 0:
                 await asyncio.sleep(0.01)
         assert (await client.get("/livez")).status_code == 200
+        ended = 'internvl3_selections_total{method="best_of_n",outcome="cancelled"} 1.0'
+        assert (ended in (await client.get("/metrics")).text) == bool(extra)
 
 
 async def test_stream_refusals_have_a_status():

@@ -24,6 +24,7 @@ from tests.server.running import RunningServer, serving
 
 pytestmark = pytest.mark.engine
 CHAT = "/v1/chat/completions"
+JUDGE = "/v1/critic/score"
 SPOILED = "<|endoftext|>"
 CRITIC_SECONDS = 5
 
@@ -93,6 +94,10 @@ def asked(text: str, *, max_tokens: int = 8, stream: bool = False, **scaling: An
     )
 
 
+def judging(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], "answers": ["One.\n\nTwo."]}
+
+
 async def answer(client: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
     """The reply's account of a choice; the reply is complete."""
     reply = await client.post(CHAT, json=body)
@@ -159,6 +164,8 @@ async def test_a_critic_that_tells_nonsense_has_told_nothing(asking, stream: boo
     assert [candidate["score"] for candidate in account["candidates"]] == [None] * 3
     refused = await asking.post(CHAT, json=asked(f"How many {SPOILED}?", on_critic_error="fail"))
     assert refused.status_code == 503
+    unscored = await asking.post(JUDGE, json=judging(f"How many {SPOILED}?"))
+    assert (unscored.status_code, unscored.json()["error"]["code"]) == (503, "critic_failed")
     await assert_sound(asking, f"nonsense{', streamed' * stream}")
 
 
@@ -198,6 +205,8 @@ async def test_without_its_critic_the_server_goes_on(asking):
     for stream in (False, True):
         strict = asked("Who judges strictly?", on_critic_error="fail", stream=stream)
         assert "The critic failed" in (await asking.post(CHAT, json=strict)).text
+    unscored = await asking.post(JUDGE, json=judging("Who judges?"))
+    assert (unscored.status_code, unscored.json()["error"]["code"]) == (503, "engine_stopped")
 
 
 async def test_a_policy_that_was_killed_ends_its_requests_and_asks_for_a_restart(faulty):

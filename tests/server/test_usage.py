@@ -34,7 +34,7 @@ SELECTIONS = {
     "token cap, streamed": looking(
         test_time_scaling={"n": 4, "max_tokens_total": 40}, seed=10, stream=True, **LONG
     ),
-    "time cap": looking(test_time_scaling={"n": 4, "max_seconds": 1.0}, seed=11, max_tokens=1500),
+    "time cap": looking(test_time_scaling={"n": 4, "max_seconds": 2.0}, seed=11, max_tokens=1500),
     "invalid candidates": looking(best_of=6, seed=12, response_format={"type": "json_object"}),
     "the same again": looking(best_of=4, seed=1),
 }
@@ -86,6 +86,23 @@ async def test_the_account_of_a_plain_request_is_the_engines(client: httpx.Async
         "nano generation_tokens": usage["completion_tokens"],
     }
     assert +Counter(spent) == +(await counted(client) - before)
+
+
+async def test_the_account_of_scoring_is_the_engines(client: httpx.AsyncClient):
+    """What several answers begin with is judged once."""
+    messages = looking(text="Which of them?")["messages"]
+    before = await counted(client)
+    reply = await client.post(
+        "/v1/critic/score", json={"messages": messages, "answers": ["One.\n\nTwo.", "One.\n\nThree.", "One."]}
+    )
+    usage = reply.json()["usage"]
+    spent = Counter(
+        {
+            "critic prompt_tokens": usage["prompt_tokens"],
+            "critic prompt_tokens_cached": usage["cached_tokens"],
+        }
+    )
+    assert +spent == +(await counted(client) - before)
 
 
 async def test_metrics_count_also_what_nobody_was_told(client: httpx.AsyncClient, server):
