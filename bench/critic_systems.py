@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import httpx
@@ -18,9 +19,8 @@ from PIL import Image
 
 from model.templates import DEFAULT_TEMPLATE, system_message
 from ttscaling.critic import MINUS, PLUS, critic_prefixes
+from ttscaling.evaluation.serving import serving
 from ttscaling.types import Conversation
-
-from .served import serving
 
 CHECKPOINT = str(Path(__file__).parent.parent / "model/nano/critic")
 BLOCK = 32
@@ -37,7 +37,11 @@ class Ours:
 
     def work(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
         flags = ["--max-tiles", str(case["tiles"]), "--max-best-of", str(case["most"])]
-        with serving(*flags) as (url, _), httpx.Client(base_url=url, timeout=600) as client:
+        with (
+            TemporaryDirectory() as logs,
+            serving(flags, Path(logs, "log")) as url,
+            httpx.Client(base_url=url, timeout=600) as client,
+        ):
             return [self._round(client, asked) for asked in case["rounds"]]
 
     def summary(self, made: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,6 +5,12 @@ No race: it shows what V2PE makes of such a prompt, and what the server's memory
 
 import base64
 import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +20,8 @@ from rich.console import Console
 
 from .clip import make_clip
 from .report import JsonOption, machine
-from .served import serving
 
+ADDRESS = re.compile(r"probes answer on (http://\S+)")
 KIB_PER_MIB = 1024
 
 
@@ -30,8 +36,7 @@ def long_video(
     the peak memory of the server with all its processes. The clip is made in runs/bench on first use.
     """
     clip = make_clip(max(0.05, frames / 30 / 60), Console(stderr=True))
-    flags = ["--max-model-len", str(max_model_len), "--max-frames", str(frames)]
-    with serving(*flags) as (url, process), httpx.Client(base_url=url, timeout=600) as client:
+    with _server(max_model_len, frames) as (url, process), httpx.Client(base_url=url, timeout=600) as client:
         idle = peak_mib(process.pid)
         auto = _ask(client, clip, frames, "auto")
         refused = _ask(client, clip, frames, 1)
@@ -69,6 +74,39 @@ def peak_mib(root: int, proc: Path = Path("/proc")) -> float:
     while found := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= found
     return sum(peaks.get(pid, 0.0) for pid in family)
+
+
+@contextmanager
+def _server(max_model_len: int, frames: int) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A ready server on the nano checkpoints, its address, and its process."""
+    command = [sys.executable, "-m", "server", "--port", "0", "--max-model-len", str(max_model_len)]
+    process = subprocess.Popen(
+        [*command, "--max-frames", str(frames)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if found := ADDRESS.search(line):
+                break
+        else:
+            raise RuntimeError(f"the server did not start: {''.join(lines[-5:])}")
+        while process.poll() is None and not _ready(found[1]):
+            time.sleep(0.5)
+        if process.poll() is not None:
+            raise RuntimeError(f"the server did not start: {process.stdout.read()[-500:]}")
+        yield found[1], process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:  # it is ending
+        return False
 
 
 def _ask(client: httpx.Client, clip: Path, frames: int, delta: float | str) -> dict[str, Any]:
