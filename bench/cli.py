@@ -5,6 +5,7 @@ import typer
 from .critic import critic
 from .long_video import long_video
 from .preprocess import preprocess
+from .training import training
 from .video import video
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -18,4 +19,5 @@ def _group() -> None:
 app.command()(critic)
 app.command()(long_video)
 app.command()(preprocess)
+app.command()(training)
 app.command()(video)

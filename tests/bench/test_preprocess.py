@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from bench.contest import System, measure
-from bench.peers import PEERS, install_peers
+from bench.peers import install_peers, peers_folder
 from bench.preprocess import OURS, _differences, _rows
 from bench.preprocess_systems import Ours, OursNormalised, photo
 
+PEERS = peers_folder("bench")
 SYSTEMS = [
     System(OURS, "bench.preprocess_systems:Ours"),
     System("ours + normalise", "bench.preprocess_systems:OursNormalised"),
@@ -79,13 +80,11 @@ def test_peers_that_cannot_be_installed_are_told(
 ) -> None:
     from rich.console import Console
 
-    wanted = tmp_path / "bench.txt"
-    wanted.write_text("./no-such-folder\n")
-    monkeypatch.setattr("bench.peers.REQUIREMENTS", wanted)
-    monkeypatch.setattr("bench.peers.PEERS", tmp_path / "peers")
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "bench.txt").write_text("./no-such-folder\n")
     monkeypatch.setattr("bench.peers.ROOT", tmp_path)
-    install_peers(Console())
+    folder = install_peers(Console())
     shown = capsys.readouterr().out
     assert "could not be installed" in shown
     assert "no-such-folder" in shown
-    assert not (tmp_path / "peers" / "installed.txt").exists()
+    assert not (folder.parent / "installed.txt").exists()

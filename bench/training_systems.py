@@ -1,0 +1,121 @@
+"""Our side of `internvl3 bench training`: an optimiser's steps on samples that are prepared already.
+
+All systems start from the same weights and see the same records in the same order, `batch` of them a step.
+What is measured is what the steps compute: forward and backward passes, the reference's log-probabilities,
+AdamW. Reading images and texts comes before and isn't measured.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from ttscaling.train.data.meta import read_meta
+from ttscaling.train.data.mixture import Draw
+from ttscaling.train.data.packing import Packer
+from ttscaling.train.data.references import References, write_references
+from ttscaling.train.data.stream import Drawn
+from ttscaling.train.global_batch import Packs
+from ttscaling.train.kinds import CriticData
+from ttscaling.train.objectives import Preference
+from ttscaling.train.recipe import Recipe
+from ttscaling.train.run import Sums, make_accelerator, prepared, step
+from ttscaling.train.tasks import make_task
+
+from .gpu import gpu_figures, wait_for_gpu
+from .training_material import start_model
+
+RATE, CLIP = 1e-5, 1.0
+
+
+class Ours:
+    """The steps of a run; before those of a preference run, the reference's pass over all its data."""
+
+    @property
+    def objective(self) -> Any:
+        """What is trained towards; known once a case is prepared."""
+        return self._task.objective
+
+    def prepare(self, case: Mapping[str, Any]) -> list[Packs]:
+        folder, kind, gpu = Path(case["folder"]), case["kind"], torch.cuda.is_available()
+        self._recipe = Recipe(
+            steps=case["steps"],
+            batch=1,
+            learning_rate=RATE,
+            clip=CLIP,
+            deltas=(1.0,),  # the only one that the peers have
+            max_tokens=case["pack_tokens"],
+            precision="bf16" if gpu else "fp32",
+            recompute=gpu,
+        )
+        data_sets = read_meta(folder / f"{kind}.json", base=folder)
+        # As SFTTrainer's conversations have them: the labels themselves in earlier turns.
+        critic = CriticData(history="labels")
+        self._task = make_task(kind, folder / "checkpoint", data_sets, self._recipe, critic=critic)
+        self._accelerator = make_accelerator(self._recipe.precision)
+        self._module, self._optimizer = prepared(start_model(folder), self._task, self._accelerator)
+        return [self._packs(number, case["batch"]) for number in range(case["steps"])]
+
+    def work(self, steps: list[Packs]) -> list[Packs]:
+        self._references(steps)
+        for packs in steps:
+            self._step(packs)
+        wait_for_gpu()
+        return steps
+
+    def summary(self, steps: list[Packs]) -> dict[str, Any]:
+        """How many positions are supervised in all, and a GPU's figures."""
+        batches = [micro.batch for packs in steps for micro in packs.micros]
+        packed = [getattr(batch, "packed", None) for batch in batches]
+        rows = [pairs.batch if pairs else batch for pairs, batch in zip(packed, batches, strict=True)]
+        supervised = sum(int((row.weight_1T > 0).sum()) for row in rows)
+        return {"supervised": supervised, **gpu_figures(lambda: self._step(steps[0]))}
+
+    def _packs(self, number: int, batch: int) -> Packs:
+        """The records of a step, packed as a run's stream packs them."""
+        packer: Packer[Drawn[Any]] = Packer(self._recipe.limits)
+        packs = []
+        for record in range(number * batch, (number + 1) * batch):
+            draw = Draw(number=record, source=0, record=record)
+            packs.append(packer.add(Drawn(draw, self._task.corpus.sample(draw, self._recipe.limits))))
+        while packs[-1:] != [None] or packer.open_packs():
+            packs.append(packer.close())
+        return Packs(tuple(self._task.objective.micro(pack) for pack in packs if pack), states={})
+
+    def _references(self, steps: list[Packs]) -> None:
+        objective = self._task.objective
+        if not isinstance(objective, Preference):
+            return
+        rows: list[tuple[int, float, float]] = []
+        self._module.eval()
+        with torch.no_grad():
+            for packs in steps:
+                for micro in packs.micros:
+                    sum_R, _ = self._module(objective.log_probs, micro)
+                    chosen_P, rejected_P = sum_R.double().view(-1, 2).T.tolist()
+                    rows += zip(micro.batch.draws, chosen_P, rejected_P, strict=True)
+        self._module.train()
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "references.jsonl"
+            write_references(path, rows, {})
+            objective.references = References([path], {})
+
+    def _step(self, packs: Packs) -> None:
+        weight = torch.tensor(sum(micro.weight for micro in packs.micros), dtype=torch.float64)
+        sums = Sums(weight, samples=sum(micro.num_samples for micro in packs.micros), tokens=0)
+        objective, accelerator = self._task.objective, self._accelerator
+        step(self._module, self._optimizer, objective, packs, sums, accelerator, rate=RATE, clip=CLIP)
+
+
+class OursReferencesGiven(Ours):
+    """The steps alone, as of a run whose references were computed before."""
+
+    def prepare(self, case: Mapping[str, Any]) -> list[Packs]:
+        steps = super().prepare(case)
+        super()._references(steps)
+        return steps
+
+    def _references(self, steps: list[Packs]) -> None:
+        """They are there already."""
