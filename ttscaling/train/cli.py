@@ -8,6 +8,7 @@ import typer
 
 from .commands import changed, command_of, critic, mpo, pretrain, sft
 from .kinds import Kind
+from .ratio_command import nano_ratio, ratio
 from .recipes import Size, published
 from .rollouts_command import rollouts
 
@@ -138,3 +139,5 @@ app.command("pretrain")(command_of("pretrain", pretrain))
 app.command("sft")(command_of("sft", sft))
 app.command("critic")(command_of("critic", critic))
 app.command("mpo")(command_of("mpo", mpo))
+app.command()(ratio)
+app.command("nano-ratio")(nano_ratio)
