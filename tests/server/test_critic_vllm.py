@@ -1,0 +1,168 @@
+"""Reading a critic's labels: where they stand by template and tokenizer, and what is asked of the engine.
+
+The engine is scripted here, with a prefix cache that the tests fill; the real one is in test_critic_engine.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import AddedToken
+from transformers import AutoTokenizer
+
+from model.internlm_tokenizer import register_tokenizers
+from model.templates import chat_template
+from server.critic_vllm import PoolingReader, ends_of, judging_slot
+from server.errors import ApiError
+from tests.checkpoints import byte_tokenizer
+from tests.model.test_internlm_tokenizer import write_tokenizer
+from ttscaling.critic import critic_prefixes
+from ttscaling.types import Conversation, CriticError
+
+QUESTION = Conversation(messages=({"role": "user", "content": "How many?"},))
+STEPS = ("First.", "Second.", "Third.")
+PREFIXES = critic_prefixes(QUESTION, STEPS)
+LABELS = (ord("+"), ord("-"))
+
+
+class Renderer:
+    """vLLM's renderer as far as it is used: messages to token ids."""
+
+    def __init__(self, tokenizer: Any, template: str | None = None) -> None:
+        self.tokenizer, self.template = tokenizer, template or chat_template("internvl2_5")
+
+    async def render_chat(self, request: Any) -> Any:
+        text = self.tokenizer.apply_chat_template(
+            request.messages,
+            chat_template=self.template,
+            add_generation_prompt=request.add_generation_prompt,
+            tokenize=False,
+        )
+        return [], [{"prompt_token_ids": self.tokenizer.encode(text, add_special_tokens=False)}]
+
+
+class Client:
+    """An engine that finds the first `cached` tokens of every prompt in its cache, but for the last token."""
+
+    def __init__(self, cached: int = 0, *, forgets: int = 0, gives_up: bool = False) -> None:
+        self.cached, self.forgets, self.gives_up = cached, forgets, gives_up
+        self.asked: list[tuple[int, list[int]]] = []  # length of the prompt, places
+
+    async def encode(self, prompt: Any, params: Any, request_id: str) -> AsyncGenerator[Any, None]:
+        assert params.skip_reading_prefix_cache is False
+        ids, places = prompt["prompt_token_ids"], params.extra_kwargs["places"]
+        self.asked.append((len(ids), places))
+        cached = min(self.cached, len(ids) - 1)
+        found = [] if self.gives_up else [place for place in places if place >= cached]
+        error = SimpleNamespace(retryable=True) if len(self.asked) <= self.forgets else None
+        yield SimpleNamespace(
+            error=error,
+            outputs=SimpleNamespace(data=torch.tensor([[place, place, 0.0] for place in found])),
+            prompt_token_ids=ids,
+            num_cached_tokens=cached,
+        )
+
+
+async def reader_of(client: Client, *, window: int = 1000) -> tuple[PoolingReader, list[int]]:
+    """A reader over it, and the places of the steps of PREFIXES."""
+    renderer: Any = Renderer(byte_tokenizer())
+    reader = PoolingReader(client, renderer, await judging_slot(renderer), window=window)  # type: ignore[arg-type]
+    rendered = [
+        await renderer.render_chat(SimpleNamespace(messages=prefix, add_generation_prompt=True))
+        for prefix in PREFIXES
+    ]
+    return reader, [len(prompt["prompt_token_ids"]) - 1 for _, (prompt,) in rendered]
+
+
+async def test_the_slot_is_where_template_and_tokenizer_put_it():
+    tokenizer = byte_tokenizer()
+    slot = await judging_slot(Renderer(tokenizer))  # type: ignore[arg-type]
+    assert tokenizer.decode(slot.tag) == "<|im_start|>assistant\n"
+    assert [tokenizer.decode([label]) for label in slot.labels] == ["+", "-"]
+
+
+@pytest.mark.parametrize("dummy_prefix", [False, True])
+async def test_the_labels_of_a_sentencepiece_tokenizer_are_those_within_a_text(
+    dummy_prefix: bool, tmp_path: Path
+):
+    """By itself it may write a label as another token: with a space in front."""
+    write_tokenizer(tmp_path / "made", "InternLM2Tokenizer", dummy_prefix=dummy_prefix)
+    register_tokenizers()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "made")
+    slot = await judging_slot(Renderer(tokenizer))  # type: ignore[arg-type]
+    assert [tokenizer.decode([label]) for label in slot.labels] == ["+", "-"]
+
+
+@pytest.mark.parametrize(
+    ("joined", "template", "message"),
+    [
+        ("\n+", None, "joins"),
+        ("-<|im_end|>", None, "no single token"),
+        (None, "{% for message in messages %}{{ message.content }}{% endfor %}", "no role tag"),
+    ],
+)
+async def test_what_gives_no_slot_is_refused(joined: str | None, template: str | None, message: str):
+    tokenizer = byte_tokenizer()
+    if joined is not None:
+        tokenizer.add_tokens([AddedToken(joined, normalized=False)])
+    with pytest.raises(ValueError, match=message):
+        await judging_slot(Renderer(tokenizer, template))  # type: ignore[arg-type]
+
+
+async def test_one_request_reads_all_steps_asked_for_and_ends_at_the_last_of_them():
+    client = Client()
+    reader, places = await reader_of(client)
+    reading = await reader(PREFIXES, [0, 1], {})
+    assert client.asked == [(places[1] + 1, places[:2])]
+    assert reading.logits == [(place, 0.0) for place in places[:2]]
+    assert (reading.prompt_tokens, reading.cached_tokens) == (places[1] + 1, 0)
+
+
+async def test_a_step_within_the_cached_prefix_is_read_by_a_prompt_that_ends_there():
+    client = Client(cached=10_000)
+    reader, places = await reader_of(client)
+    reading = await reader(PREFIXES, [0, 1, 2], {})
+    assert client.asked == [
+        (places[2] + 1, places),
+        (places[0] + 1, places[:1]),
+        (places[1] + 1, places[1:2]),
+    ]
+    assert reading.logits == [(place, 0.0) for place in places]
+    assert reading.prompt_tokens - reading.cached_tokens == 3
+
+
+async def test_an_image_that_the_engine_dropped_is_sent_again_once():
+    client = Client(forgets=1)
+    reader, _ = await reader_of(client)
+    assert len((await reader(PREFIXES, [2], {})).logits) == 1 and len(client.asked) == 2
+    reader, _ = await reader_of(Client(forgets=2))
+    with pytest.raises(CriticError):
+        await reader(PREFIXES, [2], {})
+
+
+async def test_a_request_that_the_engine_gives_up_is_a_critic_error():
+    reader, _ = await reader_of(Client(gives_up=True))
+    with pytest.raises(CriticError, match="ended a request"):
+        await reader(PREFIXES, [0], {})
+
+
+async def test_a_text_beyond_the_trained_window_is_refused():
+    reader, _ = await reader_of(Client(), window=50)
+    with pytest.raises(ApiError, match="window is 50"):
+        await reader(PREFIXES, [0], {})
+
+
+@pytest.mark.parametrize(
+    ("tag", "tokens", "ends"),
+    [
+        ((1, 2), [1, 2, 3, 1, 2], [1, 4]),
+        ((1, 1), [1, 1, 1], [1, 2]),
+        ((1, 2, 3), [1, 2], []),
+        ((4,), [1, 2], []),
+    ],
+)
+def test_where_a_tag_ends(tag: Sequence[int], tokens: Sequence[int], ends: list[int]):
+    assert ends_of(tag, tokens) == ends
