@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 T = TypeVar("T")
+BUSY = (429, 503)  # too many requests, or still loading: worth another try
+WAITS = (1.0, 4.0, 15.0)  # seconds before the next one
 TIMEOUT = 600.0  # seconds between two signs of life; many candidates on a CPU take a while
 
 BaseUrl = Annotated[str, typer.Option(help="The server's address.")]
@@ -38,7 +40,11 @@ class Server:
         """The reply's JSON object. Raises EvaluationError, Refused for what the server calls our fault."""
         url = self._client.base_url
         try:
-            response = await self._client.post(path, json=body)
+            for wait in (*WAITS, None):
+                response = await self._client.post(path, json=body)
+                if response.status_code not in BUSY or wait is None:
+                    break
+                await asyncio.sleep(wait)
             response.raise_for_status()
             reply = response.json()
             if not isinstance(reply, dict):

@@ -130,7 +130,7 @@ def test_a_run_that_breaks_off_keeps_what_it_has(
     def fragile(body: dict[str, Any]) -> Reply:
         if len(asked) == 5:
             asked.append({})
-            return Reply({"error": {"message": "gone"}}, status=503)
+            return Reply({"error": {"message": "gone"}}, status=500)
         return works(body)
 
     kept = tmp_path / "rollouts.jsonl"
@@ -140,7 +140,7 @@ def test_a_run_that_breaks_off_keeps_what_it_has(
             *("--rollouts", kept, "--concurrency", "1"),
         )
         code, _, err = run(capsys, *arguments)
-        assert code == 1 and "HTTP 503" in err
+        assert code == 1 and "HTTP 500" in err
         code, _, _ = run(capsys, *arguments)
     assert code == 0 and len(asked) == 12 + 1
 
