@@ -3,20 +3,16 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 from rich.console import Console
 
 import model
+from ttscaling.evaluation.serving import CONSOLE_COMMAND, serving
 
 from .card import MINUTES, model_card
 from .problems import heldout
@@ -32,8 +28,6 @@ STAGES = {  # and a file that each leaves when it is done
 }
 NUM_EXAMPLES = 6
 EXAMPLE_SEED = 31  # not the evaluation's
-START_SECONDS = 600
-CONSOLE_COMMAND = "from clients.cli import main; main()"
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,10 @@ class Run:
 
 
 def run_pipeline(run: Run, *, resume: bool, install: bool) -> None:
-    """Everything in order. Raises CalledProcessError if a stage fails; `resume` goes on from there."""
+    """Everything in order; with `resume` only what isn't there yet.
+
+    Raises CalledProcessError if a stage or the evaluation fails, EvaluationError if the server doesn't start.
+    """
     console = Console()
     run.directory.mkdir(parents=True, exist_ok=True)
     for stage, output in STAGES.items():
@@ -68,21 +65,14 @@ def run_pipeline(run: Run, *, resume: bool, install: bool) -> None:
     console.print(f"model card: {run.directory / 'README.md'}")
 
 
-def train_stage(run: Run, stage: str) -> None:
-    """One stage under torch's launcher, a thread per process."""
+def train_stage(run: Run, stage: str, *, program: str = "ttscaling.train.nano.stage") -> None:
+    """One stage of a program under torch's launcher, a thread per process."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={run.processes}"]
-    program = [
-        "-m",
-        "ttscaling.train.nano.stage",
-        stage,
-        "--directory",
-        str(run.directory),
-        f"--seed={run.seed}",
-    ]
+    arguments = ["-m", program, stage, "--directory", str(run.directory), f"--seed={run.seed}"]
     if run.miniature:
-        program.append("--miniature")
+        arguments.append("--miniature")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    subprocess.run([sys.executable, *launcher, *program], check=True, env=environment)
+    subprocess.run([sys.executable, *launcher, *arguments], check=True, env=environment)
 
 
 def note_minutes(directory: Path, stage: str, minutes: float) -> None:
@@ -94,7 +84,8 @@ def note_minutes(directory: Path, stage: str, minutes: float) -> None:
 
 def evaluate(run: Run) -> dict[str, object]:
     """`internvl3 eval nano` against a server on the new checkpoints."""
-    with serving(run) as url:
+    checkpoints = ["--policy", str(run.directory / "policy"), "--critic", str(run.directory / "critic")]
+    with serving([*checkpoints, "--name", "nano"], run.directory / "serve.log") as url:
         command = ["eval", "nano", "--base-url", url, "--n", str(run.questions), "--json"]
         command += ["--orm", str(run.directory / "orm")]
         output = subprocess.run(
@@ -102,40 +93,6 @@ def evaluate(run: Run) -> dict[str, object]:
         )
     print(output.stdout)
     return json.loads(output.stdout.splitlines()[-1])
-
-
-@contextmanager
-def serving(run: Run) -> Iterator[str]:
-    """A server on the run's checkpoints, ready; stopped at the end. Yields its base URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    checkpoints = ["--policy", str(run.directory / "policy"), "--critic", str(run.directory / "critic")]
-    command = ["serve", *checkpoints, "--name", "nano", "--port", str(port)]
-    with (run.directory / "serve.log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-c", CONSOLE_COMMAND, *command], stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            wait_until_ready(server, f"http://127.0.0.1:{port}", log=run.directory / "serve.log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=60)
-
-
-def wait_until_ready(server: subprocess.Popen[bytes], url: str, *, log: Path) -> None:
-    """Raises RuntimeError if the server ends or takes too long; the message names its log."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            raise RuntimeError(f"the server ended while starting; see {log}")
-        try:
-            urlopen(f"{url}/readyz", timeout=5).close()
-            return
-        except (URLError, TimeoutError):
-            time.sleep(1)
-    raise RuntimeError(f"the server was not ready after {START_SECONDS} s; see {log}")
 
 
 def write_examples(directory: Path) -> None:

@@ -60,7 +60,7 @@ class Budget:
         )
 
 
-BUDGET = Budget(vision=200, records=3000, heldout=200, steps=150)
+BUDGET = Budget(vision=200, records=3000, heldout=200, steps=100)
 MINIATURE = Budget(vision=2, records=30, heldout=6, steps=2)
 
 
