@@ -33,28 +33,37 @@ class Trials:
     def measure(self, stage: Stage, shares: Shares) -> Losses:
         """Held-out losses after training on a mixture; what is there already isn't trained again.
 
-        Raises as `run_job`, ValueError if the folder holds another run.
+        Raises ValueError if the folder holds a trial with other settings; else as `run_job`.
         """
-        folder = self.output / stage / "+".join(f"{share:.4g}-{name}" for name, share in shares.items())
-        result = folder / RESULT
-        if not result.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            meta = folder / "meta.json"
-            write_meta(meta, mixed(self.data_sets, shares), base=Path().resolve())
-            job = Job(
-                kind="pretrain",
-                model=self.model,
-                data=meta,
-                base=Path().resolve(),
-                output=folder / "run",
-                recipe=self.recipe,
-                keep=1,
-            )
-            trained = run_job(job, make_accelerator(self.recipe.precision), resume=True)
-            losses = heldout_losses(trained, self.heldout, self.recipe)
-            result.write_text(json.dumps({"shares": dict(shares), "losses": losses}, indent=2) + "\n")
-        losses_read: dict[str, float] = json.loads(result.read_text())["losses"]
-        return losses_read
+        folder = self.output / stage / "-".join(f"{shares.get(one.name, 0):.4g}" for one in self.data_sets)
+        asked = {
+            "model": str(self.model),
+            "shares": dict(shares),
+            "heldout": [one.name for one in self.heldout],
+            "recipe": self.recipe.as_json(),
+        }
+        if (folder / RESULT).exists():
+            kept = json.loads((folder / RESULT).read_text())
+            if kept["asked"] != asked:
+                raise ValueError(f"{folder} holds a trial with other settings: name another output folder")
+            losses: Losses = kept["losses"]
+            return losses
+        folder.mkdir(parents=True, exist_ok=True)
+        here = Path().resolve()
+        write_meta(folder / "meta.json", mixed(self.data_sets, shares), base=here)
+        job = Job(
+            kind="pretrain",
+            model=self.model,
+            data=folder / "meta.json",
+            base=here,
+            output=folder / "run",
+            recipe=self.recipe,
+            keep=1,
+        )
+        trained = run_job(job, make_accelerator(self.recipe.precision), resume=True)
+        losses = heldout_losses(trained, self.heldout, self.recipe)
+        (folder / RESULT).write_text(json.dumps({"asked": asked, "losses": losses}, indent=2) + "\n")
+        return losses
 
 
 def mixed(data_sets: Sequence[DataSet], shares: Shares) -> list[DataSet]:

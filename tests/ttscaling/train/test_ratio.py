@@ -153,10 +153,12 @@ def test_the_command_searches_with_the_real_trainer_and_goes_on(
     page = (tmp_path / "r.md").read_text()
     assert f"{report['language_share']:.0%} language" in page
     assert (tmp_path / "r.png").stat().st_size > 1000
-    (one,) = (tmp_path / "out" / "both").glob("0.25*")
-    (one / "heldout.json").unlink()  # as if it had been cut off
+    (tmp_path / "out" / "both" / "0.25-0.75" / "heldout.json").unlink()  # as if it had been cut off
     again = CliRunner().invoke(app, command)
     assert json.loads(again.output.splitlines()[-1])["trials"] == report["trials"]
+    other = CliRunner().invoke(app, [*command, "--seed", "2"])
+    assert other.exit_code == 1
+    assert "holds a trial with other settings" in other.output
 
 
 def test_nanos_own_data_is_of_both_modalities_and_split(tmp_path: Path) -> None:
