@@ -49,36 +49,36 @@ class PlacePooler(Pooler):
             hidden_states: (tokens of all requests in this step, hidden).
         """
         cursor = pooling_metadata.get_pooling_cursor()
-        wanted = [_Wanted(params.extra_kwargs or {}) for params in pooling_metadata.pooling_params]
-        scheduled, ends = cursor.num_scheduled_tokens_cpu.tolist(), cursor.seq_lens_cpu.tolist()
-        places: list[list[int]] = []  # of each request, those within this step
-        rows: dict[tuple[int, ...], list[int]] = {}  # by the tokens asked for: all rows of hidden_states
-        offset = 0
-        for one, length, end in zip(wanted, scheduled, ends, strict=True):
-            begin = end - length
-            places.append([place for place in one.places if begin <= place < end])
-            rows.setdefault(one.token_ids, []).extend(offset + place - begin for place in places[-1])
-            offset += length
-        read = {
-            tokens: self._logits(hidden_states[torch.tensor(at, device=hidden_states.device)], tokens)
-            for tokens, at in rows.items()
-            if at
-        }
         outputs: list[torch.Tensor | None] = []
-        for one, here, state, finished in zip(
-            wanted, places, pooling_metadata.pooling_states, cursor.get_finished_mask(), strict=True
+        offset = 0
+        for params, state, length, end, finished in zip(
+            pooling_metadata.pooling_params,
+            pooling_metadata.pooling_states,
+            cursor.num_scheduled_tokens_cpu.tolist(),
+            cursor.seq_lens_cpu.tolist(),
+            cursor.get_finished_mask(),
+            strict=True,
         ):
-            if here:
-                own, read[one.token_ids] = read[one.token_ids].tensor_split([len(here)])
-                place_K1 = torch.tensor(here, dtype=torch.float32, device=own.device)[:, None]
-                state.hidden_states_cache.append(torch.cat([place_K1, own], dim=1))
+            asked = params.extra_kwargs or {"places": (), "token_ids": ()}  # nothing in vLLM's warm-up
+            begin = end - length
+            here = [place for place in asked["places"] if begin <= place < end]
+            hidden_TD = hidden_states[offset : offset + length]
+            state.hidden_states_cache.append(self._rows(hidden_TD, begin, here, asked["token_ids"]))
+            outputs.append(torch.cat(state.hidden_states_cache) if finished else None)
             if finished:
-                empty = hidden_states.new_empty((0, 1 + len(one.token_ids)), dtype=torch.float32)
-                outputs.append(torch.cat([empty, *state.hidden_states_cache]))
                 state.clean()
-            else:
-                outputs.append(None)
+            offset += length
         return outputs
+
+    def _rows(
+        self, hidden_TD: torch.Tensor, begin: int, places: Sequence[int], token_ids: Sequence[int]
+    ) -> torch.Tensor:
+        if not places:
+            return hidden_TD.new_empty((0, 1 + len(token_ids)), dtype=torch.float32)
+        place_K = torch.tensor(places, device=hidden_TD.device)
+        return torch.cat(
+            [place_K[:, None].float(), self._logits(hidden_TD[place_K - begin], token_ids)], dim=1
+        )
 
 
 class InternVLCritic(InternVLModel):
@@ -107,11 +107,3 @@ class InternVLCritic(InternVLModel):
         own_R = (token_R >= first) & (token_R < end)
         weight_RD = head.weight[torch.where(own_R, token_R - first, 0)].float() * own_R[:, None]
         return tensor_model_parallel_all_reduce(hidden_KD.float() @ weight_RD.T)
-
-
-class _Wanted:
-    """What a request asks for; nothing in vLLM's own warm-up."""
-
-    def __init__(self, asked: dict[str, Any]) -> None:
-        self.places: Sequence[int] = asked.get("places", ())
-        self.token_ids = tuple(asked.get("token_ids", ()))

@@ -1,5 +1,6 @@
 """The critic's pooler by itself: the places asked for, however a prompt is cut, and no others."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from vllm.pooling_params import PoolingParams
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
 from model.architectures import CRITIC_TASK
-from model.critic_head import PlacePooler
+from model.critic_head import InternVLCritic, PlacePooler
 
 HIDDEN = 4
 HEAD_VD = torch.arange(40, dtype=torch.float32).reshape(10, HIDDEN)
@@ -81,3 +82,19 @@ def test_places_in_the_cached_prefix_are_missing(pooler: PlacePooler):
 def test_vllms_warm_up_asks_for_nothing(pooler: PlacePooler):
     (nothing,) = Engine(pooler, [2], [PoolingParams(task=CRITIC_TASK)]).step([0], [2])
     assert nothing.shape == (0, 1)
+
+
+def test_each_rank_adds_the_rows_that_it_has(monkeypatch: pytest.MonkeyPatch):
+    """Two ranks with half of the vocabulary each; what all_reduce would add up is added here."""
+    monkeypatch.setattr("model.critic_head.tensor_model_parallel_all_reduce", lambda partial: partial)
+    hidden_KD = torch.randn(3, HIDDEN, generator=torch.Generator().manual_seed(1))
+
+    def partial(first: int, end: int) -> torch.Tensor:
+        shard = SimpleNamespace(org_vocab_start_index=first, org_vocab_end_index=end)
+        head = SimpleNamespace(shard_indices=shard, weight=HEAD_VD[first:end])
+        rank: Any = SimpleNamespace(language_model=SimpleNamespace(lm_head=head))
+        return InternVLCritic.logits_of(rank, hidden_KD, [7, 2])
+
+    expected = hidden_KD @ HEAD_VD[[7, 2]].T
+    torch.testing.assert_close(partial(0, 10), expected)
+    torch.testing.assert_close(partial(0, 5) + partial(5, 10), expected)
