@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from ttscaling.answers import final_answer
 from ttscaling.stopping import StopRule
 
-from .asking import EvaluationError, Server, connected, each
+from .asking import CHAT, SEEDS_APART, EvaluationError, Server, connected, each
 from .graders import Grader
 from .intervals import bootstrap
 from .questions import Question, load_questions
-from .rollouts import PATH, SEEDS_APART
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ async def ask(
     """One request. Raises EvaluationError."""
     scaling = {"method": "best_of_n", "on_critic_error": "fail", **scaling}
     reply = await server.post(
-        PATH, {"messages": [question.message], "seed": seed, "test_time_scaling": scaling}
+        CHAT, {"messages": [question.message], "seed": seed, "test_time_scaling": scaling}
     )
     try:
         told, text = reply["test_time_scaling"], reply["choices"][0]["message"]["content"]

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 T = TypeVar("T")
+CHAT = "/v1/chat/completions"
+SEEDS_APART = 1000  # between questions: candidate i of a question is sampled with its seed + i
 BUSY = (429, 503)  # too many requests, or still loading: worth another try
 WAITS = (1.0, 4.0, 15.0)  # seconds before the next one
 TIMEOUT = 600.0  # seconds between two signs of life; many candidates on a CPU take a while

@@ -9,13 +9,13 @@ import typer
 
 from ttscaling.grading import Mode
 
-from .asking import DEFAULT_URL, AsJson, BaseUrl, Concurrency, finish
+from .asking import DEFAULT_URL, SEEDS_APART, AsJson, BaseUrl, Concurrency, finish
 from .curve_figures import sizes_up_to, summary
 from .curve_views import curve_lines, print_curves
 from .graders import grader
 from .page import write_block
 from .questions import load_questions
-from .rollouts import SEEDS_APART, Plan, gather
+from .rollouts import Plan, gather
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from ttscaling.answers import final_answer
 
-from .asking import EvaluationError, Refused, Server, connected, each
+from .asking import CHAT, EvaluationError, Refused, Server, connected, each
 from .graders import Grader
 from .intervals import bootstrap
 from .questions import Question
-
-PATH = "/v1/chat/completions"
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Measured:
 async def own_delta(base_url: str, question: Question, fields: Mapping[str, Any]) -> float:
     """The delta that the server takes where a request names none. Raises EvaluationError."""
     async with connected(base_url) as server:
-        return delta_of(await server.post(PATH, {**_body(question, fields), "max_tokens": 1}))
+        return delta_of(await server.post(CHAT, {**_body(question, fields), "max_tokens": 1}))
 
 
 async def measure(
@@ -111,7 +109,7 @@ def delta_of(reply: Mapping[str, Any]) -> float:
 
 async def _answer(server: Server, question: Question, delta: float, fields: Mapping[str, Any]) -> str | None:
     body = {**_body(question, fields), "mm_processor_kwargs": {"v2pe_delta": delta}}
-    reply = await server.post(PATH, body)
+    reply = await server.post(CHAT, body)
     used = delta_of(reply)
     if used != delta:
         raise EvaluationError(f"the server used v2pe_delta {used:g} where {delta:g} was asked for")

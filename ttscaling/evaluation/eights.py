@@ -8,11 +8,10 @@ import numpy as np
 
 from ttscaling.types import NOTHING, ScoredCandidate
 
-from .asking import EvaluationError, Server, connected, each
+from .asking import CHAT, SEEDS_APART, EvaluationError, Server, connected, each
 from .questions import Question, heldout_questions
 
 N = 8
-SEEDS_APART = 1000  # between questions: candidate i of a question is sampled with its seed + i
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ async def ask(server: Server, question: Question, *, seed: int) -> Answers:
         "logprobs": True,
         "seed": seed,
     }
-    reply = await server.post("/v1/chat/completions", body)
+    reply = await server.post(CHAT, body)
     try:
         return read_reply(question, reply)
     except (ValueError, KeyError, TypeError) as error:

@@ -10,12 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .asking import EvaluationError, connected, each
+from .asking import CHAT, SEEDS_APART, EvaluationError, connected, each
 from .ledger import Ledger, Row
 from .questions import Question
 
-SEEDS_APART = 1000  # between questions: candidate i of a question is sampled with its seed + i
-PATH = "/v1/chat/completions"
 Key = tuple[int, str, int]  # question, "candidate" or "beam", the candidate's index or the search's n
 
 
@@ -77,7 +75,7 @@ async def gather(
 
             async def work(asked: tuple[int, range | int]) -> None:
                 number, job = asked
-                reply = await server.post(PATH, _body(questions[number], number, job, plan))
+                reply = await server.post(CHAT, _body(questions[number], number, job, plan))
                 for row in _rows(reply, number, job):
                     if _key(row) not in known:
                         known.add(_key(row))

@@ -13,12 +13,12 @@ from rich.table import Table
 from ttscaling.stopping import StopRule
 
 from .asked_twice import fields_of, measure, summary
-from .asking import DEFAULT_URL, AsJson, BaseUrl, Concurrency, EvaluationError, finish
+from .asking import DEFAULT_URL, SEEDS_APART, AsJson, BaseUrl, Concurrency, EvaluationError, finish
 from .graders import Grader, grader
 from .page import interval, table, write_block
 from .questions import load_questions
 from .replay import choose_rule
-from .rollouts import SEEDS_APART, Plan, gather
+from .rollouts import Plan, gather
 
 ALLOWED_LOSS = 0.005  # of accuracy, on the questions that a rule is chosen on: half of what it may cost
 

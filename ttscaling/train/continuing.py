@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttscaling.answers import final_answer
-from ttscaling.evaluation.asking import EvaluationError, Refused, Server
+from ttscaling.evaluation.asking import CHAT, EvaluationError, Refused, Server
 from ttscaling.types import Message
 
-PATH = "/v1/chat/completions"
 PAUSES = (1.0, 5.0, 25.0)
 """Seconds before a request that failed is sent again, unless the server refused it."""
 
@@ -107,7 +106,7 @@ class Sampler:
             raise lacks
 
     async def _prompt_tokens(self, body: Mapping[str, Any]) -> int:
-        reply = await self._server.post(PATH, {**self._fields, **body, "max_tokens": 1})
+        reply = await self._server.post(CHAT, {**self._fields, **body, "max_tokens": 1})
         usage = reply.get("usage")
         if not isinstance(usage, Mapping) or not isinstance(usage.get("prompt_tokens"), int):
             raise EvaluationError("the reply has no usage.prompt_tokens: the server must count tokens")
@@ -116,12 +115,12 @@ class Sampler:
     async def _post(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         for pause in self._pauses:
             try:
-                return await self._server.post(PATH, body)
+                return await self._server.post(CHAT, body)
             except Refused:
                 raise
             except EvaluationError:
                 await asyncio.sleep(pause)
-        return await self._server.post(PATH, body)
+        return await self._server.post(CHAT, body)
 
 
 def stated(answer: Answer) -> str | None:
