@@ -8,6 +8,7 @@ import typer
 
 from .commands import changed, command_of, critic, mpo, pretrain, sft
 from .kinds import Kind
+from .nano_commands import nano_mpo, nano_v2pe
 from .ratio_command import nano_ratio, ratio
 from .recipes import Size, published
 from .rollouts_command import rollouts
@@ -141,3 +142,5 @@ app.command("critic")(command_of("critic", critic))
 app.command("mpo")(command_of("mpo", mpo))
 app.command()(ratio)
 app.command("nano-ratio")(nano_ratio)
+app.command("nano-mpo")(nano_mpo)
+app.command("nano-v2pe")(nano_v2pe)

@@ -1,0 +1,104 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clients.cli import main
+from ttscaling.answers import final_answer
+from ttscaling.train.data.meta import read_meta
+from ttscaling.train.data.pairs import PairRecord, parse_pair
+from ttscaling.train.nano.answering import METRICS, figures
+from ttscaling.train.nano.mpo import Plan, embedded, make_pairs, seed_folder
+from ttscaling.train.nano.mpo_page import mpo_lines, summary
+from ttscaling.train.nano.problems import Problem, problems
+
+RIGHT, WRONG = "1+2=3\n\nFinal answer: 3", "1+2=4\n\nFinal answer: 4"
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return Plan(
+        directory=tmp_path_factory.mktemp("mpo"),
+        policy=embedded("policy"),
+        critic=embedded("critic"),
+        seeds=(1,),
+        rates=(1e-5,),
+        variants=("without quality",),
+        questions=6,
+        problems=18,
+        solutions=4,
+        temperature=1.3,
+    )
+
+
+@pytest.fixture(scope="module")
+def pairs(plan: Plan) -> list[PairRecord]:
+    make_pairs(plan, 1)
+    annotation = seed_folder(plan, 1) / "pairs.jsonl"
+    return [parse_pair(json.loads(line)) for line in annotation.read_text().splitlines()]
+
+
+def test_right_solutions_are_preferred_to_wrong_ones(plan: Plan, pairs: list[PairRecord]) -> None:
+    (data_set,) = read_meta(seed_folder(plan, 1) / "meta.json", base=seed_folder(plan, 1))
+    assert len(pairs) == data_set.length > 4
+    for pair in pairs:
+        assert final_answer(pair.chosen) == pair.answer != final_answer(pair.rejected)
+        assert (data_set.root / pair.images[0]).is_file()
+    assert make_pairs(plan, 1) == len(pairs)  # they are kept
+
+
+def test_what_a_question_counts(plan: Plan) -> None:
+    """Candidate 0 is greedy; the critic's choice is the first of the best."""
+    (asked,) = problems("train", 1, 1)
+    asked = Problem(asked.image, asked.question, "3", asked.kind)
+    texts = (WRONG, RIGHT, RIGHT, WRONG, RIGHT, WRONG, WRONG, WRONG)
+    values_NM = figures([asked], [texts], [[0.1, 0.2, 0.9, 0.9, 0.3, 0.1, 0.1, 0.1]])
+    assert dict(zip(METRICS, values_NM[0], strict=True)) == {
+        "pass@1": 3 / 7,
+        "greedy": 0,
+        "best_of_8": 1,
+        "pass@8": 1,
+    }
+
+
+def test_changes_are_paired() -> None:
+    """Two seeds that rise by 10 and 30 points for every question: 20, sure, and what each seed gave."""
+    before_SNM = np.random.default_rng(0).random((2, 50, len(METRICS))) / 2
+    after = before_SNM + np.array([0.1, 0.3])[:, None, None]
+    report = summary(before_SNM, {"all terms": after}, seed=1)
+    change = report["after"]["all terms"]["change"]["pass@1"]
+    assert [change[key] for key in ("difference", "low", "high")] == pytest.approx([0.2] * 3)
+    assert change["seeds"] == pytest.approx([0.1, 0.3])
+    spread = report["before"]["pass@1"]
+    assert spread["low"] < spread["accuracy"] < spread["high"]
+    page = mpo_lines(report | {"rates": {"1e-05": 0.5}}, "mpo.png")
+    assert any(line.startswith("| all terms |") and "+20.0 (+20.0 to +20.0)" in line for line in page)
+
+
+def test_the_whole_experiment_in_small(
+    plan: Plan, pairs: list[PairRecord], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """On the pairs that are there: trained, measured before and after, written into a page with a plot."""
+    command = ["train", "nano-mpo", "--directory", str(plan.directory), "--seeds", "1", "--rates", "1e-5"]
+    command += ["--variants", "without quality", "--questions", "6", "--page", str(tmp_path / "mpo.md")]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--json"])
+    assert not ended.value.code
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["n"] == 6 and report["seeds"] == 1 and report["rate"] == 1e-5
+    assert set(report["after"]) == {"without quality"}
+    assert (tmp_path / "mpo.png").stat().st_size > 1000
+    assert "| without quality |" in (tmp_path / "mpo.md").read_text()
+    assert (seed_folder(plan, 1) / "without-quality" / "model" / "model.safetensors").is_file()
+
+
+def test_what_can_not_be_run_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for arguments, reason in (
+        (["--variants", "without beta"], "no variant without beta: choose of all terms"),
+        (["--policy", str(tmp_path)], "there is no checkpoint in"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["train", "nano-mpo", "--directory", str(tmp_path), *arguments])
+        assert ended.value.code == 1
+        assert reason in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,209 @@
+"""MPO on nano: pairs of the policy's own solutions, every variant of the loss, and what each is worth.
+
+The pairs are MMPR's (right solutions preferred to wrong ones, and to those that state no answer), on training
+drawings; the training is `internvl3 train mpo`. The learning rate is chosen on training drawings too. Only
+then are the variants measured on held-out ones: docs/decisions/0028.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+import model
+from ttscaling.answers import final_answer
+from ttscaling.evaluation.page import write_block
+from ttscaling.train.data.jsonl import write_records
+from ttscaling.train.data.meta import DataSet, write_meta
+from ttscaling.train.data.pairs import pair_json
+from ttscaling.train.data.questions import Question
+from ttscaling.train.job import Job, run_job
+from ttscaling.train.kinds import MpoWeights
+from ttscaling.train.pairing import Solution, correctness_pairs, format_pairs
+from ttscaling.train.recipe import Recipe
+from ttscaling.train.run import make_accelerator
+
+from .answering import METRICS, answer, figures, judge, temperature_of
+from .checkpoint import load_checkpoint, write_json
+from .encoding import ChatEncoder
+from .mpo_page import draw, mpo_lines, summary
+from .problems import Problem, problems, solve
+from .rollouts import CHUNK, Sampler, drawn_tasks
+from .tokenizer import load_tokenizer
+
+PUBLISHED = MpoWeights()
+VARIANTS: Mapping[str, MpoWeights] = {
+    "all terms": PUBLISHED,
+    "without preference": replace(PUBLISHED, preference=0.0),
+    "without quality": replace(PUBLISHED, quality=0.0),
+    "without generation": replace(PUBLISHED, generation=0.0),
+    "preference alone": replace(PUBLISHED, quality=0.0, generation=0.0),
+    "quality alone": replace(PUBLISHED, preference=0.0, generation=0.0),
+    "generation alone": replace(PUBLISHED, preference=0.0, quality=0.0),
+}
+HELDOUT_SEED = 777  # the questions of `internvl3 eval nano`
+SEARCH_SEED = 555  # questions on training drawings, for the learning rate
+RATES = (2e-5, 5e-5, 1e-4)
+VALUES = "values.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is run. Every seed has pairs of its own, of solutions sampled at `temperature`.
+
+    `rates` are the learning rates to choose from. Raises ValueError for what can't be.
+    """
+
+    directory: Path
+    policy: Path
+    critic: Path
+    seeds: tuple[int, ...] = (1, 2, 3)
+    rates: tuple[float, ...] = RATES
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    questions: int = 600
+    problems: int = 700
+    solutions: int = 8
+    pairs_of_question: int = 4
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.variants if name not in VARIANTS]
+        if unknown:
+            raise ValueError(f"no variant {', '.join(unknown)}: choose of {', '.join(VARIANTS)}")
+        for checkpoint in (self.policy, self.critic):
+            if not (checkpoint / "config.json").exists():
+                raise ValueError(f"there is no checkpoint in {checkpoint}: name a nano policy and its critic")
+
+
+def embedded(name: str) -> Path:
+    """The folder of the checkpoint that comes with the package."""
+    return Path(model.__file__).parent / "nano" / name
+
+
+def run_plan(plan: Plan, page: Path | None) -> dict[str, Any]:
+    """Everything; what is there already is kept. Returns the report, written into `page` too."""
+    torch.set_num_threads(1)  # tensors this small gain nothing from more
+    console = Console(stderr=True)
+    for seed in plan.seeds:
+        console.print(f"seed {seed}: {make_pairs(plan, seed)} pairs")
+    tried = {f"{rate:g}": search(plan, rate) for rate in plan.rates}
+    rate = float(max(tried, key=lambda name: tried[name]))
+    before = [measured(plan, plan.policy, seed_folder(plan, s) / "before", seed=s) for s in plan.seeds]
+    after, curves = {}, {}
+    for name in plan.variants:
+        values = []
+        for seed in plan.seeds:
+            console.print(f"{name}, seed {seed}")
+            output = seed_folder(plan, seed) / name.replace(" ", "-")
+            trained = train_variant(plan, VARIANTS[name], output, rate=rate, seed=seed)
+            values.append(measured(plan, trained, output, seed=seed))
+            curves[name] = read_log(output)  # of the last seed
+        after[name] = np.stack(values)
+    report = summary(np.stack(before), after, seed=HELDOUT_SEED) | {"rates": tried, "rate": rate}
+    write_json(plan.directory / "report.json", report)
+    if page is not None:
+        plot = page.with_suffix(".png")
+        draw(report, curves, plot)
+        write_block(page, "nano-mpo", mpo_lines(report, plot.name))
+    return report
+
+
+def seed_folder(plan: Plan, seed: int) -> Path:
+    """Where a seed's pairs and runs are."""
+    return plan.directory / f"seed-{seed}"
+
+
+def make_pairs(plan: Plan, seed: int) -> int:
+    """The policy's solutions of training problems as preference pairs, with a meta.json; their number."""
+    folder = seed_folder(plan, seed)
+    annotation = folder / "pairs.jsonl"
+    if not (folder / "meta.json").exists():
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        encoder = ChatEncoder(load_tokenizer(plan.policy))
+        start = load_checkpoint(plan.policy)
+        sampler = Sampler(start, encoder, temperature=plan.temperature, seed=seed)
+        rng = np.random.default_rng([seed, 4])
+        drawn = list(drawn_tasks(plan.problems, seed))
+        pairs = []
+        for first in track(range(0, len(drawn), CHUNK), "solutions", transient=True):
+            prompts = [(task, image, "") for task, image in drawn[first : first + CHUNK]]
+            texts = sampler.continue_texts(prompts, n=plan.solutions)
+            for number, (task, image, _) in enumerate(prompts):
+                name, known = f"{first + number}.png", solve(task).answer
+                image.save(folder / "images" / name)
+                stated = [(text, final_answer(text)) for text in texts[number]]
+                solutions = [Solution(text=t, answer=a, right=a == known) for t, a in stated]
+                question = Question(text=task.question, answer=known, images=(name,))
+                for made in (correctness_pairs, format_pairs):
+                    pairs += made(question, solutions, rng, limit=plan.pairs_of_question)
+        write_records(annotation, map(pair_json, pairs))
+        data = DataSet(name="nano", root=folder / "images", annotation=annotation, length=len(pairs))
+        write_meta(folder / "meta.json", [data], base=folder)
+    return len(annotation.read_text().splitlines())
+
+
+def train_variant(plan: Plan, weights: MpoWeights, output: Path, *, rate: float, seed: int) -> Path:
+    """`internvl3 train mpo` on a seed's pairs, one pass; the folder of the trained policy."""
+    if (output / "model").exists():
+        return output / "model"
+    # fp32 and no recomputing: a model this small gains nothing from less memory.
+    recipe = Recipe(
+        epochs=1,
+        batch=2,
+        learning_rate=rate,
+        warmup=0.1,
+        max_tokens=1536,
+        max_tiles=96,
+        precision="fp32",
+        recompute=False,
+        seed=seed,
+    )
+    pairs = seed_folder(plan, seed)
+    job = Job(
+        kind="mpo",
+        model=plan.policy,
+        data=pairs / "meta.json",
+        base=pairs,
+        output=output,
+        recipe=recipe,
+        mpo=weights,
+    )
+    return run_job(job, make_accelerator(recipe.precision), resume=True)
+
+
+def search(plan: Plan, rate: float) -> float:
+    """pass@1 on training drawings after all terms at a learning rate, with the first seed's pairs."""
+    seed, output = plan.seeds[0], plan.directory / f"rate-{rate:g}"
+    trained = train_variant(plan, PUBLISHED, output, rate=rate, seed=seed)
+    asked = list(problems("train", plan.questions // 2, SEARCH_SEED))
+    values_NM = measured(plan, trained, output, seed=seed, asked=asked)
+    return float(values_NM[:, METRICS.index("pass@1")].mean())
+
+
+def measured(
+    plan: Plan, policy: Path, folder: Path, *, seed: int, asked: list[Problem] | None = None
+) -> NDArray[np.float64]:
+    """A policy's figures of each question, (N, M), by default on held-out drawings; kept in `folder`."""
+    kept = folder / VALUES
+    if not kept.exists():
+        asked = asked or list(problems("heldout", plan.questions, HELDOUT_SEED))
+        encoder = ChatEncoder(load_tokenizer(plan.policy))
+        temperature = temperature_of(plan.policy)
+        candidates = answer(load_checkpoint(policy), encoder, asked, temperature=temperature, seed=seed)
+        scores = judge(load_checkpoint(plan.critic), encoder, asked, candidates)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(figures(asked, candidates, scores).tolist()) + "\n")
+    return np.array(json.loads(kept.read_text()))
+
+
+def read_log(output: Path) -> list[dict[str, float]]:
+    """The figures of every step of a run."""
+    lines = (json.loads(line) for line in (output / "log.jsonl").read_text().splitlines())
+    return [line for line in lines if "preferred" in line]

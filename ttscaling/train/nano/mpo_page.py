@@ -1,0 +1,116 @@
+"""What `internvl3 train nano-mpo` found: figures with intervals, a table, a plot, a block of a page.
+
+Shapes: S seeds, N questions, M figures of `answering.METRICS`, V variants.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from ttscaling.evaluation.intervals import bootstrap
+from ttscaling.evaluation.page import interval, table
+
+from .answering import METRICS
+
+SHOWN = ("pass@1", "greedy", "best_of_8")
+
+
+def summary(
+    before_SNM: NDArray[np.float64], after: Mapping[str, NDArray[np.float64]], *, seed: int
+) -> dict[str, Any]:
+    """The figures before and after each variant, and the paired differences; means over seeds.
+
+    The intervals are over questions: whole questions are drawn, with their figures of all seeds. What the
+    seeds themselves differ by is in `seeds`, the difference of each.
+    """
+    before_NM = before_SNM.mean(axis=0)
+    report: dict[str, Any] = {"before": _figures(before_NM, seed), "after": {}}
+    for name, after_SNM in after.items():
+        change_SNM = after_SNM - before_SNM
+        changes = {
+            metric: {"difference": e.mean, "low": e.low, "high": e.high}
+            for metric, e in zip(METRICS, bootstrap(change_SNM.mean(axis=0), seed=seed), strict=True)
+        }
+        of_seed_SM = change_SNM.mean(axis=1)
+        for column, metric in enumerate(METRICS):
+            changes[metric]["seeds"] = of_seed_SM[:, column].tolist()
+        report["after"][name] = {**_figures(after_SNM.mean(axis=0), seed), "change": changes}
+    return report | {"n": before_SNM.shape[1], "seeds": before_SNM.shape[0]}
+
+
+def _figures(values_NM: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    return {
+        metric: {"accuracy": e.mean, "low": e.low, "high": e.high}
+        for metric, e in zip(METRICS, bootstrap(values_NM, seed=seed), strict=True)
+    }
+
+
+def rows(report: Mapping[str, Any]) -> list[list[str]]:
+    """A row for what was there before and for each variant: a figure with its change."""
+    lines = [["before", *(interval(report["before"][metric], "accuracy") for metric in SHOWN)]]
+    for name, entry in report["after"].items():
+        cells = []
+        for metric in SHOWN:
+            change = interval(entry["change"][metric], "difference", sign="+")
+            cells.append(f"{100 * entry[metric]['accuracy']:.1f}, {change}")
+        lines.append([name, *cells])
+    return lines
+
+
+def print_mpo(report: Mapping[str, Any], console: Console) -> None:
+    """The table for a person."""
+    shown = Table("", *SHOWN, title=f"{report['n']} held-out questions, {report['seeds']} seeds, %")
+    for line in rows(report):
+        shown.add_row(*line)
+    console.print(shown)
+
+
+def mpo_lines(report: Mapping[str, Any], plot: str) -> list[str]:
+    """The same as Markdown, with the search of the learning rate and the plot."""
+    tried = [[f"{float(rate):g}", f"{100 * share:.1f}"] for rate, share in report["rates"].items()]
+    return [
+        *table(["", *SHOWN], rows(report)),
+        "",
+        f"{report['n']} held-out questions, {report['seeds']} seeds (pairs, data order and sampling), means "
+        "over seeds in %, changes paired; 95 % intervals over questions.",
+        "",
+        f"![changes of pass@1, and the training]({plot})",
+        "",
+        *table(["learning rate", "pass@1 on training drawings, %"], tried),
+    ]
+
+
+def draw(report: Mapping[str, Any], curves: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
+    """Changes of pass@1 as bars, and how often the chosen response is preferred as training goes on."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (bars, lines) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    names = list(report["after"])
+    for place, name in enumerate(names):
+        change = report["after"][name]["change"]["pass@1"]
+        value, low, high = (100 * change[key] for key in ("difference", "low", "high"))
+        bars.barh(place, value, xerr=[[value - low], [high - value]], capsize=3)
+        bars.plot([100 * seed for seed in change["seeds"]], [place] * report["seeds"], "k.", markersize=4)
+    bars.set_yticks(range(len(names)), names)
+    bars.invert_yaxis()
+    bars.axvline(0, color="grey", linewidth=0.8)
+    bars.set_xlabel("change of pass@1, points (dots: seeds)")
+    for name, steps in curves.items():
+        smoothed = np.convolve([step["preferred"] for step in steps], np.ones(15) / 15, mode="valid")
+        lines.plot(np.arange(len(smoothed)) + 15, 100 * smoothed, label=name)
+    lines.set_xlabel("step")
+    lines.set_ylabel("pairs whose chosen response gained more, %")
+    lines.legend(frameon=False)
+    for axes in (bars, lines):
+        axes.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

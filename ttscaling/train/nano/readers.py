@@ -1,0 +1,72 @@
+"""Two policies that find a sheet among blank pages, one with V2PE and one without: a program for torch's
+launcher.
+
+They differ in nothing but positions: initial weights, drawings, questions and pages are the same. `v2pe`
+starts from the chain's `base/`, where every image draws its delta from the ladder; `ordinary` from a
+pre-training of its own in which every position is the ordinary one, delta 1.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from model.v2pe import LADDER
+from ttscaling.train.loop import make_accelerator
+
+from .checkpoint import CONTEXT, POLICY_LAYERS, load_checkpoint, nano_config, new_model, save_checkpoint
+from .haystack import Haystack, HaystackEncoder
+from .policy import finetune, pretrain
+from .stage import MINIATURE, SAMPLING, Budget
+from .tokenizer import build_tokenizer, load_tokenizer
+from .vision import train_vision
+
+Positions = Literal["v2pe", "ordinary"]
+BASES: dict[Positions, str] = {"v2pe": "base", "ordinary": "ordinary-base"}
+DELTAS: dict[Positions, Sequence[float]] = {"v2pe": LADDER, "ordinary": (1.0,)}
+SMALL = 0.3
+TRAINED = Haystack(length=128, full=False, media=("images", "video"), small=SMALL)
+ALONE = Haystack(length=0, full=False)
+STEPS = 75
+
+
+def ordinary_base(directory: Path, budget: Budget, seed: int) -> None:
+    """The chain's vision warm-up and pre-training, draw by draw, with ordinary positions."""
+    accelerator = make_accelerator()
+    tokenizer = build_tokenizer(CONTEXT)
+    model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
+    train_vision(model, accelerator, steps=budget.vision, seed=seed)
+    encoder = HaystackEncoder(tokenizer, ALONE, deltas=DELTAS["ordinary"], seed=seed)
+    pretrain(model, encoder, accelerator, steps=budget.pretrain, seed=seed)
+    if accelerator.is_main_process:
+        save_checkpoint(model, tokenizer, directory / BASES["ordinary"], sampling=SAMPLING)
+
+
+def reader(directory: Path, positions: Positions, seed: int, *, steps: int) -> None:
+    """A base fine-tuned on questions about a sheet among pages, up to the trained length."""
+    accelerator = make_accelerator()
+    base = directory / BASES[positions]
+    tokenizer, model = load_tokenizer(base), load_checkpoint(base)
+    alone = 2 * seed + accelerator.process_index  # each process draws pages of its own
+    encoder = HaystackEncoder(tokenizer, TRAINED, deltas=DELTAS[positions], seed=alone)
+    finetune(model, encoder, accelerator, steps=steps, seed=seed)
+    if accelerator.is_main_process:
+        save_checkpoint(model, tokenizer, directory / positions, sampling=SAMPLING)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=["ordinary-base", *BASES])
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--miniature", action="store_true", help="a few steps, to test the program")
+    arguments = parser.parse_args()
+    if arguments.stage == "ordinary-base":
+        ordinary_base(arguments.directory, MINIATURE if arguments.miniature else Budget(), arguments.seed)
+    else:
+        steps = 2 if arguments.miniature else STEPS
+        reader(arguments.directory, arguments.stage, arguments.seed, steps=steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""`internvl3 train nano-v2pe`: every delta at the trained length and at 2, 4 and 8 times it.
+
+Like table 12 of the InternVL3 paper (arXiv 2504.10479), with what V2PE is for besides: inputs longer than any
+in training. Rows are the deltas that the policy with V2PE is asked with, and `none`, the policy without.
+
+Shapes: N questions, R rows, L lengths.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+
+from model.v2pe import next_position, positions
+from ttscaling.answers import final_answer
+from ttscaling.evaluation.intervals import bootstrap
+from ttscaling.evaluation.page import write_block
+
+from .checkpoint import load_checkpoint, write_json
+from .haystack import Haystack, HaystackEncoder, Medium
+from .pipeline import Run, train_stage
+from .policy import SHORT_KINDS, answer_greedily
+from .problems import Problem, heldout
+from .readers import BASES, SMALL, TRAINED, Positions
+from .tokenizer import load_tokenizer
+from .v2pe_page import draw, v2pe_lines
+
+ROWS: Mapping[str, tuple[Positions, float]] = {
+    "none": ("ordinary", 1.0),
+    **{str(Fraction(1, 4**k)): ("v2pe", 4.0**-k) for k in range(5)},
+}
+TIMES = (1, 2, 4, 8)
+MEDIA: tuple[Medium, ...] = ("images", "video")
+EVAL_SEED = 777
+PAGES_SEED = 7
+TOKENS_TOGETHER = 8192  # of the prompts answered in one batch
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row at one length: how often it was right, and the mean position of the first answer token."""
+
+    right_N: NDArray[np.float64]
+    position: float
+
+
+def run_table(run: Run, base: Path | None, page: Path | None) -> dict[str, Any]:
+    """Trains the policies that `run.directory` lacks, measures, and writes the report.
+
+    `base` is the pre-trained policy with V2PE of a chain; without it, it is trained as the chain does. Raises
+    FileNotFoundError where `base` is no checkpoint, and CalledProcessError.
+    """
+    torch.set_num_threads(1)  # tensors this small gain nothing from more
+    folder = run.directory
+    folder.mkdir(parents=True, exist_ok=True)
+    if base is not None:
+        shutil.copytree(base, folder / BASES["v2pe"], dirs_exist_ok=True)
+    stages = [("base", "pretrain", "stage"), ("ordinary-base", "ordinary-base", "readers")]
+    stages += [(name, name, "readers") for name in BASES]
+    for output, stage, program in stages:
+        if not (folder / output / "config.json").exists():
+            train_stage(run, stage, program=f"ttscaling.train.nano.{program}")
+    report = measure(folder, num_questions=run.questions, seed=EVAL_SEED)
+    write_json(folder / "report.json", report)
+    if page is not None:
+        plot = page.with_suffix(".png")
+        draw(report, plot)
+        write_block(page, "nano-v2pe", v2pe_lines(report, plot.name))
+    return report
+
+
+def measure(directory: Path, *, num_questions: int, seed: int) -> dict[str, Any]:
+    """The report, from the policies `v2pe/` and `ordinary/`; cells that were measured before are kept."""
+    asked = [p for p in heldout(2 * num_questions, seed) if p.kind in SHORT_KINDS][:num_questions]
+    return {
+        "n": num_questions,
+        "seed": seed,
+        "trained": TRAINED.length,
+        "media": {medium: _of_medium(directory, medium, asked, seed) for medium in MEDIA},
+    }
+
+
+def _of_medium(directory: Path, medium: Medium, asked: Sequence[Problem], seed: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for times in TIMES:
+        cells = {row: cell(directory, row, medium, times, asked) for row in ROWS}
+        right_NR = np.stack([found.right_N for found in cells.values()], axis=1)
+        gain_NR = right_NR - right_NR[:, :1]  # over none
+        accuracies, gains = (bootstrap(values, seed=seed) for values in (right_NR, gain_NR))
+        for (row, found), a, g in zip(cells.items(), accuracies, gains, strict=True):
+            rows.append(
+                {
+                    "delta": row,
+                    "times": times,
+                    "position": found.position,
+                    "accuracy": a.mean,
+                    "low": a.low,
+                    "high": a.high,
+                    "over_none": {"difference": g.mean, "low": g.low, "high": g.high},
+                }
+            )
+    return rows
+
+
+def cell(directory: Path, row: str, medium: Medium, times: int, asked: Sequence[Problem]) -> Cell:
+    """Greedy answers about sheets among as many blank pages as fit; the same pages for every row."""
+    kept = directory / "cells" / f"{medium}-{times}x-{row.replace('/', '_')}-{len(asked)}.json"
+    if not kept.exists():
+        name, delta = ROWS[row]
+        length = TRAINED.length * times
+        tokenizer, model = load_tokenizer(directory / name), load_checkpoint(directory / name)
+
+        def encoder() -> HaystackEncoder:
+            haystack = Haystack(length=length, full=True, media=(medium,), small=SMALL)
+            return HaystackEncoder(tokenizer, haystack, deltas=(delta,), seed=PAGES_SEED)
+
+        together = max(1, TOKENS_TOGETHER // length)
+        answering, counting = encoder(), encoder()
+        texts: list[str] = []
+        for start in track(range(0, len(asked), together), f"{medium} {times}x {row}", transient=True):
+            texts += answer_greedily(model, answering, asked[start : start + together])
+        firsts = []
+        for problem in asked:
+            prompt = counting.prompt(problem.question, problem.image, delta=delta)
+            firsts.append(next_position(positions(prompt.ids_T == counting.image_token, delta)))
+        right = [final_answer(text) == problem.answer for text, problem in zip(texts, asked, strict=True)]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps({"right": right, "position": float(np.mean(firsts))}) + "\n")
+    found = json.loads(kept.read_text())
+    return Cell(np.array(found["right"], dtype=np.float64), found["position"])
