@@ -115,12 +115,7 @@ class Candidates:
         written = Written(index, deltas=params.output_kind.name == "DELTA")
         self._answers[index] = (written,)
         try:
-            await self._run(
-                written,
-                self._prompt,
-                params,
-                lambda: note(written.candidate(None)) if live else None,
-            )
+            await self._run(written, self._prompt, params, note if live else forget)
         except asyncio.CancelledError:
             if written.token_ids:
                 note(written.candidate(ABANDONED))
@@ -157,7 +152,7 @@ class Candidates:
         prompt = self._prompt
         if token_ids:
             prompt = {**prompt, "prompt_token_ids": [*prompt["prompt_token_ids"], *token_ids]}
-        await self._run(written, prompt, params, lambda: None)
+        await self._run(written, prompt, params, forget)
         if not begun:
             self._most_tokens = params.max_tokens  # cut down to the window by the client
         self._answers[index] = (*begun, written)
@@ -174,7 +169,7 @@ class Candidates:
             return [output for place, steps in enumerate(answers) for output in in_pieces(steps, place)]
         return [whole(answers)]
 
-    async def _run(self, written: Written, prompt: Any, params: Any, on_output: Callable[[], None]) -> None:
+    async def _run(self, written: Written, prompt: Any, params: Any, note: Note) -> None:
         """One request, read to its end. Cancelled, it is aborted in the engine, which then tells all it has
         counted.
         """
@@ -186,7 +181,8 @@ class Candidates:
             try:
                 async for output in self._client.generate(prompt, params, name, **self._options):
                     written.take(output)
-                    on_output()
+                    if output.outputs[0].finish_reason is None:
+                        note(written.candidate(None))
             except Exception as error:
                 failure.append(error)
 

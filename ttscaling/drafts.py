@@ -24,7 +24,7 @@ from .types import (
 class Drafts:
     """The drafts of one selection. Leaving it as a context ends the scorings that still run.
 
-    `lost` are the indices of those that `abandon` was told to end.
+    `abandon` ends a candidate and says whether it did; `lost` are the indices of those.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Drafts:
         conversation: Conversation,
         aggregation: Aggregation,
         stop: StopRule,
-        abandon: Callable[[int], object],
+        abandon: Callable[[int], bool],
     ) -> None:
         self._critic = critic if stop.abandon_losers else None
         self._conversation = conversation
@@ -103,6 +103,5 @@ class Drafts:
         if index not in self._scores or index not in self._drafts or index in self.lost:
             return
         possible = best_possible(self._scores[index].scores, self._aggregation, max_steps=self._max_steps)
-        if possible < self._best:
+        if possible < self._best and self._abandon(index):
             self.lost.add(index)
-            self._abandon(index)

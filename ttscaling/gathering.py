@@ -65,13 +65,7 @@ class _State:
         self._full = False  # the cap on tokens is reached
         self._entries: dict[int, ScoredCandidate] = {}
         self._scorings: dict[str, asyncio.Task[StepScores | CriticError]] = {}  # by the answer's text
-        self._drafts = Drafts(
-            plan.critic,
-            plan.conversation,
-            plan.aggregation,
-            plan.stop,
-            lambda index: self._writing[index].cancel(),
-        )
+        self._drafts = Drafts(plan.critic, plan.conversation, plan.aggregation, plan.stop, self._abandon)
         self._failed: dict[int, str] = {}
         self._invalid: dict[int, Candidate] = {}
         self._unscored: dict[int, CriticError] = {}
@@ -173,6 +167,10 @@ class _State:
         self._written[candidate.index] = candidate.completion_tokens
         self._drafts.update(candidate)
         self._check_tokens()
+
+    def _abandon(self, index: int) -> bool:
+        """End one that is still written; False if it ends anyway."""
+        return not self._full and index in self._writing and self._writing[index].cancel()
 
     def _check_tokens(self) -> None:
         """At the cap nothing more is written; what is finished is still scored."""

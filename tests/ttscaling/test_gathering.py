@@ -203,6 +203,19 @@ async def test_drafts_count_towards_the_token_cap_and_are_told() -> None:
     assert sum(entry.candidate.completion_tokens for entry in selection.candidates) == 110
 
 
+async def test_beyond_the_token_cap_nobody_is_abandoned_again() -> None:
+    """A draft that the cap has ended turns out to be a loser while what is finished is still scored."""
+    script = [
+        candidate(1, "one\n\nan", tokens=20, reason=None),
+        candidate(1, "one\n\nand more", tokens=30, reason=None),
+        candidate(0, "two", tokens=70),
+    ]
+    stop = StopRule(max_tokens=100, abandon_losers=True)
+    selection = await select(Playback(script), n=2, stop=stop, aggregation="min")
+    assert (selection.selected, selection.stopped) == (0, "tokens")
+    assert [entry.candidate.finish_reason for entry in selection.candidates] == ["stop", ABANDONED]
+
+
 async def test_at_the_time_cap_the_best_so_far_is_returned() -> None:
     policy = Playback([candidate(0, "one"), candidate(1, "two")])
     selection = await select(policy, n=3, stop=StopRule(max_seconds=0.5))
