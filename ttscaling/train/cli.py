@@ -1,10 +1,11 @@
 """`internvl3 train`: the commands that make checkpoints."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ttscaling.evaluation.asking import AsJson, finish
 
 from .commands import changed, command_of, critic, mpo, pretrain, sft
 from .kinds import Kind
@@ -66,7 +67,7 @@ def nano_critics(
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 600,
     eval_seed: Annotated[int, typer.Option(help="Of questions, candidates and the bootstrap.")] = 777,
     miniature: Annotated[bool, typer.Option("--miniature", help="A few steps: tests the command.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare nano critics by labels (value, with early stop, advantage, outcome) and by aggregation.
 
@@ -76,18 +77,15 @@ def nano_critics(
 
         internvl3 train nano-critics --output docs/critic-ablation.md
     """
-    from .nano.ablation import AblationError, ablate
+    from .nano.ablation import ablate
     from .nano.pipeline import Run
 
     run = Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature)
-    try:
-        report = ablate(run, output, seed=eval_seed)
-    except AblationError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    typer.echo(f"report: {output}")
-    if as_json:
-        typer.echo(json.dumps(report))
+    finish(
+        lambda: ablate(run, output, seed=eval_seed),
+        lambda report, console: console.print(f"report: {output}"),
+        as_json,
+    )
 
 
 @app.command()

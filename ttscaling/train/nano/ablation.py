@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from ttscaling.evaluation.asking import EvaluationError
+
 from .ablation_page import write_report
 from .ablation_readings import Contender, candidates_of, read_all
 from .ablation_report import summary
@@ -20,10 +22,6 @@ from .stage import MINIATURE, VARIANTS, Budget
 from .tokenizer import load_tokenizer
 
 NEEDED = ("policy/config.json", "verifier/config.json", "rollouts.jsonl")
-
-
-class AblationError(Exception):
-    """The ablation can't be run; the message says what to do."""
 
 
 def ablate(run: Run, output: Path, *, seed: int) -> dict[str, Any]:
@@ -46,12 +44,12 @@ def train_variants(run: Run) -> None:
     """Trains what the run's directory lacks of VARIANTS.
 
     Raises:
-        AblationError: it lacks what they grow from.
+        EvaluationError: it lacks what they grow from.
         CalledProcessError: a training failed.
     """
     missing = [name for name in NEEDED if not (run.directory / name).exists()]
     if missing:
-        raise AblationError(
+        raise EvaluationError(
             f"{run.directory} lacks {', '.join(missing)}; train them first: "
             f"internvl3 train nano --resume --directory {run.directory}"
         )
