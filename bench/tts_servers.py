@@ -1,0 +1,143 @@
+"""The servers of `internvl3 bench tts`, and what they count.
+
+The peers' two are `vllm serve` with our plugin and our own engines' flags: the same model class and settings,
+so that what differs is the layer of test-time scaling. (vLLM's own InternVL needs torchvision.)
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from server.roles import engine_flags, engine_roles
+from server.settings import Settings
+
+START_SECONDS = 900
+WINDOW = 8192
+CHAT = 'handler="/v1/chat/completions"'
+# As server/start_vllm.py sets them for two engines on a CPU.
+ENGINE_VARIABLES = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCH_COMPILE_DISABLE": "1"}
+
+
+@contextmanager
+def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dict[str, tuple[str, int]]]:
+    """Ours, the peers' `policy` and `critic`, and `optillm N` for each N: address and process number by name.
+
+    All are ready. Raises RuntimeError where one can't be; the message names its log.
+    """
+    cores = len(os.sched_getaffinity(0))
+    environment = os.environ | ENGINE_VARIABLES | {"OMP_NUM_THREADS": str(max(1, cores // 2))}
+    commands = {"ours": ([sys.executable, "-m", "server"], dict(os.environ))}
+    settings = Settings()
+    for role in engine_roles(settings):
+        flags = engine_flags(replace(role, judges=False), settings, window=WINDOW, engines=2, cpu=True)
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
+        commands[role.title] = (command, environment)
+    ports = {name: _free_port() for name in [*commands, *(f"optillm {n}" for n in numbers)]}
+    for n in numbers:
+        flags = ["--base-url", f"http://127.0.0.1:{ports['policy']}/v1", "--best-of-n", str(n)]
+        command = [sys.executable, "-P", "-c", "from optillm.server import main; main()", *flags]
+        own = {"PYTHONPATH": str(peers), "OPENAI_API_KEY": "none"}
+        commands[f"optillm {n}"] = (command, os.environ | own)
+    with ExitStack() as stack:
+        running = {}
+        for name, (command, variables) in commands.items():
+            flags = ["--port", str(ports[name])]
+            starting = process([*command, *flags], variables, logs / f"{name}.log")
+            running[name] = (f"http://127.0.0.1:{ports[name]}", stack.enter_context(starting))
+        for name, (url, server) in running.items():
+            wait(f"{url}/health", server, logs / f"{name}.log")
+        yield {name: (url, server.pid) for name, (url, server) in running.items()}
+
+
+class Counts:
+    """What servers have counted since this was made: those that have metrics, and all processes' CPU time."""
+
+    def __init__(self, urls: Sequence[str], pids: Sequence[int]) -> None:
+        self._urls, self._pids = urls, pids
+        self._before = self._now()
+
+    def since(self) -> dict[str, float]:
+        """Tokens computed (of prompts those not cached, and generated), chat requests, their bytes, CPU s."""
+        return {name: value - self._before[name] for name, value in self._now().items()}
+
+    def _now(self) -> dict[str, float]:
+        text = "".join(httpx.get(f"{url}/metrics", timeout=60).text for url in self._urls)
+        prompt, cached, generated = (
+            total(text, f"vllm:{name}_total")
+            for name in ("prompt_tokens", "prompt_tokens_cached", "generation_tokens")
+        )
+        return {
+            "tokens": prompt - cached + generated,
+            "requests": total(text, "http_requests_total", CHAT),
+            "bytes": total(text, "http_request_size_bytes_sum", CHAT),
+            "cpu_seconds": sum(map(cpu_seconds, self._pids)),
+        }
+
+
+def total(metrics: str, name: str, label: str = "") -> float:
+    """The sum of a metric's samples that have a label, in Prometheus' text format."""
+    samples = re.findall(rf"^{re.escape(name)}(?:\{{(.*)\}})? (\S+)$", metrics, re.M)
+    return sum(float(value) for labels, value in samples if label in labels)
+
+
+def cpu_seconds(root: int, proc: Path = Path("/proc")) -> float:
+    """CPU time so far of a process and all that descend from it and are alive."""
+    parents, ticks = {}, {}
+    for stat in proc.glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        pid = int(stat.parent.name)
+        parents[pid], ticks[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
+    family = {root}
+    while found := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= found
+    return sum(ticks.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def process(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """One that runs until the end of the block, its output in `log`."""
+    with log.open("w") as output:
+        running = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(60)
+        except subprocess.TimeoutExpired:
+            running.kill()
+
+
+def wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Until `url` answers. Raises RuntimeError, with the end of its log, where it ended or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(1)
+    end = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
+    raise RuntimeError(f"{log.stem} isn't ready: {end[-500:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,128 @@
+"""The systems of `internvl3 bench tts`: Best-of-N for questions about images, several at a time.
+
+All sample from the same policy alike (SAMPLING), none of the candidates greedily. In every turn a
+system is asked questions that it hasn't seen, and all systems the same ones.
+"""
+
+import asyncio
+import base64
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from ttscaling.answers import final_answer
+from ttscaling.grading import is_right
+from ttscaling.train.nano.problems import Problem, heldout
+
+from .tts_servers import Counts
+
+SAMPLING = {"temperature": 1.0, "max_tokens": 256}
+TIMEOUT = 1800.0
+POLICY, CRITIC = "nano", "nano-critic"  # as our own server names them
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The questions of a turn, so many at a time, with the counts before it."""
+
+    case: Mapping[str, Any]
+    problems: Sequence[Problem]
+    counts: Counts
+
+
+Ask = Callable[[list[dict[str, Any]]], Awaitable[str]]
+"""From a conversation to its best answer."""
+
+
+class BestOfN:
+    """Asks a turn's questions; `names` are the servers that work for it, those first that count tokens."""
+
+    names: tuple[str, ...]
+    counting: int
+
+    def __init__(self) -> None:
+        self._turns = 0
+
+    def asking(self, case: Mapping[str, Any]) -> AbstractAsyncContextManager[Ask]:
+        """What asks for the best of `case["n"]` answers, for the time of a turn."""
+        raise NotImplementedError
+
+    def prepare(self, case: Mapping[str, Any]) -> Turn:
+        self._turns += 1
+        servers = [case["servers"][name.format(n=case["n"])] for name in self.names]
+        urls, pids = zip(*servers, strict=True)
+        problems = list(heldout(case["questions"], seed=1000 + self._turns))
+        return Turn(case, problems, Counts(urls[: self.counting], pids))
+
+    def work(self, turn: Turn) -> tuple[Turn, list[str]]:
+        return turn, asyncio.run(self._answers(turn))
+
+    def summary(self, made: tuple[Turn, list[str]]) -> dict[str, float]:
+        """Per answer: what `Counts` has, and whether it is right."""
+        turn, texts = made
+        answers = [(final_answer(text), problem) for text, problem in zip(texts, turn.problems, strict=True)]
+        right = sum(is_right(stated, problem.answer) for stated, problem in answers)
+        return {name: value / len(texts) for name, value in {**turn.counts.since(), "right": right}.items()}
+
+    async def _answers(self, turn: Turn) -> list[str]:
+        places = asyncio.Semaphore(turn.case["concurrency"])
+        async with self.asking(turn.case) as ask:
+
+            async def answer(problem: Problem) -> str:
+                async with places:
+                    return await ask(_messages(problem))
+
+            return list(await asyncio.gather(*(answer(problem) for problem in turn.problems)))
+
+
+class Ours(BestOfN):
+    """One request to our server."""
+
+    names = ("ours",)
+    counting = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent: list[int] = []
+
+    @asynccontextmanager
+    async def asking(self, case: Mapping[str, Any]) -> AsyncIterator[Ask]:
+        scaling = {"n": case["n"], "include_greedy": False}
+        self._sent = []
+
+        async def ask(messages: list[dict[str, Any]]) -> str:
+            body = {"model": POLICY, "messages": messages, "test_time_scaling": scaling, **SAMPLING}
+            response = await client.post("chat/completions", json=body)
+            self._sent.append(len(response.request.content))
+            return content_of(response)
+
+        async with client_of(case["servers"]["ours"]) as client:
+            yield ask
+
+    def summary(self, made: tuple[Turn, list[str]]) -> dict[str, float]:
+        """The server counts no bytes: they are what was sent to it."""
+        return super().summary(made) | {"requests": 1.0, "bytes": sum(self._sent) / len(self._sent)}
+
+
+def client_of(server: tuple[str, int]) -> httpx.AsyncClient:
+    """Of a server's OpenAI endpoints."""
+    return httpx.AsyncClient(base_url=f"{server[0]}/v1/", timeout=TIMEOUT)
+
+
+def content_of(response: httpx.Response) -> str:
+    """The answer's text. Raises RuntimeError with what the server said instead."""
+    if response.is_error:
+        raise RuntimeError(f"HTTP {response.status_code}: {response.text[:200]}")
+    return response.json()["choices"][0]["message"]["content"] or ""
+
+
+def _messages(problem: Problem) -> list[dict[str, Any]]:
+    buffer = io.BytesIO()
+    problem.image.save(buffer, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    image = {"type": "image_url", "image_url": {"url": url}}
+    return [{"role": "user", "content": [image, {"type": "text", "text": problem.question}]}]
