@@ -95,6 +95,7 @@ def start(
     ] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between two saved states.")] = 500,
     keep: Annotated[int, typer.Option(min=1, help="How many saved states are kept.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Threads of a process that prepare packs.")] = 4,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last saved state, if there is one.")
     ] = False,
@@ -121,6 +122,7 @@ def start(
             layout=layout,
             save_every=save_every,
             keep=keep,
+            workers=workers,
             **extras,
         )
         trained = run_job(job, make_accelerator(job.recipe.precision), resume=resume)

@@ -1,7 +1,7 @@
 """The packs of each step: one from every stream, prepared while the step before is computed."""
 
-from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,23 +32,30 @@ def own_streams(num_streams: int, rank: int, num_processes: int) -> range:
 
 
 def global_batches(
-    streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any]
+    streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any], *, workers: int = 1
 ) -> Generator[Packs]:
     """A process's packs, step by step, without an end: a stream that has ended gives empty micro-batches.
 
-    The next step's packs are prepared in a thread, so the states that come with a step's packs are the ones
-    to save after it. Raises as the streams do.
+    The next step's packs are prepared meanwhile, so the states that come with a step's packs are the ones to
+    save after it. Of its streams up to `workers` are read at the same time; each is read in its own order, so
+    the packs don't depend on how many. Raises as the streams do.
     """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="packs") as worker:
-        coming = worker.submit(_next_packs, streams, objective)
+    with (
+        ThreadPoolExecutor(max_workers=workers, thread_name_prefix="streams") as readers,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="packs") as ahead,
+    ):
+        coming = ahead.submit(_next_packs, streams, objective, readers)
         while True:
             packs = coming.result()
-            coming = worker.submit(_next_packs, streams, objective)
+            coming = ahead.submit(_next_packs, streams, objective, readers)
             yield packs
 
 
-def _next_packs(streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any]) -> Packs:
-    drawn: Sequence[Sequence[Any]] = [next(stream, ()) for stream in streams.values()]
+def _next_packs(
+    streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any], readers: Executor
+) -> Packs:
+    """Reading is decoding and tiling, most of it outside Python's lock."""
+    drawn: Iterator[Sequence[Any]] = readers.map(lambda stream: next(stream, ()), streams.values())
     return Packs(
         micros=tuple(objective.micro(pack) for pack in drawn),
         states={index: stream.state() for index, stream in streams.items()},

@@ -31,7 +31,7 @@ from .tasks import make_task
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything that decides what a run gives, and where it goes.
+    """Everything that decides what a run gives, and where it goes; and `workers`, which decide neither.
 
     `model` is the checkpoint to start from, `data` a meta.json with paths relative to `base`. The result is
     written in `layout` (None: that of `model`), in the type of its weights.
@@ -48,6 +48,7 @@ class Job:
     layout: Layout | None = None
     save_every: int = 500
     keep: int = 2
+    workers: int = 4
 
     def as_json(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that it goes on from."""
@@ -80,11 +81,11 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     model = _start(job.model, accelerator)
     module, optimizer = prepared(model, task, accelerator)
     if job.kind == "mpo":
-        compute_references(module, task, accelerator, job.output / "references")
+        compute_references(module, task, accelerator, job.output / "references", workers=job.workers)
     checkpoints = Checkpoints(job.output / "checkpoints", every=job.save_every, keep=job.keep)
     told = job.output if accelerator.is_main_process else None
     with Logs(told, title=job.kind, total=job.recipe.steps) as logs:
-        train(module, optimizer, task, accelerator, checkpoints, logs, resume=resume)
+        train(module, optimizer, task, accelerator, checkpoints, logs, resume=resume, workers=job.workers)
     state = accelerator.get_state_dict(module)
     if accelerator.is_main_process:
         export(

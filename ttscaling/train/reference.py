@@ -20,7 +20,9 @@ from .run import until_all_end
 from .tasks import Task
 
 
-def compute_references(module: nn.Module, task: Task, accelerator: Accelerator, folder: Path) -> None:
+def compute_references(
+    module: nn.Module, task: Task, accelerator: Accelerator, folder: Path, *, workers: int = 1
+) -> None:
     """Writes the references of all draws of the run, a file for each process, and sets the objective's.
 
     Files that are there already are used, if they are complete and of this very run.
@@ -30,6 +32,7 @@ def compute_references(module: nn.Module, task: Task, accelerator: Accelerator, 
         task: a preference run.
         accelerator: that wrapped it.
         folder: for the files; all processes see it.
+        workers: threads that prepare packs.
 
     Raises:
         ValueError: files are there, but of another run.
@@ -38,7 +41,7 @@ def compute_references(module: nn.Module, task: Task, accelerator: Accelerator, 
     rank, num_processes = accelerator.process_index, accelerator.num_processes
     identity = identity_of(task)
     if not (folder / "complete").exists():
-        rows = _rows(module, task, accelerator)
+        rows = _rows(module, task, accelerator, workers)
         write_references(folder / f"{rank:05d}-of-{num_processes:05d}.jsonl", rows, identity)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -55,13 +58,15 @@ def identity_of(task: Task) -> dict[str, Any]:
     return {**mixture, **prepared}
 
 
-def _rows(module: nn.Module, task: Task, accelerator: Accelerator) -> list[tuple[int, float, float]]:
+def _rows(
+    module: nn.Module, task: Task, accelerator: Accelerator, workers: int
+) -> list[tuple[int, float, float]]:
     objective: Preference = task.objective  # type: ignore[assignment]
     own = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
     streams = {index: task.stream(index) for index in own}
     rows: list[tuple[int, float, float]] = []
     module.eval()
-    with closing(global_batches(streams, objective)) as batches, torch.no_grad():
+    with closing(global_batches(streams, objective, workers=workers)) as batches, torch.no_grad():
         for step, (packs, _) in enumerate(until_all_end(batches, accelerator), start=1):
             for micro in packs.micros:
                 sum_R, _ = module(objective.log_probs, micro)

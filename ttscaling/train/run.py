@@ -86,6 +86,7 @@ def train(
     logs: Logs,
     *,
     resume: bool = False,
+    workers: int = 1,
 ) -> None:
     """Train, saving on the way and at the end.
 
@@ -97,6 +98,7 @@ def train(
         checkpoints: where states are saved and how often.
         logs: hears of every step.
         resume: go on from the latest saved state, if there is one.
+        workers: threads that prepare packs; the result doesn't depend on them.
 
     Raises:
         ValueError: the settings don't fit together, the data is too bad, or the loss isn't finite.
@@ -113,7 +115,7 @@ def train(
             stream.restore(snapshot.streams[index])
     logs.begin(progress.step)
     unsaved: Snapshot | None = None
-    with closing(global_batches(streams, task.objective)) as batches:
+    with closing(global_batches(streams, task.objective, workers=workers)) as batches:
         for packs, sums in until_all_end(batches, accelerator):
             if progress.step == task.recipe.steps:
                 break

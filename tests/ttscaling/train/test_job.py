@@ -85,6 +85,7 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
     assert one[-1]["samples"] == two[-1]["samples"] == 10, "each of the ten records once"
     assert len(one) == len(two) > 1
     for ours, theirs in zip(one, two, strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0, abs=1e-5)
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
     assert_close(together, alone)
     # What two began one can end.

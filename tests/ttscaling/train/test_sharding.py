@@ -89,6 +89,7 @@ def test_a_sharded_run_is_as_an_ordinary_one(tmp_path: Path) -> None:
     sharded = job(tmp_path, "mpo", name="sharded", **settings)
     spawn(of_process, args=(tmp_path, sharded, False), nprocs=2)
     for ours, theirs in zip(figures(sharded), figures(alone), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=0, abs=1e-5)
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
     assert_close(sharded, weights(alone.output / "model"))
     first = weights(sharded.output / "model")

@@ -8,6 +8,7 @@ model answers; it matters only for a text that begins with a line break.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,15 @@ class ChatEncoder:
     """Encodes conversations with a checkpoint's tokenizer.
 
     `tokens_per_tile` is 256 in the released models. `system` is put in front of a conversation without a
-    system turn of its own (`model.templates.system_message`); None puts nothing there.
+    system turn of its own (`model.templates.system_message`); None puts nothing there. Threads may share an
+    encoder: they take turns with the tokenizer, whose settings aren't safe to touch at the same time.
 
     Raises ValueError where the tokenizer isn't InternVL's.
     """
 
     def __init__(self, tokenizer: Any, *, tokens_per_tile: int, system: str | None):
         self.tokenizer = tokenizer
+        self._turn = Lock()
         self.tokens_per_tile = tokens_per_tile
         self.system = system
         self.image_token = image_tokens(tokenizer).context
@@ -56,7 +59,8 @@ class ChatEncoder:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a piece of text, special tokens recognised, none added."""
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+        with self._turn:
+            return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def encode(
         self, turns: Sequence[Turn], image_tiles: Sequence[int] = (), *, answering: bool = False
