@@ -5,17 +5,13 @@ A continuation is asked for as vLLM and SGLang take it: the answer's beginning i
 answer, silently; so the server is tried once before anything is believed.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ttscaling.answers import final_answer
 from ttscaling.evaluation.asking import CHAT, EvaluationError, Refused, Server
 from ttscaling.types import Message
-
-PAUSES = (1.0, 5.0, 25.0)
-"""Seconds before a request that failed is sent again, unless the server refused it."""
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
@@ -45,12 +41,9 @@ class Tokens:
 class Sampler:
     """Samples from a server. `fields` go into each request as they are (model, temperature, max_tokens)."""
 
-    def __init__(
-        self, server: Server, fields: Mapping[str, Any], *, pauses: Sequence[float] = PAUSES
-    ) -> None:
+    def __init__(self, server: Server, fields: Mapping[str, Any]) -> None:
         self._server = server
         self._fields = fields
-        self._pauses = pauses
 
     async def answers(
         self, message: Message, *, n: int, seed: int, begun: str = ""
@@ -58,10 +51,10 @@ class Sampler:
         """n answers to a user's message in one request, so that its prompt is computed once.
 
         With `begun` they are the n ways in which an answer that begins so goes on, without the beginning.
-        Raises EvaluationError once the server has failed as often as there are pauses, Refused at once.
+        Raises EvaluationError.
         """
         body = {**self._fields, **_messages(message, begun), "n": n, "seed": seed}
-        reply = await self._post(body)
+        reply = await self._server.post(CHAT, body)
         try:
             choices = sorted(reply["choices"], key=lambda choice: choice["index"])
             made = [
@@ -111,16 +104,6 @@ class Sampler:
         if not isinstance(usage, Mapping) or not isinstance(usage.get("prompt_tokens"), int):
             raise EvaluationError("the reply has no usage.prompt_tokens: the server must count tokens")
         return int(usage["prompt_tokens"])
-
-    async def _post(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        for pause in self._pauses:
-            try:
-                return await self._server.post(CHAT, body)
-            except Refused:
-                raise
-            except EvaluationError:
-                await asyncio.sleep(pause)
-        return await self._server.post(CHAT, body)
 
 
 def stated(answer: Answer) -> str | None:

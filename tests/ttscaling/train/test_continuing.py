@@ -63,19 +63,20 @@ async def test_whether_a_server_continues_is_found_out(
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_server_that_stumbles_is_asked_again(status: int) -> None:
     with PolicyServer(lambda number, body: status if number < 3 else None).running() as policy:
-        async with connected(policy.url) as server:
-            await Sampler(server, {}, pauses=(0, 0)).answers(MESSAGE, n=1, seed=0)
-            assert policy.seen == 3
-            policy.seen = 0
+        async with connected(policy.url, pauses=(0, 0)) as server:
+            await Sampler(server, {}).answers(MESSAGE, n=1, seed=0)
+        assert policy.seen == 3
+        policy.seen = 0
+        async with connected(policy.url, pauses=(0,)) as server:
             with pytest.raises(EvaluationError, match=str(status)):
-                await Sampler(server, {}, pauses=(0,)).answers(MESSAGE, n=1, seed=0)
+                await Sampler(server, {}).answers(MESSAGE, n=1, seed=0)
 
 
 async def test_what_is_refused_is_not_asked_again() -> None:
     with PolicyServer(lambda number, body: 400).running() as policy:
-        async with connected(policy.url) as server:
+        async with connected(policy.url, pauses=(0, 0)) as server:
             with pytest.raises(Refused, match="not now"):
-                await Sampler(server, {}, pauses=(0, 0)).answers(MESSAGE, n=1, seed=0)
+                await Sampler(server, {}).answers(MESSAGE, n=1, seed=0)
     assert policy.seen == 1
 
 

@@ -28,9 +28,9 @@ async def run(
 ) -> list[Rollout]:
     (folder / "a.png").write_bytes(PIXEL)
     with Ledger(folder / "rollouts.jsonl", {"seed": plan.seed}) as ledger:
-        async with connected(policy.url) as server:
+        async with connected(policy.url, pauses=()) as server:
             return await roll_out(
-                Sampler(server, {}, pauses=()),
+                Sampler(server, {}),
                 QUESTIONS,
                 folder,
                 plan,

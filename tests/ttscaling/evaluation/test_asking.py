@@ -1,0 +1,73 @@
+import asyncio
+
+import pytest
+
+from tests.clients.chat_server import Reply, chat_server
+from ttscaling.evaluation.asking import CHAT, EvaluationError, Refused, connected, each
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+async def test_a_server_that_fails_is_asked_again(status: int) -> None:
+    seen: list[int] = []
+
+    def reply(body: dict) -> Reply:
+        seen.append(len(seen))
+        return (
+            Reply({"error": {"message": "not yet"}}, status=status) if len(seen) < 3 else Reply({"ok": True})
+        )
+
+    with chat_server(reply) as url:
+        async with connected(url, pauses=(0, 0)) as server:
+            assert await server.post(CHAT, {}) == {"ok": True}
+        seen.clear()
+        async with connected(url, pauses=(0,)) as server:
+            with pytest.raises(EvaluationError, match=rf"HTTP {status}.*not yet"):
+                await server.post(CHAT, {})
+    assert len(seen) == 2
+
+
+async def test_what_is_refused_is_not_asked_again() -> None:
+    seen: list[dict] = []
+
+    def reply(body: dict) -> Reply:
+        seen.append(body)
+        return Reply({"error": {"message": "no such field"}}, status=400)
+
+    with chat_server(reply) as url:
+        async with connected(f"{url}/v1", pauses=(0, 0)) as server:
+            with pytest.raises(Refused, match="no such field"):
+                await server.post(CHAT, {"n": 1})
+    assert seen == [{"n": 1}]
+
+
+async def test_a_server_that_never_answered_is_not_waited_for() -> None:
+    with chat_server(lambda body: Reply({})) as url:
+        pass  # the port was free a moment ago
+    async with connected(url, pauses=(600,)) as server:
+        with pytest.raises(EvaluationError, match="no server answers"):
+            await asyncio.wait_for(server.post(CHAT, {}), 120)
+
+
+async def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(EvaluationError, match="is no address"):
+        async with connected("http://[::1"):
+            pass
+
+
+async def test_no_more_at_once_than_asked_for_and_the_first_failure_ends_it() -> None:
+    running, most, begun = 0, 0, []
+
+    async def work(item: int) -> None:
+        nonlocal running, most
+        begun.append(item)
+        running, most = running + 1, max(most, running + 1)
+        await asyncio.sleep(0)
+        running -= 1
+        if item == 7:
+            raise EvaluationError("the seventh")
+
+    await each(range(6), work, total=6, concurrency=3, label="items")
+    assert (most, begun) == (3, list(range(6)))
+    with pytest.raises(EvaluationError, match="the seventh"):
+        await each(range(100), work, total=100, concurrency=3, label="items")
+    assert len(begun) < 30
