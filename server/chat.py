@@ -5,9 +5,10 @@ No HTTP here: bodies in, replies and events out.
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 
 from ttscaling.metered import MeteredCritic
@@ -21,6 +22,7 @@ from .metrics import Metrics
 from .protocol import Scaling
 from .report import ranking, report
 
+logger = logging.getLogger("internvl3.server")
 DONE = "data: [DONE]\n\n"
 SILENCE_SECONDS = 10.0  # proxies drop a stream that says nothing for long
 
@@ -102,6 +104,7 @@ class _Choice:
                 param="test_time_scaling.max_seconds",
             ) from error
         except PolicyError as error:
+            logger.error("no candidate to choose from: %s", error)
             raise internal_error() from error
         self._metrics.selections.made(self._selection, by_critic=self._critic is not None)
         return ranking(self._selection)[: self._call.n]
@@ -166,8 +169,7 @@ async def _with_progress(choice: _Choice, events: AsyncGenerator[str, None]) -> 
         yield DONE
     finally:
         relaying.cancel()  # the client may have gone: this aborts its candidates
-        with suppress(asyncio.CancelledError):
-            await relaying
+        await asyncio.gather(relaying, return_exceptions=True)  # its error, if any, has been told
 
 
 async def _last_stamped(choice: _Choice, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 ADDRESS = re.compile(r"probes answer on (http://\S+)")
-START_SECONDS = 300  # two engines on a busy machine; not a measure of anything
+START_SECONDS = 600  # two engines on a busy machine; not a measure of anything
 
 
 @dataclass(frozen=True, kw_only=True)

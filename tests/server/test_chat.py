@@ -186,6 +186,17 @@ async def test_a_client_that_leaves_cancels_its_work(extra):
         assert (ended in (await client.get("/metrics")).text) == bool(extra)
 
 
+async def test_a_stream_that_fails_in_the_middle_ends_as_a_stream_does():
+    """On a socket, where a reply that breaks off shows."""
+    fake = FakeEngine(ANSWERS, FakeCritic({}))
+    body = question(stream=True, test_time_scaling={"n": 2, "on_critic_error": "fail"})
+    async with listening(app_with(fake)) as url, httpx.AsyncClient(base_url=url) as client:
+        reply = await client.post("/v1/chat/completions", json=body)
+    comments, chunks = events_of(reply.text)
+    assert comments and len(chunks) == 1
+    assert "The critic failed" in chunks[0]["error"]["message"]
+
+
 async def test_stream_refusals_have_a_status():
     fake = engine()
     fake.refuse = ApiError("too long", param="messages", code="context_length_exceeded")

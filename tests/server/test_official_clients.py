@@ -35,7 +35,7 @@ def expected(server: RunningServer) -> dict[str, Any]:
     with client.chat.completions.stream(
         model="nano",
         messages=[{"role": "user", "content": content}],
-        max_tokens=64,
+        max_tokens=512,
         seed=7,
         stream_options={"include_usage": True},
         extra_body={"best_of": 8},
