@@ -31,9 +31,13 @@ def nano_mpo(
     variants: Annotated[
         str | None, typer.Option(help="Of the loss, with commas: all terms, without quality, ..; else all.")
     ] = None,
+    ablation_seeds: Annotated[
+        int | None, typer.Option(min=1, help="With how many seeds all but all terms are trained; else all.")
+    ] = None,
     questions: Annotated[int, typer.Option(min=2, help="Held-out questions.")] = 600,
-    problems: Annotated[int, typer.Option(min=1, help="Training problems that pairs are made of.")] = 700,
-    temperature: Annotated[float, typer.Option(help="Of the solutions that pairs are made of.")] = 1.0,
+    problems: Annotated[int, typer.Option(min=1, help="Training problems that pairs are made of.")] = 1200,
+    temperature: Annotated[float, typer.Option(help="Of the solutions that pairs are made of.")] = 1.3,
+    epochs: Annotated[float, typer.Option(help="Passes over the pairs.")] = 2,
     page: PageOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,9 +62,11 @@ def nano_mpo(
             policy=policy or embedded("policy"),
             critic=critic or embedded("critic"),
             seeds=tuple(range(1, seeds + 1)),
+            ablation_seeds=ablation_seeds,
             questions=questions,
             problems=problems,
             temperature=temperature,
+            epochs=epochs,
             **{name: value for name, value in given.items() if value},
         )
         return run_plan(plan, page)

@@ -6,7 +6,8 @@ then are the variants measured on held-out ones: docs/decisions/0028.
 """
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,14 @@ from .answering import METRICS, answer, figures, judge, temperature_of
 from .checkpoint import load_checkpoint, write_json
 from .encoding import ChatEncoder
 from .mpo_page import draw, mpo_lines, summary
-from .problems import Problem, problems, solve
+from .problems import Problem, heldout, problems, solve
 from .rollouts import CHUNK, Sampler, drawn_tasks
 from .tokenizer import load_tokenizer
 
 PUBLISHED = MpoWeights()
+ALL = "all terms"
 VARIANTS: Mapping[str, MpoWeights] = {
-    "all terms": PUBLISHED,
+    ALL: PUBLISHED,
     "without preference": replace(PUBLISHED, preference=0.0),
     "without quality": replace(PUBLISHED, quality=0.0),
     "without generation": replace(PUBLISHED, generation=0.0),
@@ -51,14 +53,15 @@ VARIANTS: Mapping[str, MpoWeights] = {
 HELDOUT_SEED = 777  # the questions of `internvl3 eval nano`
 SEARCH_SEED = 555  # questions on training drawings, for the learning rate
 RATES = (2e-5, 5e-5, 1e-4)
-VALUES = "values.json"
+PACKS = 6  # of a step: 70 pairs; with 12 the noise of a step outweighs what it teaches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What is run. Every seed has pairs of its own, of solutions sampled at `temperature`.
 
-    `rates` are the learning rates to choose from. Raises ValueError for what can't be.
+    `rates` are the learning rates to choose from. All terms are trained with every seed, the other variants
+    with the first `ablation_seeds` of them (None: every one). Raises ValueError for what can't be.
     """
 
     directory: Path
@@ -67,11 +70,13 @@ class Plan:
     seeds: tuple[int, ...] = (1, 2, 3)
     rates: tuple[float, ...] = RATES
     variants: tuple[str, ...] = tuple(VARIANTS)
+    ablation_seeds: int | None = None
     questions: int = 600
-    problems: int = 700
+    problems: int = 1200
     solutions: int = 8
     pairs_of_question: int = 4
-    temperature: float = 1.0
+    temperature: float = 1.3
+    epochs: float = 2
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.variants if name not in VARIANTS]
@@ -95,15 +100,18 @@ def run_plan(plan: Plan, page: Path | None) -> dict[str, Any]:
         console.print(f"seed {seed}: {make_pairs(plan, seed)} pairs")
     tried = {f"{rate:g}": search(plan, rate) for rate in plan.rates}
     rate = float(max(tried, key=lambda name: tried[name]))
-    before = [measured(plan, plan.policy, seed_folder(plan, s) / "before", seed=s) for s in plan.seeds]
+    asked = list(heldout(plan.questions, HELDOUT_SEED))
+    before = [
+        measured(plan, plan.policy, seed_folder(plan, seed) / "before.json", asked, seed=seed)
+        for seed in plan.seeds
+    ]
     after, curves = {}, {}
     for name in plan.variants:
         values = []
-        for seed in plan.seeds:
+        for seed in plan.seeds if name == ALL else plan.seeds[: plan.ablation_seeds]:
             console.print(f"{name}, seed {seed}")
-            output = seed_folder(plan, seed) / name.replace(" ", "-")
-            trained = train_variant(plan, VARIANTS[name], output, rate=rate, seed=seed)
-            values.append(measured(plan, trained, output, seed=seed))
+            output = trained(plan, name, rate=rate, seed=seed)
+            values.append(measured(plan, output / "model", output / "heldout.json", asked, seed=seed))
             curves[name] = read_log(output)  # of the last seed
         after[name] = np.stack(values)
     report = summary(np.stack(before), after, seed=HELDOUT_SEED) | {"rates": tried, "rate": rate}
@@ -149,14 +157,16 @@ def make_pairs(plan: Plan, seed: int) -> int:
     return len(annotation.read_text().splitlines())
 
 
-def train_variant(plan: Plan, weights: MpoWeights, output: Path, *, rate: float, seed: int) -> Path:
-    """`internvl3 train mpo` on a seed's pairs, one pass; the folder of the trained policy."""
+def trained(plan: Plan, name: str, *, rate: float, seed: int) -> Path:
+    """`internvl3 train mpo` on a seed's pairs; the run's folder, with the trained policy in model/."""
+    pairs = seed_folder(plan, seed)
+    output = pairs / f"{name.replace(' ', '-')}-{rate:g}"
     if (output / "model").exists():
-        return output / "model"
+        return output
     # fp32 and no recomputing: a model this small gains nothing from less memory.
     recipe = Recipe(
-        epochs=1,
-        batch=2,
+        epochs=plan.epochs,
+        batch=PACKS,
         learning_rate=rate,
         warmup=0.1,
         max_tokens=1536,
@@ -165,7 +175,6 @@ def train_variant(plan: Plan, weights: MpoWeights, output: Path, *, rate: float,
         recompute=False,
         seed=seed,
     )
-    pairs = seed_folder(plan, seed)
     job = Job(
         kind="mpo",
         model=plan.policy,
@@ -173,32 +182,35 @@ def train_variant(plan: Plan, weights: MpoWeights, output: Path, *, rate: float,
         base=pairs,
         output=output,
         recipe=recipe,
-        mpo=weights,
+        mpo=VARIANTS[name],
     )
-    return run_job(job, make_accelerator(recipe.precision), resume=True)
+    references = pairs / "references"  # the same for every loss and rate
+    if references.exists():
+        shutil.copytree(references, output / "references", dirs_exist_ok=True)
+    run_job(job, make_accelerator(recipe.precision), resume=True)
+    shutil.copytree(output / "references", references, dirs_exist_ok=True)
+    return output
 
 
 def search(plan: Plan, rate: float) -> float:
     """pass@1 on training drawings after all terms at a learning rate, with the first seed's pairs."""
-    seed, output = plan.seeds[0], plan.directory / f"rate-{rate:g}"
-    trained = train_variant(plan, PUBLISHED, output, rate=rate, seed=seed)
+    seed = plan.seeds[0]
+    output = trained(plan, ALL, rate=rate, seed=seed)
     asked = list(problems("train", plan.questions // 2, SEARCH_SEED))
-    values_NM = measured(plan, trained, output, seed=seed, asked=asked)
+    values_NM = measured(plan, output / "model", output / "search.json", asked, seed=seed)
     return float(values_NM[:, METRICS.index("pass@1")].mean())
 
 
 def measured(
-    plan: Plan, policy: Path, folder: Path, *, seed: int, asked: list[Problem] | None = None
+    plan: Plan, policy: Path, kept: Path, asked: Sequence[Problem], *, seed: int
 ) -> NDArray[np.float64]:
-    """A policy's figures of each question, (N, M), by default on held-out drawings; kept in `folder`."""
-    kept = folder / VALUES
+    """A policy's figures of each question, (N, M), kept in a file."""
     if not kept.exists():
-        asked = asked or list(problems("heldout", plan.questions, HELDOUT_SEED))
         encoder = ChatEncoder(load_tokenizer(plan.policy))
         temperature = temperature_of(plan.policy)
         candidates = answer(load_checkpoint(policy), encoder, asked, temperature=temperature, seed=seed)
         scores = judge(load_checkpoint(plan.critic), encoder, asked, candidates)
-        folder.mkdir(parents=True, exist_ok=True)
+        kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(figures(asked, candidates, scores).tolist()) + "\n")
     return np.array(json.loads(kept.read_text()))
 

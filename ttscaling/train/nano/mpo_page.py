@@ -31,7 +31,7 @@ def summary(
     before_NM = before_SNM.mean(axis=0)
     report: dict[str, Any] = {"before": _figures(before_NM, seed), "after": {}}
     for name, after_SNM in after.items():
-        change_SNM = after_SNM - before_SNM
+        change_SNM = after_SNM - before_SNM[: len(after_SNM)]  # not every variant has every seed
         changes = {
             metric: {"difference": e.mean, "low": e.low, "high": e.high}
             for metric, e in zip(METRICS, bootstrap(change_SNM.mean(axis=0), seed=seed), strict=True)
@@ -58,7 +58,8 @@ def rows(report: Mapping[str, Any]) -> list[list[str]]:
         for metric in SHOWN:
             change = interval(entry["change"][metric], "difference", sign="+")
             cells.append(f"{100 * entry[metric]['accuracy']:.1f}, {change}")
-        lines.append([name, *cells])
+        seeds = len(entry["change"]["pass@1"]["seeds"])
+        lines.append([name if seeds == report["seeds"] else f"{name} (seeds: {seeds})", *cells])
     return lines
 
 
@@ -76,8 +77,8 @@ def mpo_lines(report: Mapping[str, Any], plot: str) -> list[str]:
     return [
         *table(["", *SHOWN], rows(report)),
         "",
-        f"{report['n']} held-out questions, {report['seeds']} seeds (pairs, data order and sampling), means "
-        "over seeds in %, changes paired; 95 % intervals over questions.",
+        f"{report['n']} held-out questions, {report['seeds']} seeds (pairs, data order, sampling), learning "
+        f"rate {report['rate']:g}: means over seeds in %, changes paired, 95 % intervals over questions.",
         "",
         f"![changes of pass@1, and the training]({plot})",
         "",
@@ -98,7 +99,8 @@ def draw(report: Mapping[str, Any], curves: Mapping[str, Sequence[Mapping[str, f
         change = report["after"][name]["change"]["pass@1"]
         value, low, high = (100 * change[key] for key in ("difference", "low", "high"))
         bars.barh(place, value, xerr=[[value - low], [high - value]], capsize=3)
-        bars.plot([100 * seed for seed in change["seeds"]], [place] * report["seeds"], "k.", markersize=4)
+        of_seeds = [100 * seed for seed in change["seeds"]]
+        bars.plot(of_seeds, [place] * len(of_seeds), "k.", markersize=4)
     bars.set_yticks(range(len(names)), names)
     bars.invert_yaxis()
     bars.axvline(0, color="grey", linewidth=0.8)

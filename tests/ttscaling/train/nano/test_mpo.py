@@ -66,13 +66,15 @@ def test_changes_are_paired() -> None:
     """Two seeds that rise by 10 and 30 points for every question: 20, sure, and what each seed gave."""
     before_SNM = np.random.default_rng(0).random((2, 50, len(METRICS))) / 2
     after = before_SNM + np.array([0.1, 0.3])[:, None, None]
-    report = summary(before_SNM, {"all terms": after}, seed=1)
+    report = summary(before_SNM, {"all terms": after, "quality alone": after[:1]}, seed=1)
+    assert report["after"]["quality alone"]["change"]["greedy"]["difference"] == pytest.approx(0.1)
     change = report["after"]["all terms"]["change"]["pass@1"]
     assert [change[key] for key in ("difference", "low", "high")] == pytest.approx([0.2] * 3)
     assert change["seeds"] == pytest.approx([0.1, 0.3])
     spread = report["before"]["pass@1"]
     assert spread["low"] < spread["accuracy"] < spread["high"]
-    page = mpo_lines(report | {"rates": {"1e-05": 0.5}}, "mpo.png")
+    page = mpo_lines(report | {"rates": {"1e-05": 0.5}, "rate": 1e-5}, "mpo.png")
+    assert any(line.startswith("| quality alone (seeds: 1) |") for line in page)
     assert any(line.startswith("| all terms |") and "+20.0 (+20.0 to +20.0)" in line for line in page)
 
 
@@ -90,7 +92,7 @@ def test_the_whole_experiment_in_small(
     assert set(report["after"]) == {"without quality"}
     assert (tmp_path / "mpo.png").stat().st_size > 1000
     assert "| without quality |" in (tmp_path / "mpo.md").read_text()
-    assert (seed_folder(plan, 1) / "without-quality" / "model" / "model.safetensors").is_file()
+    assert (seed_folder(plan, 1) / "without-quality-1e-05" / "model" / "model.safetensors").is_file()
 
 
 def test_what_can_not_be_run_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
