@@ -24,6 +24,7 @@ from ttscaling.types import Conversation
 
 CHECKPOINT = str(Path(__file__).parent.parent / "model/nano/critic")
 BLOCK = 32
+WINDOW = 8192
 TOKENS_PER_TILE = 9
 COUNTERS = ("vllm:prompt_tokens", "vllm:prompt_tokens_cached")
 Round = Mapping[str, Any]
@@ -80,6 +81,7 @@ class _Vllm:
             enforce_eager=True,
             block_size=BLOCK,
             kv_cache_memory_bytes=2**30,
+            max_model_len=WINDOW,
             mm_processor_kwargs={"max_dynamic_patch": case["tiles"]},
             disable_log_stats=False,
             **self.options,
@@ -121,7 +123,7 @@ class StepPooling(_Vllm):
         "runner": "pooling",
         "convert": "embed",
         "pooler_config": {"tok_pooling_type": "STEP", "step_tag_id": 0},
-        "max_num_batched_tokens": 8192,  # it doesn't compute prompts in pieces
+        "max_num_batched_tokens": WINDOW,  # it doesn't compute prompts in pieces
     }
 
     def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:

@@ -16,7 +16,7 @@ from ttscaling.types import Conversation, CriticError, Message, StepScores
 
 from .step_memo import StepMemo
 
-MEMO_STEPS = 65_536  # about 10 MB
+MEMO_STEPS = 65_536  # about 15 MB
 
 
 @dataclass(frozen=True, kw_only=True)

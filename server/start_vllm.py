@@ -27,6 +27,7 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 
+from model.architectures import CRITIC_TASK
 from model.config import Checkpoint, read_checkpoint
 from model.preflight import require_tensors
 from model.register import PluginError, require_plugin
@@ -177,6 +178,8 @@ def _give_chat_template(engine: Running, args: Namespace) -> None:
 
 
 async def _critic(role: Role, running: Running, settings: Settings) -> StepCritic:
+    if CRITIC_TASK not in await running.client.get_supported_tasks():
+        raise StartupError("--critic-args: leave --runner, --convert and architectures to the server")
     renderer = running.handlers.online_renderer
     try:
         slot = await judging_slot(renderer)
