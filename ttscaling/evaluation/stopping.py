@@ -27,7 +27,7 @@ def stopping(
     base_url: BaseUrl = DEFAULT_URL,
     n_questions: Annotated[int, typer.Option(min=1, help="Held-out questions that are reported on.")] = 300,
     n: Annotated[int, typer.Option(min=2, max=SEEDS_APART, help="Most candidates of a question.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of these questions, sampling and bootstrap.")] = 777,
+    seed: Annotated[int, typer.Option(min=0, help="Of these questions, sampling and bootstrap.")] = 4242,
     stop_score: Annotated[
         float | None, typer.Option(min=0, max=1, help="The rule; without any it is chosen.")
     ] = None,
@@ -36,7 +36,7 @@ def stopping(
         int | None, typer.Option(min=1, help="Candidates in flight at once; else as the server does it.")
     ] = None,
     choose_on: Annotated[int, typer.Option(min=1, help="Other questions that the rule is chosen on.")] = 300,
-    choose_seed: Annotated[int, typer.Option(min=0, help="Of those; not --seed.")] = 4242,
+    choose_seed: Annotated[int, typer.Option(min=0, help="Of those; not --seed.")] = 777,
     rollouts: Annotated[
         Path | None, typer.Option(help="Keep the candidates that the rule is chosen on in this file.")
     ] = None,
