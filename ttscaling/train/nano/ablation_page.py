@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .ablation_report import AGGREGATIONS, DEFAULT
+from ttscaling.evaluation.page import interval, table
+
+from .ablation_report import AGGREGATIONS, BASELINES, DEFAULT
 from .checkpoint import write_json
 
 PAGE = """\
@@ -18,28 +20,23 @@ in nothing but the labels of their second round, {updates:,} updates each. Writt
     {command}
 
 Best-of-8 on {questions} questions about held-out drawings (seed {seed}; candidate 0 greedy, seven sampled;
-all critics score the same candidates), 95 % intervals. For comparison: pass@1 {pass1}, greedy {greedy},
-majority {majority}, pass@8 {pass8}.
+all critics score the same candidates), in %, with 95 % intervals.
 
-| labels | updates | {aggregations} |
-|---|---|{rule}
+{baselines}
+
 {best_of_8}
 
 ![the same as bars]({plot})
 
 The paired difference to majority, in points:
 
-| labels | {aggregations} |
-|---|{rule}
 {over_majority}
 
 Macro F1 on a VisualProcessBench of nano's: {solutions} solutions of those questions, {steps:,} steps, each
 marked right if it is the written solution's at its place. A step is called right above a threshold that was
 chosen for each critic on solutions of training drawings. Beside it Best-of-8 by {default}: how far `value` is
-ahead, in points.
+ahead, in points. All in %.
 
-| labels | macro F1 | F1 of right steps | F1 of wrong steps | threshold | value ahead by |
-|---|---|---|---|---|---|
 {process_bench}
 
 - **value**: + where any of 16 continuations was right. **early-stop**: the same, but a conversation ends at
@@ -63,48 +60,41 @@ def write_report(report: Mapping[str, Any], output: Path, *, command: str) -> No
 
 def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
     """The report in Markdown; `plot` is the image's address from there."""
-    critics, baselines = report["critics"], report["baselines"]
-    bench = critics["value"]["process_bench"]
-
-    def row(*cells: str) -> str:
-        return f"| {' | '.join(cells)} |"
-
+    critics = report["critics"]
+    bench = {name: entry["process_bench"] for name, entry in critics.items()}
     best_of_8 = [
-        row(name, f"{entry['updates']:,}", *(_share(entry["best_of_8"][how]) for how in AGGREGATIONS))
+        [name, f"{entry['updates']:,}", *(interval(entry["best_of_8"][how], "mean") for how in AGGREGATIONS)]
         for name, entry in critics.items()
     ]
     over_majority = [
-        row(name, *(_points(entry["over_majority"][how]) for how in AGGREGATIONS))
+        [name, *(interval(entry["over_majority"][how], "mean", sign="+") for how in AGGREGATIONS)]
         for name, entry in critics.items()
     ]
     process_bench = [
-        row(
+        [
             name,
-            *(_share(entry["process_bench"][figure]) for figure in ("macro", "right", "wrong")),
-            f"{entry['process_bench']['threshold']:.2f}",
-            "" if name == "value" else _points(entry["value_over_this"]),
-        )
+            *(interval(bench[name][figure], "mean") for figure in ("macro", "right", "wrong")),
+            f"{bench[name]['threshold']:.2f}",
+            "" if name == "value" else interval(entry["value_over_this"], "mean", sign="+"),
+        ]
         for name, entry in critics.items()
     ]
+    measured = ("macro F1", "F1 of right steps", "F1 of wrong steps", "threshold", "value ahead by")
+    baselines = [interval(report["baselines"][name], "mean") for name in BASELINES]
     return PAGE.format(
         updates=critics["value"]["updates"],
         chain_updates=max(entry["updates"] for entry in critics.values()),
         command=command,
         questions=report["questions"],
         seed=report["seed"],
-        pass1=_share(baselines["pass@1"]),
-        greedy=_share(baselines["greedy"]),
-        majority=_share(baselines["majority@8"]),
-        pass8=_share(baselines["pass@8"]),
-        aggregations=" | ".join(AGGREGATIONS),
-        rule="---|" * len(AGGREGATIONS),
-        best_of_8="\n".join(best_of_8),
-        over_majority="\n".join(over_majority),
+        baselines="\n".join(table(["without a critic", *BASELINES], [["", *baselines]])),
+        best_of_8="\n".join(table(["labels", "updates", *AGGREGATIONS], best_of_8)),
+        over_majority="\n".join(table(["labels", *AGGREGATIONS], over_majority)),
         plot=plot,
-        solutions=bench["solutions"],
-        steps=bench["steps"],
+        solutions=bench["value"]["solutions"],
+        steps=bench["value"]["steps"],
         default=DEFAULT,
-        process_bench="\n".join(process_bench),
+        process_bench="\n".join(table(["labels", *measured], process_bench)),
     )
 
 
@@ -134,12 +124,3 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
     axes.legend(frameon=False, ncols=len(AGGREGATIONS) + 2, fontsize=8, loc="upper left")
     figure.savefig(path, dpi=120)
     plt.close(figure)
-
-
-def _share(entry: Mapping[str, float]) -> str:
-    return f"{entry['mean']:.1%} ({entry['low']:.1%} to {entry['high']:.1%})"
-
-
-def _points(entry: Mapping[str, float]) -> str:
-    mean, low, high = (100 * entry[key] for key in ("mean", "low", "high"))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"

@@ -83,7 +83,7 @@ def test_figures_follow_from_the_scores(report: dict[str, Any]) -> None:
 def test_the_page_shows_them_beside_a_plot(report: dict[str, Any], tmp_path: Path) -> None:
     write_report(report, tmp_path / "page.md", command="internvl3 train nano-critics")
     page = (tmp_path / "page.md").read_text()
-    assert "| outcome | 600 | 0.0% (0.0% to 0.0%) |" in page
+    assert "| outcome | 600 | 0.0 (0.0 to 0.0) |" in page
     assert "| value | +100.0 (+100.0 to +100.0) |" in page
     assert "![the same as bars](page.png)" in page
     assert (tmp_path / "page.png").stat().st_size > 1000

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from ttscaling.train.nano.checkpoint import load_checkpoint
+from ttscaling.train.nano.orm import OutcomeRewardModel
 from ttscaling.train.nano.rollouts import load_rollouts
 from ttscaling.train.nano.stage import (
     MINIATURE,
@@ -51,6 +53,14 @@ def test_policy_and_critic_are_saved_in_the_opengvlab_layout(directory: Path) ->
         model = load_checkpoint(directory / name)
         assert len(model.model.language_model.layers) == layers
         assert sum(p.numel() for p in model.parameters()) < 2_000_000
+
+
+def test_the_outcome_reward_model_gives_a_solution_one_score(directory: Path) -> None:
+    model = OutcomeRewardModel(directory / "orm")
+    first, second = "3+7=10\n\nFinal answer: 10", "3+7=11\n\nFinal answer: 11"
+    scores = model.scores("What is 3+7?", Image.new("RGB", (84, 84)), [first, second, first])
+    assert all(0 < score < 1 for score in scores)
+    assert scores[0] == scores[2] != scores[1]
 
 
 def test_rollouts_carry_a_monte_carlo_share_per_step(directory: Path) -> None:
