@@ -67,7 +67,7 @@ def test_streams_are_read_at_the_same_time() -> None:
     streams: Any = {index: Stream(barrier) for index in range(3)}
     objective: Any = Nothing()
     with closing(global_batches(streams, objective, workers=3)) as made:
-        assert [packs.micros for packs in islice(made, 2)] == [((), (), ())] * 2
+        assert [len(packs.micros) for packs in islice(made, 2)] == [3, 3]
 
 
 def test_the_failure_that_is_told_is_the_first_stream_s() -> None:
