@@ -14,7 +14,7 @@ from tests.server.apps import events_of, question
 pytestmark = pytest.mark.engine
 CHAT = "/v1/chat/completions"
 N = 12
-TOOL = {
+TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "add",
