@@ -51,10 +51,14 @@ def stopping(
     half a point there.
     """
 
+    try:
+        given = StopRule(score=stop_score, agreement=stop_agreement, max_parallel=max_parallel)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
     def report() -> dict[str, Any]:
-        rule = StopRule(score=stop_score, agreement=stop_agreement, max_parallel=max_parallel)
         with grader("exact") as judge:
-            chosen: dict[str, Any] = {}
+            rule, chosen = given, dict[str, Any]()
             if stop_score is None and stop_agreement is None:
                 if choose_seed == seed:
                     raise EvaluationError("the rule must be chosen on other questions: change --choose-seed")

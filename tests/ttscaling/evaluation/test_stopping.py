@@ -83,3 +83,8 @@ def test_the_rule_is_chosen_on_other_questions(tmp_path: Path, capsys: pytest.Ca
     chosen_on = [body for body in asked if body["test_time_scaling"].get("return_candidates")]
     assert len(chosen_on) == 8 and not any(json.dumps(body["messages"][0]) in shown for body in chosen_on)
     assert same == 1 and "must be chosen on other questions" in err
+
+
+def test_a_rule_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "--stop-agreement", "0.4")
+    assert code == 2 and "agreement must be above 0.5" in err
