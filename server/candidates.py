@@ -30,6 +30,7 @@ from .errors import ApiError
 from .written import Written, in_pieces, whole
 
 MAX_SEED = 2**63
+MOST_BLANKS = 4  # paragraphs without a word that are passed over to get to a step
 ABORT_SECONDS = 10.0  # for an engine to confirm; it does so at once, unless it hangs
 Complaint = Callable[[str, Sequence[int], str], str | None]  # text, token ids, finish reason -> what is wrong
 
@@ -138,6 +139,22 @@ class Candidates:
                 param="test_time_scaling.method",
             )
         begun = self._answers.get(parent.index, ())
+        own: list[Written] = []
+        while not own or (own[-1].goes_on and not own[-1].text.strip() and len(own) < MOST_BLANKS):
+            own.append(await self._step((*begun, *own), index, greedy=greedy))
+        self._answers[index] = (*begun, *own)
+        spent = sum((step.spent for step in own), Spent())
+        return Candidate(
+            index=index,
+            text=own[-1].text,
+            finish_reason=None if own[-1].goes_on else own[-1].end[0],
+            prompt_tokens=spent.prompt,
+            cached_tokens=spent.cached,
+            completion_tokens=spent.completion,
+        )
+
+    async def _step(self, begun: Sequence[Written], index: int, *, greedy: bool) -> Written:
+        """What follows these steps, to the next separator. Raises PolicyError."""
         token_ids = [token for step in begun for token in step.token_ids]
         params = sampling_of(self._params, index, greedy=greedy)
         params.output_kind = type(params.output_kind)["FINAL_ONLY"]
@@ -145,20 +162,18 @@ class Candidates:
         params.min_tokens = max(0, params.min_tokens - len(token_ids))
         if self._most_tokens is not None:
             params.max_tokens = self._most_tokens - len(token_ids)
-            if params.max_tokens < 1:
-                self._answers[index] = begun
-                return Written(index, deltas=False).candidate("length")
         written = Written(index, deltas=False)
+        if params.max_tokens == 0:
+            return written  # the steps have used up what an answer may have
         prompt = self._prompt
         if token_ids:
             prompt = {**prompt, "prompt_token_ids": [*prompt["prompt_token_ids"], *token_ids]}
         await self._run(written, prompt, params, forget)
         if not begun:
             self._most_tokens = params.max_tokens  # cut down to the window by the client
-        self._answers[index] = (*begun, written)
-        reason, stopped_by = _end(written)
+        _, stopped_by = _end(written)
         written.goes_on = stopped_by == SEPARATOR and SEPARATOR not in (self._params.stop or ())
-        return written.candidate(None if written.goes_on else reason)
+        return written
 
     def replay(self, order: Sequence[int], *, streamed: bool) -> list[Any]:
         """The outputs of these candidates as choices 0, 1, ...: as they were streamed, or one that holds
@@ -170,9 +185,7 @@ class Candidates:
         return [whole(answers)]
 
     async def _run(self, written: Written, prompt: Any, params: Any, note: Note) -> None:
-        """One request, read to its end. Cancelled, it is aborted in the engine, which then tells all it has
-        counted.
-        """
+        """One request, read to its end. If cancelled, the engine aborts it, and tells all it has counted."""
         name = f"{self._name}-{written.index}"
         failure: list[Exception] = []
         self._touch_media()

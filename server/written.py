@@ -31,6 +31,16 @@ class Written:
             self.text, self.token_ids = completion.text, list(completion.token_ids)
 
     @property
+    def end(self) -> tuple[str, Any]:
+        """Finish reason and stop reason if the answer ends here: what was cut off ends with "length"."""
+        if not self.outputs or self.goes_on:
+            return "length", None
+        completion = self.outputs[-1].outputs[0]
+        if completion.finish_reason == "abort":
+            return "length", None
+        return completion.finish_reason, completion.stop_reason
+
+    @property
     def spent(self) -> Spent:
         """As the engine counts: a prompt counts once the first token is there."""
         if not self.token_ids:
@@ -56,21 +66,22 @@ class Written:
 def in_pieces(steps: Sequence[Written], place: int) -> list[Any]:
     """The outputs of an answer written in these requests, as choice `place`, in the pieces they came in.
 
-    What was cut off, by an abort or between two steps, ends with "length". A blank last step adds no text.
+    Of several steps, blank ones add no text.
     """
     pieces = []
-    for written, following in zip(steps, [*steps[1:], None], strict=True):
+    text = ""
+    for written in steps:
+        blank = len(steps) > 1 and not written.text.strip()
         for output in written.outputs:
             piece = copy.copy(output.outputs[0])
-            piece.index = place
-            if following is not None:
-                piece.text += SEPARATOR if following.text.strip() else ""
-                piece.finish_reason = piece.stop_reason = None
-            elif written.goes_on or piece.finish_reason == "abort":
-                piece.finish_reason, piece.stop_reason = "length", None
-            if len(steps) > 1 and not written.text.strip():
+            piece.index, piece.finish_reason, piece.stop_reason = place, None, None
+            if blank:
                 piece.text = ""
+            elif output is written.outputs[0] and text:
+                piece.text = SEPARATOR + piece.text
+            text += piece.text
             pieces.append(_output(steps, [piece]))
+    piece.finish_reason, piece.stop_reason = steps[-1].end
     pieces[-1].finished = True
     return pieces
 

@@ -74,8 +74,8 @@ async def beam_search(
     selection are the finished answers, each under its last continuation's index; where a cap or `max_steps`
     comes first, the beginnings kept last, with finish_reason "length". Of the rules, `score`, `max_tokens`
     and `max_seconds` have a meaning here. Errors are treated as in `best_of_n`: continuations that fail are
-    left out, unscored ones are continued only if none has a score. Raises PolicyError if all continuations of
-    a step fail and nothing is finished.
+    left out, unscored ones are continued only if none has a score; if all of a step fail, the search ends
+    with what it has. Raises PolicyError if that is nothing.
     """
     rule = stop or StopRule()
     search = _Search(policy, critic, conversation, beam, aggregation, on_critic_error == "fail", on_progress)
@@ -83,9 +83,9 @@ async def beam_search(
     try:
         async with asyncio.timeout(rule.max_seconds):
             for number in range(beam.max_steps):
-                await search.step(greedy=include_greedy and number == 0)
+                went_on = await search.step(greedy=include_greedy and number == 0)
                 stopped = search.enough(rule)
-                if stopped or not search.live or len(search.finished) >= beam.width:
+                if stopped or not went_on or not search.live or len(search.finished) >= beam.width:
                     break
     except TimeoutError:
         stopped = "seconds"
@@ -113,8 +113,11 @@ class _Search:
     def __post_init__(self) -> None:
         self.live = [ScoredCandidate(candidate=NOTHING, step_scores=None, score=None)]
 
-    async def step(self, *, greedy: bool) -> None:
-        """Every beam gets continued; the best beginnings stay, what is finished is put aside."""
+    async def step(self, *, greedy: bool) -> bool:
+        """Every beam gets continued; the best beginnings stay, what is finished is put aside.
+
+        False if none could be continued: the beginnings are then as they were.
+        """
         n, beams = self.beam.n, len(self.live)
         parents = [self.live[number * beams // n].candidate for number in range(n)]
         first, self.asked = self.asked, self.asked + len(parents)
@@ -123,9 +126,11 @@ class _Search:
             for number, parent in enumerate(parents)
         )
         written = [candidate for candidate in await _all(extending) if candidate is not None]
-        if not written and not self.finished:
-            why = self.faults[-1] if self.faults else "all steps were empty"
-            raise PolicyError(f"no continuation could be written: {why}")
+        if not written:
+            if self.live[0].candidate is NOTHING:
+                why = self.faults[-1] if self.faults else "all steps were empty"
+                raise PolicyError(f"no continuation could be written: {why}")
+            return False
         different: dict[tuple[str, bool], Candidate] = {}
         for candidate in written:
             different.setdefault((candidate.text, candidate.finish_reason is None), candidate)
@@ -138,6 +143,7 @@ class _Search:
         for entry in entries:
             if entry.candidate.finish_reason is not None:
                 self._finish(entry)
+        return True
 
     def enough(self, rule: StopRule) -> Stopped | None:
         """Whether one of the rules ends the search after this step."""

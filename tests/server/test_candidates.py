@@ -66,16 +66,18 @@ class Client:
 
     def __init__(self, *scripts: Sequence[SimpleNamespace | None]) -> None:
         self.scripts = scripts
+        self.later: list[SimpleNamespace] = []  # what requests of a name that was there already get
         self.asked: dict[int, tuple[Any, Any, dict[str, Any]]] = {}
         self.names: set[str] = set()
         self.aborts: dict[str, asyncio.Event] = {}
 
     async def generate(self, prompt: Any, own: Any, name: str, **options: Any) -> AsyncGenerator[Any, None]:
         index = int(name.rpartition("-")[2])
+        script = [self.later.pop(0)] if name in self.names else self.scripts[index]
         self.names.add(name)
         self.asked[index] = (prompt, own, options)
         self.aborts[name] = asyncio.Event()
-        for item in self.scripts[index]:
+        for item in script:
             await asyncio.sleep(0)
             if item is None:
                 await self.aborts[name].wait()
@@ -284,7 +286,7 @@ async def test_a_step_goes_on_with_the_tokens_of_the_steps_before():
         "length",
     )
     pieces = [piece.outputs[0] for piece in policy.replay([2], streamed=True)]
-    assert [piece.text for piece in pieces] == ["a\n\n", "b\n\n", "c"]
+    assert [piece.text for piece in pieces] == ["a", "\n\nb", "\n\nc"]
     assert [piece.finish_reason for piece in pieces] == [None, None, "stop"]
     assert policy.spent == Spent(prompt=12, completion=7)
 
@@ -296,6 +298,22 @@ async def test_an_answer_cut_between_steps_and_one_that_ends_behind_its_last():
     cut, ended = (policy.replay([index], streamed=False)[0].outputs[0] for index in range(2))
     assert (cut.text, cut.finish_reason, cut.stop_reason) == ("a", "length", None)
     assert (ended.text, ended.finish_reason) == ("a", "stop")
+
+
+async def test_blank_paragraphs_are_passed_over_with_their_tokens():
+    """Some models put more line breaks between two paragraphs than the separator has."""
+    client = Client([output("", tokens=2, stopped_by=SEPARATOR)])
+    client.later = [output("\n", stopped_by=SEPARATOR), output("a", tokens=3)]
+    policy = candidates(client)
+    (step,) = await search(policy, -1)
+    assert (step.text, step.finish_reason, step.completion_tokens, step.prompt_tokens) == ("a", "stop", 6, 9)
+    assert client.asked[0][0]["prompt_token_ids"][3:] == [ord("?")] * 2 + [ord("\n")]
+    whole = policy.replay([0], streamed=False)[0].outputs[0]
+    assert (whole.text, len(whole.token_ids), whole.finish_reason) == ("a", 6, "stop")
+    client = Client([output("", stopped_by=SEPARATOR)])
+    client.later = [output("", stopped_by=SEPARATOR)] * 9
+    (step,) = await search(candidates(client), -1)
+    assert (step.text, step.finish_reason) == ("", None) and len(client.later) < 9
 
 
 async def test_steps_share_the_tokens_allowed_to_an_answer():

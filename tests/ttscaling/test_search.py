@@ -157,6 +157,13 @@ async def test_a_failure_at_the_end_keeps_what_is_finished() -> None:
     assert selection.degraded is not None
 
 
+async def test_a_failure_on_the_way_keeps_the_beginnings() -> None:
+    selection, _, _ = await search(by_depth(["a", "b"], [None, " "]), {"b": 0.9})
+    assert selection.winner.candidate.text == "b"
+    assert selection.winner.candidate.finish_reason == "length"
+    assert selection.degraded is not None
+
+
 async def test_an_unscored_beginning_is_not_continued() -> None:
     table = {"a": None, "b": 0.1}
     selection, policy, _ = await search(by_depth(["a", "b"], ["end."]), table, on_critic_error="first")
