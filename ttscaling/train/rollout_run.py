@@ -1,0 +1,125 @@
+"""Questions to training data: read, rolled out through a server, written."""
+
+import asyncio
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ttscaling.evaluation.asking import EvaluationError, connected, warn
+from ttscaling.evaluation.graders import grader
+from ttscaling.evaluation.ledger import Ledger
+from ttscaling.evaluation.questions import user_message_parts
+
+from .continuing import Sampler, Tokens
+from .data.faults import Faults, TooManyBadRecordsError
+from .data.jsonl import read_records
+from .data.media import media_path
+from .data.questions import Question, parse_question
+from .rollout_data import CRITIC, PAIRS, write_data
+from .rollouts import Plan, Rollout, Verdict, roll_out
+
+PLACE = "{question}"
+KEPT = "rollouts.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutRun:
+    """What is asked of whom, and where it goes.
+
+    `instruction` is what is asked, the question's text at `PLACE`; media paths are relative to `root`;
+    `fields` go into every request; `bad_questions` is the share that may be bad.
+    """
+
+    questions: Path
+    root: Path
+    output: Path
+    instruction: str
+    plan: Plan
+    fields: Mapping[str, Any]
+    base_url: str
+    api_key: str | None
+    concurrency: int
+    bad_questions: float
+
+
+def make_data(run: RolloutRun) -> Mapping[str, Any]:
+    """Make the data sets; returns what there is of everything, as JSON.
+
+    Goes on from what the output folder holds of this very run. Raises EvaluationError.
+    """
+    if PLACE not in run.instruction:
+        raise EvaluationError(f"--instruction has no {PLACE}: write where the question goes")
+    asked = _read(run)
+    identity = {
+        "questions": hashlib.sha256(run.questions.read_bytes()).hexdigest(),
+        "instruction": run.instruction,
+        **asdict(run.plan),
+        **run.fields,
+    }
+    with _verdict(asked) as verdict, Ledger(run.output / KEPT, identity) as ledger:
+        made = asyncio.run(_roll_out(run, asked, verdict, ledger))
+    return _summary(made, write_data(run.output, run.root, made, run.plan), run.output)
+
+
+async def _roll_out(
+    run: RolloutRun, asked: Sequence[Question], verdict: Verdict, ledger: Ledger
+) -> list[Rollout]:
+    async with connected(run.base_url, key=run.api_key) as server:
+        return await roll_out(
+            Sampler(server, run.fields),
+            asked,
+            run.root,
+            run.plan,
+            verdict=verdict,
+            ledger=ledger,
+            faults=Faults(allowed=run.bad_questions, tell=warn),
+            concurrency=run.concurrency,
+        )
+
+
+@contextmanager
+def _verdict(asked: Sequence[Question]) -> Iterator[Verdict]:
+    """Comparison by each question's own mode; math-verify runs only if one asks for it."""
+    modes = {question.mode for question in asked}
+    with ExitStack() as opened:
+        graders = {mode: opened.enter_context(grader(mode)) for mode in modes}
+        yield lambda question, answer: graders[question.mode](answer, question.answer)
+
+
+def _read(run: RolloutRun) -> list[Question]:
+    """The good questions, their media there, as they are asked."""
+
+    def parse(data: Mapping[str, Any]) -> Question:
+        question = parse_question(data)
+        for media in (*question.images, *([question.video] if question.video else [])):
+            media_path(run.root, media)
+        if question.video is None:
+            user_message_parts(question.text, [run.root / image for image in question.images])
+        return replace(question, text=run.instruction.replace(PLACE, question.text))
+
+    try:
+        found = list(read_records(run.questions, parse, Faults(allowed=run.bad_questions, tell=warn)))
+    except (TooManyBadRecordsError, OSError) as error:
+        raise EvaluationError(str(error)) from error
+    if not found:
+        raise EvaluationError(f"{run.questions} holds no questions: write one JSON object a line")
+    return found
+
+
+def _summary(made: Sequence[Rollout], records: Mapping[str, int], output: Path) -> Mapping[str, Any]:
+    solutions = [solution for rollout in made for solution in rollout.solutions]
+    values = [value for rollout in made for value in rollout.values.values()]
+    return {
+        "questions": len(made),
+        "bad": sum(rollout.bad is not None for rollout in made),
+        "solutions": len(solutions),
+        "right": sum(solution.right for solution in solutions),
+        "prefixes": len(values),
+        "continuations": sum(value.total for value in values),
+        "records": dict(records),
+        "tokens": asdict(sum((rollout.tokens for rollout in made), Tokens())),
+        "data": [str(output / meta) for meta in (CRITIC, PAIRS) if (output / meta).exists()],
+    }
