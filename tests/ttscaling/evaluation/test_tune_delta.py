@@ -41,7 +41,7 @@ def questions(tmp_path: Path) -> Path:
     return path
 
 
-def tune(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, Any]:
+def tune(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[Any, Any]:
     """Exit status, and the object in the last line or what was said on standard error."""
     with pytest.raises(SystemExit) as ended:
         main(["tune-delta", *map(str, arguments)])

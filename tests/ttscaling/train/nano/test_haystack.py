@@ -5,6 +5,7 @@ import pytest
 
 import model
 from model.v2pe import LADDER, next_position, positions
+from ttscaling.train.batch import Sample
 from ttscaling.train.nano.encoding import ChatEncoder
 from ttscaling.train.nano.haystack import ANSWER_ROOM, Haystack, HaystackEncoder, Medium
 from ttscaling.train.nano.policy import SHORT_KINDS
@@ -23,6 +24,11 @@ def asked() -> list[Problem]:
 def encoder(*deltas: float, length: int = LENGTH, medium: Medium = "images", full: bool = True):
     haystack = Haystack(length=length, full=full, media=(medium,), small=0.3)
     return HaystackEncoder(load_tokenizer(POLICY), haystack, deltas=deltas, seed=1)
+
+
+def tiles(sample: Sample) -> np.ndarray:
+    assert sample.tiles_NHWC is not None
+    return sample.tiles_NHWC
 
 
 @pytest.mark.parametrize("medium", ["images", "video"])
@@ -46,8 +52,8 @@ def test_the_sheet_stands_anywhere_and_rows_see_the_same_pages(asked: list[Probl
         for made in (encoder(1.0), encoder(1 / 256))
     )
     for one, two in zip(first, other, strict=True):
-        assert np.array_equal(one.ids_T, two.ids_T) and np.array_equal(one.tiles_NHWC, two.tiles_NHWC)
-    places = {int((prompt.tiles_NHWC.min(axis=(1, 2, 3)) < 120).argmax()) for prompt in first}
+        assert np.array_equal(one.ids_T, two.ids_T) and np.array_equal(tiles(one), tiles(two))
+    places = {int((tiles(prompt).min(axis=(1, 2, 3)) < 120).argmax()) for prompt in first}
     assert len(places) > 3
 
 
@@ -69,7 +75,7 @@ def test_with_no_room_it_is_the_ordinary_encoder(asked: list[Problem]) -> None:
         ours = alone.answered(problem.question, "Final answer: 3", problem.image, delta=0.5)
         theirs = plain.answered(problem.question, "Final answer: 3", problem.image, delta=1.0)
         assert np.array_equal(ours.ids_T, theirs.ids_T) and np.array_equal(ours.weight_T, theirs.weight_T)
-        assert np.array_equal(ours.tiles_NHWC, theirs.tiles_NHWC) and ours.deltas == theirs.deltas == (1.0,)
+        assert np.array_equal(tiles(ours), tiles(theirs)) and ours.deltas == theirs.deltas == (1.0,)
 
 
 def test_in_training_every_page_draws_its_delta(asked: list[Problem]) -> None:

@@ -41,7 +41,7 @@ def pairs(plan: Plan) -> list[PairRecord]:
 
 def test_right_solutions_are_preferred_to_wrong_ones(plan: Plan, pairs: list[PairRecord]) -> None:
     (data_set,) = read_meta(seed_folder(plan, 1) / "meta.json", base=seed_folder(plan, 1))
-    assert len(pairs) == data_set.length > 4
+    assert data_set.length == len(pairs) > 4
     for pair in pairs:
         assert final_answer(pair.chosen) == pair.answer != final_answer(pair.rejected)
         assert (data_set.root / pair.images[0]).is_file()
