@@ -16,7 +16,7 @@ SEARCH = {"method": "beam_search", "n": 6, "beam_width": 2, "return_candidates":
 
 
 def searching(seed: int = 5, *, scaling: dict | None = None, **extra) -> dict:
-    bias: dict[str, Any] = {"logit_bias": {str(LINE_BREAK): 7.0}, "max_tokens": 120}
+    bias: dict[str, Any] = {"logit_bias": {str(LINE_BREAK): 6.0}, "max_tokens": 120}
     return looking(seed=seed, test_time_scaling=SEARCH | (scaling or {}), **(bias | extra))
 
 
