@@ -62,6 +62,9 @@ def nano_critics(
     output: Annotated[
         Path, typer.Option(help="Where the report goes, as .json, .md and .png; the ending is replaced.")
     ] = Path("runs/nano/critic-ablation.md"),
+    labels: Annotated[
+        str, typer.Option(help="Which are compared, with commas; value must be one.")
+    ] = "value,early-stop,advantage,outcome",
     seed: Annotated[int, typer.Option(help="Of weights and data order, as for `train nano`.")] = 1,
     processes: Annotated[int, typer.Option(help="Training processes, one core each; changes the batch.")] = 2,
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 600,
@@ -71,9 +74,9 @@ def nano_critics(
 ) -> None:
     """Compare nano critics by labels (value, with early stop, advantage, outcome) and by aggregation.
 
-    Trains a critic for each labelling from the verifier of a run, lets all of them choose among the same
-    candidates and judge the steps of a VisualProcessBench file (in DIRECTORY/process-bench), and writes a
-    page. About a quarter of an hour on two cores.
+    Value is the critic of a run of `train nano`, outcome its ORM; the others are trained from the run's
+    verifier, each for as long as those, 20 minutes on two cores. All choose among the same candidates and
+    judge the steps of a VisualProcessBench file (in DIRECTORY/process-bench). Writes a page with a plot.
 
         internvl3 train nano-critics --output docs/critic-ablation.md
     """
@@ -82,7 +85,7 @@ def nano_critics(
 
     run = Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature)
     finish(
-        lambda: ablate(run, output, seed=eval_seed),
+        lambda: ablate(run, output, labels=labels.split(","), seed=eval_seed),
         lambda report, console: console.print(f"report: {output}"),
         as_json,
     )

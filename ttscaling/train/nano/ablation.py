@@ -1,10 +1,10 @@
 """`internvl3 train nano-critics`: which labels and which aggregation serve a critic best, on nano.
 
 After Table 4 of VisualPRM (arXiv 2503.10291): critics that differ in nothing but the labels of their second
-round are trained, and measured on the same candidates and steps.
+round, measured on the same candidates and steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,53 +21,51 @@ from .pipeline import Run, train_stage
 from .stage import MINIATURE, VARIANTS, Budget
 from .tokenizer import load_tokenizer
 
-NEEDED = ("policy/config.json", "verifier/config.json", "rollouts.jsonl")
+SCHEMES = {"value": BY_VALUE, **VARIANTS, "outcome": BY_OUTCOME}
+FOLDERS = {"value": "critic", "outcome": "orm"}  # of the chain itself; the others are in critics/
+NEEDED = ("policy", "verifier", "critic", "orm")
 
 
-def ablate(run: Run, output: Path, *, seed: int) -> dict[str, Any]:
-    """Trains what is missing, measures all of it, and writes the report; `seed` is the evaluation's.
+def ablate(run: Run, output: Path, *, labels: Sequence[str], seed: int) -> dict[str, Any]:
+    """Trains what is missing, measures all of it, and writes the report.
 
-    Raises as `train_variants`.
-    """
-    train_variants(run)
-    torch.set_num_threads(1)  # tensors this small gain nothing from more
-    encoder = ChatEncoder(load_tokenizer(run.directory / "policy"))
-    questions = candidates_of(run.directory, encoder, "heldout", run.questions, seed)
-    readings = read_all(contenders(run), run.directory, encoder, questions, seed=seed)
-    report = summary(questions, readings, seed=seed)
-    command = f"internvl3 train nano-critics --seed {run.seed} --questions {run.questions} --eval-seed {seed}"
-    write_report(report, output, command=command)
-    return report
-
-
-def train_variants(run: Run) -> None:
-    """Trains what the run's directory lacks of VARIANTS.
+    Args:
+        run: a directory in which `train nano` is through, and how it was trained.
+        output: the report's path; its ending is replaced.
+        labels: of SCHEMES, value among them, which the others are compared with.
+        seed: the evaluation's.
 
     Raises:
-        EvaluationError: it lacks what they grow from.
+        EvaluationError: a labelling is unknown, or the directory lacks what the critics grow from.
         CalledProcessError: a training failed.
     """
-    missing = [name for name in NEEDED if not (run.directory / name).exists()]
+    if "value" not in labels or not set(labels) <= set(SCHEMES):
+        raise EvaluationError(
+            f"--labels are {', '.join(SCHEMES)}; value is needed, the others are compared with it"
+        )
+    missing = [name for name in NEEDED if not (run.directory / name / "config.json").exists()]
     if missing:
         raise EvaluationError(
             f"{run.directory} lacks {', '.join(missing)}; train them first: "
             f"internvl3 train nano --resume --directory {run.directory}"
         )
-    for name in VARIANTS:
-        if not (run.directory / "critics" / name / "config.json").exists():
+    contenders = {
+        name: Contender(run.directory / FOLDERS.get(name, f"critics/{name}"), scheme)
+        for name, scheme in SCHEMES.items()
+        if name in labels
+    }
+    for name, contender in contenders.items():
+        if not (contender.checkpoint / "config.json").exists():
             train_stage(run, name)
-
-
-def contenders(run: Run) -> Mapping[str, Contender]:
-    """The variants, and the critics of the chain itself as far as they are there: those had more updates."""
+    torch.set_num_threads(1)  # tensors this small gain nothing from more
+    encoder = ChatEncoder(load_tokenizer(run.directory / "policy"))
+    questions = candidates_of(run.directory, encoder, "heldout", run.questions, seed)
+    readings = read_all(contenders, run.directory, encoder, questions, seed=seed)
     budget = MINIATURE if run.miniature else Budget()
-    variants = {
-        name: Contender(run.directory / "critics" / name, scheme, budget.variant)
-        for name, scheme in VARIANTS.items()
-    }
-    chain = {
-        name: Contender(run.directory / name, scheme, budget.critic)
-        for name, scheme in (("critic", BY_VALUE), ("orm", BY_OUTCOME))
-        if (run.directory / name / "config.json").exists()
-    }
-    return variants | chain
+    report = summary(questions, readings, seed=seed) | {"updates": budget.critic}
+    command = (
+        f"internvl3 train nano-critics --labels {','.join(contenders)} --seed {run.seed}"
+        f" --questions {run.questions} --eval-seed {seed}"
+    )
+    write_report(report, output, command=command)
+    return report

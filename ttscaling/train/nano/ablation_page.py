@@ -46,7 +46,7 @@ ahead, in points. All in %.
   tokens are wrong.
 - The labels of single statements, a fifth of the conversations, are the same for all, and all start from a
   first round with value labels: what differs is the second round.
-- **critic** and **orm** are those of `make nano`, by value and by outcome, with {chain_updates:,} updates.
+- `value` is the critic of `make nano`, `outcome` its outcome reward model.
 """
 
 
@@ -63,7 +63,7 @@ def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
     critics = report["critics"]
     bench = {name: entry["process_bench"] for name, entry in critics.items()}
     best_of_8 = [
-        [name, f"{entry['updates']:,}", *(interval(entry["best_of_8"][how], "mean") for how in AGGREGATIONS)]
+        [name, *(interval(entry["best_of_8"][how], "mean") for how in AGGREGATIONS)]
         for name, entry in critics.items()
     ]
     over_majority = [
@@ -82,13 +82,12 @@ def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
     measured = ("macro F1", "F1 of right steps", "F1 of wrong steps", "threshold", "value ahead by")
     baselines = [interval(report["baselines"][name], "mean") for name in BASELINES]
     return PAGE.format(
-        updates=critics["value"]["updates"],
-        chain_updates=max(entry["updates"] for entry in critics.values()),
+        updates=report["updates"],
         command=command,
         questions=report["questions"],
         seed=report["seed"],
         baselines="\n".join(table(["without a critic", *BASELINES], [["", *baselines]])),
-        best_of_8="\n".join(table(["labels", "updates", *AGGREGATIONS], best_of_8)),
+        best_of_8="\n".join(table(["labels", *AGGREGATIONS], best_of_8)),
         over_majority="\n".join(table(["labels", *AGGREGATIONS], over_majority)),
         plot=plot,
         solutions=bench["value"]["solutions"],
@@ -116,7 +115,7 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
         axes.bar(places, means, width, yerr=spread, label=how, error_kw={"lw": 0.8})
     for name, style in (("majority@8", "--"), ("pass@1", ":")):
         axes.axhline(report["baselines"][name]["mean"], color="black", linestyle=style, lw=1, label=name)
-    axes.set_xticks(range(len(critics)), [f"{n}\n{e['updates']:,} updates" for n, e in critics.items()])
+    axes.set_xticks(range(len(critics)), list(critics))
     axes.set_ylabel("Best-of-8, share right")
     lowest = min(entry["best_of_8"][how]["low"] for entry in critics.values() for how in AGGREGATIONS)
     axes.set_ylim(bottom=0.95 * min(lowest, report["baselines"]["pass@1"]["mean"]))

@@ -32,11 +32,10 @@ CALIBRATION = 200  # solutions of training drawings on which thresholds are chos
 
 @dataclass(frozen=True)
 class Contender:
-    """A trained critic: where it is, how it was labelled, and the updates of its second round."""
+    """A trained critic: where it is, and how it was labelled."""
 
     checkpoint: Path
     scheme: Scheme
-    updates: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,6 @@ def summary(questions: Sequence[Ranked], readings: Mapping[str, Reading], *, see
     report["critics"] = {
         name: asdict(reading.contender.scheme)
         | {
-            "updates": reading.contender.updates,
             "best_of_8": {how: next(figures) for how in AGGREGATIONS},
             "over_majority": {how: next(figures) for how in AGGREGATIONS},
             "value_over_this": next(figures),

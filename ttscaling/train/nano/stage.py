@@ -54,16 +54,10 @@ class Budget:
     solutions: int = 6
     continuations: int = 16
     verifier: int = 3800
-    critic: int = 3000  # and the outcome reward model
-    variant: int = 600  # each of the critics by which labellings are compared
+    critic: int = 3000  # each critic's second round, however it is labelled
 
 
-VARIANTS = {
-    "value": BY_VALUE,
-    "early-stop": Scheme(early_stop=True),
-    "advantage": Scheme(labelling="advantage"),
-    "outcome": BY_OUTCOME,
-}
+VARIANTS = {"advantage": Scheme(labelling="advantage"), "early-stop": Scheme(early_stop=True)}
 NUM_WATCHED = 120  # problems whose candidates show how the critic gets on
 MINIATURE = Budget(
     vision=4,
@@ -75,7 +69,6 @@ MINIATURE = Budget(
     continuations=2,
     verifier=8,
     critic=4,
-    variant=2,
 )
 
 
@@ -158,8 +151,8 @@ def orm_stage(directory: Path, budget: Budget, seed: int) -> None:
 
 
 def variant_stage(directory: Path, budget: Budget, seed: int, *, name: str) -> None:
-    """A short second round by one of VARIANTS: `critics/NAME/`."""
-    second_round(directory, f"critics/{name}", steps=budget.variant, seed=seed, scheme=VARIANTS[name])
+    """The same second round by one of VARIANTS: `critics/NAME/`."""
+    second_round(directory, f"critics/{name}", steps=budget.critic, seed=seed, scheme=VARIANTS[name])
 
 
 def second_round(directory: Path, name: str, *, steps: int, seed: int, scheme: Scheme = BY_VALUE) -> None:

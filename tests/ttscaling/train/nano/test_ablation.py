@@ -45,7 +45,7 @@ def reading(right: float, wrong: tuple[float, ...], *, scheme: Scheme = BY_VALUE
     """Of forty questions with one right candidate in eight; the steps of a bench are judged alike."""
     candidates = [tuple([wrong] * 7 + [(right,) * len(wrong)])] * 40
     return Reading(
-        contender=Contender(Path("critic"), scheme, 600),
+        contender=Contender(Path("critic"), scheme),
         candidates=candidates,
         solutions=[((0.9, 0.8, 0.3, 0.2), (1, 1, -1, -1)), ((0.9, 0.1), (1, 1))] * 20,
         threshold=0.5,
@@ -59,7 +59,7 @@ def report() -> dict[str, Any]:
         "value": reading(0.7, (0.9, 0.9, 0.1)),  # its mean and max mislead: .63 < .7, but .9 > .7
         "outcome": reading(0.2, (0.6,), scheme=BY_OUTCOME),
     }
-    return summary(questions, readings, seed=1)
+    return summary(questions, readings, seed=1) | {"updates": 3000}
 
 
 def test_figures_follow_from_the_scores(report: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ def test_figures_follow_from_the_scores(report: dict[str, Any]) -> None:
 def test_the_page_shows_them_beside_a_plot(report: dict[str, Any], tmp_path: Path) -> None:
     write_report(report, tmp_path / "page.md", command="internvl3 train nano-critics")
     page = (tmp_path / "page.md").read_text()
-    assert "| outcome | 600 | 0.0 (0.0 to 0.0) |" in page
+    assert "| outcome | 0.0 (0.0 to 0.0) |" in page
     assert "| value | +100.0 (+100.0 to +100.0) |" in page
     assert "![the same as bars](page.png)" in page
     assert (tmp_path / "page.png").stat().st_size > 1000
@@ -93,5 +93,12 @@ def test_the_page_shows_them_beside_a_plot(report: dict[str, Any], tmp_path: Pat
 def test_what_the_critics_grow_from_must_be_there(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["nano-critics", "--directory", str(tmp_path)])
     assert result.exit_code == 1
-    assert "lacks policy/config.json, verifier/config.json, rollouts.jsonl" in result.output
+    assert "lacks policy, verifier, critic, orm" in result.output
     assert "internvl3 train nano --resume" in result.output
+
+
+@pytest.mark.parametrize("labels", ["outcome", "value,values"])
+def test_labels_are_known_and_value_is_among_them(labels: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["nano-critics", "--directory", str(tmp_path), "--labels", labels])
+    assert result.exit_code == 1
+    assert "--labels are value, advantage, early-stop, outcome" in result.output
