@@ -1,7 +1,9 @@
 """Solutions, step values and blind continuations: asked once each, whatever interrupts."""
 
 import json
+from base64 import b64encode
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -24,14 +26,20 @@ QUESTIONS = [
 
 
 async def run(
-    policy: PolicyServer, folder: Path, *, plan: Plan = PLAN, concurrency: int = 2, allowed: float = 0.0
+    policy: PolicyServer,
+    folder: Path,
+    *,
+    plan: Plan = PLAN,
+    questions: Sequence[Question] = QUESTIONS,
+    concurrency: int = 2,
+    allowed: float = 0.0,
 ) -> list[Rollout]:
     (folder / "a.png").write_bytes(PIXEL)
     with Ledger(folder / "rollouts.jsonl", {"seed": plan.seed}) as ledger:
         async with connected(policy.url, pauses=()) as server:
             return await roll_out(
                 Sampler(server, {}),
-                QUESTIONS,
+                questions,
                 folder,
                 plan,
                 verdict=lambda question, answer: answer == question.answer,
@@ -141,3 +149,14 @@ async def test_a_bad_question_is_named_and_left_out(tmp_path: Path) -> None:
             await run(policy, tmp_path, allowed=0.2)
     with PolicyServer().running() as mended:
         assert all(rollout.bad is None for rollout in await run(mended, tmp_path)), "asked again"
+
+
+async def test_a_video_is_shown_in_front_of_its_question(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"frames")
+    asked = [Question(text="<video>\nWhat moves?", answer=RIGHT, video="clip.mp4")]
+    plan = Plan(solutions=1, continuations=1, blind=1, max_steps=None, seed=0)
+    with PolicyServer().running() as policy:
+        await run(policy, tmp_path, plan=plan, questions=asked)
+    shown, text = policy.asked[0]["messages"][0]["content"]
+    assert text == {"type": "text", "text": "What moves?"}
+    assert shown["video_url"]["url"] == "data:video/mp4;base64," + b64encode(b"frames").decode()

@@ -28,6 +28,7 @@ def test_steps_and_their_scores() -> None:
     [
         record(answer="2"),
         record(image=["a.png", "b.png"]),
+        {key: value for key, value in record(video="a.mp4").items() if key != "image"},
         {"question": "1+1?", "steps_with_score": [{"step": "2", "score": 1.0}]},
     ],
 )

@@ -98,6 +98,16 @@ def test_augmentation_is_the_data_set_s_choice_and_repeatable(tmp_path: Path) ->
     np.testing.assert_array_equal(degraded[0], degraded[1])
 
 
+def test_a_critic_sees_the_video_of_its_question(tmp_path: Path) -> None:
+    write_clip(tmp_path / "clip.mp4", levels=[0, 60, 120, 180])
+    folder = data_set(tmp_path)
+    record = CriticRecord(question="<video>\nWhat?", steps=("A cat.",), labels=("-",), video="clip.mp4")
+    sample = critic_sample(record, folder, preparation(frames=(3, 3)), rng())
+    assert sample.num_tiles == 3
+    assert "### Question:\nFrame-1: <img>" in decoded(sample.ids_T)
+    assert supervised(sample) == "-"
+
+
 def test_a_video_is_a_line_for_each_frame_and_a_delta_for_each(tmp_path: Path) -> None:
     folder = data_set(tmp_path)
     write_clip(tmp_path / "clip.mp4", levels=[0, 60, 120, 180])
