@@ -73,6 +73,7 @@ class _Choice:
             self._critic = MeteredCritic(engine.critic)
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
+        self._replies = call.n  # choices of the reply
         self.outbox: asyncio.Queue[str | None] = asyncio.Queue()  # events of a stream; None ends it
 
     @property
@@ -107,7 +108,18 @@ class _Choice:
             logger.error("no candidate to choose from: %s", error)
             raise internal_error() from error
         self._metrics.selections.made(self._selection, by_critic=self._critic is not None)
-        return ranking(self._selection)[: self._call.n]
+        order = ranking(self._selection)[: self._call.n]
+        self._replies = len(order)
+        return order
+
+    def lacks(self, event: str) -> bool:
+        """Whether a chunk opens a choice that never comes: vLLM opens `n` of them, and fewer may have been
+        finished. Strict clients wait for the end of each that was opened.
+        """
+        if self._replies == self._call.n or event == DONE:
+            return False
+        choices = json.loads(event.removeprefix("data: ")).get("choices")
+        return bool(choices) and all(choice["index"] >= self._replies for choice in choices)
 
     def stamp(self, reply: dict[str, Any]) -> dict[str, Any]:
         """The reply (or its last chunk) with usage and `test_time_scaling`."""
@@ -178,6 +190,8 @@ async def _last_stamped(choice: _Choice, events: AsyncGenerator[str, None]) -> A
     """
     held: str | None = None
     async for event in events:
+        if choice.lacks(event):
+            continue
         if held is not None:
             yield _stamped(held, choice) if event == DONE else held
         held = event

@@ -109,8 +109,9 @@ class FakeEngine:
 
     async def _events(self, body: Mapping[str, Any], choose: Choose | None) -> AsyncGenerator[str, None]:
         answers = await self._answer(body, choose)
-        for place, text in enumerate(answers):
+        for place in range(body.get("n") or 1):
             yield _chunk(place, {"role": "assistant", "content": ""}, None)
+        for place, text in enumerate(answers):
             for word in text.split(" "):
                 yield _chunk(place, {"content": word}, None)
             yield _chunk(place, {}, "stop")

@@ -186,6 +186,16 @@ async def test_a_client_that_leaves_cancels_its_work(extra):
         assert (ended in (await client.get("/metrics")).text) == bool(extra)
 
 
+async def test_a_stream_opens_no_choice_that_never_comes():
+    """Two answers were asked for; the second candidate never ends."""
+    fake = FakeEngine(["one", None], FakeCritic({"one": [0.9]}))
+    scaling = {"n": 2, "stop_score": 0.5}
+    _, chunks = events_of((await post(fake, n=2, stream=True, test_time_scaling=scaling)).text)
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    assert {choice["index"] for choice in choices} == {0}
+    assert chunks[-1]["test_time_scaling"]["stopped"] == "score"
+
+
 async def test_a_stream_that_fails_in_the_middle_ends_as_a_stream_does():
     """On a socket, where a reply that breaks off shows."""
     fake = FakeEngine(ANSWERS, FakeCritic({}))

@@ -74,6 +74,16 @@ async def test_streamed_the_same_call_comes_in_pieces(client):
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
+async def test_where_fewer_validate_than_were_asked_for_fewer_come(client):
+    body = choosing(GOOD, WRONG, n=N)
+    choices = (await reply_to(client, body))["choices"]
+    _, chunks = events_of((await client.post(CHAT, json={**body, "stream": True})).text)
+    streamed = [choice for chunk in chunks for choice in chunk["choices"]]
+    ended = {choice["index"] for choice in streamed if choice["finish_reason"]}
+    assert {choice["index"] for choice in streamed} == ended == {choice["index"] for choice in choices}
+    assert 0 < len(choices) < N, "this seed brings some of each"
+
+
 async def test_several_calls_in_one_answer(client):
     reply = await reply_to(client, choosing(GOOD + GOOD, GOOD + WRONG, max_tokens=140))
     assert len(reply["choices"][0]["message"]["tool_calls"]) == 2
