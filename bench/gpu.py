@@ -16,13 +16,13 @@ def wait_for_gpu() -> None:
         torch.cuda.synchronize()
 
 
-def gpu_figures(step: Callable[[], object]) -> dict[str, Any]:
-    """Peak memory so far in MiB, and the operations of one more step, recomputed ones included."""
+def gpu_figures(work: Callable[[], object]) -> dict[str, Any]:
+    """Peak memory so far in MiB, and the operations of doing `work` once more, recomputed ones included."""
     if not torch.cuda.is_available():
         return {}
     peak = torch.cuda.max_memory_allocated() / 2**20
     with FlopCounterMode(display=False) as counter:
-        step()
+        work()
     return {"gpu": torch.cuda.get_device_name(), "gpu_mib": peak, "flops": counter.get_total_flops()}
 
 

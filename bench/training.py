@@ -79,7 +79,7 @@ def training(
             ratio=known.get(worst),
             ratio_of=f"{figure.replace('_', ' ')} of TRL's trainer over ours; the worse of the two, {worst}",
             column="samples_per_s",
-            rows=rows(samples, ratios, figure, batch * steps, steps),
+            rows=rows(samples, ratios, figure, batch * steps),
             versions=versions(PACKAGES, path),
             failures=failures,
             notes=(
@@ -103,7 +103,7 @@ def unlike(samples: Sequence[Sample]) -> dict[str, str]:
 
 
 def rows(
-    samples: Sequence[Sample], ratios: Mapping[str, float | None], figure: str, num_samples: int, steps: int
+    samples: Sequence[Sample], ratios: Mapping[str, float | None], figure: str, num_samples: int
 ) -> list[dict[str, Any]]:
     """A row for each system and case. On a GPU memory is the GPU's, and there is its share of bf16's peak."""
     table = []
@@ -120,6 +120,6 @@ def rows(
         }
         if "flops" in result:
             peak = bf16_peak(result["gpu"])
-            row["bf16_share"] = result["flops"] * steps / seconds / peak if peak else None
+            row["bf16_share"] = result["flops"] / seconds / peak if peak else None
         table.append(row)
     return table

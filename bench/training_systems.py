@@ -71,7 +71,7 @@ class Ours:
         packed = [getattr(batch, "packed", None) for batch in batches]
         rows = [pairs.batch if pairs else batch for pairs, batch in zip(packed, batches, strict=True)]
         supervised = sum(int((row.weight_1T > 0).sum()) for row in rows)
-        return {"supervised": supervised, **gpu_figures(lambda: self._step(steps[0]))}
+        return {"supervised": supervised, **gpu_figures(lambda: self.work(steps))}
 
     def _packs(self, number: int, batch: int) -> Packs:
         """The records of a step, packed as a run's stream packs them."""

@@ -72,8 +72,7 @@ class Trl:
         """How many positions are supervised in all, and a GPU's figures."""
         batches = trainer.get_train_dataloader()
         supervised = sum(int(_supervised(batch).sum()) for batch in batches)
-        one_step = lambda: trainer.training_step(trainer.model_wrapped, dict(batches[0]))  # noqa: E731
-        return {"supervised": supervised, **gpu_figures(one_step)}
+        return {"supervised": supervised, **gpu_figures(trainer.train)}
 
     def _settings(self, case: Mapping[str, Any]) -> dict[str, Any]:
         gpu = torch.cuda.is_available()

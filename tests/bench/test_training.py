@@ -34,8 +34,6 @@ def test_ours_trains(case: Mapping[str, Any], kind: str) -> None:
     assert failures == {}
     assert len({sample.result["supervised"] for sample in samples}) == 1
     assert samples[0].result["supervised"] > (8 if kind == "critic" else 100)
-    if kind == "mpo":
-        assert samples[0].cpu_seconds > samples[1].cpu_seconds  # the reference's pass
 
 
 @needs_trl
@@ -58,13 +56,13 @@ def test_other_work_is_no_comparison() -> None:
 
 def test_rows_are_medians() -> None:
     samples = [replace(SAMPLE, cpu_seconds=seconds, repeat=n) for n, seconds in enumerate((2.0, 8.0, 4.0))]
-    (row,) = rows(samples, {"a": 1.5}, "cpu_seconds", num_samples=64, steps=8)
+    (row,) = rows(samples, {"a": 1.5}, "cpu_seconds", num_samples=64)
     assert row == {"case": "a", "system": OURS, "samples_per_s": 16.0, "added_mib": 50.0, "ratio": 1.5}
 
 
 def test_a_gpu_has_a_share_of_its_peak() -> None:
-    result = {"supervised": 8, "gpu": "NVIDIA H100 80GB HBM3", "gpu_mib": 2000.0, "flops": 989e12}
-    (row,) = rows([replace(SAMPLE, result=result)], {}, "wall_seconds", num_samples=8, steps=2)
+    result = {"supervised": 8, "gpu": "NVIDIA H100 80GB HBM3", "gpu_mib": 2000.0, "flops": 2 * 989e12}
+    (row,) = rows([replace(SAMPLE, result=result)], {}, "wall_seconds", num_samples=8)
     assert row["added_mib"] == 2000.0
     assert row["bf16_share"] == pytest.approx(0.5)
     assert bf16_peak("a card of the future") is None

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.contest import Sample, System, measure
-from bench.tts import ITS_HUB, OURS, PEERS_FOLDER, rows
+from bench.tts import OURS, PEERS, PEERS_FOLDER, rows
 from bench.tts_servers import cpu_seconds, process, total, wait
 
 METRICS = """# TYPE http_requests_total counter
@@ -103,7 +103,7 @@ def test_its_hub_sends_the_image_with_each_candidate_and_each_step(
     upstream: tuple[str, list[Mapping[str, Any]]],
 ) -> None:
     url, bodies = upstream
-    system = System(ITS_HUB, "bench.tts_peers:ItsHub", (PEERS_FOLDER,))
+    system = System("its_hub", PEERS["its_hub"], (PEERS_FOLDER,))
     _, failures = measure([system], {"a": case(url)}, repeats=1, fresh=True)
     assert failures == {}
     judged = [body for body in bodies if body.get("logprobs")]
@@ -148,8 +148,16 @@ def test_rows_are_per_answer() -> None:
     assert (row["seconds"], row["kib_sent"], row["server_cpu_s"], row["ratio"]) == (2.0, 2.0, 2.0, 2.5)
 
 
-@pytest.mark.parametrize("n", ["0", "4,x", ""])
-def test_numbers_are_checked_first(n: str) -> None:
-    result = CliRunner().invoke(app, ["tts", "--n", n])
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--n", "0", "write numbers from 1"),
+        ("--n", "4,x", "write numbers from 1"),
+        ("--concurrency", "", "write numbers from 1"),
+        ("--peers", "nobody", "known are its_hub, optillm"),
+    ],
+)
+def test_options_are_checked_before_anything_starts(option: str, value: str, said: str) -> None:
+    result = CliRunner().invoke(app, ["tts", option, value])
     assert result.exit_code == 2
-    assert "write numbers from 1" in result.output
+    assert said in " ".join(result.output.replace("│", "").split())
