@@ -83,5 +83,8 @@ def test_memory(tmp_path: Path) -> None:
     assert status == 0
     figures = {line.split()[0]: float(line.split()[1]) for line in output.splitlines()}
     assert figures["total"] == pytest.approx(sum(figures.values()) - figures["total"], abs=0.5)
+    status, longer = typed("memory", "--model", str(tmp_path), "--max-tokens", "262144")
+    assert status == 0
+    assert float(longer.split()[-1]) > float(output.split()[-1])
     status, output = typed("memory", "--model", str(tmp_path / "nothing"))
     assert status == 2 and "config.json" in output
