@@ -37,7 +37,7 @@ def nano_mpo(
     questions: Annotated[int, typer.Option(min=2, help="Held-out questions.")] = 600,
     problems: Annotated[int, typer.Option(min=1, help="Training problems that pairs are made of.")] = 1200,
     temperature: Annotated[float, typer.Option(help="Of the solutions that pairs are made of.")] = 1.3,
-    epochs: Annotated[float, typer.Option(help="Passes over the pairs.")] = 2,
+    epochs: Annotated[float, typer.Option(help="Passes over the pairs.")] = 1,
     page: PageOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,6 +83,7 @@ def nano_v2pe(
         Path, typer.Option(help="For policies and figures; what is there already is kept.")
     ] = Path("runs/nano-v2pe"),
     questions: Annotated[int, typer.Option(min=1, help="Held-out questions of each cell.")] = 200,
+    lengths: Annotated[str, typer.Option(help="Multiples of the trained length, with commas.")] = "1,2,4,8",
     seed: Annotated[int, typer.Option(help="Of the weights and data order.")] = 1,
     processes: Annotated[int, typer.Option(min=1, help="Training processes; changes the batch.")] = 2,
     miniature: Annotated[
@@ -103,7 +104,11 @@ def nano_v2pe(
     from .nano.v2pe_table import run_table
 
     run = Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature)
-    finish(said(lambda: run_table(run, base, page)), print_v2pe, as_json)
+
+    def report() -> dict[str, Any]:
+        return run_table(run, base, page, times=[int(factor) for factor in lengths.split(",")])
+
+    finish(said(report), print_v2pe, as_json)
 
 
 def said(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:

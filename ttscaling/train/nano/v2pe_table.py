@@ -52,11 +52,14 @@ class Cell:
     position: float
 
 
-def run_table(run: Run, base: Path | None, page: Path | None) -> dict[str, Any]:
+def run_table(
+    run: Run, base: Path | None, page: Path | None, *, times: Sequence[int] = TIMES
+) -> dict[str, Any]:
     """Trains the policies that `run.directory` lacks, measures, and writes the report.
 
-    `base` is the pre-trained policy with V2PE of a chain; without it, it is trained as the chain does. Raises
-    FileNotFoundError where `base` is no checkpoint, and CalledProcessError.
+    `base` is the pre-trained policy with V2PE of a chain; without it, it is trained as the chain does. The
+    lengths are `times` the trained one. Raises FileNotFoundError where `base` is no checkpoint, and
+    CalledProcessError.
     """
     torch.set_num_threads(1)  # tensors this small gain nothing from more
     folder = run.directory
@@ -68,7 +71,7 @@ def run_table(run: Run, base: Path | None, page: Path | None) -> dict[str, Any]:
     for output, stage, program in stages:
         if not (folder / output / "config.json").exists():
             train_stage(run, stage, program=f"ttscaling.train.nano.{program}")
-    report = measure(folder, num_questions=run.questions, seed=EVAL_SEED)
+    report = measure(folder, times, num_questions=run.questions, seed=EVAL_SEED)
     write_json(folder / "report.json", report)
     if page is not None:
         plot = page.with_suffix(".png")
@@ -77,21 +80,23 @@ def run_table(run: Run, base: Path | None, page: Path | None) -> dict[str, Any]:
     return report
 
 
-def measure(directory: Path, *, num_questions: int, seed: int) -> dict[str, Any]:
+def measure(directory: Path, times: Sequence[int], *, num_questions: int, seed: int) -> dict[str, Any]:
     """The report, from the policies `v2pe/` and `ordinary/`; cells that were measured before are kept."""
     asked = [p for p in heldout(2 * num_questions, seed) if p.kind in SHORT_KINDS][:num_questions]
     return {
         "n": num_questions,
         "seed": seed,
         "trained": TRAINED.length,
-        "media": {medium: _of_medium(directory, medium, asked, seed) for medium in MEDIA},
+        "media": {medium: _of_medium(directory, medium, times, asked, seed) for medium in MEDIA},
     }
 
 
-def _of_medium(directory: Path, medium: Medium, asked: Sequence[Problem], seed: int) -> list[dict[str, Any]]:
+def _of_medium(
+    directory: Path, medium: Medium, times: Sequence[int], asked: Sequence[Problem], seed: int
+) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for times in TIMES:
-        cells = {row: cell(directory, row, medium, times, asked) for row in ROWS}
+    for factor in times:
+        cells = {row: cell(directory, row, medium, factor, asked) for row in ROWS}
         right_NR = np.stack([found.right_N for found in cells.values()], axis=1)
         gain_NR = right_NR - right_NR[:, :1]  # over none
         accuracies, gains = (bootstrap(values, seed=seed) for values in (right_NR, gain_NR))
@@ -99,7 +104,7 @@ def _of_medium(directory: Path, medium: Medium, asked: Sequence[Problem], seed: 
             rows.append(
                 {
                     "delta": row,
-                    "times": times,
+                    "times": factor,
                     "position": found.position,
                     "accuracy": a.mean,
                     "low": a.low,
