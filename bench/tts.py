@@ -15,7 +15,7 @@ from .peers import install_peers, peers_folder
 from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, ratio, versions
 from .tts_servers import all_servers
 
-OURS = "ours"
+OURS, STOPPING = "ours", "ours, stop_score 0.9"
 PEERS = {"its_hub": "bench.tts_peers:ItsHub", "optillm": "bench.tts_peers:Optillm"}
 LOCK = "bench-tts"
 PEERS_FOLDER = peers_folder(LOCK)
@@ -50,6 +50,7 @@ def tts(
     path = (install_peers(console, LOCK),)
     systems = [
         System(OURS, "bench.tts_systems:Ours"),
+        System(STOPPING, "bench.tts_systems:OursStopping"),
         *(System(peer, PEERS[peer], path) for peer in rivals),
     ]
     with TemporaryDirectory() as logs, ExitStack() as stack:
@@ -87,7 +88,8 @@ def tts(
             failures=failures,
             notes=(
                 f"Per answer; {questions} questions a turn, other ones each time. Requests and bytes: what "
-                "reaches our server or vLLM's. All but the seconds is of the first turn.",
+                "reaches our server or vLLM's. CPU seconds: of servers, engines, client. The servers' part "
+                "and what follows it is of the first turn.",
                 "optillm shows its policy no image; its judge is the policy, and writes more than a number.",
             ),
         ),
@@ -109,7 +111,7 @@ def rows(
                 "case": case,
                 "system": system,
                 "seconds": median(sample.wall_seconds for sample in own) / questions,
-                "server_cpu_s": counted["cpu_seconds"],
+                "cpu_s": counted["cpu_seconds"] + median(sample.cpu_seconds for sample in own) / questions,
                 "requests": counted["requests"],
                 "kib_sent": counted["bytes"] / 1024,
                 "tokens": counted["tokens"],

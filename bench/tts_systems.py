@@ -10,6 +10,7 @@ import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -84,6 +85,7 @@ class Ours(BestOfN):
 
     names = ("ours",)
     counting = 1
+    rule: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +93,7 @@ class Ours(BestOfN):
 
     @asynccontextmanager
     async def asking(self, case: Mapping[str, Any]) -> AsyncIterator[Ask]:
-        scaling = {"n": case["n"], "include_greedy": False}
+        scaling = {"n": case["n"], "include_greedy": False, **self.rule}
         self._sent = []
 
         async def ask(messages: list[dict[str, Any]]) -> str:
@@ -106,6 +108,12 @@ class Ours(BestOfN):
     def summary(self, made: tuple[Turn, list[str]]) -> dict[str, float]:
         """The server counts no bytes: they are what was sent to it."""
         return super().summary(made) | {"requests": 1.0, "bytes": sum(self._sent) / len(self._sent)}
+
+
+class OursStopping(Ours):
+    """The same, the rest of the candidates spared once one is good enough."""
+
+    rule = MappingProxyType({"stop_score": 0.9})
 
 
 def client_of(server: tuple[str, int]) -> httpx.AsyncClient:

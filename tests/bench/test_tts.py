@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.contest import Sample, System, measure
-from bench.tts import OURS, PEERS, PEERS_FOLDER, rows
+from bench.tts import OURS, PEERS, PEERS_FOLDER, STOPPING, rows
 from bench.tts_servers import cpu_seconds, process, total, wait
 
 METRICS = """# TYPE http_requests_total counter
@@ -112,6 +112,14 @@ def test_its_hub_sends_the_image_with_each_candidate_and_each_step(
     assert all("image_url" in str(body["messages"]) for body in bodies)
 
 
+def test_ours_may_stop_early(upstream: tuple[str, list[Mapping[str, Any]]]) -> None:
+    url, bodies = upstream
+    system = System(STOPPING, "bench.tts_systems:OursStopping")
+    _, failures = measure([system], {"a": case(url)}, repeats=1, fresh=True)
+    assert failures == {}
+    assert {body["test_time_scaling"]["stop_score"] for body in bodies} == {0.9}
+
+
 def test_every_turn_has_questions_of_its_own(upstream: tuple[str, list[Mapping[str, Any]]]) -> None:
     url, bodies = upstream
     measure([System(OURS, "bench.tts_systems:Ours")], {"a": case(url)}, repeats=2)
@@ -145,7 +153,7 @@ def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
 
 def test_rows_are_per_answer() -> None:
     (row,) = rows([SAMPLE], {"N = 8": 2.5}, questions=8)
-    assert (row["seconds"], row["kib_sent"], row["server_cpu_s"], row["ratio"]) == (2.0, 2.0, 2.0, 2.5)
+    assert (row["seconds"], row["kib_sent"], row["cpu_s"], row["ratio"]) == (2.0, 2.0, 2.0 + 9 / 8, 2.5)
 
 
 @pytest.mark.parametrize(
