@@ -39,15 +39,18 @@ ahead, in points. All in %.
 
 {process_bench}
 
-- **value**: + where any of 16 continuations was right. **early-stop**: the same, but a conversation ends at
-  its first -. **advantage**: +, = or - as the share of right continuations rises, stays or falls, read as
-  P(+) - P(-). **outcome**: the whole solution as one step, labelled by its answer (one score, so that all
-  aggregations agree; a step's score is that of the solution up to there), and nothing tells which of its
-  tokens are wrong.
+{explained}
 - The labels of single statements, a fifth of the conversations, are the same for all, and all start from a
   first round with value labels: what differs is the second round.
-- `value` is the critic of `make nano`, `outcome` its outcome reward model.
+- **value** is the critic of `make nano`, **outcome** its outcome reward model.
 """
+EXPLAINED = {
+    "value": "+ where any of 16 continuations was right.",
+    "early-stop": "the same, but a conversation ends at its first -.",
+    "advantage": "+, = or - as the share of right continuations rises, stays or falls, read as P(+) - P(-).",
+    "outcome": "the whole solution as one step, labelled by its answer. One score, so that all aggregations\n"
+    "  agree; a step's is that of the solution up to there. Nothing tells which tokens are wrong.",
+}
 
 
 def write_report(report: Mapping[str, Any], output: Path, *, command: str) -> None:
@@ -94,6 +97,10 @@ def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
         steps=bench["value"]["steps"],
         default=DEFAULT,
         process_bench="\n".join(table(["labels", *measured], process_bench)),
+        explained="\n".join(
+            f"- **{name}**: {text}" if name in critics else f"- {name} was not among the labels compared."
+            for name, text in EXPLAINED.items()
+        ),
     )
 
 
@@ -106,7 +113,7 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
 
     critics = report["critics"]
     width = 0.8 / len(AGGREGATIONS)
-    figure, axes = plt.subplots(figsize=(2 + 1.6 * len(critics), 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(3.5 + 1.6 * len(critics), 4), layout="constrained")
     for index, how in enumerate(AGGREGATIONS):
         entries = [entry["best_of_8"][how] for entry in critics.values()]
         means, lows, highs = ([entry[key] for entry in entries] for key in ("mean", "low", "high"))
@@ -120,6 +127,6 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
     lowest = min(entry["best_of_8"][how]["low"] for entry in critics.values() for how in AGGREGATIONS)
     axes.set_ylim(bottom=0.95 * min(lowest, report["baselines"]["pass@1"]["mean"]))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, ncols=len(AGGREGATIONS) + 2, fontsize=8, loc="upper left")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
     plt.close(figure)
