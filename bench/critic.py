@@ -73,9 +73,8 @@ def critic(
             failures=failures,
             figures={"over_ideal": max((row["over_ideal"] for row in ours), default=None)},
             notes=(
-                "Ideal: what all answers' prompts begin with once, and the rest of each once.",
-                f"Blocks over it are of {BLOCK} tokens, per answer. From the second case on the system "
-                "message is cached from the first.",
+                "Ideal: what all answers' prompts begin with once, and the rest of each once. Blocks over it "
+                f"are of {BLOCK} tokens, per answer.",
             ),
         ),
         as_json=as_json,

@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 import httpx
 from PIL import Image
 
-from model.templates import DEFAULT_TEMPLATE, system_message
 from ttscaling.critic import MINUS, PLUS, critic_prefixes
 from ttscaling.evaluation.serving import serving
 from ttscaling.types import Conversation
@@ -155,14 +154,15 @@ class OneToken(_Vllm):
 
 
 def conversation_texts(tokenizer: Any, asked: Round) -> list[list[str]]:
-    """For each answer the judge's conversation up to each of its steps, `<image>` in the image's place."""
+    """For each answer the judge's conversation up to each of its steps, `<image>` for the image. nano's
+    critic has no system message.
+    """
     content = [{"type": "image"}, {"type": "text", "text": asked["text"]}]
     conversation = Conversation(messages=({"role": "user", "content": content},))
-    system = system_message(DEFAULT_TEMPLATE)
     return [
         [
             tokenizer.apply_chat_template(list(prefix), tokenize=False, add_generation_prompt=True)
-            for prefix in critic_prefixes(conversation, steps, system=system)
+            for prefix in critic_prefixes(conversation, steps)
         ]
         for steps in asked["answers"]
     ]

@@ -62,7 +62,7 @@ async def by_token(
 ) -> list[list[float]]:
     """The same from the server's policy: log-probabilities of the two labels, step by step."""
     tokens = {label: reference.tokenizer.encode(label, add_special_tokens=False)[0] for label in "+-"}
-    critic = RemoteCritic(client, model=model, token_ids=tokens, system=system)
+    critic = RemoteCritic(client, model=model, token_ids=tokens, system=system or None)
     conversation = Conversation(messages=tuple(exam.messages), mm_processor_kwargs={"v2pe_delta": exam.delta})
     scored = [await critic.score(conversation, "\n\n".join(steps)) for steps in exam.answers]
     return [list(scores.scores) for scores in scored]
@@ -70,8 +70,9 @@ async def by_token(
 
 def by_transformers(exam: Exam, reference: Reference, system: str) -> list[list[float]]:
     """The same without engine and server, the conversation written out."""
-    begin = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n### Question:\n"
-    begin += ("<image>\n" if exam.image is not None else "") + exam.text + "\n\n### Solution Process:\n"
+    begin = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+    image = "<image>\n" if exam.image is not None else ""
+    begin += f"<|im_start|>user\n### Question:\n{image}{exam.text}\n\n### Solution Process:\n"
     scores = []
     for steps in exam.answers:
         prefixes = [begin + steps[0] + "<|im_end|>\n<|im_start|>assistant\n"]
@@ -106,12 +107,11 @@ def nano_exams(answers: int, seed: int) -> list[Exam]:
 
 async def compare(answers: int, seed: int) -> dict[str, Any]:
     """The largest differences on nano's critic."""
-    from model.templates import DEFAULT_TEMPLATE, system_message
     from tests.conftest import ENGINE_SETTINGS
     from ttscaling.train.checkpoint import load_model
 
     folder = Path(__file__).parents[2] / "model/nano/critic"
-    system = system_message(DEFAULT_TEMPLATE)
+    system = json.loads((folder / "config.json").read_text())["system_message"]
     reference = Reference(load_model(folder, dtype=torch.float32), folder, 84, 6)
     exams = nano_exams(answers, seed)
     flags = ["--policy", str(folder), "--critic", str(folder), "--name", "one", "--dtype", "float32"]
