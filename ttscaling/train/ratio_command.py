@@ -140,6 +140,7 @@ def search_ratio(
     from .ratio import search
     from .ratio_page import draw, page_of, report
     from .ratio_trials import Trials, read_modalities
+    from .run import make_accelerator
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -153,20 +154,16 @@ def search_ratio(
         levels=levels,
         language_shares=[float(Fraction(share.strip())) for share in language_shares.split(",")],
     )
-    settings = (
-        f"Each trial: {recipe.steps} steps of {recipe.batch} packs of up to {recipe.max_tokens} tokens."
-    )
     result = report(found, data_sets, model=str(model), recipe=recipe.as_json())
+    if not make_accelerator(recipe.precision).is_main_process:
+        return result
     page.parent.mkdir(parents=True, exist_ok=True)
     page.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    draw(found, data_sets, page.with_suffix(".png"))
-    text = page_of(
-        found,
-        data_sets,
-        plot=page.with_suffix(".png").name,
-        command=command,
-        about=f"{about} {settings}".strip(),
-    )
+    plot = page.with_suffix(".png")
+    draw(found, data_sets, plot)
+    budget = f"Each trial: {recipe.steps} steps of {recipe.batch} packs of up to {recipe.max_tokens} tokens."
+    about = f"{about} {budget}".strip()
+    text = page_of(found, data_sets, plot=plot.name, command=command, about=about)
     page.with_suffix(".md").write_text(text)
     typer.echo(f"report: {page}")
     return result

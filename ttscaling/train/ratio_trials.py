@@ -48,9 +48,12 @@ class Trials:
                 raise ValueError(f"{folder} holds a trial with other settings: name another output folder")
             losses: Losses = kept["losses"]
             return losses
-        folder.mkdir(parents=True, exist_ok=True)
+        accelerator = make_accelerator(self.recipe.precision)
         here = Path().resolve()
-        write_meta(folder / "meta.json", mixed(self.data_sets, shares), base=here)
+        if accelerator.is_main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_meta(folder / "meta.json", mixed(self.data_sets, shares), base=here)
+        accelerator.wait_for_everyone()
         job = Job(
             kind="pretrain",
             model=self.model,
@@ -60,9 +63,11 @@ class Trials:
             recipe=self.recipe,
             keep=1,
         )
-        trained = run_job(job, make_accelerator(self.recipe.precision), resume=True)
-        losses = heldout_losses(trained, self.heldout, self.recipe)
-        (folder / RESULT).write_text(json.dumps({"asked": asked, "losses": losses}, indent=2) + "\n")
+        trained = run_job(job, accelerator, resume=True)
+        losses = heldout_losses(trained, self.heldout, self.recipe, device=accelerator.device)
+        if accelerator.is_main_process:
+            (folder / RESULT).write_text(json.dumps({"asked": asked, "losses": losses}, indent=2) + "\n")
+        accelerator.wait_for_everyone()
         return losses
 
 
@@ -83,10 +88,14 @@ def mixed(data_sets: Sequence[DataSet], shares: Shares) -> list[DataSet]:
 
 
 @torch.no_grad()
-def heldout_losses(checkpoint: Path, heldout: Sequence[DataSet], recipe: Recipe) -> Losses:
-    """Each held-out set's mean loss over the tokens of its answers, in nats, after one pass over it."""
-    model = load_model(checkpoint, dtype=torch.float32)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
+def heldout_losses(
+    checkpoint: Path, heldout: Sequence[DataSet], recipe: Recipe, *, device: torch.device
+) -> Losses:
+    """Each held-out set's mean loss over the tokens of its answers, in nats, after one pass over it.
+
+    Every process of a launcher makes the whole pass.
+    """
+    model = load_model(checkpoint, dtype=torch.float32).to(device)
     once = replace(recipe, steps=None, epochs=1, batch=1, average="token")
     losses = {}
     for data_set in heldout:
