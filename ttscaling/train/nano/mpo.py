@@ -54,7 +54,7 @@ VARIANTS: Mapping[str, MpoWeights] = {
 HELDOUT_SEED = 777  # the questions of `internvl3 eval nano`
 SEARCH_SEED = 555  # questions on training drawings, for the learning rate
 RATES = (2e-5, 5e-5, 1e-4)
-PACKS = 6  # of a step: 70 pairs; with 12 the noise of a step outweighs what it teaches
+PACKS = 6  # of a step: 70 pairs; with 24 the noise of a step outweighs what it teaches
 
 
 @dataclass(frozen=True, kw_only=True)
