@@ -1,0 +1,27 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from clients.cli import main
+from ttscaling.train.nano.mpo import embedded
+
+
+def test_the_table_of_policies_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is trained; every delta is asked about the same pages, and the page is written."""
+    runs, page = tmp_path / "runs", tmp_path / "v2pe.md"
+    for name in ("base", "ordinary-base", "v2pe", "ordinary"):
+        shutil.copytree(embedded("policy"), runs / name)
+    command = ["train", "nano-v2pe", "--directory", str(runs), "--questions", "3", "--lengths", "1,2"]
+    with pytest.raises(SystemExit) as ended:
+        main([*command, "--page", str(page), "--json"])
+    assert not ended.value.code
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    rows = report["media"]["images"]
+    assert [row["delta"] for row in rows[:6]] == ["none", "1", "1/4", "1/16", "1/64", "1/256"]
+    assert rows[0]["accuracy"] == rows[1]["accuracy"]  # here the same policy with the same positions
+    positions = [row["position"] for row in rows if row["times"] == 2]
+    assert positions[0] == positions[1] > positions[2] > positions[3] >= positions[5]
+    assert "| 1/256 |" in page.read_text() and "2x (256 tokens)" in page.read_text()
+    assert (tmp_path / "v2pe.png").stat().st_size > 1000
