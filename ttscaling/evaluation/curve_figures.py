@@ -18,7 +18,7 @@ from .rollouts import Plan, Rollouts
 DIFFERENCES = (
     ("best_of_n/mean", "self_consistency"),
     ("weighted_vote/mean", "self_consistency"),
-    ("weighted_vote/mean", "best_of_n/mean"),
+    ("weighted_vote/min", "best_of_n/mean"),
     ("beam_search", "best_of_n/mean"),
 )
 Values = dict[tuple[str, int], float]  # of one question, by name and n

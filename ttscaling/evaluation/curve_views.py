@@ -13,6 +13,7 @@ SHOWN = {
     "random": "random",
     "self_consistency": "self-consistency",
     "weighted_vote/mean": "weighted vote",
+    "weighted_vote/min": "weighted vote, min",
     "best_of_n/mean": "critic",
     "beam_search": "beam search",
     "oracle": "oracle",

@@ -9,6 +9,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ttscaling.answers import final_answer
 from ttscaling.best_of_n import best_of_n
 from ttscaling.steps import split_steps
@@ -16,6 +19,7 @@ from ttscaling.stopping import StopRule
 from ttscaling.types import Candidate, Conversation, CriticError, Note, StepScores, forget
 
 from .graders import Grader
+from .intervals import bootstrap
 from .rollouts import Rollouts
 
 SCORES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
@@ -25,10 +29,19 @@ NO_QUESTION = Conversation(messages=({"role": "user", "content": "as recorded"},
 
 @dataclass(frozen=True)
 class Outcome:
-    """Over some questions: the share of right answers, and tokens generated for each."""
+    """Of N questions: 1 where the answer is right, else 0, and the tokens generated."""
 
-    accuracy: float
-    tokens: float
+    right_N: NDArray[np.float64]
+    tokens_N: NDArray[np.float64]
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.right_N.mean())
+
+    @property
+    def tokens(self) -> float:
+        """Of a question, on average."""
+        return float(self.tokens_N.mean())
 
 
 class RecordedPolicy:
@@ -80,14 +93,14 @@ async def replay(
     gathered: Sequence[Rollouts], known: Sequence[str], judge: Grader, rule: StopRule
 ) -> Outcome:
     """What Best-of-N under a rule makes of questions with these right answers, all their candidates for N."""
-    right, tokens = 0, 0
+    right, tokens = [], []
     for rolled, answer in zip(gathered, known, strict=True):
         policy = RecordedPolicy(rolled)
         n = len(rolled.texts)
         selection = await best_of_n(policy, RecordedCritic(rolled), NO_QUESTION, n=n, stop=rule)
-        right += judge(final_answer(selection.winner.candidate.text), answer)
-        tokens += policy.tokens
-    return Outcome(right / len(gathered), tokens / len(gathered))
+        right.append(judge(final_answer(selection.winner.candidate.text), answer))
+        tokens.append(policy.tokens)
+    return Outcome(np.array(right, dtype=float), np.array(tokens, dtype=float))
 
 
 async def choose_rule(
@@ -97,20 +110,24 @@ async def choose_rule(
     *,
     max_parallel: int | None,
     allowed_loss: float,
+    seed: int,
 ) -> tuple[StopRule, Outcome, Outcome]:
-    """The rule of fewest tokens that loses at most so much accuracy, what it comes to, and no rule does.
+    """The rule of fewest tokens that surely loses no more accuracy; what it comes to, and what no rule does.
 
-    Of rules by score, with and without one by agreement; if all lose more, the one that loses least.
+    Surely: the 95 % interval of the difference, of the same questions, lies above -allowed_loss. The mean
+    alone would flatter the boldest of many rules. Rules are by score, with and without one by agreement; if
+    none is that sure, the surest is taken.
     """
     full = await replay(gathered, known, judge, StopRule())
-    tried = []
-    for score in SCORES:
-        for agreement in AGREEMENTS:
-            rule = StopRule(score=score, agreement=agreement, max_parallel=max_parallel)
-            tried.append((rule, await replay(gathered, known, judge, rule)))
-    most = max(outcome.accuracy for _, outcome in tried)
-    bar = min(most, full.accuracy - allowed_loss)
-    rule, chosen = min(
-        (entry for entry in tried if entry[1].accuracy >= bar), key=lambda entry: entry[1].tokens
-    )
+    rules = [
+        StopRule(score=score, agreement=agreement, max_parallel=max_parallel)
+        for score in SCORES
+        for agreement in AGREEMENTS
+    ]
+    outcomes = [await replay(gathered, known, judge, rule) for rule in rules]
+    differences_NR = np.stack([outcome.right_N - full.right_N for outcome in outcomes], axis=1)
+    lows = [estimate.low for estimate in bootstrap(differences_NR, seed=seed)]
+    bar = min(max(lows), -allowed_loss)
+    tried = zip(rules, outcomes, lows, strict=True)
+    rule, chosen, _ = min((entry for entry in tried if entry[2] >= bar), key=lambda entry: entry[1].tokens)
     return rule, chosen, full
