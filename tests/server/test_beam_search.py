@@ -36,8 +36,6 @@ async def test_the_best_answer_found_comes_back_as_one(client):
     assert len({entry["text"] for entry in report["candidates"]}) == len(report["candidates"]) <= 2
     tokens = choice["logprobs"]["content"]
     assert len(tokens) == chosen["completion_tokens"]
-    written = bytes(byte for token in tokens if token["bytes"] for byte in token["bytes"])
-    assert written.decode(errors="replace").startswith(chosen["text"][:20])
     assert report["usage"]["policy"]["completion"] > chosen["completion_tokens"]
 
 
