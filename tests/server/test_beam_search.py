@@ -33,7 +33,7 @@ async def test_the_best_answer_found_comes_back_as_one(client):
     assert choice["message"]["content"] == chosen["text"] and len(chosen["steps"]) > 1
     assert choice["finish_reason"] == chosen["finish_reason"]
     assert chosen["score"] == max(entry["score"] for entry in report["candidates"])
-    assert len({entry["text"] for entry in report["candidates"]}) == len(report["candidates"]) <= 2
+    assert len({entry["text"] for entry in report["candidates"]}) == len(report["candidates"])
     tokens = choice["logprobs"]["content"]
     assert len(tokens) == chosen["completion_tokens"]
     assert report["usage"]["policy"]["completion"] > chosen["completion_tokens"]
