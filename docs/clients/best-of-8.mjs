@@ -21,7 +21,7 @@ const stream = client.chat.completions.stream({
       ],
     },
   ],
-  max_tokens: 512,
+  max_tokens: 64,
   seed: 7,
   best_of: 8,
   stream_options: { include_usage: true },

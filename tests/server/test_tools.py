@@ -3,6 +3,8 @@ neither scored nor chosen.
 """
 
 import json
+from itertools import cycle
+from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Any
 
 import httpx
@@ -26,21 +28,29 @@ WRONG = '<tool_call>{"name": "add", "arguments": {"a": "one"}}</tool_call>'
 BROKEN = '<tool_call>{"name": "add", "arguments": '
 SCHEMA = {
     "type": "object",
-    "properties": {"word": {"enum": ["short", "long " * 20]}},
+    "properties": {"word": {"enum": [*ascii_lowercase, *(letter * 60 for letter in ascii_uppercase)]}},
     "required": ["word"],
     "additionalProperties": False,
 }
 
 
 def asked(**more: Any) -> dict[str, Any]:
-    """So hot that the random model takes any of the tokens that a grammar allows."""
     scaling = {"n": N, "return_candidates": True}
-    return question(**{"seed": 3, "temperature": 50.0, "max_tokens": 80, "test_time_scaling": scaling} | more)
+    return question(**{"seed": 3, "temperature": 2.0, "max_tokens": 90, "test_time_scaling": scaling} | more)
 
 
 def choosing(*texts: str, **more: Any) -> dict[str, Any]:
-    """A question whose candidates are one of these texts each: a random model says nothing of use freely."""
-    return asked(tools=[TOOL], structured_outputs={"choice": list(texts)}, **more)
+    """A question whose candidates are one of these texts each: a random model says nothing of use freely.
+    Each text stands behind a letter, several times over, so that a letter decides among them.
+    """
+    choice = [f"{letter}: {text}" for letter, text in zip(ascii_letters, cycle(texts), strict=False)]
+    return asked(tools=[TOOL], structured_outputs={"choice": choice}, **more)
+
+
+def said(candidate: dict[str, Any]) -> str:
+    """Its text, less the letter."""
+    text: str = candidate["text"]
+    return text.partition(": ")[2]
 
 
 async def reply_to(client: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +65,7 @@ async def test_calls_that_do_not_match_their_tool_are_dropped_unscored(client):
     account = reply["test_time_scaling"]
     valid = account["candidates"]
     assert 0 < len(valid) < N, "this seed brings some of each"
-    assert all(candidate["text"] == GOOD and candidate["score"] is not None for candidate in valid)
+    assert all(said(candidate) == GOOD and candidate["score"] is not None for candidate in valid)
     (call,) = reply["choices"][0]["message"]["tool_calls"]
     assert json.loads(call["function"]["arguments"]) == {"a": 1}
     assert reply["choices"][0]["finish_reason"] == "tool_calls"
@@ -87,14 +97,14 @@ async def test_where_fewer_validate_than_were_asked_for_fewer_come(client):
 async def test_several_calls_in_one_answer(client):
     reply = await reply_to(client, choosing(GOOD + GOOD, GOOD + WRONG, max_tokens=140))
     assert len(reply["choices"][0]["message"]["tool_calls"]) == 2
-    texts = {candidate["text"] for candidate in reply["test_time_scaling"]["candidates"]}
+    texts = {said(candidate) for candidate in reply["test_time_scaling"]["candidates"]}
     assert texts == {GOOD + GOOD} and reply["test_time_scaling"]["degraded"] is not None
 
 
 async def test_free_text_stays_valid_beside_tools(client):
     reply = await reply_to(client, choosing("nothing to add", "nothing at all"))
     assert reply["test_time_scaling"]["degraded"] is None
-    assert reply["choices"][0]["message"]["content"].startswith("nothing")
+    assert "nothing" in reply["choices"][0]["message"]["content"]
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "add"}}])
