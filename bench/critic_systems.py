@@ -121,7 +121,7 @@ class StepPooling(_Vllm):
     options: ClassVar = {
         "runner": "pooling",
         "convert": "embed",
-        "pooler_config": {"tok_pooling_type": "STEP", "step_tag_id": 0},
+        "pooler_config": {"task": "token_embed", "tok_pooling_type": "STEP", "step_tag_id": 0},
         "max_num_batched_tokens": WINDOW,  # it doesn't compute prompts in pieces
     }
 
@@ -135,7 +135,7 @@ class AllPooling(StepPooling):
     options: ClassVar = {
         "runner": "pooling",
         "convert": "embed",
-        "pooler_config": {"tok_pooling_type": "ALL"},
+        "pooler_config": {"task": "token_embed", "tok_pooling_type": "ALL"},
         "enable_prefix_caching": True,
     }
 
