@@ -27,11 +27,11 @@ def print_curves(report: Report, console: Console) -> None:
     """The tables for a person; intervals are in the JSON object and on the page."""
     console.print(told(report), soft_wrap=True)
     for title, (header, rows) in tables(report, alone).items():
-        shown = Table(*header, title=title)
+        shown = Table(title=title)
+        for name in header:
+            shown.add_column(name, justify="left" if name == "N" else "right", overflow="fold")
         for row in rows:
             shown.add_row(*row)
-        for column in shown.columns[1:]:
-            column.justify = "right"
         console.print(shown)
     console.print("* the 95 % interval of the difference doesn't hold 0")
 
@@ -73,13 +73,13 @@ def tables(report: Report, cell: Cell) -> dict[str, tuple[list[str], list[list[s
     tokens, differences = list(report["tokens"]), list(report["differences"])
     accuracy = columns("curves", methods, "accuracy", sizes)
     spent = columns("tokens", tokens, "tokens", sizes)
-    together = [[*left, *right] for left, right in zip(accuracy, spent, strict=True)]
     named = {name: " - ".join(SHOWN[side] for side in name.split(" - ")) for name in differences}
     found = {
-        "Accuracy": (
-            ["N", *(SHOWN[name] for name in methods), *(f"tokens, {TOKENS[name]}" for name in tokens)],
-            numbered(together, sizes),
-        )
+        "Accuracy": (["N", *(SHOWN[name] for name in methods)], numbered(accuracy, sizes)),
+        "Tokens generated for a question": (
+            ["N", *(TOKENS[name] for name in tokens)],
+            numbered(spent, sizes),
+        ),
     }
     for method, title in (("best_of_n", "Critic Best-of-N"), ("weighted_vote", "Weighted vote")):
         curves = columns("curves", [f"{method}/{how}" for how in AGGREGATIONS], "accuracy", sizes[1:])
