@@ -27,7 +27,7 @@ from ttscaling.types import (
 
 from .engine import Choose
 from .errors import ApiError
-from .written import Written, in_pieces, whole
+from .written import Written, in_pieces, stop_across, whole
 
 MAX_SEED = 2**63
 MOST_BLANKS = 4  # paragraphs without a word that are passed over to get to a step
@@ -141,7 +141,10 @@ class Candidates:
         begun = self._answers.get(parent.index, ())
         own: list[Written] = []
         while not own or (own[-1].goes_on and not own[-1].text.strip() and len(own) < MOST_BLANKS):
-            own.append(await self._step((*begun, *own), index, greedy=greedy))
+            before = (*begun, *own)
+            own.append(await self._step(before, index, greedy=greedy))
+            if (stop := stop_across(before, own[-1], self._params.stop or ())) is not None:
+                own[-1].cut(stop)
         self._answers[index] = (*begun, *own)
         spent = sum((step.spent for step in own), Spent())
         return Candidate(
@@ -214,9 +217,7 @@ class Candidates:
             raise failure[0]
 
     def _touch_media(self) -> None:
-        """Tell vLLM's cache of media here what its twin in the engine is about to see: the two must age
-        alike, however long after the rendering a candidate is begun.
-        """
+        """vLLM's caches of media, here and in the engine, must age alike, however late a candidate begins."""
         cache = self._client.renderer.mm_processor_cache
         if cache is not None:
             for hashes in self._prompt.get("mm_hashes", {}).values():

@@ -18,6 +18,7 @@ class Written:
         self.text = ""
         self.token_ids: list[int] = []
         self.goes_on = False  # it is one step of an answer, and not the last
+        self._cut_by: str | None = None
 
     def take(self, output: Any) -> None:
         """The next of the engine's outputs."""
@@ -30,9 +31,15 @@ class Written:
             self.outputs = [output]
             self.text, self.token_ids = completion.text, list(completion.token_ids)
 
+    def cut(self, stop: str) -> None:
+        """It completed a stop string that began before it: the answer ends there, and this adds no text."""
+        self.text, self.goes_on, self._cut_by = "", False, stop
+
     @property
     def end(self) -> tuple[str, Any]:
         """Finish reason and stop reason if the answer ends here: what was cut off ends with "length"."""
+        if self._cut_by is not None:
+            return "stop", self._cut_by
         if not self.outputs or self.goes_on:
             return "length", None
         completion = self.outputs[-1].outputs[0]
@@ -61,6 +68,19 @@ class Written:
             cached_tokens=spent.cached,
             completion_tokens=spent.completion,
         )
+
+
+def stop_across(steps: Sequence[Written], last: Written, stops: Sequence[str]) -> str | None:
+    """The stop string that begins in these steps or behind them and ends in the last one, if one does: the
+    engine sees each step alone.
+    """
+    if not steps:
+        return None
+    before = "".join(step.text + SEPARATOR for step in steps if step.text.strip()) or SEPARATOR
+    for stop in stops:
+        if 0 <= (before + last.text).find(stop, max(0, len(before) - len(stop) + 1)) < len(before):
+            return stop
+    return None
 
 
 def in_pieces(steps: Sequence[Written], place: int) -> list[Any]:

@@ -329,6 +329,19 @@ async def test_a_separator_that_is_a_stop_string_of_the_callers_ends_the_answer(
     assert step.finish_reason == "stop"
 
 
+@pytest.mark.parametrize("stop", ["\nUser:", "\n\nUser", "a\n\nUser:", "User:"])
+async def test_a_stop_string_may_begin_in_one_step_and_end_in_the_next(stop: str):
+    first, second = output("a", stopped_by=SEPARATOR), output("User: more", stopped_by=SEPARATOR)
+    client = Client([first], [second])
+    policy = candidates(client, stop=["other", stop])
+    _, last = await search(policy, -1, 0)
+    across = stop != "User:"  # which the engine sees by itself
+    assert (last.text, last.finish_reason) == (("", "stop") if across else ("User: more", None))
+    whole = policy.replay([1], streamed=False)[0].outputs[0]
+    if across:
+        assert (whole.text, whole.finish_reason, whole.stop_reason) == ("a", "stop", stop)
+
+
 async def test_a_format_cannot_be_kept_over_steps():
     with pytest.raises(ApiError, match="best_of_n") as refused:
         await search(candidates(Client(), structured_outputs={"json": {}}), -1)
