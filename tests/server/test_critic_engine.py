@@ -135,9 +135,10 @@ async def test_a_step_that_holds_the_templates_role_tag(client, reference):
 
 
 async def test_an_answer_that_is_too_long_fails_alone(client):
-    body = {"messages": [{"role": "user", "content": "Long?"}], "answers": ["x" * 5000, "y" * 3000, "short"]}
+    long = ["x" * 5000, "y" * 3000]
+    body = {"messages": [{"role": "user", "content": "Long?"}], "answers": [*long, "short"]}
     beyond_engine, beyond_window, short = (await client.post("/v1/critic/score", json=body)).json()["scores"]
     assert beyond_engine["error"]["code"] == beyond_window["error"]["code"] == "context_length_exceeded"
     assert 0 < short["score"] < 1
-    alone = await client.post("/v1/critic/score", json={**body, "answers": body["answers"][:2]})
+    alone = await client.post("/v1/critic/score", json={**body, "answers": long})
     assert alone.status_code == 400 and alone.json()["error"]["code"] == "context_length_exceeded"
