@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import model
+from ttscaling.evaluation.nano import BASELINES, METRICS
 from ttscaling.train.nano.checkpoint import load_checkpoint
 from ttscaling.train.nano.encoding import ChatEncoder
 from ttscaling.train.nano.policy import answer_greedily
@@ -29,6 +30,14 @@ def encoder() -> ChatEncoder:
 
 def test_everything_shipped_is_under_thirty_megabytes() -> None:
     assert sum(path.stat().st_size for path in NANO.rglob("*")) < 30e6
+
+
+def test_the_card_and_the_readme_hold_every_figure() -> None:
+    card, readme = (NANO / "README.md").read_text(), (NANO.parent.parent / "README.md").read_text()
+    rows = [line for line in card.splitlines() if line.startswith(tuple(f"| {name} | " for name in METRICS))]
+    rows += [line for line in card.splitlines() if line.startswith("| best_of_8 - ")]
+    assert len(rows) == len(METRICS) + len(BASELINES)
+    assert all(row in readme for row in rows)
 
 
 def test_policy_and_critic_share_a_tokenizer() -> None:
