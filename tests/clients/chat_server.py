@@ -72,7 +72,7 @@ def completion(text: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-def scaling(*answers: tuple[str, float], selected: int) -> dict[str, Any]:
+def scaling(*answers: tuple[str, float | None], selected: int) -> dict[str, Any]:
     """The `test_time_scaling` of a reply with these candidates: each a text and the score of its steps."""
     candidates = [
         {

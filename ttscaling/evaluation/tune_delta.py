@@ -24,6 +24,8 @@ from .questions import load_questions
 from .serving import serving
 from .tuned import read_delta, write_delta
 
+TRIED = ",".join(str(Fraction(delta)) for delta in LADDER)
+
 
 def tune_delta(
     base_url: Annotated[str | None, typer.Option(help="A running server's address.")] = None,
@@ -47,9 +49,7 @@ def tune_delta(
         ),
     ] = None,
     n: Annotated[int, typer.Option(min=1, help="How many questions.")] = 300,
-    deltas: Annotated[str, typer.Option(help="What is tried, with commas: numbers or fractions.")] = ",".join(
-        str(Fraction(delta)) for delta in LADDER
-    ),
+    deltas: Annotated[str, typer.Option(help="What is tried, with commas: numbers or fractions.")] = TRIED,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 1024,
     model: Annotated[str | None, typer.Option(help="Model name; else the server's own.")] = None,
     seed: Annotated[
