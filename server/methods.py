@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ttscaling.best_of_n import best_of_n
+from ttscaling.best_of_n import BestOfN
 from ttscaling.search import Beam, beam_search
 from ttscaling.self_consistency import self_consistency
 from ttscaling.stopping import StopRule
@@ -52,10 +52,8 @@ async def select(
             stop=stop,
             on_progress=on_progress,
         )
-    method = best_of_n if scaling.method == "best_of_n" else weighted_vote
-    return await method(
-        policy,
-        critic,
+    method = BestOfN if scaling.method == "best_of_n" else weighted_vote
+    return await method(policy, critic).run(
         conversation,
         n=scaling.n,
         include_greedy=scaling.include_greedy,

@@ -6,6 +6,7 @@ being written.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from .choice import best, choose
 from .gathering import gather
@@ -23,37 +24,44 @@ from .types import (
 )
 
 
-async def best_of_n(
-    policy: Policy,
-    critic: Critic,
-    conversation: Conversation,
-    *,
-    n: int,
-    include_greedy: bool = True,
-    aggregation: Aggregation = "mean",
-    on_critic_error: OnCriticError = "fail",
-    stop: StopRule | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    pick: Callable[[Sequence[ScoredCandidate]], ScoredCandidate] = best,
-) -> Selection:
-    """Sample n candidates and choose the one the critic scores highest; ties keep the earlier one.
+@dataclass(frozen=True)
+class BestOfN:
+    """`BestOfN(policy, critic).run(question, n=8)`.
 
     `pick` takes the winner from the scored candidates, where it isn't simply the best of them.
-
-    Candidates that were cut off (finish_reason "length") are judged like the others. If the critic fails,
-    "fail" raises its CriticError at once; else the candidate goes without a score, and if none has one,
-    "self_consistency" chooses by majority of final answers and "first" takes the first. What failed is told
-    in `degraded`. PolicyError passes through. However this ends, early or cancelled, no sampling and no
-    scoring is left running.
     """
-    plan = Plan(
-        conversation=conversation,
-        critic=critic,
-        n=n,
-        include_greedy=include_greedy,
-        aggregation=aggregation,
-        critic_must_work=on_critic_error == "fail",
-        stop=stop or StopRule(),
-        on_progress=on_progress,
-    )
-    return choose(await gather(policy, plan), pick, on_critic_error)
+
+    policy: Policy
+    critic: Critic
+    pick: Callable[[Sequence[ScoredCandidate]], ScoredCandidate] = best
+
+    async def run(
+        self,
+        conversation: Conversation,
+        *,
+        n: int = 8,
+        include_greedy: bool = True,
+        aggregation: Aggregation = "mean",
+        on_critic_error: OnCriticError = "fail",
+        stop: StopRule | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> Selection:
+        """Sample n candidates and choose the one the critic scores highest; ties keep the earlier one.
+
+        Candidates that were cut off (finish_reason "length") are judged like the others. If the critic fails,
+        "fail" raises its CriticError at once; else the candidate goes without a score, and if none has one,
+        "self_consistency" chooses by majority of final answers and "first" takes the first. What failed is
+        told in `degraded`. PolicyError passes through. However this ends, early or cancelled, no sampling and
+        no scoring is left running.
+        """
+        plan = Plan(
+            conversation=conversation,
+            critic=self.critic,
+            n=n,
+            include_greedy=include_greedy,
+            aggregation=aggregation,
+            critic_must_work=on_critic_error == "fail",
+            stop=stop or StopRule(),
+            on_progress=on_progress,
+        )
+        return choose(await gather(self.policy, plan), self.pick, on_critic_error)

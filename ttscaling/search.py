@@ -73,7 +73,7 @@ async def beam_search(
     kept, so beams differ. The very first continuation is greedy, the others are sampled. Candidates of the
     selection are the finished answers, each under its last continuation's index; where a cap or `max_steps`
     comes first, the beginnings kept last, with finish_reason "length". Of the rules, `score`, `max_tokens`
-    and `max_seconds` have a meaning here. Errors are treated as in `best_of_n`: continuations that fail are
+    and `max_seconds` have a meaning here. Errors are treated as in `BestOfN`: continuations that fail are
     left out, unscored ones are continued only if none has a score; if all of a step fail, the search ends
     with what it has. Raises PolicyError if that is nothing.
     """

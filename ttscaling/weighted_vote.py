@@ -5,11 +5,11 @@
 
 from functools import partial
 
-from .best_of_n import best_of_n
+from .best_of_n import BestOfN
 from .choice import weighted_best
 
-weighted_vote = partial(best_of_n, pick=weighted_best)
-"""As `best_of_n`, but each final answer weighs the sum of its scores; the best candidate of the winner is it.
+weighted_vote = partial(BestOfN, pick=weighted_best)
+"""As `BestOfN`, but each final answer weighs the sum of its scores; the best candidate of the winner is it.
 
 A tie goes to the answer given first. `stop.agreement` ends it when the leading answer is sure enough to stay
 ahead.

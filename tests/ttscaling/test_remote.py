@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ttscaling.best_of_n import best_of_n
+from ttscaling.best_of_n import BestOfN
 from ttscaling.remote import RemoteCritic, RemotePolicy
 from ttscaling.types import NOTHING, Conversation, CriticError, PolicyError
 
@@ -108,7 +108,7 @@ async def test_an_unreachable_server_is_a_policy_error() -> None:
 
     policy = RemotePolicy(server(reply), model="nano", sampling={})
     with pytest.raises(PolicyError, match=r"candidate 0 failed: .*ConnectError: connection refused"):
-        await best_of_n(policy, RemoteCritic(server(reply), model="prm"), QUESTION, n=2)
+        await BestOfN(policy, RemoteCritic(server(reply), model="prm")).run(QUESTION, n=2)
 
 
 def step(text: str, reason: str | int | None) -> httpx.Response:
@@ -198,6 +198,6 @@ async def test_best_of_n_over_http() -> None:
 
     async with server(reply) as client:
         policy = RemotePolicy(client, model="nano", sampling={"seed": 0})
-        selection = await best_of_n(policy, RemoteCritic(client, model="prm"), QUESTION, n=4)
+        selection = await BestOfN(policy, RemoteCritic(client, model="prm")).run(QUESTION, n=4)
     assert selection.selected == 2
     assert selection.winner.candidate.text == "Final answer: 7"

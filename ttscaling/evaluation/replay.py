@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttscaling.answers import final_answer
-from ttscaling.best_of_n import best_of_n
+from ttscaling.best_of_n import BestOfN
 from ttscaling.steps import split_steps
 from ttscaling.stopping import StopRule
 from ttscaling.types import Candidate, Conversation, CriticError, Note, StepScores, forget
@@ -97,7 +97,7 @@ async def replay(
     for rolled, answer in zip(gathered, known, strict=True):
         policy = RecordedPolicy(rolled)
         n = len(rolled.texts)
-        selection = await best_of_n(policy, RecordedCritic(rolled), NO_QUESTION, n=n, stop=rule)
+        selection = await BestOfN(policy, RecordedCritic(rolled)).run(NO_QUESTION, n=n, stop=rule)
         right.append(judge(final_answer(selection.winner.candidate.text), answer))
         tokens.append(policy.tokens)
     return Outcome(np.array(right, dtype=float), np.array(tokens, dtype=float))
