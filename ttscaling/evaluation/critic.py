@@ -17,6 +17,7 @@ from .asking import DEFAULT_URL, AsJson, BaseUrl, Concurrency, EvaluationError, 
 from .intervals import bootstrap
 from .judged_steps import Judged, judge_file
 from .process_bench import THRESHOLD, best_threshold, f1_of, macro_f1, step_counts
+from .questions import MediaFolder
 
 COLUMNS = ("f1_wrong", "f1_right", "macro_f1")
 
@@ -27,9 +28,7 @@ def critic(
     threshold: Annotated[
         float, typer.Option(help="A step is called right if its score is above this.")
     ] = THRESHOLD,
-    images: Annotated[
-        Path | None, typer.Option(help="The folder that image paths are relative to; else the file's own.")
-    ] = None,
+    images: MediaFolder = None,
     scores: Annotated[
         Path | None,
         typer.Option(help="Keep step scores in this file; a run that was cut off goes on from it."),

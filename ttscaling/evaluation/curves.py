@@ -12,9 +12,9 @@ from ttscaling.grading import Mode
 from .asking import DEFAULT_URL, SEEDS_APART, AsJson, BaseUrl, Concurrency, finish
 from .curve_figures import sizes_up_to, summary
 from .curve_views import curve_lines, print_curves
-from .graders import grader
+from .graders import Grading, grader
 from .page import write_block
-from .questions import load_questions
+from .questions import MediaFolder, QuestionsFile, load_questions
 from .rollouts import Plan, gather
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
@@ -22,21 +22,9 @@ PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 def curves(
     base_url: BaseUrl = DEFAULT_URL,
-    questions: Annotated[
-        Path | None,
-        typer.Option(
-            help="Questions, one JSON object a line: question, answer, image. Else nano's held-out."
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="The folder that image paths are relative to; else the file's own.")
-    ] = None,
-    grading: Annotated[
-        Mode | None,
-        typer.Option(
-            help="How answers are compared with the right one; else math for a file, exact for nano."
-        ),
-    ] = None,
+    questions: QuestionsFile = None,
+    images: MediaFolder = None,
+    grading: Grading = None,
     n_questions: Annotated[int, typer.Option(min=1, help="How many questions.")] = 300,
     max_n: Annotated[int, typer.Option(min=2, max=SEEDS_APART, help="Candidates of a question.")] = 64,
     max_beam: Annotated[

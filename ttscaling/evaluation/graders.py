@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
+
+import typer
 
 from ttscaling.grading import Mode, is_right
 from ttscaling.math_verifier import MathVerifier
@@ -9,6 +12,10 @@ from ttscaling.math_verifier import MathVerifier
 from .asking import EvaluationError
 
 Grader = Callable[[str | None, str], bool]
+Grading = Annotated[
+    Mode | None,
+    typer.Option(help="How answers are compared with the right one; else math for a file, exact for nano."),
+]
 
 
 @contextmanager

@@ -7,18 +7,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from PIL import Image
 
 from model.prompt import IMAGE_TEXT
 from ttscaling.train.data.faults import Faults, RecordError, TooManyBadRecordsError
-from ttscaling.train.data.fields import media_fields, optional_text, text_field
+from ttscaling.train.data.fields import optional_text
 from ttscaling.train.data.jsonl import read_records
 from ttscaling.train.data.media import media_path
 from ttscaling.train.data.prompts import VIDEO_TEXT
+from ttscaling.train.data.questions import parse_question
 
 from .asking import EvaluationError, warn
+
+QuestionsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Questions, one JSON object a line: question, answer, image or video. Else nano's held-out."
+    ),
+]
+MediaFolder = Annotated[
+    Path | None, typer.Option(help="The folder that paths are relative to; else the file's own.")
+]
 
 
 @dataclass(frozen=True)
@@ -62,21 +74,17 @@ def heldout_questions(n: int, seed: int) -> Iterator[Question]:
 
 
 def read_questions(path: Path, root: Path, faults: Faults) -> list[Question]:
-    """A file's questions: `{"question", "answer", "image"? | "video"?, "kind"?}` a line, paths under `root`.
+    """A file's questions, in the forms of `ttscaling.train.data.questions`, paths under `root`; and a `kind`.
 
     Bad records go to `faults`; raises TooManyBadRecordsError as it decides, and OSError.
     """
 
     def parse(data: Mapping[str, Any]) -> Question:
-        image_paths, video_path = media_fields(data)
-        images = tuple(media_path(root, path) for path in image_paths)
-        video = None if video_path is None else media_path(root, video_path)
-        known = data.get("answer")
-        if isinstance(known, bool) or not isinstance(known, str | int | float) or not str(known).strip():
-            raise RecordError("'answer' is missing or neither text nor number: give the right answer")
-        question = text_field(data, "question")
-        user_message_parts(question, images)
-        return Question(question, images, str(known), optional_text(data, "kind") or "all", video)
+        asked = parse_question(data)
+        images = tuple(media_path(root, path) for path in asked.images)
+        video = None if asked.video is None else media_path(root, asked.video)
+        user_message_parts(asked.text, images)
+        return Question(asked.text, images, asked.answer, optional_text(data, "kind") or "all", video)
 
     return list(read_records(path, parse, faults))
 

@@ -18,9 +18,9 @@ from .asking import AsJson, Concurrency, EvaluationError, finish
 from .curves import PLOT_FORMATS
 from .delta_figures import measure, own_delta, summary
 from .delta_views import delta_lines, print_deltas
-from .graders import grader
+from .graders import Grading, grader
 from .page import write_block
-from .questions import load_questions
+from .questions import MediaFolder, QuestionsFile, load_questions
 from .serving import serving
 from .tuned import read_delta, write_delta
 
@@ -33,21 +33,9 @@ def tune_delta(
         Path | None,
         typer.Option(help="The checkpoint's folder: what --write changes, served here without --base-url."),
     ] = None,
-    questions: Annotated[
-        Path | None,
-        typer.Option(
-            help="Questions, one JSON object a line: question, answer, image or video. Else nano's held-out."
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="The folder that paths are relative to; else the file's own.")
-    ] = None,
-    grading: Annotated[
-        Mode | None,
-        typer.Option(
-            help="How answers are compared with the right one; else math for a file, exact for nano."
-        ),
-    ] = None,
+    questions: QuestionsFile = None,
+    images: MediaFolder = None,
+    grading: Grading = None,
     n: Annotated[int, typer.Option(min=1, help="How many questions.")] = 300,
     deltas: Annotated[str, typer.Option(help="What is tried, with commas: numbers or fractions.")] = TRIED,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 1024,

@@ -59,13 +59,20 @@ def test_a_files_questions(tmp_path: Path) -> None:
         {"question": "<image> or <image>?", "answer": "3", "image": "sheet.png"},
         {"question": "How many?", "answer": True},
         {"question": "Why?", "answer": "because"},
+        {
+            "conversations": [
+                {"from": "human", "value": "5 - 1?"},
+                {"from": "gpt", "value": "Final answer: 4"},
+            ]
+        },
     ]
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     faults = Faults(allowed=0.6, tell=lambda problem: None)
-    counted, plain = read_questions(path, tmp_path, faults)
+    counted, plain, chat = read_questions(path, tmp_path, faults)
     assert (counted.answer, counted.kind) == ("3", "count")
     assert pixels(counted.message["content"][0]).size == (4, 4)
     assert (plain.text, plain.answer, plain.images, plain.kind) == ("Why?", "because", (), "all")
+    assert (chat.text, chat.answer) == ("5 - 1?", "4")
     for line, said in ((2, "gone.png"), (3, "2 <image> for 1"), (4, "'answer'")):
         assert any(f"questions.jsonl:{line}" in example and said in example for example in faults.examples)
