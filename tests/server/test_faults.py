@@ -196,7 +196,7 @@ async def test_without_its_critic_the_server_goes_on(asking):
     assert (ready.status_code, ready.json()) == (200, {"status": "degraded", "critic": "stopped"})
     assert 'internvl3_engine_up{engine="critic"} 0.0' in (await asking.get("/metrics")).text
     plain = await asking.post(CHAT, json=question(max_tokens=4))
-    assert plain.status_code == 200 and plain.json()["choices"][0]["message"]["content"]
+    assert plain.status_code == 200 and 1 <= plain.json()["usage"]["completion_tokens"] <= 4
     vote = await answer(asking, asked("What do most say?", method="self_consistency"))
     assert vote["degraded"] is None
     first = await answer(asking, asked("Who is first?", on_critic_error="first"))
