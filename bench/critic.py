@@ -10,9 +10,11 @@ import typer
 from rich.console import Console
 from transformers import AutoTokenizer
 
+from ttscaling.evaluation.drawing import check_plot
+
 from .contest import Sample, System, measure
 from .critic_systems import BLOCK, CHECKPOINT, conversation_texts
-from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, versions
+from .report import JsonOption, PlotOption, Report, finish, progress, versions
 
 OURS, PORTABLE = "ours", "one token a step"
 PEERS = ("vLLM, STEP pooling", "vLLM, ALL pooling", "vLLM, prompt_logprobs")

@@ -10,13 +10,14 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from ttscaling.evaluation.drawing import check_plot
+
 from .contest import Sample, System, measure
 from .peers import install_peers
 from .report import (
     JsonOption,
     PlotOption,
     Report,
-    check_plot,
     finish,
     progress,
     ratio,

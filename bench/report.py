@@ -23,7 +23,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 PlotOption = Annotated[
     Path | None, typer.Option(help="Draw the figures into this file (.png, .svg or .pdf).", metavar="FILE")
 ]
-PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +87,6 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "load": round(os.getloadavg()[0], 1),
     }
-
-
-def check_plot(path: Path | None) -> None:
-    """Refuses what `finish` couldn't draw into, before anything is measured."""
-    if path and path.suffix not in PLOT_FORMATS:
-        raise typer.BadParameter(f"{path} must end in {', '.join(PLOT_FORMATS)}", param_hint="--plot")
 
 
 def progress(console: Console) -> Progress:

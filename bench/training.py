@@ -10,10 +10,12 @@ import torch
 import typer
 from rich.console import Console
 
+from ttscaling.evaluation.drawing import check_plot
+
 from .contest import Sample, System, measure
 from .gpu import bf16_peak
 from .peers import install_peers, peers_folder
-from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, ratio, versions
+from .report import JsonOption, PlotOption, Report, finish, progress, ratio, versions
 from .training_material import Kind, Size, write_material
 
 OURS, GIVEN, TRL = "ours", "ours, references given", "TRL"

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ttscaling.evaluation.drawing import check_plot
+
 from .contest import Sample, System, measure
 from .peers import install_peers, peers_folder
-from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, ratio, versions
+from .report import JsonOption, PlotOption, Report, finish, progress, ratio, versions
 from .tts_servers import all_servers
 
 OURS, STOPPING = "ours", "ours, stop_score 0.9"

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from ttscaling.evaluation.drawing import check_plot
+
 from .clip import make_clip
 from .contest import Sample, System, measure
-from .report import JsonOption, PlotOption, Report, check_plot, finish, progress, ratio, versions
+from .report import JsonOption, PlotOption, Report, finish, progress, ratio, versions
 
 OURS, KEYFRAMES = "ours", "ours, nearest keyframes"
 PEERS = ("vLLM (opencv)", "decord")

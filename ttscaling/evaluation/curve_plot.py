@@ -4,14 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
-
-from .asking import EvaluationError
 from .curve_views import SHOWN
+from .drawing import drawing
 
 BANDED = ("best_of_n/mean", "self_consistency")  # whose intervals are drawn: all would hide each other
 STYLES = {"oracle": "--", "random": ":"}
@@ -19,27 +13,19 @@ STYLES = {"oracle": "--", "random": ":"}
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
     """Writes the plot into `path`, whose ending says the format. Raises EvaluationError if it can't."""
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    for name, label in SHOWN.items():
-        entries = report["curves"].get(name, [])
-        sizes = [entry["n"] for entry in entries]
-        style = "o" if name == "beam_search" else f"{STYLES.get(name, '-')}"
-        (line,) = axes.plot(sizes, [100 * entry["accuracy"] for entry in entries], style, label=label)
-        if name in BANDED:
-            low, high = ([100 * entry[edge] for entry in entries] for edge in ("low", "high"))
-            axes.fill_between(sizes, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    axes.set_xscale("log", base=2)
-    sizes = [entry["n"] for entry in report["curves"]["random"]]
-    axes.set_xticks(sizes, [str(size) for size in sizes])
-    axes.set_xlabel("N candidates")
-    axes.set_ylabel("right answers, %")
-    axes.set_title(f"{report['n_questions']} questions, {report['questions'].partition(',')[0]}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise EvaluationError(f"the plot can't be written: {error}") from error
-    finally:
-        plt.close(figure)
+    with drawing(path, 8, 5) as axes:
+        for name, label in SHOWN.items():
+            entries = report["curves"].get(name, [])
+            sizes = [entry["n"] for entry in entries]
+            style = "o" if name == "beam_search" else f"{STYLES.get(name, '-')}"
+            (line,) = axes.plot(sizes, [100 * entry["accuracy"] for entry in entries], style, label=label)
+            if name in BANDED:
+                low, high = ([100 * entry[edge] for entry in entries] for edge in ("low", "high"))
+                axes.fill_between(sizes, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+        axes.set_xscale("log", base=2)
+        sizes = [entry["n"] for entry in report["curves"]["random"]]
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.set_xlabel("N candidates")
+        axes.set_ylabel("right answers, %")
+        axes.set_title(f"{report['n_questions']} questions, {report['questions'].partition(',')[0]}")
+        axes.legend(frameon=False)

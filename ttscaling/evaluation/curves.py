@@ -7,17 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from ttscaling.grading import Mode
-
 from .asking import DEFAULT_URL, SEEDS_APART, AsJson, BaseUrl, Concurrency, finish
 from .curve_figures import sizes_up_to, summary
+from .curve_plot import draw
 from .curve_views import curve_lines, print_curves
-from .graders import Grading, grader
+from .drawing import check_plot
+from .graders import Grading, grader, mode_of
 from .page import write_block
 from .questions import MediaFolder, QuestionsFile, load_questions
 from .rollouts import Plan, gather
-
-PLOT_FORMATS = (".png", ".svg", ".pdf")
 
 
 def curves(
@@ -58,9 +56,7 @@ def curves(
 
         internvl3 eval curves --rollouts runs/rollouts.jsonl --plot curves.png --json
     """
-
-    if plot and plot.suffix not in PLOT_FORMATS:
-        raise typer.BadParameter(f"{plot} must end in {', '.join(PLOT_FORMATS)}", param_hint="--plot")
+    check_plot(plot)
 
     def report() -> dict[str, Any]:
         source, asked = load_questions(questions, images, n_questions, seed)
@@ -77,13 +73,11 @@ def curves(
         gathered = asyncio.run(
             gather(base_url, asked, plan, source=source, kept=rollouts, concurrency=concurrency)
         )
-        mode: Mode = grading or ("exact" if questions is None else "math")
+        mode = mode_of(grading, questions)
         with grader(mode) as judge:
             figures = summary(asked, gathered, plan, judge, num_draws=num_draws)
         figures |= {"questions": source, "grading": mode}
         if plot:
-            from .curve_plot import draw  # matplotlib takes a second
-
             draw(figures, plot)
         if page:
             shown = os.path.relpath(plot, page.parent) if plot else None

@@ -5,13 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
-
-from .asking import EvaluationError
+from .drawing import drawing
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
@@ -21,19 +15,11 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     shares = [100 * row["accuracy"] for row in rows]
     below = [100 * (row["accuracy"] - row["low"]) for row in rows]
     above = [100 * (row["high"] - row["accuracy"]) for row in rows]
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    axes.errorbar(deltas, shares, yerr=[below, above], marker="o", capsize=3)
-    axes.axvline(report["best"], linestyle=":", color="grey")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(deltas, [str(Fraction(delta).limit_denominator(4096)) for delta in deltas])
-    axes.set_xlabel("V2PE delta")
-    axes.set_ylabel("right answers, %")
-    axes.set_title(f"{report['n']} questions, {report['questions'].partition(',')[0]}")
-    axes.spines[["top", "right"]].set_visible(False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"the plot can't be written: {error}") from error
-    finally:
-        plt.close(figure)
+    with drawing(path, 7, 4) as axes:
+        axes.errorbar(deltas, shares, yerr=[below, above], marker="o", capsize=3)
+        axes.axvline(report["best"], linestyle=":", color="grey")
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(deltas, [str(Fraction(delta).limit_denominator(4096)) for delta in deltas])
+        axes.set_xlabel("V2PE delta")
+        axes.set_ylabel("right answers, %")
+        axes.set_title(f"{report['n']} questions, {report['questions'].partition(',')[0]}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,11 @@ Grading = Annotated[
     Mode | None,
     typer.Option(help="How answers are compared with the right one; else math for a file, exact for nano."),
 ]
+
+
+def mode_of(grading: Mode | None, questions: Path | None) -> Mode:
+    """The mode asked for, else the one for these questions: a file's, or nano's own."""
+    return grading or ("exact" if questions is None else "math")
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import typer
 
 from model.v2pe import LADDER, parse_delta
-from ttscaling.grading import Mode
 
 from .asking import AsJson, Concurrency, EvaluationError, finish
-from .curves import PLOT_FORMATS
 from .delta_figures import measure, own_delta, summary
+from .delta_plot import draw
 from .delta_views import delta_lines, print_deltas
-from .graders import Grading, grader
+from .drawing import check_plot
+from .graders import Grading, grader, mode_of
 from .page import write_block
 from .questions import MediaFolder, QuestionsFile, load_questions
 from .serving import serving
@@ -61,15 +61,13 @@ def tune_delta(
 
         internvl3 tune-delta --base-url http://127.0.0.1:8000 --plot deltas.png --json
     """
-
-    if plot and plot.suffix not in PLOT_FORMATS:
-        raise typer.BadParameter(f"{plot} must end in {', '.join(PLOT_FORMATS)}", param_hint="--plot")
+    check_plot(plot)
 
     def report() -> dict[str, Any]:
         tried = parsed(deltas)
         _check(base_url, policy, write=write)
         source, asked = load_questions(questions, images, n, seed)
-        mode: Mode = grading or ("exact" if questions is None else "math")
+        mode = mode_of(grading, questions)
         fields = {"max_tokens": max_tokens, **({} if model is None else {"model": model})}
         with _server(base_url, policy) as url, grader(mode) as judge:
             current = asyncio.run(own_delta(url, asked[0], fields))
@@ -86,8 +84,6 @@ def tune_delta(
         if write and policy is not None:
             figures["written"] = str(write_delta(policy, figures["best"]))
         if plot:
-            from .delta_plot import draw  # matplotlib takes a second
-
             draw(figures, plot)
         if page:
             shown = os.path.relpath(plot, page.parent) if plot else None

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ttscaling.evaluation.drawing import drawing
 from ttscaling.evaluation.page import table
 
 from .ratio import MODALITIES, Found, Modality, Trial, is_interior, language_share
@@ -77,22 +78,14 @@ def _table(trials: Sequence[Trial], best: Trial) -> list[str]:
 
 def draw(found: Found, data_sets: Mapping[Modality, Sequence[str]], path: Path) -> None:
     """Stage 2: every held-out loss and the score over the share of language."""
-    import matplotlib  # takes a second
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     trials, best = found.of("both"), found.best["both"]
     shares = [language_share(trial, data_sets["language"]) for trial in trials]
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for name in trials[0].losses:
-        axes.plot(shares, [trial.losses[name] for trial in trials], "o--", lw=1, ms=4, label=name)
-    axes.plot(shares, [trial.score for trial in trials], "ko-", label="score")
-    axes.axvline(language_share(best, data_sets["language"]), color="grey", lw=0.8)
-    axes.set_yscale("log")
-    axes.set_xlabel("share of language in the samples")
-    axes.set_ylabel("held-out loss, nats per token")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with drawing(path, 7, 4) as axes:
+        for name in trials[0].losses:
+            axes.plot(shares, [trial.losses[name] for trial in trials], "o--", lw=1, ms=4, label=name)
+        axes.plot(shares, [trial.score for trial in trials], "ko-", label="score")
+        axes.axvline(language_share(best, data_sets["language"]), color="grey", lw=0.8)
+        axes.set_yscale("log")
+        axes.set_xlabel("share of language in the samples")
+        axes.set_ylabel("held-out loss, nats per token")
+        axes.legend(frameon=False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ttscaling.evaluation.drawing import drawing
 from ttscaling.evaluation.page import interval, table
 
 from .ablation_report import AGGREGATIONS, BASELINES, DEFAULT
@@ -106,27 +107,19 @@ def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
 
 def plot(report: Mapping[str, Any], path: Path) -> None:
     """Best-of-8 of each critic by each aggregation as bars with intervals, majority and pass@1 as lines."""
-    import matplotlib  # takes a second
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
     critics = report["critics"]
     width = 0.8 / len(AGGREGATIONS)
-    figure, axes = plt.subplots(figsize=(3.5 + 1.6 * len(critics), 4), layout="constrained")
-    for index, how in enumerate(AGGREGATIONS):
-        entries = [entry["best_of_8"][how] for entry in critics.values()]
-        means, lows, highs = ([entry[key] for entry in entries] for key in ("mean", "low", "high"))
-        places = [place + (index - (len(AGGREGATIONS) - 1) / 2) * width for place in range(len(critics))]
-        spread = [np.subtract(means, lows), np.subtract(highs, means)]
-        axes.bar(places, means, width, yerr=spread, label=how, error_kw={"lw": 0.8})
-    for name, style in (("majority@8", "--"), ("pass@1", ":")):
-        axes.axhline(report["baselines"][name]["mean"], color="black", linestyle=style, lw=1, label=name)
-    axes.set_xticks(range(len(critics)), list(critics))
-    axes.set_ylabel("Best-of-8, share right")
-    lowest = min(entry["best_of_8"][how]["low"] for entry in critics.values() for how in AGGREGATIONS)
-    axes.set_ylim(bottom=0.95 * min(lowest, report["baselines"]["pass@1"]["mean"]))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with drawing(path, 3.5 + 1.6 * len(critics), 4) as axes:
+        for index, how in enumerate(AGGREGATIONS):
+            entries = [entry["best_of_8"][how] for entry in critics.values()]
+            means, lows, highs = ([entry[key] for entry in entries] for key in ("mean", "low", "high"))
+            places = [place + (index - (len(AGGREGATIONS) - 1) / 2) * width for place in range(len(critics))]
+            spread = [np.subtract(means, lows), np.subtract(highs, means)]
+            axes.bar(places, means, width, yerr=spread, label=how, error_kw={"lw": 0.8})
+        for name, style in (("majority@8", "--"), ("pass@1", ":")):
+            axes.axhline(report["baselines"][name]["mean"], color="black", linestyle=style, lw=1, label=name)
+        axes.set_xticks(range(len(critics)), list(critics))
+        axes.set_ylabel("Best-of-8, share right")
+        lowest = min(entry["best_of_8"][how]["low"] for entry in critics.values() for how in AGGREGATIONS)
+        axes.set_ylim(bottom=0.95 * min(lowest, report["baselines"]["pass@1"]["mean"]))
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))

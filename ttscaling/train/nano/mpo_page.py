@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from ttscaling.evaluation.drawing import drawing
 from ttscaling.evaluation.intervals import bootstrap
 from ttscaling.evaluation.page import interval, table
 
@@ -88,31 +89,21 @@ def mpo_lines(report: Mapping[str, Any], plot: str) -> list[str]:
 
 def draw(report: Mapping[str, Any], curves: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
     """Changes of pass@1 as bars, and how often the chosen response is preferred as training goes on."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (bars, lines) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    names = list(report["after"])
-    for place, name in enumerate(names):
-        change = report["after"][name]["change"]["pass@1"]
-        value, low, high = (100 * change[key] for key in ("difference", "low", "high"))
-        bars.barh(place, value, xerr=[[value - low], [high - value]], capsize=3)
-        of_seeds = [100 * seed for seed in change["seeds"]]
-        bars.plot(of_seeds, [place] * len(of_seeds), "k.", markersize=4)
-    bars.set_yticks(range(len(names)), names)
-    bars.invert_yaxis()
-    bars.axvline(0, color="grey", linewidth=0.8)
-    bars.set_xlabel("change of pass@1, points (dots: seeds)")
-    for name, steps in curves.items():
-        smoothed = np.convolve([step["preferred"] for step in steps], np.ones(15) / 15, mode="valid")
-        lines.plot(np.arange(len(smoothed)) + 15, 100 * smoothed, label=name)
-    lines.set_xlabel("step")
-    lines.set_ylabel("pairs whose chosen response gained more, %")
-    lines.legend(frameon=False)
-    for axes in (bars, lines):
-        axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with drawing(path, 11, 4, ncols=2) as (bars, lines):
+        names = list(report["after"])
+        for place, name in enumerate(names):
+            change = report["after"][name]["change"]["pass@1"]
+            value, low, high = (100 * change[key] for key in ("difference", "low", "high"))
+            bars.barh(place, value, xerr=[[value - low], [high - value]], capsize=3)
+            of_seeds = [100 * seed for seed in change["seeds"]]
+            bars.plot(of_seeds, [place] * len(of_seeds), "k.", markersize=4)
+        bars.set_yticks(range(len(names)), names)
+        bars.invert_yaxis()
+        bars.axvline(0, color="grey", linewidth=0.8)
+        bars.set_xlabel("change of pass@1, points (dots: seeds)")
+        for name, steps in curves.items():
+            smoothed = np.convolve([step["preferred"] for step in steps], np.ones(15) / 15, mode="valid")
+            lines.plot(np.arange(len(smoothed)) + 15, 100 * smoothed, label=name)
+        lines.set_xlabel("step")
+        lines.set_ylabel("pairs whose chosen response gained more, %")
+        lines.legend(frameon=False)

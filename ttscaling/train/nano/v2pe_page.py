@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ttscaling.evaluation.drawing import drawing
 from ttscaling.evaluation.page import interval, table
 
 TITLES = {"images": "several images", "video": "a video's frames"}
@@ -67,25 +68,16 @@ def v2pe_lines(report: Mapping[str, Any], plot: str) -> list[str]:
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
     """Accuracy over the length, a line for each delta."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, panels = plt.subplots(1, len(report["media"]), figsize=(11, 4), layout="constrained", sharey=True)
-    for axes, (medium, entries) in zip(panels, report["media"].items(), strict=True):
-        for delta in dict.fromkeys(entry["delta"] for entry in entries):
-            of_delta = [entry for entry in entries if entry["delta"] == delta]
-            times = [entry["times"] for entry in of_delta]
-            style = "k--" if delta == "none" else "o-"
-            axes.plot(times, [100 * entry["accuracy"] for entry in of_delta], style, label=delta)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(times, [f"{factor}x" for factor in times])
-        axes.set_xlabel("length, in trained lengths")
-        axes.set_title(TITLES[medium])
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("right answers, %")
-    panels[-1].legend(title="delta", frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with drawing(path, 11, 4, ncols=len(report["media"]), sharey=True) as panels:
+        for axes, (medium, entries) in zip(panels, report["media"].items(), strict=True):
+            for delta in dict.fromkeys(entry["delta"] for entry in entries):
+                of_delta = [entry for entry in entries if entry["delta"] == delta]
+                times = [entry["times"] for entry in of_delta]
+                style = "k--" if delta == "none" else "o-"
+                axes.plot(times, [100 * entry["accuracy"] for entry in of_delta], style, label=delta)
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(times, [f"{factor}x" for factor in times])
+            axes.set_xlabel("length, in trained lengths")
+            axes.set_title(TITLES[medium])
+        panels[0].set_ylabel("right answers, %")
+        panels[-1].legend(title="delta", frameon=False)
