@@ -38,7 +38,9 @@ def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dic
     commands = {"ours": ([sys.executable, "-m", "server"], dict(os.environ))}
     settings = Settings()
     for role in engine_roles(settings):
-        flags = engine_flags(replace(role, judges=False), settings, window=WINDOW, engines=2, cpu=True)
+        flags = engine_flags(
+            replace(role, judges=False), settings, own_dtype="float32", window=WINDOW, engines=2, cpu=True
+        )
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
         commands[role.title] = (command, environment)
     ports = {name: _free_port() for name in [*commands, *(f"optillm {n}" for n in numbers)]}

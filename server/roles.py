@@ -37,12 +37,22 @@ def engine_roles(settings: Settings) -> list[Role]:
     return [policy, critic]
 
 
-def engine_flags(role: Role, settings: Settings, *, window: int, engines: int, cpu: bool) -> list[str]:
-    """vLLM's command line for one of `engines` engines, as `vllm serve` would take it."""
+def engine_flags(
+    role: Role, settings: Settings, *, own_dtype: str, window: int, engines: int, cpu: bool
+) -> list[str]:
+    """vLLM's command line for one of `engines` engines, as `vllm serve` would take it.
+
+    `own_dtype` is the checkpoint's.
+    """
+    dtype: str = settings.dtype
+    if role.judges and dtype == "auto" and own_dtype == "float32":
+        # vLLM would make float16 of it, as of embedding models: a CPU has no fast kernels for that, and
+        # activations of Qwen2's can be too large for it.
+        dtype = "float32" if cpu else "bfloat16"
     flags = {
         "--model": role.path,
         "--served-model-name": role.name,
-        "--dtype": settings.dtype,
+        "--dtype": dtype,
         "--max-model-len": str(window),
         "--limit-mm-per-prompt": json.dumps({"image": settings.max_images, "video": settings.max_videos}),
         "--fingerprint-mode": "none",  # it would tell strangers versions and set-up

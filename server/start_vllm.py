@@ -112,24 +112,15 @@ def _prepare(roles: Sequence[Role], settings: Settings) -> list[Namespace]:
         )  # eager: saves a pause of seconds at the first request
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(roles))))
     parser = make_arg_parser(FlexibleArgumentParser())
-    return [
-        _parsed(
-            parser,
-            role,
-            engine_flags(role, settings, window=_window(role, settings), engines=len(roles), cpu=cpu),
-        )
-        for role in roles
-    ]
+    return [_parsed(parser, role, _flags(role, settings, engines=len(roles), cpu=cpu)) for role in roles]
 
 
-def _window(role: Role, settings: Settings) -> int:
-    """Tokens an engine takes at most. Left alone it would take a million: V2PE packs more of them into the
-    window.
-    """
-    if settings.max_model_len is not None:
-        return settings.max_model_len
-    positions: int = get_config(role.path, trust_remote_code=False).get_text_config().max_position_embeddings
-    return positions
+def _flags(role: Role, settings: Settings, *, engines: int, cpu: bool) -> list[str]:
+    config = get_config(role.path, trust_remote_code=False)
+    # Left alone an engine would take a million tokens: V2PE packs more of them into the window.
+    window = settings.max_model_len or config.get_text_config().max_position_embeddings
+    own_dtype = str(config.dtype).removeprefix("torch.")
+    return engine_flags(role, settings, own_dtype=own_dtype, window=window, engines=engines, cpu=cpu)
 
 
 def _parsed(parser: FlexibleArgumentParser, role: Role, flags: Sequence[str]) -> Namespace:

@@ -7,11 +7,11 @@ from server.roles import engine_flags, engine_roles
 from tests.server.apps import settings
 
 
-def flags(*, cpu: bool = True, **chosen) -> dict[str, str]:
+def flags(*, cpu: bool = True, critic: bool = False, own_dtype: str = "bfloat16", **chosen) -> dict[str, str]:
     """The flags that have a value."""
     configured = settings(policy="/models/p", critic="/models/c", **chosen)
-    role = engine_roles(configured)[0]
-    words = engine_flags(role, configured, window=4096, engines=2, cpu=cpu)
+    role = engine_roles(configured)[critic]
+    words = engine_flags(role, configured, own_dtype=own_dtype, window=4096, engines=2, cpu=cpu)
     return dict(pairwise(words))
 
 
@@ -28,10 +28,18 @@ def test_a_limit_that_is_not_set_is_the_checkpoints():
 def test_the_operators_own_flags_come_last():
     configured = settings(policy="/models/p", policy_args="--seed 3 --dtype float32")
     role = engine_roles(configured)[0]
-    words = engine_flags(role, configured, window=64, engines=1, cpu=False)
+    words = engine_flags(role, configured, own_dtype="float32", window=64, engines=1, cpu=False)
     assert words[-4:] == ["--seed", "3", "--dtype", "float32"]
 
 
 def test_memory_is_set_by_where_the_engine_runs():
     assert flags(kv_cache_gib=2)["--kv-cache-memory-bytes"] == str(2 * 2**30)
     assert flags(cpu=False)["--gpu-memory-utilization"] == "0.45"
+
+
+def test_a_critic_is_never_served_in_float16_unasked():
+    assert flags(critic=True, own_dtype="float32")["--dtype"] == "float32"
+    assert flags(critic=True, own_dtype="float32", cpu=False)["--dtype"] == "bfloat16"
+    assert flags(critic=True, own_dtype="bfloat16")["--dtype"] == "auto"
+    assert flags(critic=True, own_dtype="float32", dtype="float16")["--dtype"] == "float16"
+    assert flags(own_dtype="float32")["--dtype"] == "auto"
