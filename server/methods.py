@@ -1,12 +1,14 @@
 """A request's `test_time_scaling` as a call of the method that it names."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 
 from ttscaling.best_of_n import BestOfN
 from ttscaling.search import Beam, beam_search
 from ttscaling.self_consistency import self_consistency
 from ttscaling.stopping import StopRule
-from ttscaling.types import Conversation, Critic, Progress, Selection
+from ttscaling.types import Conversation, Critic, CriticError, Progress, Selection
 from ttscaling.weighted_vote import weighted_vote
 
 from .engine import PromptPolicy
@@ -39,7 +41,7 @@ async def select(
             stop=stop,
             on_progress=on_progress,
         )
-    if scaling.method == "beam_search":
+    if scaling.method == "beam_search":  # its first steps end too soon for reading ahead
         steps = {} if scaling.max_steps is None else {"max_steps": scaling.max_steps}
         return await beam_search(
             policy,
@@ -53,12 +55,37 @@ async def select(
             on_progress=on_progress,
         )
     method = BestOfN if scaling.method == "best_of_n" else weighted_vote
-    return await method(policy, critic).run(
-        conversation,
-        n=scaling.n,
-        include_greedy=scaling.include_greedy,
-        aggregation=scaling.aggregation,
-        on_critic_error=scaling.on_critic_error,
-        stop=stop,
-        on_progress=on_progress,
-    )
+    async with _reading_ahead(critic, conversation):
+        return await method(policy, critic).run(
+            conversation,
+            n=scaling.n,
+            include_greedy=scaling.include_greedy,
+            aggregation=scaling.aggregation,
+            on_critic_error=scaling.on_critic_error,
+            stop=stop,
+            on_progress=on_progress,
+        )
+
+
+@asynccontextmanager
+async def _reading_ahead(critic: Critic, conversation: Conversation) -> AsyncGenerator[None]:
+    """Lets the critic read question and images while the policy writes: they are in its prefix cache when the
+    first answer ends.
+
+    Judging an answer without a word does that. With delta "auto" the answer's length decides how the images
+    are seen, so there nothing could be kept.
+    """
+
+    async def read() -> None:
+        with suppress(CriticError):  # judging the answers will tell
+            await critic.score(conversation, "")
+
+    if conversation.mm_processor_kwargs.get("v2pe_delta") == "auto":
+        yield
+        return
+    reading = asyncio.create_task(read())
+    try:
+        yield
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)

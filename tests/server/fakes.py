@@ -22,9 +22,11 @@ class FakeCritic:
     def __init__(self, table: Mapping[str, Sequence[float]]) -> None:
         self.table = table
         self.conversations: list[Conversation] = []
+        self.answers: list[str] = []
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
         self.conversations.append(conversation)
+        self.answers.append(answer)
         if answer not in self.table:
             raise CriticError(f"no score for {answer!r}")
         scores = tuple(self.table[answer])

@@ -29,6 +29,27 @@ async def test_each_method_has_its_winner(method: str, selected: int):
     assert report["critic"] == (None if method == "self_consistency" else "fake-critic")
 
 
+@pytest.mark.parametrize(
+    ("method", "fields", "read"),
+    [
+        ("best_of_n", {}, ["", SEVEN]),
+        ("weighted_vote", {}, ["", SEVEN]),
+        ("self_consistency", {}, []),
+        ("best_of_n", {"v2pe_delta": "auto"}, [SEVEN]),  # each answer's length decides how images are seen
+    ],
+)
+async def test_the_critic_reads_the_question_before_there_is_an_answer(
+    method: str, fields: dict[str, Any], read: list[str]
+):
+    """It reads it as an answer without a word; that this critic can't judge one harms nobody."""
+    critic = FakeCritic({SEVEN: [0.7]})
+    async with client_of(app_with(FakeEngine([SEVEN], critic))) as client:
+        scaling = {"method": method, "n": 2}
+        reply = await client.post("/v1/chat/completions", json=question(test_time_scaling=scaling, **fields))
+    assert reply.json()["test_time_scaling"]["degraded"] is None
+    assert critic.answers == read
+
+
 async def test_none_is_a_plain_request():
     reply = await post(FakeEngine([SEVEN, EIGHT], CRITIC), method="none", n=3)
     assert "test_time_scaling" not in reply
