@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from rich.progress import track
 import model
 from ttscaling.answers import final_answer
 from ttscaling.evaluation.page import write_block
+from ttscaling.steps import SEPARATOR, split_steps
 from ttscaling.train.data.jsonl import write_records
 from ttscaling.train.data.meta import DataSet, write_meta
-from ttscaling.train.data.pairs import pair_json
+from ttscaling.train.data.pairs import PairRecord, pair_json
 from ttscaling.train.data.questions import Question
 from ttscaling.train.job import Job, run_job
 from ttscaling.train.kinds import MpoWeights
@@ -140,7 +142,7 @@ def make_pairs(plan: Plan, seed: int) -> int:
         sampler = Sampler(start, encoder, temperature=plan.temperature, seed=seed)
         rng = np.random.default_rng([seed, 4])
         drawn = list(drawn_tasks(plan.problems, seed))
-        pairs = []
+        pairs: list[PairRecord] = []
         for first in track(range(0, len(drawn), CHUNK), "solutions", transient=True):
             prompts = [(task, image, "") for task, image in drawn[first : first + CHUNK]]
             texts = sampler.continue_texts(prompts, n=plan.solutions)
@@ -150,7 +152,7 @@ def make_pairs(plan: Plan, seed: int) -> int:
                 solutions = without_luck(texts[number], known)
                 question = Question(text=task.question, answer=known, images=(name,))
                 for made in (correctness_pairs, format_pairs):
-                    pairs += made(question, solutions, rng, limit=plan.pairs_of_question)
+                    pairs += map(until_slip, made(question, solutions, rng, limit=plan.pairs_of_question))
         write_records(annotation, map(pair_json, pairs))
         data = DataSet(name="nano", root=folder / "images", annotation=annotation, length=len(pairs))
         write_meta(folder / "meta.json", [data], base=folder)
@@ -168,6 +170,17 @@ def without_luck(texts: Sequence[str], known: str) -> list[Solution]:
     right = Counter(solution.text for solution in solutions if solution.right).most_common(1)
     kept = {text for text, count in right if count > 1}
     return [solution for solution in solutions if not solution.right or solution.text in kept]
+
+
+def until_slip(pair: PairRecord) -> PairRecord:
+    """The pair, its rejected response ended with the first step that the chosen one doesn't have.
+
+    What follows a slip follows from it rightly: `1+4=5` after a 9 that was read as 1. Rejected with the rest,
+    those steps unlearn the arithmetic.
+    """
+    chosen, rejected = (split_steps(text) for text in (pair.chosen, pair.rejected))
+    same = sum(1 for _ in takewhile(lambda steps: steps[0] == steps[1], zip(chosen, rejected, strict=False)))
+    return replace(pair, rejected=SEPARATOR.join(rejected[: same + 1]))
 
 
 def trained(plan: Plan, name: str, *, rate: float, seed: int) -> Path:

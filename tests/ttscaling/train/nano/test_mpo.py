@@ -6,10 +6,11 @@ import pytest
 
 from clients.cli import main
 from ttscaling.answers import final_answer
+from ttscaling.steps import split_steps
 from ttscaling.train.data.meta import read_meta
 from ttscaling.train.data.pairs import PairRecord, parse_pair
 from ttscaling.train.nano.answering import METRICS, figures
-from ttscaling.train.nano.mpo import Plan, embedded, make_pairs, seed_folder
+from ttscaling.train.nano.mpo import Plan, embedded, make_pairs, seed_folder, until_slip
 from ttscaling.train.nano.mpo_page import mpo_lines, summary
 from ttscaling.train.nano.problems import Problem, problems
 
@@ -44,8 +45,25 @@ def test_right_solutions_are_preferred_to_wrong_ones(plan: Plan, pairs: list[Pai
     assert data_set.length == len(pairs) > 4
     for pair in pairs:
         assert final_answer(pair.chosen) == pair.answer != final_answer(pair.rejected)
+        *before, last = split_steps(pair.rejected)
+        assert before == list(split_steps(pair.chosen)[: len(before)])
+        assert last not in split_steps(pair.chosen)[len(before) : len(before) + 1]
         assert (data_set.root / pair.images[0]).is_file()
     assert make_pairs(plan, 1) == len(pairs)  # they are kept
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "ended"),
+    [
+        ("a\n\nb\n\nc", "a\n\nx\n\ny", "a\n\nx"),
+        ("a\n\nb", "x\n\nb", "x"),
+        ("a\n\nb", "a\n\nb\n\nb", "a\n\nb\n\nb"),
+        ("a\n\nb", "a", "a"),
+    ],
+)
+def test_a_rejected_response_ends_where_it_goes_wrong(chosen: str, rejected: str, ended: str) -> None:
+    pair = PairRecord(question="?", chosen=chosen, rejected=rejected)
+    assert until_slip(pair) == PairRecord(question="?", chosen=chosen, rejected=ended)
 
 
 def test_what_a_question_counts(plan: Plan) -> None:
