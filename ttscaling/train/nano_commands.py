@@ -35,7 +35,7 @@ def nano_mpo(
         int | None, typer.Option(min=1, help="With how many seeds all but all terms are trained; else all.")
     ] = None,
     questions: Annotated[int, typer.Option(min=2, help="Held-out questions.")] = 600,
-    problems: Annotated[int, typer.Option(min=1, help="Training problems that pairs are made of.")] = 1200,
+    problems: Annotated[int, typer.Option(min=1, help="Training problems that pairs are made of.")] = 10_000,
     temperature: Annotated[float, typer.Option(help="Of the solutions that pairs are made of.")] = 1.3,
     epochs: Annotated[float, typer.Option(help="Passes over the pairs.")] = 1,
     page: PageOption = None,

@@ -55,7 +55,7 @@ VARIANTS: Mapping[str, MpoWeights] = {
 }
 HELDOUT_SEED = 777  # the questions of `internvl3 eval nano`
 SEARCH_SEED = 555  # questions on training drawings, for the learning rate
-RATES = (2e-5, 5e-5, 1e-4)
+RATES = (1e-4, 2e-4)
 PACKS = 6  # of a step: 70 pairs; with 24 the noise of a step outweighs what it teaches
 
 
@@ -75,7 +75,7 @@ class Plan:
     variants: tuple[str, ...] = tuple(VARIANTS)
     ablation_seeds: int | None = None
     questions: int = 600
-    problems: int = 1200
+    problems: int = 10_000
     solutions: int = 8
     pairs_of_question: int = 4
     temperature: float = 1.3
