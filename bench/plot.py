@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-from matplotlib import pyplot as plt
+from ttscaling.evaluation.drawing import drawing
 
 from .report import Report
 
@@ -17,15 +13,12 @@ def draw(report: Report, path: Path) -> None:
     systems = list(dict.fromkeys(system for system, _ in values))
     cases = list(dict.fromkeys(case for _, case in values))
     width = 0.8 / len(systems)
-    figure, axes = plt.subplots(figsize=(2 + 2 * len(cases), 4), layout="constrained")
-    for index, system in enumerate(systems):
-        places = [place + (index - (len(systems) - 1) / 2) * width for place in range(len(cases))]
-        bars = axes.bar(places, [values.get((system, case), 0) for case in cases], width, label=system)
-        axes.bar_label(bars, fmt="%.3g", fontsize=8)
-    axes.set_xticks(range(len(cases)), cases)
-    axes.set_ylabel(report.column.replace("_", " "))
-    axes.set_title(f"bench {report.bench}")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    with drawing(path, 2 + 2 * len(cases), 4) as axes:
+        for index, system in enumerate(systems):
+            places = [place + (index - (len(systems) - 1) / 2) * width for place in range(len(cases))]
+            bars = axes.bar(places, [values.get((system, case), 0) for case in cases], width, label=system)
+            axes.bar_label(bars, fmt="%.3g", fontsize=8)
+        axes.set_xticks(range(len(cases)), cases)
+        axes.set_ylabel(report.column.replace("_", " "))
+        axes.set_title(f"bench {report.bench}")
+        axes.legend(frameon=False)

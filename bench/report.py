@@ -124,7 +124,7 @@ def finish(report: Report, *, as_json: bool, plot: Path | None) -> None:
         soft_wrap=True,
     )
     if plot:
-        from .plot import draw  # matplotlib takes a second
+        from .plot import draw  # it knows this module's Report
 
         draw(report, plot)
     if as_json:
