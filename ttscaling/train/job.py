@@ -111,7 +111,8 @@ def claim(job: Job, accelerator: Accelerator, *, resume: bool) -> None:
         if not resume:
             raise ValueError(f"{job.output} holds a run already: add --resume, or name another folder")
         found = json.loads(path.read_text())
-        different = _different(found, asked)
+        # What a run puts up with may change: it may be what stopped it.
+        different = [name for name in _different(found, asked) if name != "recipe.bad_records"]
         if different:
             raise ValueError(
                 f"{job.output} holds a run with other settings ({', '.join(different)}): resume with "

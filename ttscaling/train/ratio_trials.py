@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from .checkpoint import load_model
+from .data.faults import together
 from .data.jsonl import LineFile
 from .data.meta import DataSet, read_meta, write_meta
 from .job import Job, run_job
@@ -101,10 +102,12 @@ def heldout_losses(
     for data_set in heldout:
         task = make_task("sft", checkpoint, [data_set], once)
         total = weight = 0.0
-        for pack in task.stream(0):
+        stream = task.stream(0)
+        for pack in stream:
             micro = task.objective.micro(pack)
             loss, _ = task.objective.loss(model, micro)
             total, weight = total + float(loss), weight + micro.weight
+        together([stream.faults], recipe.bad_records).finish()
         losses[data_set.name] = total / weight
     return losses
 

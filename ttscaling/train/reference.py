@@ -16,7 +16,7 @@ from torch import nn
 from .data.references import References, write_references
 from .global_batch import global_batches, own_streams
 from .objectives import Preference
-from .run import until_all_end
+from .run import faults_of_all, judge, until_all_end
 from .tasks import Task
 
 
@@ -35,7 +35,7 @@ def compute_references(
         workers: threads that prepare packs.
 
     Raises:
-        ValueError: files are there, but of another run.
+        ValueError: files are there, but of another run; or too many records are bad.
     """
     objective: Preference = task.objective  # type: ignore[assignment]
     rank, num_processes = accelerator.process_index, accelerator.num_processes
@@ -72,7 +72,8 @@ def _rows(
                 sum_R, _ = module(objective.log_probs, micro)
                 chosen_P, rejected_P = sum_R.double()[0::2].tolist(), sum_R.double()[1::2].tolist()
                 rows += zip(micro.batch.draws, chosen_P, rejected_P, strict=True)
-            if step == task.recipe.steps:
+            if step == task.recipe.steps or faults_of_all(streams, task, accelerator).too_many:
                 break
+    judge(streams, task, accelerator)
     module.train()
     return rows

@@ -1,7 +1,7 @@
 """A training run from the first step to the last, on one process or many."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +11,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from .checkpointing import Checkpoints, Snapshot
+from .data.faults import Faults, together
+from .data.stream import PackStream
 from .global_batch import Packs, global_batches, own_streams
 from .logs import Logs
 from .losses import share_of_mean
@@ -134,8 +136,13 @@ def train(
             if checkpoints.due(progress.step):
                 checkpoints.save(unsaved, accelerator)
                 unsaved = None
+            if faults_of_all(streams, task, accelerator).too_many:
+                break
     if unsaved is not None:
-        checkpoints.save(unsaved, accelerator)
+        checkpoints.save(unsaved, accelerator)  # also where bad records end the run: it can go on
+    judge(streams, task, accelerator)
+    if progress.step == 0:
+        raise ValueError("the data hold no record that can be used: `internvl3 train check` says why")
 
 
 def step(
@@ -178,6 +185,21 @@ def until_all_end(batches: Iterator[Packs], accelerator: Accelerator) -> Iterato
             return
         # A batch in which nothing is supervised has a loss of 0, not NaN.
         yield packs, Sums(weight.clamp(min=1e-12), int(samples), int(tokens))
+
+
+def faults_of_all(streams: Mapping[int, PackStream[Any]], task: Task, accelerator: Accelerator) -> Faults:
+    """Good and bad records of all processes' streams, the first bad ones of this process named."""
+    faults = together((stream.faults for stream in streams.values()), task.recipe.bad_records)
+    own = torch.tensor([faults.good, faults.bad], device=accelerator.device)
+    faults.good, faults.bad = accelerator.reduce(own, reduction="sum").tolist()
+    return faults
+
+
+def judge(streams: Mapping[int, PackStream[Any]], task: Task, accelerator: Accelerator) -> None:
+    """Behind a run's last pack, on all processes at once. Raises TooManyBadRecordsError."""
+    faults = faults_of_all(streams, task, accelerator)
+    if task.draws is not None or faults.too_many:  # where steps decide, the grace counts to the end
+        faults.finish()
 
 
 def learning_rate(task: Task, before: Progress, after: Progress) -> float:

@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from ttscaling.train.checkpointing import Checkpoints
+from ttscaling.train.data.faults import TooManyBadRecordsError
+from ttscaling.train.data.meta import read_meta
 from ttscaling.train.global_batch import own_streams
 from ttscaling.train.job import Job, run_job
 from ttscaling.train.kinds import Kind
@@ -160,6 +162,41 @@ def test_a_run_that_blows_up_says_so(tmp_path: Path) -> None:
     wild = job(tmp_path, recipe=recipe(steps=30, learning_rate=1e20, warmup=0, clip=1e30))
     with pytest.raises(ValueError, match="lower the learning rate"):
         run(wild, resume=False)
+
+
+@pytest.mark.parametrize("kind", ["sft", "mpo"])
+def test_bad_records_are_a_share_of_all_data_not_of_one_stream(kind: Kind, tmp_path: Path) -> None:
+    """Of four streams one has a bad record among three: a tenth of all records is bad."""
+    asked = job(tmp_path, kind, recipe=recipe(steps=None, epochs=1.0, bad_records=0.1))
+    spoil(asked, 1)
+    run(asked, resume=False)
+    assert figures(asked)[-1]["samples"] == 9
+
+
+def test_a_run_that_bad_records_ended_goes_on_with_a_larger_share(tmp_path: Path) -> None:
+    strict = job(tmp_path, recipe=recipe(steps=None, epochs=1.0, bad_records=0.1), save_every=100)
+    spoil(strict, 2)
+    with pytest.raises(TooManyBadRecordsError, match="2 of 10 records were bad"):
+        run(strict, resume=False)
+    assert Checkpoints(strict.output / "checkpoints", every=1, keep=1).latest() is not None
+    patient = job(tmp_path, recipe=recipe(steps=None, epochs=1.0, bad_records=0.2), save_every=100)
+    run(patient, resume=True)
+    assert (patient.output / "model").exists()
+
+
+def test_a_run_without_a_single_record_trains_nothing(tmp_path: Path) -> None:
+    empty = job(tmp_path, recipe=recipe(steps=None, epochs=1.0, bad_records=1.0))
+    spoil(empty, 10)
+    with pytest.raises(ValueError, match="no record that can be used"):
+        run(empty, resume=False)
+    assert not (empty.output / "model").exists()
+
+
+def spoil(asked: Job, count: int) -> None:
+    """Makes the first so many records of a job's data bad."""
+    (data_set,) = read_meta(asked.data, base=asked.base)
+    lines = data_set.annotation.read_text().splitlines(keepends=True)
+    data_set.annotation.write_text("".join(["{}\n"] * count + lines[count:]))
 
 
 def assert_equal(one: Job, other: Job) -> None:

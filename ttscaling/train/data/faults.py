@@ -1,7 +1,7 @@
 """Bad records: counted, named, skipped while they are few; too many stop the run."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,17 +51,24 @@ class Faults:
         """Count a bad record; `problem` names it (`file:line: what is wrong`).
 
         Raises:
-            TooManyBadRecordsError: there are more now than allowed.
+            TooManyBadRecordsError: there are more now than allowed, or many and no good one yet.
         """
         self.bad += 1
         if self.bad <= SHOWN:
             self.examples.append(problem)
             self.tell(problem)
-        self._check(max(self.good + self.bad, GRACE))
+        if self.too_many or (self.bad >= GRACE and not self.good):
+            raise self._error()
+
+    @property
+    def too_many(self) -> bool:
+        """Whether more were bad than allowed, on the way through the data."""
+        return self.bad > self.allowed * max(self.good + self.bad, GRACE)
 
     def finish(self) -> None:
         """At the end of the data: the share counts without grace. Raises TooManyBadRecordsError."""
-        self._check(self.good + self.bad)
+        if self.bad > self.allowed * (self.good + self.bad):
+            raise self._error()
 
     def summary(self) -> str:
         """How many records were bad, and the first of them, one a line."""
@@ -77,8 +84,15 @@ class Faults:
         """Go on counting where a saved state left off."""
         self.good, self.bad, self.examples = state["good"], state["bad"], list(state["examples"])
 
-    def _check(self, seen: int) -> None:
-        if self.bad > self.allowed * seen:
-            raise TooManyBadRecordsError(
-                f"{self.summary()}\nMend or remove these records, or allow a larger share of bad ones."
-            )
+    def _error(self) -> TooManyBadRecordsError:
+        advice = "Mend or remove these records, or allow a larger share of bad ones."
+        return TooManyBadRecordsError(f"{self.summary()}\n{advice}")
+
+
+def together(parts: Iterable[Faults], allowed: float) -> Faults:
+    """What several have counted, judged as one."""
+    whole = Faults(allowed)
+    for part in parts:
+        whole.good, whole.bad = whole.good + part.good, whole.bad + part.bad
+        whole.examples += part.examples[: SHOWN - len(whole.examples)]
+    return whole

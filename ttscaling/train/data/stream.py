@@ -97,7 +97,8 @@ class Corpus(Generic[R, P]):
 class PackStream(Generic[P]):
     """Iterates over a shard's packs. Ends after the mixture's limit, if it has one.
 
-    Raises TooManyBadRecordsError while iterating, as `faults` decides.
+    Raises TooManyBadRecordsError while iterating, as `faults` decides. The share of bad records in the end is
+    for whoever reads all shards to judge: one of them may be a handful of records.
     """
 
     def __init__(self, corpus: Corpus[Any, P], mixture: Mixture, limits: PackLimits, faults: Faults):
@@ -121,7 +122,6 @@ class PackStream(Generic[P]):
             pack = self._packer.add(drawn)
             if pack:
                 return pack
-        self.faults.finish()
         pack = self._packer.close()
         if pack is None:
             raise StopIteration

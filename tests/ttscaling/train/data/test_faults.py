@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ttscaling.train.data.faults import GRACE, SHOWN, Faults, TooManyBadRecordsError
+from ttscaling.train.data.faults import GRACE, SHOWN, Faults, TooManyBadRecordsError, together
 
 
 def test_a_share_of_zero_stops_at_the_first_bad_record() -> None:
@@ -56,3 +56,24 @@ def test_counting_goes_on_from_a_saved_state() -> None:
 def test_a_share_is_between_0_and_1(share: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         Faults(allowed=share)
+
+
+def test_parts_are_judged_as_one() -> None:
+    parts = [Faults(allowed=1) for _ in range(SHOWN + 2)]
+    for number, part in enumerate(parts):
+        part.reject(f"a.jsonl:{number}: bad")
+        for _ in range(199):
+            part.accept()
+    together(parts, 0.01).finish()
+    whole = together(parts, 0.004)
+    assert whole.too_many and len(whole.examples) == SHOWN
+    with pytest.raises(TooManyBadRecordsError, match="22 of 4400"):
+        whole.finish()
+
+
+def test_many_records_without_a_good_one_stop_whatever_is_allowed() -> None:
+    """Else a run of so many steps would look for one for ever."""
+    faults = Faults(allowed=1)
+    with pytest.raises(TooManyBadRecordsError, match=f"{GRACE} of {GRACE}"):
+        for number in range(GRACE + 1):
+            faults.reject(f"a.jsonl:{number}: bad")
