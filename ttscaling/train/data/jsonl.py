@@ -32,7 +32,9 @@ def parse_line(line: bytes, parse: Callable[[Json], T], where: str) -> T:
         raise RecordError(f"{where}: the line is longer than 64 MiB: write one JSON object a line")
     try:
         data = json.loads(line)
-    except ValueError as error:  # JSONDecodeError or UnicodeDecodeError
+        if b"\\u" in line:  # half of a surrogate pair is JSON, but no text
+            json.dumps(data, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: not JSON ({error}): write one JSON object a line, in UTF-8") from error
     if not isinstance(data, dict):
         raise RecordError(f"{where}: a JSON {type(data).__name__}, not an object: write one object a line")

@@ -8,7 +8,7 @@ import pytest
 
 from ttscaling.train.data import jsonl
 from ttscaling.train.data.faults import Faults, RecordError, TooManyBadRecordsError
-from ttscaling.train.data.jsonl import LineFile, read_records, write_records
+from ttscaling.train.data.jsonl import LineFile, parse_line, read_records, write_records
 
 
 def number_of(data: Mapping[str, Any]) -> int:
@@ -42,6 +42,16 @@ def test_bad_lines_are_named_and_skipped(tmp_path: Path) -> None:
         (3, 4, 5, 6), ("not JSON", "not an object", "'n' is missing", "UTF-8"), strict=True
     ):
         assert any(f"rows.jsonl:{line}: " in example and problem in example for example in faults.examples)
+
+
+@pytest.mark.parametrize("value", [b'"\\ud800"', b"[" * 100_000], ids=["half a character", "too deep"])
+def test_json_that_is_no_text_or_too_deep_is_a_bad_line(value: bytes) -> None:
+    with pytest.raises(RecordError, match=r"a\.jsonl:1: not JSON"):
+        parse_line(b'{"a": ' + value + b"]" * value.count(b"[") + b"}", dict, "a.jsonl:1")
+
+
+def test_a_character_written_as_two_escapes_is_text() -> None:
+    assert parse_line(b'{"a": "\\ud83d\\ude00"}', dict, "a.jsonl:1") == {"a": "\U0001f600"}
 
 
 def test_a_file_of_bad_lines_stops_the_reading(tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ def test_no_such_file(root: Path, path: str) -> None:
         media_path(root, path)
 
 
+@pytest.mark.parametrize("path", ["data:image/png;base64," + "A" * 5000, "a\0.png"])
+def test_what_is_no_path(root: Path, path: str) -> None:
+    with pytest.raises(RecordError, match=r"is no path .* name a file below"):
+        media_path(root, path)
+
+
 def test_a_broken_image_is_named(root: Path) -> None:
     with pytest.raises(RecordError, match=r"broken\.png can't be decoded"):
         read_image(root / "broken.png")
