@@ -51,6 +51,7 @@ class Recipe:
             "clip": self.clip > 0,
             "image_tiles": self.image_tiles is None or self.image_tiles >= 1,
             "deltas": bool(self.deltas) and all(0 < delta <= 1 for delta in self.deltas),
+            "precision": self.precision in ("fp32", "bf16"),
             "parts": bool(self.parts) and set(self.parts) <= set(PARTS),
             "bad_records": 0 <= self.bad_records <= 1,
         }

@@ -26,6 +26,7 @@ ONE = Recipe(steps=10, batch=1, learning_rate=1e-3)
         ({"deltas": ()}, "deltas"),
         ({"deltas": (2.0,)}, "deltas"),
         ({"parts": ("head",)}, "parts"),
+        ({"precision": "bfloat16"}, "precision"),
         ({"bad_records": 2.0}, "bad_records"),
     ],
 )

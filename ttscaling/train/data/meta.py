@@ -47,9 +47,9 @@ def read_meta(path: Path, *, base: Path) -> tuple[DataSet, ...]:
         OSError: it can't be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_named_once)
     except ValueError as error:
-        raise ValueError(f"{path} isn't JSON: {error}") from error
+        raise ValueError(f"{path} can't be read as JSON: {error}") from error
     if not isinstance(content, dict) or not content:
         raise ValueError(f'{path} names no data set: write {{"NAME": {{"root": .., "annotation": ..}}, ..}}')
     problems = [f"{name}: {problem}" for name, entry in content.items() for problem in _problems(entry, base)]
@@ -74,6 +74,14 @@ def write_meta(path: Path, data_sets: Sequence[DataSet], *, base: Path) -> None:
             **data_set.extra,
         }
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _named_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError where a name stands twice: the first would be dropped."""
+    names = [name for name, _ in pairs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{', '.join(sorted(twice))} is there twice: give each a name of its own")
+    return dict(pairs)
 
 
 def _data_set(name: str, entry: Mapping[str, Any], base: Path) -> DataSet:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from model.prompt import IMAGE_CONTEXT
 from ttscaling.train.batch import Sample
 
 from .chats import Turn
 from .encoding import END
+from .faults import RecordError
 from .meta import DataSet
 from .pairs import PairRecord
 from .samples import Preparation, next_token_sample, read_media
@@ -57,6 +59,8 @@ def pair_sample(
     branch, response = [0] * len(trunk), [-1] * len(trunk)
     for number, text in enumerate((record.chosen, record.rejected)):
         said = encoder.ids(f"{text}{END}")
+        if encoder.image_token in said:
+            raise RecordError(f"a response has an image token in it: remove {IMAGE_CONTEXT} from the texts")
         ids += [last, *said]
         target += [*said, said[-1]]
         branch += [number + 1] * (len(said) + 1)

@@ -55,6 +55,14 @@ def test_written_as_read(base: Path) -> None:
     assert read_meta(base / "again.json", base=base) == data_sets
 
 
+def test_a_name_that_stands_twice_is_refused(base: Path) -> None:
+    (base / "meta.json").write_text(
+        '{"a": {"annotation": "sets/a.jsonl"}, "a": {"annotation": "sets/b.jsonl"}}'
+    )
+    with pytest.raises(ValueError, match="a is there twice: give each a name of its own"):
+        read_meta(base / "meta.json", base=base)
+
+
 def test_all_problems_are_named(base: Path) -> None:
     entries = {
         "missing": {"annotation": "sets/none.jsonl"},
