@@ -1,6 +1,5 @@
 """Loss terms as pure tensor functions."""
 
-from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -29,21 +28,6 @@ def weighted_cross_entropy(
 ) -> torch.Tensor:
     """sum_s weight_s * CE_s over supervised positions; the caller divides by the global sum of weights."""
     return (F.cross_entropy(logits_SV.float(), target_S, reduction="none") * weight_S).sum()
-
-
-def global_weight(
-    weights: Iterable[torch.Tensor], sum_over_processes: Callable[[torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
-    """The sum of the loss weights of a global batch: all processes, all its micro-batches.
-
-    Known before the first backward pass, so that packs with few or long samples don't count too much.
-
-    Args:
-        weights: the weights of this process's micro-batches, any shapes.
-        sum_over_processes: an all-reduce that adds up; the identity for one process.
-    """
-    own = torch.stack([weight_T.detach().double().sum() for weight_T in weights]).sum()
-    return sum_over_processes(own).clamp(min=1e-12)  # nothing supervised anywhere: a loss of 0, not NaN
 
 
 def share_of_mean(loss_sum: torch.Tensor, total_weight: torch.Tensor, *, num_processes: int) -> torch.Tensor:

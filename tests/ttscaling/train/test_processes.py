@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from ttscaling.train.losses import global_weight, share_of_mean
+from ttscaling.train.losses import share_of_mean
 from ttscaling.train.preference import RewardShift
 
 
@@ -21,7 +21,7 @@ def of_process(rank: int, folder: Path) -> None:
     """Each process has another number of tokens and of rewards; the second has no reward at first."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     weight = torch.tensor([[0.5, 0.5], [0.25, 0.0]][rank])
-    total = global_weight([weight, weight], add_up)
+    total = add_up(2 * weight.sum())
     parameter = torch.ones((), requires_grad=True)
     share_of_mean((weight * 2 * parameter).sum() * 2, total, num_processes=2).backward()
     assert parameter.grad is not None

@@ -13,7 +13,7 @@ import numpy as np
 from .faults import Faults, RecordError
 from .jsonl import LineFile
 from .meta import DataSet
-from .mixture import Draw, Mixture, Shard, Source
+from .mixture import Draw, Mixture, Source
 from .packing import Packable, Packer, PackLimits
 
 R = TypeVar("R")
@@ -150,8 +150,3 @@ class PackStream(Generic[P]):
 def one_pass(sources: Sequence[Source]) -> int:
     """How many draws see every record about once, repeats included: the limit of a one-epoch run."""
     return round(sum(source.weight for source in sources))
-
-
-def shard_of(rank: int, num_processes: int, worker: int = 0, num_workers: int = 1) -> Shard:
-    """The shard of a data loader's worker on a process."""
-    return Shard(rank * num_workers + worker, num_processes * num_workers)

@@ -14,7 +14,6 @@ from ttscaling.train.data.pair_samples import CHOSEN, REJECTED, PairSample, pair
 from ttscaling.train.data.pairs import PairRecord
 from ttscaling.train.data.samples import chat_sample
 from ttscaling.train.losses import (
-    global_weight,
     response_log_probs,
     share_of_mean,
     token_log_probs,
@@ -85,7 +84,7 @@ def loss_and_gradient(
 ) -> tuple[float, torch.Tensor]:
     """The global loss over micro-batches, and a gradient."""
     model.zero_grad()
-    total = global_weight([batch.weight_1T for batch in batches], lambda own: own)
+    total = torch.stack([batch.weight_1T.sum() for batch in batches]).sum()
     loss = 0.0
     for batch in batches:
         at_1T = batch.weight_1T > 0

@@ -15,7 +15,7 @@ from ttscaling.train.data.meta import DataSet
 from ttscaling.train.data.mixture import Mixture, Shard
 from ttscaling.train.data.packing import PackLimits
 from ttscaling.train.data.samples import chat_sample
-from ttscaling.train.data.stream import Corpus, Drawn, PackStream, one_pass, shard_of
+from ttscaling.train.data.stream import Corpus, Drawn, PackStream, one_pass
 
 from .material import data_set, preparation
 
@@ -104,12 +104,11 @@ def test_a_restored_stream_goes_on_exactly(data_sets: list[DataSet], after: int)
 
 def test_shards_share_the_work(data_sets: list[DataSet]) -> None:
     numbers = [
-        {drawn.draw.number for pack in stream(data_sets, shard=shard_of(rank, 2), limit=50) for drawn in pack}
+        {drawn.draw.number for pack in stream(data_sets, shard=Shard(rank, 2), limit=50) for drawn in pack}
         for rank in range(2)
     ]
     assert numbers[0] | numbers[1] == set(range(50))
     assert not numbers[0] & numbers[1]
-    assert shard_of(1, 2, worker=2, num_workers=3) == Shard(5, 6)
 
 
 def test_bad_records_are_named_by_file_and_line_and_skipped(data_sets: list[DataSet]) -> None:
