@@ -74,11 +74,15 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
         ValueError: something doesn't fit together; the message says what to change.
         OSError: a file can't be read or written.
     """
-    claim(job, accelerator, resume=resume)
+    asked = settled(job, resume=resume)
     set_seed(job.recipe.seed)
     data_sets = read_meta(job.data, base=job.base)
     task = make_task(job.kind, job.model, data_sets, job.recipe, critic=job.critic, mpo=job.mpo)
     model = _start(job.model, accelerator)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:  # only now: a mistyped path takes no folder
+        job.output.mkdir(parents=True, exist_ok=True)
+        (job.output / "job.json").write_text(json.dumps(asked, indent=2) + "\n")
     module, optimizer = prepared(model, task, accelerator)
     if job.kind == "mpo":
         compute_references(module, task, accelerator, job.output / "references", workers=job.workers)
@@ -100,13 +104,14 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     return job.output / "model"
 
 
-def claim(job: Job, accelerator: Accelerator, *, resume: bool) -> None:
-    """Makes the output folder this job's.
+def settled(job: Job, *, resume: bool) -> dict[str, Any]:
+    """What the output folder's `job.json` is to hold.
 
     Raises:
         ValueError: it is another job's, or this one's and nobody asked to resume.
     """
-    path, asked = job.output / "job.json", json.loads(json.dumps(job.as_json()))
+    path = job.output / "job.json"
+    asked: dict[str, Any] = json.loads(json.dumps(job.as_json()))
     if path.exists():
         if not resume:
             raise ValueError(f"{job.output} holds a run already: add --resume, or name another folder")
@@ -118,10 +123,7 @@ def claim(job: Job, accelerator: Accelerator, *, resume: bool) -> None:
                 f"{job.output} holds a run with other settings ({', '.join(different)}): resume with "
                 "the same, or name another folder"
             )
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        job.output.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asked, indent=2) + "\n")
+    return asked
 
 
 def _start(checkpoint: Path, accelerator: Accelerator) -> V2PEInternVL:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,15 @@ def test_a_folder_is_one_run_s(tmp_path: Path) -> None:
     before = weights(asked.output / "model")
     run(asked, resume=True)  # it had ended: nothing changes
     assert all(tensor.equal(before[name]) for name, tensor in weights(asked.output / "model").items())
+
+
+def test_a_mistyped_path_takes_no_folder(tmp_path: Path) -> None:
+    asked = job(tmp_path, "sft", recipe=recipe(steps=1))
+    for wrong in (replace(asked, data=tmp_path / "none.json"), replace(asked, model=tmp_path / "none")):
+        with pytest.raises((ValueError, OSError)):
+            run(wrong, resume=False)
+        assert not asked.output.exists()
+    run(asked, resume=False)
 
 
 def test_a_run_that_blows_up_says_so(tmp_path: Path) -> None:
