@@ -2,12 +2,12 @@
 
 import typer
 
-from .critic import critic
-from .long_video import long_video
-from .preprocess import preprocess
-from .training import training
-from .tts import tts
-from .video import video
+from bench.critic.command import critic
+from bench.preprocess.command import preprocess
+from bench.training.command import training
+from bench.tts.command import tts
+from bench.video.command import video
+from bench.video.long_video import long_video
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 

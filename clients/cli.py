@@ -28,10 +28,10 @@ SUB_COMMANDS = {
     "serve": SubCommand(
         "server.__main__:serve", "Start the server; without options, on the embedded nano model."
     ),
-    "ask": SubCommand("clients.ask:ask", "Ask a running server a question, with images and videos."),
+    "ask": SubCommand("clients.commands.ask:ask", "Ask a running server a question, with images and videos."),
     "eval": SubCommand("ttscaling.evaluation.cli:app", "Measure what a running server's answers are worth."),
     "tune-delta": SubCommand(
-        "ttscaling.evaluation.tune_delta:tune_delta", "Find the V2PE delta that answers best."
+        "ttscaling.evaluation.tune_delta.command:tune_delta", "Find the V2PE delta that answers best."
     ),
     "train": SubCommand("ttscaling.train.cli:app", "Train policies and critics."),
     "bench": SubCommand("bench.cli:app", "Measure this beside other systems (from a checkout)."),

@@ -7,11 +7,11 @@ client caused is an ApiError.
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from model.tiling import TilingConfig
+from model.images.tiling import TilingConfig
 from ttscaling.types import Conversation, Critic, Policy, Spent, StepPolicy, StepScores
 
 from .errors import ApiError
-from .videos import Videos
+from .request_media import Videos
 
 
 class PromptPolicy(Policy, StepPolicy, Protocol):

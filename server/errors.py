@@ -3,8 +3,13 @@
 A message says what to change. Nothing of the server's inside (paths, addresses, stacks) reaches a client.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pydantic import ValidationError
+
+TYPE_NAMES = ("str", "int", "float", "bool", "list", "dict")
+
 
 TOO_LONG = "context_length_exceeded"
 
@@ -67,3 +72,24 @@ def model_not_found(name: str, served: tuple[str, ...]) -> ApiError:
         param="model",
         code="model_not_found",
     )
+
+
+def _place(location: Sequence[int | str]) -> str:
+    """messages[0].content out of pydantic's path, which also names the types it tried."""
+    place = ""
+    for part in location:
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif part.isidentifier() and part.islower() and part not in TYPE_NAMES:
+            place += f".{part}" if place else part
+    return place
+
+
+def validation_error(error: ValidationError) -> ApiError:
+    """The first complaint of pydantic's, worded for a client."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = _place(first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if where and not message.startswith(where):
+        message = f"{where}: {message}"
+    return ApiError(message if message.endswith((".", ")")) else f"{message}.", param=where or None)

@@ -15,9 +15,10 @@ from types import FrameType
 
 import uvicorn
 
-from . import logs
-from .app import create_app
-from .engine import Engine
+from server.http.app import create_app
+from server.telemetry import logs
+
+from .engine_interface import Engine
 from .errors import EngineDied
 from .settings import Settings
 
@@ -86,7 +87,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
 
 async def _start(settings: Settings) -> Engine:
     """Imports vLLM, which takes ten seconds, in a thread: the probes answer meanwhile."""
-    module = await asyncio.to_thread(import_module, "server.start_vllm")
+    module = await asyncio.to_thread(import_module, "server.vllm_engine.start")
     engine: Engine = await module.start(settings)
     return engine
 

@@ -21,8 +21,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from model.layouts import config_to_opengvlab
-from model.weights import to_opengvlab
+from model.checkpoint.config_layouts import config_to_opengvlab
+from model.checkpoint.tensors import to_opengvlab
 from tests.internlm import internlm2_config, internlm2_state, internlm3_config
 
 Layout = Literal["opengvlab", "transformers"]

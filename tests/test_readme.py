@@ -1,4 +1,4 @@
-"""The README cannot rot: its tree is the repository, its commands exist, its settings are the server's."""
+"""The README cannot rot: its commands exist, its settings are the server's."""
 
 import re
 import subprocess
@@ -8,44 +8,10 @@ from server.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PACKAGES = ("server", "model", "ttscaling", "clients", "bench")
 
 
 def code_blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
-
-
-def tree() -> list[str]:
-    """The paths of the file tree: one per line, two spaces a level, folders end in a slash."""
-    (block,) = code_blocks("tree")
-    folders: list[str] = []
-    paths = []
-    for line in block.splitlines():
-        indent, name = re.fullmatch(r"((?:  )*)(\S+)(?:  .*)?", line).groups()  # type: ignore[union-attr]
-        folders = folders[: len(indent) // 2]
-        paths.append("".join([*folders, name]))
-        if name.endswith("/"):
-            folders.append(name)
-    return paths
-
-
-def test_every_module_is_in_the_tree():
-    modules = {
-        str(file.relative_to(ROOT))
-        for package in PACKAGES
-        for file in (ROOT / package).rglob("*.py")
-        if file.name != "__init__.py"
-    }
-    assert modules - set(tree()) == set()
-
-
-def test_everything_in_the_tree_exists():
-    assert [path for path in tree() if not (ROOT / path).exists()] == []
-
-
-def test_every_line_of_the_tree_says_something():
-    (block,) = code_blocks("tree")
-    assert [line for line in block.splitlines() if len(line.split()) < 3] == []
 
 
 def test_make_commands_exist():

@@ -14,9 +14,9 @@ import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from model.frames import FrameRequest
-from model.tiling import TilingConfig
-from model.video import Backend, Video, read_video
+from model.images.tiling import TilingConfig
+from model.video.frames import FrameRequest
+from model.video.tiles import Backend, Video, read_video
 
 BITS = 16
 SIDE = 8

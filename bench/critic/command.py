@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 from transformers import AutoTokenizer
 
-from ttscaling.evaluation.drawing import check_plot
+from bench.harness.contest import Sample, System, measure
+from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.report import Report, versions
+from ttscaling.reports.plots import check_plot
 
-from .contest import Sample, System, measure
-from .critic_systems import BLOCK, CHECKPOINT, conversation_texts
-from .report import JsonOption, PlotOption, Report, finish, progress, versions
+from .systems import BLOCK, CHECKPOINT, conversation_texts
 
 OURS, PORTABLE = "ours", "one token a step"
 PEERS = ("vLLM, STEP pooling", "vLLM, ALL pooling", "vLLM, prompt_logprobs")
@@ -38,11 +39,11 @@ def critic(
     check_plot(plot)
     numbers = candidates or [8, 32]
     systems = [
-        System(OURS, "bench.critic_systems:Ours"),
-        System(PEERS[0], "bench.critic_systems:StepPooling"),
-        System(PEERS[1], "bench.critic_systems:AllPooling"),
-        System(PEERS[2], "bench.critic_systems:PromptLogprobs"),
-        System(PORTABLE, "bench.critic_systems:OneToken"),
+        System(OURS, "bench.critic.systems:Ours"),
+        System(PEERS[0], "bench.critic.systems:StepPooling"),
+        System(PEERS[1], "bench.critic.systems:AllPooling"),
+        System(PEERS[2], "bench.critic.systems:PromptLogprobs"),
+        System(PORTABLE, "bench.critic.systems:OneToken"),
     ]
     console = Console(stderr=True)
     with TemporaryDirectory() as folder, progress(console) as bar:
@@ -140,7 +141,7 @@ def tails(texts: Sequence[str], tokenizer: Any) -> list[int]:
 
 def _round(n: int, folder: Path, seed: int) -> dict[str, Any]:
     """One of nano's questions about its drawing, enlarged, and n different answers with a slip in each."""
-    from ttscaling.train.nano.problems import Slip, drawn, solve  # scikit-learn takes seconds
+    from ttscaling.nano_tasks.problems import Slip, drawn, solve
 
     random = np.random.default_rng(seed)
     ((task, drawing),) = drawn("heldout", 1, seed)

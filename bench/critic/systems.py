@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 import httpx
 from PIL import Image
 
-from ttscaling.critic import MINUS, PLUS, critic_prefixes
-from ttscaling.evaluation.serving import serving
+from ttscaling.asking.local_server import serving
+from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes
 from ttscaling.types import Conversation
 
-CHECKPOINT = str(Path(__file__).parent.parent / "model/nano/critic")
+CHECKPOINT = str(Path(__file__).parents[2] / "model/nano/critic")
 BLOCK = 32
 WINDOW = 8192
 TOKENS_PER_TILE = 9

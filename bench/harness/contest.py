@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class SystemFailed(Exception):
 
 
 class Worker:
-    """A process that runs one system; see bench/worker.py."""
+    """A process that runs one system; see bench/harness/worker.py."""
 
     def __init__(self, system: System) -> None:
         path = os.pathsep.join(map(str, (*system.path, ROOT)))
@@ -54,7 +54,7 @@ class Worker:
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
         self._system = system
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.worker", system.contender],
+            [sys.executable, "-P", "-m", "bench.harness.worker", system.contender],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

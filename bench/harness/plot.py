@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ttscaling.evaluation.drawing import drawing
+from ttscaling.reports.plots import drawing
 
 from .report import Report
 

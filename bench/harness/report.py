@@ -1,28 +1,16 @@
 """What a bench found: a table for people, one JSON object for programs, a plot when asked."""
 
-import json
 import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
-
-import typer
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from .contest import Sample
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
-PlotOption = Annotated[
-    Path | None, typer.Option(help="Draw the figures into this file (.png, .svg or .pdf).", metavar="FILE")
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,65 +75,3 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "load": round(os.getloadavg()[0], 1),
     }
-
-
-def progress(console: Console) -> Progress:
-    """The bar of a bench; its steps are the turns of `measure`."""
-    return Progress(
-        *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
-
-
-def finish(report: Report, *, as_json: bool, plot: Path | None) -> None:
-    """Prints the table; then the plot and, as the last line, the JSON object, where asked for.
-
-    Raises:
-        typer.Exit: status 1, if there is no ratio: we, or every peer, couldn't run.
-    """
-    console, where = Console(), machine()
-    console.print(_table(report))
-    for name, reason in report.failures.items():
-        console.print(f"{name} could not run: {reason}", markup=False, soft_wrap=True)
-    for note in report.notes:
-        console.print(note, markup=False, soft_wrap=True)
-    if report.ratio is not None:
-        console.print(f"ratio {report.ratio:.2f} ({report.ratio_of})", markup=False, soft_wrap=True)
-    for name, value in report.figures.items():
-        console.print(f"{name.replace('_', ' ')} {value:.4g}" if value is not None else name, markup=False)
-    console.print(
-        "; ".join(
-            [
-                *(f"{name} {version}" for name, version in report.versions.items()),
-                *(f"{name} {value}" for name, value in where.items()),
-            ]
-        ),
-        style="dim",
-        markup=False,
-        soft_wrap=True,
-    )
-    if plot:
-        from .plot import draw  # it knows this module's Report
-
-        draw(report, plot)
-    if as_json:
-        found = asdict(report)
-        print(json.dumps(found | found.pop("figures") | {"machine": where}))
-    if report.ratio is None:
-        raise typer.Exit(1)
-
-
-def _table(report: Report) -> Table:
-    columns = list(dict.fromkeys(name for row in report.rows for name in row))
-    table = Table(title=f"bench {report.bench}")
-    for name in columns:
-        numeric = any(isinstance(row.get(name), int | float) for row in report.rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
-    for row in report.rows:
-        table.add_row(*(_cell(row.get(name)) for name in columns))
-    return table
-
-
-def _cell(value: Any) -> Text:
-    if value is None:
-        return Text()
-    return Text(f"{value:.4g}" if isinstance(value, float) else str(value))

@@ -1,4 +1,4 @@
-"""One measured system in a process of its own: `python -m bench.worker MODULE:CLASS`.
+"""One measured system in a process of its own: `python -m bench.harness.worker MODULE:CLASS`.
 
 It makes one Contender and obeys one order a line on standard input (JSON), each answered by one line on
 standard output. What the system itself prints goes to standard error.

@@ -10,19 +10,11 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from ttscaling.evaluation.drawing import check_plot
-
-from .contest import Sample, System, measure
-from .peers import install_peers
-from .report import (
-    JsonOption,
-    PlotOption,
-    Report,
-    finish,
-    progress,
-    ratio,
-    versions,
-)
+from bench.harness.contest import Sample, System, measure
+from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.peer_packages import install_peers
+from bench.harness.report import Report, ratio, versions
+from ttscaling.reports.plots import check_plot
 
 SIZES = {"1080p": (1920, 1080), "12 tiles": (3000, 2250)}
 OURS = "ours"
@@ -45,11 +37,11 @@ def preprocess(
     progress_to = Console(stderr=True)
     path = (install_peers(progress_to),)
     systems = [
-        System(OURS, "bench.preprocess_systems:Ours"),
-        System("ours + normalise", "bench.preprocess_systems:OursNormalised"),
-        System("vLLM", "bench.preprocess_systems:Vllm", path),
-        System("transformers", "bench.preprocess_systems:Transformers", path),
-        System("transformers, Pillow", "bench.preprocess_systems:TransformersPil"),
+        System(OURS, "bench.preprocess.systems:Ours"),
+        System("ours + normalise", "bench.preprocess.systems:OursNormalised"),
+        System("vLLM", "bench.preprocess.systems:Vllm", path),
+        System("transformers", "bench.preprocess.systems:Transformers", path),
+        System("transformers, Pillow", "bench.preprocess.systems:TransformersPil"),
     ]
     samples: list[Sample] = []
     failures: dict[str, str] = {}

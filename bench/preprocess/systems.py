@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from model.tiling import TilingConfig, tile_image
+from model.images.tiling import TilingConfig, tile_image
 
 SIDE, MAX_TILES = 448, 12
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -57,7 +57,7 @@ class _System:
 
 
 class Ours(_System):
-    """uint8 tiles as model/processor.py makes them."""
+    """uint8 tiles as model/plugin/inputs/processor.py makes them."""
 
     config = TilingConfig(SIDE, 1, MAX_TILES, use_thumbnail=True)
 
@@ -70,7 +70,7 @@ class Ours(_System):
 
 
 class OursNormalised(Ours):
-    """The same, with the device's part (as in model/internvl.py) done on this core."""
+    """The same, with the device's part (as in model/plugin/network/internvl.py) done on this core."""
 
     def work(self, prepared: tuple[Image.Image, str]) -> tuple[torch.Tensor, str]:
         tiles_NHWC, folder = super().work(prepared)

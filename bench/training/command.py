@@ -10,13 +10,14 @@ import torch
 import typer
 from rich.console import Console
 
-from ttscaling.evaluation.drawing import check_plot
+from bench.harness.contest import Sample, System, measure
+from bench.harness.gpu import bf16_peak
+from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.peer_packages import install_peers, peers_folder
+from bench.harness.report import Report, ratio, versions
+from ttscaling.reports.plots import check_plot
 
-from .contest import Sample, System, measure
-from .gpu import bf16_peak
-from .peers import install_peers, peers_folder
-from .report import JsonOption, PlotOption, Report, finish, progress, ratio, versions
-from .training_material import Kind, Size, write_material
+from .material import Kind, Size, write_material
 
 OURS, GIVEN, TRL = "ours", "ours, references given", "TRL"
 LOCK = "bench-training"
@@ -47,9 +48,9 @@ def training(
         raise typer.BadParameter(f"make it a multiple of {MICRO_BATCH[size]}", param_hint="--batch")
     console = Console(stderr=True)
     path = (install_peers(console, LOCK),)
-    ours = System(OURS, "bench.training_systems:Ours")
-    given = System(GIVEN, "bench.training_systems:OursReferencesGiven")
-    trl = System(TRL, "bench.training_trl:Trl", path)
+    ours = System(OURS, "bench.training.systems:Ours")
+    given = System(GIVEN, "bench.training.systems:OursReferencesGiven")
+    trl = System(TRL, "bench.training.trl:Trl", path)
     lineups: Mapping[Kind, list[System]] = {"mpo": [ours, given, trl], "critic": [ours, trl]}
     samples: list[Sample] = []
     failures: dict[str, str] = {}

@@ -13,16 +13,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from bench.harness.contest import ROOT
+from ttscaling.nano_tasks.digits import digit_pool
+from ttscaling.nano_tasks.problems import random_task, solve
+from ttscaling.nano_tasks.sheets import draw_sheet
+from ttscaling.records.meta import DataSet, write_meta
 from ttscaling.steps import SEPARATOR
-from ttscaling.train.checkpoint import empty_model, load_model
-from ttscaling.train.data.meta import DataSet, write_meta
-from ttscaling.train.model import V2PEInternVL
-from ttscaling.train.nano.digits import digit_pool
-from ttscaling.train.nano.judging import slipped_statements
-from ttscaling.train.nano.problems import random_task, solve
-from ttscaling.train.nano.sheets import draw_sheet
-
-from .contest import ROOT
+from ttscaling.train.checkpoints.load import empty_model, load_model
+from ttscaling.train.nano.stages.exercises import slipped_statements
+from ttscaling.train.network.internvl import V2PEInternVL
 
 Kind = Literal["mpo", "critic"]
 Size = Literal["nano", "1B"]

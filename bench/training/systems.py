@@ -12,20 +12,21 @@ from typing import Any
 
 import torch
 
-from ttscaling.train.data.meta import read_meta
-from ttscaling.train.data.mixture import Draw
-from ttscaling.train.data.packing import Packer
-from ttscaling.train.data.references import References, write_references
-from ttscaling.train.data.stream import Drawn
-from ttscaling.train.global_batch import Packs
-from ttscaling.train.kinds import CriticData
-from ttscaling.train.objectives import Preference
-from ttscaling.train.recipe import Recipe
-from ttscaling.train.run import Sums, make_accelerator, prepared, step
-from ttscaling.train.tasks import make_task
+from bench.harness.gpu import gpu_figures, wait_for_gpu
+from ttscaling.records.meta import read_meta
+from ttscaling.train.objectives.preference import Preference
+from ttscaling.train.objectives.references import References, write_references
+from ttscaling.train.packs.mixture import Draw
+from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.packs.packing import Packer
+from ttscaling.train.run.global_batch import Packs
+from ttscaling.train.run.loop import Sums, step
+from ttscaling.train.run.sharding import make_accelerator, prepared
+from ttscaling.train.run.task import make_task
+from ttscaling.train.settings.kinds import CriticData
+from ttscaling.train.settings.recipe import Recipe
 
-from .gpu import gpu_figures, wait_for_gpu
-from .training_material import start_model
+from .material import start_model
 
 RATE, CLIP = 1e-5, 1.0
 

@@ -19,16 +19,16 @@ from transformers import AutoTokenizer, InternVLForConditionalGeneration
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 from transformers.models.internvl.processing_internvl import InternVLProcessor
 
-from model.prompt import IMAGE_CONTEXT, IMAGE_END, IMAGE_START
-from model.tiling import PIXEL_MEAN, PIXEL_STD
-from ttscaling.train.data.critic_chats import label_steps, published_chat
-from ttscaling.train.data.encoding import END, HEADER
-from ttscaling.train.data.judged import parse_judged
-from ttscaling.train.description import described
+from bench.harness.gpu import gpu_figures, wait_for_gpu
+from model.checkpoint.config_file import described
+from model.image_tokens import IMAGE_CONTEXT, IMAGE_END, IMAGE_START
+from model.images.tiling import PIXEL_MEAN, PIXEL_STD
+from ttscaling.records.judged_steps import parse_judged
+from ttscaling.train.samples.chat_encoder import END, HEADER
+from ttscaling.train.samples.critic_chats import label_steps, published_chat
 
-from .gpu import gpu_figures, wait_for_gpu
-from .training_material import start_model
-from .training_systems import CLIP, RATE
+from .material import start_model
+from .systems import CLIP, RATE
 
 IGNORED = -100
 

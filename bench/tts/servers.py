@@ -17,13 +17,13 @@ from pathlib import Path
 
 import httpx
 
-from server.roles import engine_flags, engine_roles
 from server.settings import Settings
+from server.vllm_engine.engine_flags import engine_flags, engine_roles
 
 START_SECONDS = 900
 WINDOW = 8192
 CHAT = 'handler="/v1/chat/completions"'
-# As server/start_vllm.py sets them for two engines on a CPU.
+# As server/vllm_engine/start.py sets them for two engines on a CPU.
 ENGINE_VARIABLES = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCH_COMPILE_DISABLE": "1"}
 
 

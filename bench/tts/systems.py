@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 
-from ttscaling.answers import final_answer
-from ttscaling.grading import is_right
-from ttscaling.train.nano.problems import Problem, heldout
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.answers.grading import is_right
+from ttscaling.nano_tasks.problems import Problem, heldout
 
-from .tts_servers import Counts
+from .servers import Counts
 
 SAMPLING = {"temperature": 1.0, "max_tokens": 256}
 TIMEOUT = 1800.0

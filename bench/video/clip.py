@@ -10,8 +10,8 @@ import av.filter
 from av.video.frame import PictureType
 from rich.console import Console
 
-from .contest import ROOT
-from .report import progress
+from bench.harness.contest import ROOT
+from bench.harness.output import progress
 
 FOLDER = ROOT / "runs" / "bench"
 SIZE, RATE = (1280, 720), 30

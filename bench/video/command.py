@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ttscaling.evaluation.drawing import check_plot
+from bench.harness.contest import Sample, System, measure
+from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.report import Report, ratio, versions
+from ttscaling.reports.plots import check_plot
 
 from .clip import make_clip
-from .contest import Sample, System, measure
-from .report import JsonOption, PlotOption, Report, finish, progress, ratio, versions
 
 OURS, KEYFRAMES = "ours", "ours, nearest keyframes"
 PEERS = ("vLLM (opencv)", "decord")
@@ -36,12 +37,12 @@ def video(
     name = f"{frames} of {minutes:g} min"
     cases = {name: {"path": str(make_clip(minutes, console)), "frames": frames}}
     systems = [
-        System(OURS, "bench.video_systems:Ours"),
-        System(KEYFRAMES, "bench.video_systems:OurKeyframes"),
-        System(PEERS[0], "bench.video_systems:Vllm"),
-        System(PEERS[1], "bench.video_systems:Decord"),
+        System(OURS, "bench.video.systems:Ours"),
+        System(KEYFRAMES, "bench.video.systems:OurKeyframes"),
+        System(PEERS[0], "bench.video.systems:Vllm"),
+        System(PEERS[1], "bench.video.systems:Decord"),
     ]
-    truth = System(TRUTH, "bench.video_systems:Sequential")
+    truth = System(TRUTH, "bench.video.systems:Sequential")
     with progress(console) as bar:
         task = bar.add_task("video", total=1 + len(systems) * repeats)
         samples, failures = measure([truth], cases, repeats=1, fresh=True, on_turn=lambda: bar.advance(task))

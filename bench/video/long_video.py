@@ -18,8 +18,10 @@ import httpx
 import typer
 from rich.console import Console
 
+from bench.harness.output import JsonOption
+from bench.harness.report import machine
+
 from .clip import make_clip
-from .report import JsonOption, machine
 
 ADDRESS = re.compile(r"probes answer on (http://\S+)")
 KIB_PER_MIB = 1024

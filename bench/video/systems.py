@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.frames import FrameRequest, segment_midpoints
-from model.tiling import TilingConfig, tile_image
-from model.video import read_video
+from model.images.tiling import TilingConfig, tile_image
+from model.video.frames import FrameRequest, segment_midpoints
+from model.video.tiles import read_video
 
 TILING = TilingConfig(448, 1, 1, use_thumbnail=False)
 

@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from .candidates import candidates_view, printable
-from .client import DEFAULT_URL, Client
-from .errors import ClientError
-from .sse import Chunk, Comment, StreamedCompletion
-from .wire import Completion, user_message
+from clients.sdk.client import DEFAULT_URL, Client
+from clients.sdk.completions import Completion
+from clients.sdk.errors import ClientError
+from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion
+from clients.sdk.messages import user_message
+
+from .candidates_table import candidates_view, printable
 
 
 def ask(

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .wire import Candidate, Scaling
+from clients.sdk.completions import Candidate, Scaling
 
 
 def candidates_view(scaling: Scaling) -> RenderableType:

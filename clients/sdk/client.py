@@ -20,10 +20,10 @@ from typing import Any, Self
 import httpx
 from pydantic import ValidationError
 
+from .completions import Completion
 from .errors import ClientError, ServerUnreachable, api_error
+from .event_stream import Chunk, Comment, event_of, events
 from .retry import delay
-from .sse import Chunk, Comment, event_of, events
-from .wire import Completion
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT = 600.0  # seconds between two signs of life; eight candidates on a CPU take a while

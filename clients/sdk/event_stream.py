@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from .completions import Completion
 from .errors import api_error
-from .wire import Completion
 
 
 @dataclass(frozen=True)

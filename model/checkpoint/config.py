@@ -5,19 +5,13 @@ which reads OpenGVLab's `config.json` by its own names, so no code from the chec
 else of ours asks `Checkpoint`.
 """
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import transformers
 
 from .backbones import head_dim, language_config, require_language_model
+from .config_layouts import config_to_transformers
 from .end_of_turn import end_of_turn
-from .layouts import config_to_transformers
-from .templates import DEFAULT_TEMPLATE, system_message
-from .tiling import TilingConfig
-from .v2pe import parse_delta
 
 # Longest context that the engine may be asked for, in tokens. The window counts positions, not tokens: with a
 # small delta a prompt of a million tokens can stay within it (V2PE, arXiv 2412.09616).
@@ -72,113 +66,3 @@ class InternVLChatConfig(InternVLConfig):
             # The id of the context token is the tokenizer's to know; nothing reads it from here.
             config_dict = theirs | config_to_transformers(config_dict, image_token_id=0)
         return super().from_dict(config_dict, **kwargs)
-
-
-@dataclass(frozen=True)
-class VisionShape:
-    """The vision tower, under the names that vLLM's InternViT reads."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    image_size: int
-    patch_size: int
-    qkv_bias: bool
-    qk_normalization: bool
-    norm_type: str
-    layer_norm_eps: float
-    hidden_act: str
-    initializer_factor: float = 1.0
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint as our code sees it.
-
-    `window` is the number of positions that the model was trained on; `tiling` the checkpoint's own limits;
-    `v2pe_delta` the delta it was tuned for, 1 where nothing is said. `template` names its conversation format
-    (`model.templates`). `system_message` is what a conversation without one begins with: in OpenGVLab's
-    layout the template's unless `config.json` says another; empty or None where there is none.
-    """
-
-    layout: Literal["opengvlab", "transformers"]
-
-    vision: VisionShape
-    tiling: TilingConfig
-    downsample_ratio: float
-    tokens_per_tile: int
-    window: int
-    v2pe_delta: float
-    template: str
-    system_message: str | None
-
-
-def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) -> Checkpoint:
-    """A checkpoint's own description.
-
-    Args:
-        config: `config.json`, read by one of the classes above.
-        image_processor: `preprocessor_config.json`, where transformers' layout keeps its tile limits; may be
-            empty.
-
-    Raises:
-        ValueError: a value that the model can't be built with.
-    """
-    vision = config.vision_config
-    side, patch = getattr(config, "force_image_size", None) or vision.image_size[0], vision.patch_size[0]
-    tokens_per_side = side / patch * config.downsample_ratio
-    if side % patch or not math.isclose(tokens_per_side, round(tokens_per_side)):
-        raise ValueError(
-            f"a tile of {side} pixels in patches of {patch} can't be merged by {config.downsample_ratio}"
-        )
-    if getattr(config, "ps_version", "v2") != "v2":
-        raise ValueError(f"pixel-unshuffle {config.ps_version!r} isn't supported: InternVL3 uses v2")
-    layers = config.vision_feature_layer
-    delta = parse_delta(getattr(config, "v2pe_delta", 1.0))
-    if delta == "auto":
-        raise ValueError("config.json's v2pe_delta must be a number; a request may ask for auto")
-    template = getattr(config, "template", None) or DEFAULT_TEMPLATE
-    opengvlab = isinstance(config, InternVLChatConfig)
-    return Checkpoint(
-        layout="opengvlab" if opengvlab else "transformers",
-        vision=VisionShape(
-            hidden_size=vision.hidden_size,
-            intermediate_size=vision.intermediate_size,
-            # A negative feature layer counts from the end: the layers after it are never run, so they aren't
-            # built.
-            num_hidden_layers=layers + 1 if layers >= 0 else vision.num_hidden_layers + layers + 1,
-            num_attention_heads=vision.num_attention_heads,
-            image_size=vision.image_size[0],
-            patch_size=patch,
-            qkv_bias=vision.attention_bias,
-            qk_normalization=vision.use_qk_norm,
-            norm_type=vision.norm_type,
-            layer_norm_eps=vision.layer_norm_eps,
-            hidden_act=vision.hidden_act,
-        ),
-        tiling=_tiling(config, side, image_processor),
-        downsample_ratio=config.downsample_ratio,
-        tokens_per_tile=round(tokens_per_side) ** 2,
-        window=config.text_config.max_position_embeddings,
-        v2pe_delta=delta,
-        template=template,
-        system_message=_system_message(config, template) if opengvlab else None,
-    )
-
-
-def _system_message(config: InternVLChatConfig, template: str) -> str:
-    # Published configs hold the key with null, which their code doesn't read: it takes the template's.
-    own: str | None = getattr(config, "system_message", None)
-    return system_message(template) if own is None else own
-
-
-def _tiling(config: InternVLConfig, tile_size: int, image_processor: Mapping[str, Any]) -> TilingConfig:
-    if not getattr(config, "dynamic_image_size", True):
-        return TilingConfig(tile_size, min_tiles=1, max_tiles=1, use_thumbnail=False)
-    return TilingConfig(
-        tile_size,
-        min_tiles=getattr(config, "min_dynamic_patch", image_processor.get("min_patches", 1)),
-        max_tiles=getattr(config, "max_dynamic_patch", image_processor.get("max_patches", 12)),
-        use_thumbnail=getattr(config, "use_thumbnail", True),
-    )

@@ -1,18 +1,18 @@
 """What a checkpoint folder says about itself, for training."""
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
-import torch
 import transformers
-from safetensors import safe_open
 
-from model.config import Checkpoint, InternVLChatConfig, InternVLConfig, read_checkpoint
-from model.layouts import config_to_transformers
+from .config import InternVLChatConfig, InternVLConfig
+from .config_layouts import config_to_transformers
+from .description import Checkpoint, read_checkpoint
 
-from .kinds import Layout
-
-_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+Layout = Literal["opengvlab", "transformers"]
 
 
 def layout_of(checkpoint: Path) -> Layout:
@@ -43,16 +43,37 @@ def model_config(checkpoint: Path) -> transformers.InternVLConfig:
     return transformers.InternVLConfig(**content)
 
 
-def weights_dtype(checkpoint: Path) -> torch.dtype:
-    """The type of a checkpoint's weights, told by its first tensor of floating-point numbers.
+KEY = "v2pe_delta"
 
-    Raises:
-        ValueError: there is none.
+
+def read_delta(folder: Path) -> float:
+    """A checkpoint's own delta, 1 where it says nothing. Raises ValueError where there is no config."""
+    return float(_config(folder).get(KEY, 1.0))
+
+
+def write_delta(folder: Path, delta: float) -> Path:
+    """Make it the checkpoint's own; the other keys stay as they are. Returns the file.
+
+    The file is replaced, not written into: in a hub cache it is a link to a file that others share. Raises
+    ValueError.
     """
-    for shard in sorted(checkpoint.glob("*.safetensors")):
-        with safe_open(shard, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - it is no dict
-                dtype = _DTYPES.get(file.get_slice(name).get_dtype())
-                if dtype is not None:
-                    return dtype
-    raise ValueError(f"{checkpoint} has no weights in safetensors files: convert it first")
+    path = folder / "config.json"
+    changed = json.dumps({**_config(folder), KEY: delta}, indent=2, ensure_ascii=False) + "\n"
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        unfinished.write_text(changed, encoding="utf-8")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise ValueError(f"{path} can't be written: {error}") from error
+    return path
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} can't be read ({error}): --policy must be a checkpoint's folder") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds no JSON object: it is no checkpoint's config")
+    return config

@@ -5,12 +5,22 @@ behind pages of traceback.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+import torch
+import transformers
 from safetensors import safe_open
 
 from .config import InternVLChatConfig, InternVLConfig
-from .quantization import missing_from
+from .quantization import is_quantized
+from .tensor_names import internlm2_name, is_internlm2, opengvlab_name, transformers_name
+from .tensors import to_opengvlab
+
+# Where a weight stands that isn't in `weight`, and where its scales: AWQ and GPTQ; compressed-tensors.
+_SCALES = {"qweight": "scales", "weight_packed": "weight_scale"}
+_OUTPUT_HEADS = {"lm_head.weight", "language_model.lm_head.weight", "language_model.output.weight"}
+
 
 _MOST_NAMES = 8
 
@@ -39,3 +49,43 @@ def require_tensors(directory: Path) -> None:
 def _tensor_names(path: Path) -> list[str]:
     with safe_open(path, framework="numpy") as file:
         return list(file.keys())
+
+
+def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
+    """Tensors that a checkpoint of this config lacks, sorted, under the names of its own layout.
+
+    An output head may be absent where the config ties it to the embeddings.
+
+    Args:
+        config: the model's config; its module tree is built without memory to learn what it needs.
+        names: what the checkpoint holds, in any layout.
+    """
+    found = set(names)
+    with torch.device("meta"):
+        state = transformers.InternVLForConditionalGeneration(config).state_dict()
+    if any(name.startswith(("vision_model.", "mlp1.")) for name in found):
+        required = set(to_opengvlab(state))
+        if any(is_internlm2(name) for name in found):
+            required = {internlm2_name(name) for name in required}
+    else:
+        required = set(state)
+        found = {transformers_name(opengvlab_name(name)) for name in found}
+    return sorted(required - found - (_OUTPUT_HEADS if config.tie_word_embeddings else set()))
+
+
+def missing_from(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
+    """Tensors that a checkpoint lacks, sorted, under the names of its own layout; quantised or not.
+
+    A quantised weight may stand in other tensors than `weight`: then they count, and so do their scales.
+
+    Args:
+        config: the checkpoint's config.
+        names: what the checkpoint holds, in any layout.
+    """
+    found = set(names)
+    if not is_quantized(config):
+        return missing_tensors(config, found)
+    split = [name.rpartition(".") for name in found]
+    weights = {f"{module}.weight" for module, _, kind in split if kind in _SCALES}
+    scales = {f"{module}.{_SCALES[kind]}" for module, _, kind in split if kind in _SCALES}
+    return sorted([*missing_tensors(config, found | weights), *(scales - found)])

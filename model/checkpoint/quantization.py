@@ -5,18 +5,14 @@ transformers' layout, and its check for missing tensors is off for quantised che
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
 import transformers
 
-from .weights import missing_tensors
-
 # Where the formats list what they leave alone: compressed-tensors; AWQ, GPTQ and FP8; FP8; ModelOpt; Quark.
 _EXCEPTION_KEYS = ("ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules", "exclude")
-# Where a weight stands that isn't in `weight`, and where its scales: AWQ and GPTQ; compressed-tensors.
-_SCALES = {"qweight": "scales", "weight_packed": "weight_scale"}
 # A layer of the vision tower and its linear modules, in OpenGVLab's layout and in transformers' two.
 _OPENGVLAB = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 _TRANSFORMERS = ("q_proj", "k_proj", "v_proj", "projection_layer")
@@ -57,24 +53,6 @@ def leaves_tower_alone(config: transformers.InternVLConfig) -> bool:
         )
         for tower, modules in _TOWERS
     )
-
-
-def missing_from(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
-    """Tensors that a checkpoint lacks, sorted, under the names of its own layout; quantised or not.
-
-    A quantised weight may stand in other tensors than `weight`: then they count, and so do their scales.
-
-    Args:
-        config: the checkpoint's config.
-        names: what the checkpoint holds, in any layout.
-    """
-    found = set(names)
-    if not is_quantized(config):
-        return missing_tensors(config, found)
-    split = [name.rpartition(".") for name in found]
-    weights = {f"{module}.weight" for module, _, kind in split if kind in _SCALES}
-    scales = {f"{module}.{_SCALES[kind]}" for module, _, kind in split if kind in _SCALES}
-    return sorted([*missing_tensors(config, found | weights), *(scales - found)])
 
 
 def _description(config: Any) -> Mapping[str, Any] | None:

@@ -1,6 +1,6 @@
 """Tensors of the InternVL checkpoint layouts: fused and split where the layouts differ, and what is missing.
 
-The names are in `model.names`.
+The names are in `model.checkpoint.tensor_names`.
 """
 
 import re
@@ -8,14 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-import transformers
 
-from .names import internlm2_name, is_internlm2, opengvlab_name, transformers_name
+from .tensor_names import opengvlab_name, transformers_name
 
 _SPLIT_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)([qkv])_proj\.(weight|bias)")
 _FUSED_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)qkv\.(weight|bias)")
 _WQKV = re.compile(r"(language_model\.model\.layers\.\d+\.self_attn\.)wqkv\.(\w+)")
-_OUTPUT_HEADS = {"lm_head.weight", "language_model.lm_head.weight", "language_model.output.weight"}
 
 
 def fuse_qkv(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -82,28 +80,6 @@ def stream_to_opengvlab(
         num_heads=text_config.num_attention_heads,
         num_kv_heads=text_config.num_key_value_heads,
     )
-
-
-def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
-    """Tensors that a checkpoint of this config lacks, sorted, under the names of its own layout.
-
-    An output head may be absent where the config ties it to the embeddings.
-
-    Args:
-        config: the model's config; its module tree is built without memory to learn what it needs.
-        names: what the checkpoint holds, in any layout.
-    """
-    found = set(names)
-    with torch.device("meta"):
-        state = transformers.InternVLForConditionalGeneration(config).state_dict()
-    if any(name.startswith(("vision_model.", "mlp1.")) for name in found):
-        required = set(to_opengvlab(state))
-        if any(is_internlm2(name) for name in found):
-            required = {internlm2_name(name) for name in required}
-    else:
-        required = set(state)
-        found = {transformers_name(opengvlab_name(name)) for name in found}
-    return sorted(required - found - (_OUTPUT_HEADS if config.tie_word_embeddings else set()))
 
 
 def to_opengvlab(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

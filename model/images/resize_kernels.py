@@ -1,4 +1,4 @@
-"""The loops of model/resize.py, compiled by numba for this machine on their first call.
+"""The loops of model/images/resize.py, compiled by numba for this machine on their first call.
 
 They are written so that the compiler works on many bytes at once: the innermost loops run over bytes that lie
 side by side and apply the same factor to all of them. Legend: W width, L bytes side by side, N outputs,

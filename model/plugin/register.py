@@ -20,8 +20,8 @@ def register() -> None:
     """
     from transformers import AutoConfig
 
-    from .config import InternVLChatConfig, InternVLConfig
-    from .internlm_tokenizer import register_tokenizers
+    from model.checkpoint.config import InternVLChatConfig, InternVLConfig
+    from model.checkpoint.internlm_tokenizer import register_tokenizers
 
     register_tokenizers()
     AutoConfig.register(InternVLChatConfig.model_type, InternVLChatConfig, exist_ok=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .video_file import VideoError, VideoFile
+from .file import VideoError, VideoFile
 
 SAFE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 CODECS = {"h264", "mpeg4"}
@@ -21,7 +21,7 @@ def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Im
     """(place in `chosen`, RGB image as shown) of every chosen frame, in order.
 
     The reader is made anew and closed at the end: it decodes ahead into memory without bound as long as it
-    lives, so only the limit of model/video_worker.py bounds that.
+    lives, so only the limit of model/video/worker.py bounds that.
 
     Raises:
         VideoError: decord isn't installed, or the file isn't of a kind that it reads right.

@@ -1,4 +1,4 @@
-"""Which frames of a video the model sees. Numbers only; model/video.py decodes.
+"""Which frames of a video the model sees. Numbers only; model/video/tiles.py decodes.
 
 The default is the published choice, the middles of equal segments, counted in frames (`get_index` of the
 model cards, without its `bound`).

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import video_decord, video_pyav
+from model.images.tiling import TilingConfig, tile_image
+
+from . import decode_decord as video_decord
+from . import decode_pyav as video_pyav
+from .file import VideoBounds, VideoError, open_video
 from .frames import FrameRequest, choose_frames, nearest_keyframes
-from .tiling import TilingConfig, tile_image
-from .video_file import VideoBounds, VideoError, open_video
 
 __all__ = ["Backend", "Video", "VideoBounds", "VideoError", "read_video"]
 
@@ -53,7 +55,7 @@ def read_video(
 ) -> Video:
     """Decodes and tiles the frames that `request` chooses, at most `limit`.
 
-    For files of strangers use `model.video_worker.read_video_isolated`: a decoder can hang or crash.
+    For files of strangers use `model.video.worker.read_video_isolated`: a decoder can hang or crash.
 
     Raises:
         VideoError: the video can't be read, is beyond `bounds`, or no chosen frame can be decoded.

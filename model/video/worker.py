@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from model.images.tiling import TilingConfig
+
+from .file import VideoBounds, VideoError
 from .frames import FrameRequest
-from .tiling import TilingConfig
-from .video import Backend, Video, VideoBounds, VideoError, read_video
+from .tiles import Backend, Video, read_video
 
 MIB = 1024**2
 log = logging.getLogger("internvl3.video")
@@ -77,7 +79,7 @@ async def _ask(order: dict[str, Any], seconds: float) -> dict[str, Any]:
         sys.executable,
         "-P",
         "-m",
-        "model.video_worker",
+        "model.video.worker",
         json.dumps(order),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

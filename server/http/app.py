@@ -1,31 +1,25 @@
 """The FastAPI application: state, lifecycle, error bodies, and one line of account per request."""
 
 import asyncio
-import logging
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from uuid import uuid4
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .engine import Engine
-from .errors import ApiError, error_body, internal_error
-from .media import Media
-from .metrics import Metrics
-from .routes import router
-from .settings import Settings
-from .state import State
+from server.engine_interface import Engine
+from server.errors import ApiError
+from server.http.routes import chat, critic, models, probes
+from server.http.routes import metrics as metrics_routes
+from server.media.loader import Media
+from server.services.context import State
+from server.settings import Settings
+from server.telemetry.metrics import Metrics
 
-logger = logging.getLogger("internvl3.server")
-REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
-PROBES = ("/livez", "/readyz", "/health", "/metrics")  # asked every few seconds
-CLIENT_CLOSED = 499  # nobody reads it; the log and the metrics do
+from .access_log import _Account
+from .error_replies import _api_error, _client_gone, _http_error, _unexpected
 
 
 def create_app(
@@ -63,80 +57,11 @@ def create_app(
     # No generated documentation: it would list what a stranger may try, and names none of vLLM's fields.
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.internvl3 = state
-    app.include_router(router)
+    for routes in (chat, critic, models, probes, metrics_routes):
+        app.include_router(routes.router)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(_Account, metrics=state.metrics)
     return app
-
-
-class _Account:
-    """Gives a request its id and counts it. Plain ASGI: it must not buffer streams."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        wanted = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = wanted if REQUEST_ID.fullmatch(wanted) else uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        status = CLIENT_CLOSED
-
-        async def sending(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode("latin-1"))]
-            await send(message)
-
-        begun = time.perf_counter()
-        self._metrics.in_flight.inc()
-        try:
-            await self._app(scope, receive, sending)
-        finally:
-            seconds = time.perf_counter() - begun
-            # The route's template, never the path: paths are the client's to choose, without end.
-            route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.in_flight.dec()
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.request_seconds.labels(route).observe(seconds)
-            if status == CLIENT_CLOSED:
-                self._metrics.cancelled.inc()
-            level = logging.DEBUG if route in PROBES else logging.INFO
-            logger.log(level, "%s %s %d %.3fs %s", scope["method"], route, status, seconds, request_id)
-
-
-async def _api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    headers = {"Retry-After": "5"} if error.status == 503 else None
-    return JSONResponse(error.body, status_code=error.status, headers=headers)
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """What routing refuses: 404 and 405."""
-    assert isinstance(error, HTTPException)
-    asked = f"{request.method} {request.scope['path'][:100]}"
-    message = {
-        404: f"There is no {asked}. See GET /v1/models and POST /v1/chat/completions.",
-        405: f"{asked}: this path takes another method.",
-    }.get(error.status_code, str(error.detail))
-    return JSONResponse(
-        error_body(message, status=error.status_code), status_code=error.status_code, headers=error.headers
-    )
-
-
-async def _client_gone(request: Request, error: Exception) -> Response:
-    return Response(status_code=CLIENT_CLOSED)
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    """A bug. The stack goes to the log (by Starlette, which raises it again), never to the client."""
-    failure = internal_error()
-    return JSONResponse(failure.body, status_code=failure.status)

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from .errors import ApiError
-from .settings import Settings
+from server.engine_interface import Engine
+from server.errors import ApiError, not_ready, stopped
+from server.services.context import State
+from server.settings import Settings
 
 T = TypeVar("T")
 
@@ -85,3 +87,18 @@ def _parse(raw: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _state(request: Request) -> State:
+    state = request.app.state.internvl3
+    assert isinstance(state, State)
+    return state
+
+
+def _engine(state: State) -> Engine:
+    """The engine, if it can answer."""
+    if state.engine is None:
+        raise not_ready()
+    if not state.engine.alive:
+        raise stopped()
+    return state.engine

@@ -16,8 +16,8 @@ from ssl import SSLContext
 
 import httpx
 
-from .errors import ApiError
-from .settings import Settings
+from server.errors import ApiError
+from server.settings import Settings
 
 MAX_REDIRECTS = 3
 NAT64 = IPv6Network("64:ff9b::/96")  # reaches IPv4 addresses, private ones too

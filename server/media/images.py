@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from .errors import ApiError
+from server.errors import ApiError
 
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}
 

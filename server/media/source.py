@@ -5,9 +5,10 @@ import base64
 import binascii
 from ssl import SSLContext
 
-from .errors import ApiError
+from server.errors import ApiError
+from server.settings import Settings
+
 from .fetch import Sink, Wanted, fetch
-from .settings import Settings
 
 _EXAMPLES = {"image": "data:image/png;base64,....", "video": "data:video/mp4;base64,...."}
 _PIECE = 4 * 2**20  # characters decoded at a time; a multiple of four, so that pieces decode by themselves

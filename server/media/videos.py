@@ -7,33 +7,24 @@ the engine and only for the request that brought the video.
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from ssl import SSLContext
 from tempfile import NamedTemporaryFile
 
-from model.frames import FrameRequest
-from model.tiling import TilingConfig
-from model.video import Video, VideoError
-from model.video_worker import read_video_isolated
+from model.images.tiling import TilingConfig
+from model.video.file import VideoError
+from model.video.frames import FrameRequest
+from model.video.tiles import Video
+from model.video.worker import read_video_isolated
+from server.errors import ApiError
+from server.request_media import HANDLE, VideoWish
+from server.settings import Settings
+from server.telemetry.metrics import Metrics
 
-from .errors import ApiError
 from .fetch import Wanted
-from .metrics import Metrics
-from .settings import Settings
 from .source import read_source
-
-HANDLE = "internvl3:"
-Videos = Mapping[str, Video]  # by handle
-
-
-@dataclass(frozen=True, kw_only=True)
-class VideoWish:
-    """What a request takes of its videos."""
-
-    frames: FrameRequest
-    max_tiles: int  # of one frame, thumbnail not counted
 
 
 class VideoReader:

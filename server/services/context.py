@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from .engine import Engine
-from .media import Media
-from .metrics import Metrics
-from .settings import Settings
+from server.engine_interface import Engine
+from server.media.loader import Media
+from server.settings import Settings
+from server.telemetry.metrics import Metrics
 
 
 @dataclass(kw_only=True)

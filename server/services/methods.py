@@ -4,15 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from ttscaling.best_of_n import BestOfN
-from ttscaling.search import Beam, beam_search
-from ttscaling.self_consistency import self_consistency
-from ttscaling.stopping import StopRule
+from server.engine_interface import PromptPolicy
+from server.protocol.request_fields import Scaling
+from ttscaling.methods.beam_search import Beam, beam_search
+from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.methods.self_consistency import self_consistency
+from ttscaling.methods.weighted_vote import weighted_vote
+from ttscaling.selection.stopping import StopRule
 from ttscaling.types import Conversation, Critic, CriticError, Progress, Selection
-from ttscaling.weighted_vote import weighted_vote
-
-from .engine import PromptPolicy
-from .protocol import Scaling
 
 
 async def select(

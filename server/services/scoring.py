@@ -10,15 +10,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ttscaling.aggregate import aggregate
+from server.engine_interface import Engine
+from server.errors import ApiError, model_not_found, stopped, validation_error
+from server.protocol.request_fields import Question
+from server.protocol.vision_options import seen_as
+from ttscaling.selection.aggregation import aggregate
 from ttscaling.steps import split_steps
 from ttscaling.types import Aggregation, Conversation, StepScores
 
-from .call import seen_as, validation_error
-from .engine import Engine
-from .errors import ApiError, model_not_found, stopped
-from .protocol import Question
-from .state import State
+from .context import State
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 

@@ -1,21 +1,16 @@
 """What the reply tells beyond OpenAI's fields: how its answer was chosen, and how its media were seen."""
 
 import math
-from typing import Any
 
-from model.prompt_positions import DELTA_MODALITY
-from ttscaling.types import ABANDONED, Critic, ScoredCandidate, Selection, Spent
-
-from .protocol import (
+from server.protocol.reply_fields import (
     CandidateReport,
     CriticUsage,
     PolicyUsage,
-    Scaling,
     ScalingReport,
     ScalingUsage,
-    VisionReport,
 )
-from .sight import Sight
+from server.protocol.request_fields import Scaling
+from ttscaling.types import ABANDONED, Critic, ScoredCandidate, Selection, Spent
 
 
 def ranking(selection: Selection) -> list[int]:
@@ -47,21 +42,6 @@ def report(
             critic=CriticUsage(prompt=spent.critic_prompt, cached=spent.critic_cached),
         ),
     )
-
-
-def add_vision(reply: dict[str, Any], sight: Sight | None) -> dict[str, Any]:
-    """vLLM's reply or chunk with `vision`, where the prompt has media. Deltas are items to vLLM: its count of
-    tokens by kind of medium must not list them.
-    """
-    details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
-    (details.get("multimodal_tokens") or {}).pop(DELTA_MODALITY, None)
-    if sight is None or not sight.tiles:
-        return reply
-    delta = sight.deltas[0] if len(set(sight.deltas)) == 1 else list(sight.deltas)
-    vision = VisionReport(
-        v2pe_delta=delta, highest_position=sight.highest_position, tiles=sight.tiles, frames=sight.frames
-    )
-    return {**reply, "vision": vision.model_dump()}
 
 
 def _candidate_report(entry: ScoredCandidate) -> CandidateReport:

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from server.errors import ApiError
 from ttscaling.types import ABANDONED, CriticError, OutOfTime, Selection, Spent
-
-from .errors import ApiError
 
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -4,9 +4,8 @@ import json
 import shlex
 from dataclasses import dataclass
 
-from model.architectures import CRITIC
-
-from .settings import Settings
+from model.plugin.architectures import CRITIC
+from server.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

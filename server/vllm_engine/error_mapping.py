@@ -7,7 +7,7 @@ from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
 from vllm.exceptions import VLLMError
 
-from .errors import TOO_LONG, ApiError, internal_error, stopped
+from server.errors import TOO_LONG, ApiError, internal_error, stopped
 
 logger = logging.getLogger("internvl3.engine")
 DEAD = "EngineCore encountered an issue"  # what vLLM says of an engine whose process has died

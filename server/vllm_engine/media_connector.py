@@ -6,26 +6,13 @@ it ends here.
 
 import asyncio
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector
 
-from .videos import Videos
+from server.request_media import RequestMedia
 
 INLINE_ONLY = "internvl3"  # the connector's name in vLLM's registry
-
-
-@dataclass(frozen=True)
-class RequestMedia:
-    """One request's media: its videos by handle, and its images by data: URL as they get decoded.
-
-    A choice renders its media once for the policy and again for every judged step; without this each time
-    would decode the images.
-    """
-
-    videos: Videos
-    images: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
 
 
 MEDIA: ContextVar[RequestMedia] = ContextVar("media")

@@ -27,22 +27,23 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 
-from model.architectures import CRITIC_TASK
-from model.config import Checkpoint, read_checkpoint
-from model.preflight import require_tensors
-from model.register import PluginError, require_plugin
-from model.templates import chat_template
+from model.checkpoint.description import Checkpoint, read_checkpoint
+from model.checkpoint.missing import require_tensors
+from model.checkpoint.templates import chat_template
+from model.plugin.architectures import CRITIC_TASK
+from model.plugin.register import PluginError, require_plugin
+from server.engine_interface import Engine
+from server.errors import EngineDied, StartupError
+from server.settings import Settings
+from server.telemetry.logs import reason
+from server.telemetry.metrics import render
+from server.vllm_engine.critic.label_reader import PoolingReader, judging_slot
+from server.vllm_engine.critic.step_critic import StepCritic
+from server.vllm_engine.policy.chat_run import PolicyFacts
 
-from .connector_vllm import INLINE_ONLY
-from .critic import StepCritic
-from .critic_vllm import PoolingReader, judging_slot
-from .engine import Engine
-from .engine_vllm import PolicyFacts, VllmEngine
-from .errors import EngineDied, StartupError
-from .logs import reason
-from .metrics import render
-from .roles import Role, engine_flags, engine_roles
-from .settings import Settings
+from .engine import VllmEngine
+from .engine_flags import Role, engine_flags, engine_roles
+from .media_connector import INLINE_ONLY
 
 logger = logging.getLogger("internvl3.engine")
 

@@ -22,7 +22,7 @@ def test_help_lists_every_sub_command_and_loads_none() -> None:
         "try:\n"
         "    main()\n"
         "finally:\n"
-        "    heavy = {'torch', 'vllm', 'numpy', 'server', 'ttscaling', 'model', 'clients.ask'}\n"
+        "    heavy = {'torch', 'vllm', 'numpy', 'server', 'ttscaling', 'model', 'clients.commands.ask'}\n"
         "    print('loaded:', sorted(heavy & set(sys.modules)))\n"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -53,10 +53,10 @@ def test_a_sub_commands_help_is_its_own(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "clients.ask", None)  # how Python marks what can't be imported
+    monkeypatch.setitem(sys.modules, "clients.commands.ask", None)  # how Python marks what can't be imported
     assert (
         run("ask", "hello")
-        == "error: this needs the Python package clients.ask; make setup installs all of them"
+        == "error: this needs the Python package clients.commands.ask; make setup installs all of them"
     )
 
 

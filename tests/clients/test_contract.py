@@ -5,14 +5,13 @@ import json
 
 import pytest
 
-from clients.client import AsyncClient
-from clients.errors import ApiError
-from clients.sse import Chunk, Comment, StreamedCompletion
-from clients.wire import user_message
+from clients.sdk.client import AsyncClient
+from clients.sdk.errors import ApiError
+from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion
+from clients.sdk.messages import user_message
+from tests.clients.test_cli import run
 from tests.server.apps import app_with, listening
 from tests.server.fakes import FakeCritic, FakeEngine
-
-from .test_cli import run
 
 SCALING = {"n": 3, "return_candidates": True}
 

@@ -13,7 +13,7 @@ def processor(opengvlab_checkpoint: Path) -> Any:
     from vllm.config import ModelConfig
     from vllm.multimodal import MULTIMODAL_REGISTRY
 
-    from model.register import require_plugin
+    from model.plugin.register import require_plugin
 
     require_plugin()
     config = ModelConfig(str(opengvlab_checkpoint), dtype="float32", max_model_len=4 * WINDOW)

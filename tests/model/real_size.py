@@ -13,10 +13,9 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from model.templates import DEFAULT_TEMPLATE, chat_template
-
-from .size_tensors import tensors
-from .sizes import Layout, Size, config_json
+from model.checkpoint.templates import DEFAULT_TEMPLATE, chat_template
+from tests.model.size_tensors import tensors
+from tests.model.sizes import Layout, Size, config_json
 
 FIRST_SPECIAL = 151643
 SPECIAL_TOKENS = (

@@ -91,7 +91,7 @@ def count_work() -> Counter[str]:
     """Counts from now on what is cut into tiles, and how many tiles go through the vision tower."""
     from vllm.model_executor.models.intern_vit import InternVisionModel
 
-    from model.tiling import tile_image
+    from model.images.tiling import tile_image
 
     done: Counter[str] = Counter()
     encode = InternVisionModel.forward
@@ -104,7 +104,7 @@ def count_work() -> Counter[str]:
         done["encoded"] += len(pixels_NCHW)
         return encode(self, pixels_NCHW, *args, **kwargs)
 
-    patch("model.processor.tile_image", counted_cut).start()
+    patch("model.plugin.inputs.processor.tile_image", counted_cut).start()
     patch.object(InternVisionModel, "forward", counted_encode).start()
     return done
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.prompt_positions import prompt_positions
+from model.plugin.inputs.prompt_positions import prompt_positions
 from model.v2pe import LADDER, decode, positions
 from tests.model.published_positions import (
     CONTEXT,

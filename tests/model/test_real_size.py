@@ -23,7 +23,7 @@ from tests.model.real_size import build_real_size, tokenizer
 from tests.model.reference import Reference
 from tests.model.sizes import SIZES
 from tests.server.running import serving
-from ttscaling.train.checkpoint import load_model
+from ttscaling.train.checkpoints.load import load_model
 
 pytestmark = pytest.mark.engine
 

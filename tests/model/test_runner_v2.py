@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from vllm.v1.worker.gpu.mm import rope
 
-from model.prompt_positions import prompt_positions
+from model.plugin.inputs.prompt_positions import prompt_positions
 from model.v2pe import LADDER, decode, positions
 
 ROWS = 3

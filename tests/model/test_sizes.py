@@ -9,8 +9,10 @@ import pytest
 import torch
 from transformers import InternVLForConditionalGeneration
 
-from model.config import InternVLChatConfig, InternVLConfig, read_checkpoint
-from model.weights import missing_tensors, stream_to_opengvlab
+from model.checkpoint.config import InternVLChatConfig, InternVLConfig
+from model.checkpoint.description import read_checkpoint
+from model.checkpoint.missing import missing_tensors
+from model.checkpoint.tensors import stream_to_opengvlab
 from tests.model.size_tensors import Shape, tensors
 from tests.model.sizes import SIZES, UNPUBLISHED, Layout, Size, config_json
 

@@ -10,8 +10,8 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from server.app import create_app
-from server.engine import Engine
+from server.engine_interface import Engine
+from server.http.app import create_app
 from server.settings import Settings
 
 

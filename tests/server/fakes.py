@@ -5,10 +5,10 @@ import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from model.tiling import TilingConfig
-from server.engine import Choose
+from model.images.tiling import TilingConfig
+from server.engine_interface import Choose
 from server.errors import ApiError
-from server.videos import Videos
+from server.request_media import Videos
 from ttscaling.types import Candidate, Conversation, CriticError, Note, Spent, StepScores, forget
 
 DONE = "data: [DONE]\n\n"

@@ -25,7 +25,7 @@ from PIL import Image
 
 from tests.model.reference import Reference
 from tests.server.running import serving
-from ttscaling.remote import RemoteCritic
+from ttscaling.remote.critic import RemoteCritic
 from ttscaling.types import Conversation
 
 
@@ -92,7 +92,7 @@ def farthest(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -
 
 def nano_exams(answers: int, seed: int) -> list[Exam]:
     """nano's held-out questions with four answers to each: the right one, and three with a slip."""
-    from ttscaling.train.nano.problems import Slip, drawn, solve
+    from ttscaling.nano_tasks.problems import Slip, drawn, solve
 
     random = np.random.default_rng(seed)
     exams = []
@@ -108,7 +108,7 @@ def nano_exams(answers: int, seed: int) -> list[Exam]:
 async def compare(answers: int, seed: int) -> dict[str, Any]:
     """The largest differences on nano's critic."""
     from tests.conftest import ENGINE_SETTINGS
-    from ttscaling.train.checkpoint import load_model
+    from ttscaling.train.checkpoints.load import load_model
 
     folder = Path(__file__).parents[2] / "model/nano/critic"
     system = json.loads((folder / "config.json").read_text())["system_message"]

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.server.media.test_loader import data_url, encoded
 from tests.server.test_end_to_end import CHAT, looking
-from tests.server.test_media import data_url, encoded
 from tests.server.test_usage import counted
 
 pytestmark = pytest.mark.engine

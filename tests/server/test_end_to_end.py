@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.server.apps import events_of, question
-from tests.server.test_fetch import host, ok
-from tests.server.test_media import bomb, data_url, encoded
+from tests.server.media.test_fetch import host, ok
+from tests.server.media.test_loader import bomb, data_url, encoded
 
 pytestmark = pytest.mark.engine
 CHAT = "/v1/chat/completions"

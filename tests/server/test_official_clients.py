@@ -15,8 +15,8 @@ from typing import Any
 import openai
 import pytest
 
+from tests.server.media.test_loader import data_url, encoded
 from tests.server.running import RunningServer
-from tests.server.test_media import data_url, encoded
 
 pytestmark = pytest.mark.engine
 ROOT = Path(__file__).parent.parent.parent

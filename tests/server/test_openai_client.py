@@ -3,8 +3,8 @@
 import openai
 import pytest
 
+from tests.server.media.test_loader import data_url, encoded
 from tests.server.running import RunningServer
-from tests.server.test_media import data_url, encoded
 
 pytestmark = pytest.mark.engine
 

@@ -8,14 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.checkpoints import byte_tokenizer
+from tests.server.media.test_loader import encoded
 from tests.server.running import RunningServer
 from tests.server.test_economy import BLOCK
-from tests.server.test_media import encoded
 from tests.server.test_usage import counted
-from ttscaling.evaluation.asking import connected
-from ttscaling.evaluation.questions import user_message
+from ttscaling.asking.client import connected
+from ttscaling.asking.user_message import user_message
 from ttscaling.train.cli import app
-from ttscaling.train.continuing import Sampler
+from ttscaling.train.rollouts.server_sampler import Sampler
 
 pytestmark = pytest.mark.engine
 LETTERS = "abcdefgh"

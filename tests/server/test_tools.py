@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.validation import CUT_OFF
+from server.vllm_engine.policy.answer_validation import CUT_OFF
 from tests.server.apps import events_of, question
 
 pytestmark = pytest.mark.engine

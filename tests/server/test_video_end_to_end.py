@@ -10,8 +10,8 @@ import pytest
 
 from tests.checkpoints import WINDOW
 from tests.server.apps import events_of, question
-from tests.server.test_fetch import host, ok
-from tests.server.test_media import data_url, encoded
+from tests.server.media.test_fetch import host, ok
+from tests.server.media.test_loader import data_url, encoded
 from tests.videos import write_video
 
 pytestmark = pytest.mark.engine

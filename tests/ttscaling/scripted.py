@@ -5,15 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ttscaling.steps import split_steps
-from ttscaling.types import (
-    ABANDONED,
-    Candidate,
-    Conversation,
-    CriticError,
-    Note,
-    StepScores,
-    forget,
-)
+from ttscaling.types import ABANDONED, Candidate, Conversation, CriticError, Note, StepScores, forget
 
 QUESTION = Conversation(messages=({"role": "user", "content": "What is 3 + 4?"},), mm_processor_kwargs={})
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.critic import critic_prefixes, judgement
+from ttscaling.critic_prompt import critic_prefixes, judgement
 from ttscaling.types import Conversation, CriticError, Message
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

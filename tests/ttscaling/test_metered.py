@@ -1,9 +1,8 @@
 import pytest
 
+from tests.ttscaling.scripted import QUESTION, ScriptedCritic
 from ttscaling.metered import MeteredCritic
 from ttscaling.types import CriticError, Spent
-
-from .scripted import QUESTION, ScriptedCritic
 
 
 async def test_every_score_counts_also_one_asked_for_again() -> None:

@@ -7,7 +7,7 @@ the share of characters that differ, so what differs most counted as right; here
 from fractions import Fraction
 from typing import Literal
 
-from .answers import same_answer
+from .final_answer import same_answer
 from .math_verifier import MathVerifier
 from .normal_form import LONGEST, number
 

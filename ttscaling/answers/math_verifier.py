@@ -33,7 +33,7 @@ class MathVerifier:
         if importlib.util.find_spec("math_verify") is None:
             raise ImportError("math-verify is not installed: pip install 'internvl3-serving[math]'")
         self._seconds = seconds
-        self._command = [sys.executable, "-m", "ttscaling.math_worker", str(memory_mib)]
+        self._command = [sys.executable, "-m", "ttscaling.answers.math_worker", str(memory_mib)]
         self._worker: subprocess.Popen[str] | None = None
         self._turn = Lock()
 

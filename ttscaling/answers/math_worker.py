@@ -1,7 +1,7 @@
 """The process behind `MathVerifier`: pairs of formulas in, one JSON line each; verdicts out.
 
 Only LaTeX is parsed, by math-verify's grammar: its other reader goes through Python's eval. Started as
-`python -m ttscaling.math_worker MEMORY_MIB`.
+`python -m ttscaling.answers.math_worker MEMORY_MIB`.
 """
 
 import json

@@ -1,31 +1,22 @@
 """Asking a running server many things at once, with a bar on standard error."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import httpx
 import typer
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-T = TypeVar("T")
+from ttscaling.console import EvaluationError
+
 CHAT = "/v1/chat/completions"
-SEEDS_APART = 1000  # between questions: candidate i of a question is sampled with its seed + i
 BUSY = (408, 429)  # of 4xx, those that another time may not bring
 PAUSES = (1.0, 5.0, 25.0)
 TIMEOUT = 600.0  # seconds between two signs of life; many candidates on a CPU take a while
 
 BaseUrl = Annotated[str, typer.Option(help="The server's address.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Requests sent at the same time.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
-
-
-class EvaluationError(Exception):
-    """It could not be measured; the message says what to do."""
 
 
 class Refused(EvaluationError):
@@ -94,56 +85,3 @@ async def connected(
         ) from None
     async with client:
         yield Server(client, pauses)
-
-
-async def each(
-    items: Iterable[T],
-    work: Callable[[T], Awaitable[None]],
-    *,
-    total: int,
-    concurrency: int,
-    label: str,
-    done: int = 0,
-) -> None:
-    """Runs `work` on every item, so many at once. The first failure cancels the others and is raised.
-
-    `items` is read as needed. `done` of the `total` were there before: the bar starts from them.
-    """
-    shared = iter(items)  # each worker takes the next
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=total, completed=done)
-
-        async def worker() -> None:
-            for item in shared:
-                await work(item)
-                bar.advance(task)
-
-        try:
-            async with asyncio.TaskGroup() as workers:
-                for _ in range(min(concurrency, total)):
-                    workers.create_task(worker())
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
-
-
-def finish(
-    report: Callable[[], Mapping[str, Any]], show: Callable[[Any, Console], None], as_json: bool
-) -> None:
-    """A command's whole course: measured, shown, and as the last line printed as JSON where asked for.
-
-    Raises typer.Exit with status 1, one line on standard error before it, where it could not be measured.
-    """
-    try:
-        measured = report()
-    except EvaluationError as error:
-        Console(stderr=True).print(f"error: {error}", soft_wrap=True, markup=False)
-        raise typer.Exit(1) from None
-    show(measured, Console())
-    if as_json:
-        print(json.dumps(measured))
-
-
-def warn(problem: str) -> None:
-    """Tells of a record that can't be used."""
-    Console(stderr=True).print(f"skipped {problem}", soft_wrap=True, markup=False)

@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ttscaling.grading import Mode, is_right
-from ttscaling.math_verifier import MathVerifier
-
-from .asking import EvaluationError
+from ttscaling.answers.grading import Mode, is_right
+from ttscaling.answers.math_verifier import MathVerifier
+from ttscaling.console import EvaluationError
 
 Grader = Callable[[str | None, str], bool]
 Grading = Annotated[
@@ -26,7 +25,7 @@ def mode_of(grading: Mode | None, questions: Path | None) -> Mode:
 
 @contextmanager
 def grader(mode: Mode) -> Iterator[Grader]:
-    """Judges (a final answer or None, the right one) by a mode of `ttscaling.grading`.
+    """Judges (a final answer or None, the right one) by a mode of `ttscaling.answers.grading`.
 
     "math" also takes what math-verify finds mathematically the same, in a process that ends with the block.
     Raises EvaluationError where that isn't installed.

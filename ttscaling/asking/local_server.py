@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from .asking import EvaluationError
+from ttscaling.console import EvaluationError
 
 CONSOLE_COMMAND = "from clients.cli import main; main()"
 START_SECONDS = 600

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .asking import EvaluationError
+from ttscaling.console import EvaluationError
 
 Row = Mapping[str, Any]
 

@@ -10,9 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .asking import CHAT, SEEDS_APART, EvaluationError, connected, each
-from .ledger import Ledger, Row
-from .questions import Question
+from ttscaling.asking.client import CHAT, connected
+from ttscaling.asking.concurrency import SEEDS_APART, each
+from ttscaling.asking.results_file import Ledger, Row
+from ttscaling.console import EvaluationError
+from ttscaling.recorded import Rollouts
+
+from .question_sets import Question
 
 Key = tuple[int, str, int]  # question, "candidate" or "beam", the candidate's index or the search's n
 
@@ -38,18 +42,6 @@ class Plan:
         count = -(-self.num_candidates // self.per_request)
         edges = [self.num_candidates * at // count for at in range(count + 1)]
         return [range(first, end) for first, end in pairwise(edges)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rollouts:
-    """Of one question: candidates in index order, and what each beam search found."""
-
-    texts: tuple[str, ...]
-    step_scores: tuple[tuple[float, ...], ...]
-    tokens: tuple[int, ...]  # generated for each candidate
-    critic: str
-    beam_texts: Mapping[int, str]
-    beam_tokens: Mapping[int, int]
 
 
 async def gather(

@@ -2,10 +2,10 @@
 
 import typer
 
-from .critic import critic
-from .curves import curves
-from .nano import nano
-from .stopping import stopping
+from ttscaling.evaluation.critic.command import critic
+from ttscaling.evaluation.curves.command import curves
+from ttscaling.evaluation.nano.command import nano
+from ttscaling.evaluation.stopping.command import stopping
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Measure what a running server's answers are worth."

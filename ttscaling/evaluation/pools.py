@@ -3,7 +3,8 @@
 A question is asked once, for as many candidates as the largest N. For a smaller N the figures are means over
 many random draws of N from that pool, without replacement: each draw is what a request for N would have
 brought, so the means are unbiased, and all ways and all N are compared on the same candidates. (The idea is
-search-and-learn's `score.py`, which takes the first N instead.) Choosing follows `ttscaling.choice`.
+search-and-learn's `score.py`, which takes the first N instead.) Choosing follows
+`ttscaling.selection.choosing`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +14,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.aggregate import aggregate
-from ttscaling.answers import final_answer, groups
+from ttscaling.answers.final_answer import final_answer, groups
+from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Aggregation
 
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)

@@ -5,22 +5,19 @@ run side by side; the critic's recorded scores come at once. So a rule's accurac
 whole grid of rules from one set of candidates.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.answers import final_answer
-from ttscaling.best_of_n import BestOfN
-from ttscaling.steps import split_steps
-from ttscaling.stopping import StopRule
-from ttscaling.types import Candidate, Conversation, CriticError, Note, StepScores, forget
-
-from .graders import Grader
-from .intervals import bootstrap
-from .rollouts import Rollouts
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.asking.graders import Grader
+from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.recorded import RecordedCritic, RecordedPolicy, Rollouts
+from ttscaling.reports.intervals import bootstrap
+from ttscaling.selection.stopping import StopRule
+from ttscaling.types import Conversation
 
 SCORES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 AGREEMENTS = (None, 0.8, 0.9, 0.95)
@@ -42,51 +39,6 @@ class Outcome:
     def tokens(self) -> float:
         """Of a question, on average."""
         return float(self.tokens_N.mean())
-
-
-class RecordedPolicy:
-    """A Policy whose candidates are recorded ones; `tokens` counts all that was written, cut off or not."""
-
-    def __init__(self, rolled: Rollouts) -> None:
-        self._rolled = rolled
-        self.tokens = 0
-
-    async def sample(
-        self,
-        conversation: Conversation,
-        *,
-        index: int,
-        greedy: bool,
-        live: bool = False,
-        note: Note = forget,
-    ) -> Candidate:
-        """See `Policy.sample`."""
-        for _ in range(self._rolled.tokens[index]):
-            await asyncio.sleep(0)
-            self.tokens += 1
-        return Candidate(
-            index=index,
-            text=self._rolled.texts[index],
-            finish_reason="stop",
-            prompt_tokens=0,
-            cached_tokens=0,
-            completion_tokens=self._rolled.tokens[index],
-        )
-
-
-class RecordedCritic:
-    """A Critic that knows the recorded candidates and nothing else."""
-
-    def __init__(self, rolled: Rollouts) -> None:
-        self.name = rolled.critic
-        self._scores = dict(zip(rolled.texts, rolled.step_scores, strict=True))
-
-    async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        """See `Critic.score`."""
-        if answer not in self._scores:
-            raise CriticError("this answer was not recorded")
-        steps = split_steps(answer)
-        return StepScores(steps=steps, scores=self._scores[answer], prompt_tokens=0, cached_tokens=0)
 
 
 async def replay(

@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from .aggregate import aggregate
-from .choice import best, choose
-from .plan import Gathered
-from .steps import SEPARATOR
-from .stopping import StopRule
-from .types import (
+from ttscaling.selection.aggregation import aggregate
+from ttscaling.selection.choosing import best, choose
+from ttscaling.selection.plan import Gathered
+from ttscaling.selection.stopping import StopRule
+from ttscaling.steps import SEPARATOR
+from ttscaling.types import (
     NOTHING,
     Aggregation,
     Candidate,

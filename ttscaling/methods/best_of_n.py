@@ -8,11 +8,11 @@ being written.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .choice import best, choose
-from .gathering import gather
-from .plan import Plan
-from .stopping import StopRule
-from .types import (
+from ttscaling.selection.choosing import best, choose
+from ttscaling.selection.gathering import gather
+from ttscaling.selection.plan import Plan
+from ttscaling.selection.stopping import StopRule
+from ttscaling.types import (
     Aggregation,
     Conversation,
     Critic,

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from .choice import vote
-from .gathering import gather
-from .plan import Plan
-from .stopping import StopRule
-from .types import Conversation, Policy, Progress, Selection
+from ttscaling.selection.choosing import vote
+from ttscaling.selection.gathering import gather
+from ttscaling.selection.plan import Plan
+from ttscaling.selection.stopping import StopRule
+from ttscaling.types import Conversation, Policy, Progress, Selection
 
 
 async def self_consistency(

@@ -5,8 +5,9 @@
 
 from functools import partial
 
+from ttscaling.selection.choosing import weighted_best
+
 from .best_of_n import BestOfN
-from .choice import weighted_best
 
 weighted_vote = partial(BestOfN, pick=weighted_best)
 """As `BestOfN`, but each final answer weighs the sum of its scores; the best candidate of the winner is it.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .faults import RecordError
+from .bad_records import RecordError
 from .fields import list_field, media_fields, media_json, other_fields
 
 Role = Literal["system", "user", "assistant"]

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .bad_records import Faults, RecordError
 from .chats import parse_chat
-from .faults import Faults, RecordError
 from .jsonl import LineFile
-from .judged import parse_judged
-from .media import media_path
+from .judged_steps import parse_judged
+from .marked_steps import parse_marked
+from .media_paths import media_path
 from .meta import DataSet
 from .pairs import parse_pair
-from .process_bench import parse_marked
 
 
 class HasImages(Protocol):

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .faults import RecordError
+from .bad_records import RecordError
 
 
 def text_field(data: Mapping[str, Any], key: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .faults import Faults, RecordError
+from .bad_records import Faults, RecordError
 
 Json = Mapping[str, Any]
 T = TypeVar("T")

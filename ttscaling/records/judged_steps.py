@@ -12,7 +12,7 @@ from typing import Any
 
 from ttscaling.steps import SEPARATOR
 
-from .faults import RecordError
+from .bad_records import RecordError
 from .fields import list_field, media_fields, media_json, other_fields, text_field
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from .faults import RecordError
+from .bad_records import RecordError
 from .fields import image_field, list_field, optional_text, other_fields, text_field
 
 Mark = Literal[1, 0, -1]

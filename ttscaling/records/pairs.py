@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .faults import RecordError
+from .bad_records import RecordError
 from .fields import media_fields, media_json, other_fields, text_field
 
 

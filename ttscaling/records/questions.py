@@ -2,19 +2,19 @@
 
 The published pipeline reads `image`, `question`, `answer`. InternVL's conversations are accepted too: the
 answer is the one that the last `gpt` turn states, the question what was said before. Several turns become one
-question, each labelled with its role, as the critic is shown them (`ttscaling.critic`); a system turn is left
-out.
+question, each labelled with its role, as the critic is shown them (`ttscaling.critic_prompt`); a system turn
+is left out.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from ttscaling.answers import final_answer
-from ttscaling.grading import Mode
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.answers.grading import Mode
 
+from .bad_records import RecordError
 from .chats import parse_chat
-from .faults import RecordError
 from .fields import media_fields, optional_text, text_field
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .asking import EvaluationError
+from ttscaling.console import EvaluationError
 
 
 def write_block(path: Path, name: str, lines: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from .asking import EvaluationError
+from ttscaling.console import EvaluationError
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import assert_never
 
-from .types import Aggregation
+from ttscaling.types import Aggregation
 
 
 def aggregate(scores: Sequence[float], how: Aggregation) -> float:

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 
-from .answers import final_answer, groups, majority
+from ttscaling.answers.final_answer import final_answer, groups, majority
+from ttscaling.types import CriticError, OnCriticError, ScoredCandidate, Selection
+
 from .plan import Gathered
-from .types import CriticError, OnCriticError, ScoredCandidate, Selection
 
 
 def choose(

@@ -7,9 +7,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from .steps import SEPARATOR
-from .stopping import StopRule, best_possible
-from .types import (
+from ttscaling.steps import SEPARATOR
+from ttscaling.types import (
     ABANDONED,
     Aggregation,
     Candidate,
@@ -19,6 +18,8 @@ from .types import (
     ScoredCandidate,
     StepScores,
 )
+
+from .stopping import StopRule, best_possible
 
 
 class Drafts:

@@ -8,12 +8,8 @@ import asyncio
 import math
 from dataclasses import replace
 
-from .aggregate import aggregate
-from .answers import final_answer, groups
-from .drafts import Drafts
-from .plan import Gathered, Plan
-from .stopping import agreed
-from .types import (
+from ttscaling.answers.final_answer import final_answer, groups
+from ttscaling.types import (
     ABANDONED,
     Candidate,
     Critic,
@@ -27,6 +23,11 @@ from .types import (
     StepScores,
     Stopped,
 )
+
+from .aggregation import aggregate
+from .drafts import Drafts
+from .plan import Gathered, Plan
+from .stopping import agreed
 
 
 async def gather(policy: Policy, plan: Plan) -> Gathered:

@@ -3,16 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ttscaling.types import ABANDONED, Aggregation, Conversation, Critic, Progress, ScoredCandidate, Stopped
+
 from .stopping import StopRule
-from .types import (
-    ABANDONED,
-    Aggregation,
-    Conversation,
-    Critic,
-    Progress,
-    ScoredCandidate,
-    Stopped,
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from .aggregate import aggregate
-from .types import Aggregation
+from ttscaling.types import Aggregation
+
+from .aggregation import aggregate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from vllm.multimodal.processing import BaseDummyInputsBuilder, BaseProcessingInfo
 
-from .config import Checkpoint, InternVLConfig, read_checkpoint
+from model.checkpoint.config import InternVLConfig
+from model.checkpoint.description import Checkpoint, read_checkpoint
+from model.image_tokens import IMAGE_CONTEXT, VIDEO_TEXT, ImageTokens, image_tokens
+from model.images.tiling import max_num_tiles
+
 from .media_items import InternVLDataParser
-from .options import VisionOptions, most_tiles_of_a_frame, parse_options
-from .prompt import IMAGE_CONTEXT, VIDEO_TEXT, ImageTokens, image_tokens
-from .tiling import max_num_tiles
+from .request_options import VisionOptions, most_tiles_of_a_frame, parse_options
 
 
 class InternVLProcessingInfo(BaseProcessingInfo):

@@ -24,12 +24,14 @@ from vllm.multimodal.processing import (
     PromptUpdateDetails,
 )
 
+from model.image_tokens import frame_labels
+from model.images.tiling import TilingConfig, num_tiles, tile_image
+from model.v2pe import choose_deltas
+
 from .media_items import Clip, ClipItems, DeltaItems, Frame, FrameItems
+from .placeholders import DELTA_PLACE, FRAME_PLACE, IMAGE_PLACE, place_media
 from .processing_info import InternVLProcessingInfo
-from .prompt import DELTA_PLACE, FRAME_PLACE, IMAGE_PLACE, frame_labels, place_media
 from .prompt_positions import DELTA_MODALITY
-from .tiling import TilingConfig, num_tiles, tile_image
-from .v2pe import choose_deltas
 
 _PLACES = {"image": IMAGE_PLACE, "video": FRAME_PLACE}
 

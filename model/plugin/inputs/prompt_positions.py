@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .v2pe import encode, next_position, positions
+from model.v2pe import encode, next_position, positions
 
 DELTA_MODALITY = "v2pe"
 """vLLM's name for the items that carry a delta; the others carry pixels."""

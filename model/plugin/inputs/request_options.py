@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .tiling import TilingConfig, choose_grid
-from .v2pe import Deltas, parse_deltas
+from model.images.tiling import TilingConfig, choose_grid
+from model.v2pe import Deltas, parse_deltas
 
 _KNOWN = (
     "v2pe_delta",

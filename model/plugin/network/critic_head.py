@@ -18,7 +18,8 @@ from vllm.model_executor.models.utils import PPMissingLayer
 from vllm.tasks import PoolingTask
 from vllm.v1.pool.metadata import PoolingMetadata
 
-from .architectures import CRITIC_TASK
+from model.plugin.architectures import CRITIC_TASK
+
 from .internvl import InternVLModel
 
 Logits = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]

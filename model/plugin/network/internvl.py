@@ -17,19 +17,21 @@ from vllm.model_executor.models.utils import AutoWeightsLoader, PPMissingLayer, 
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.platforms import current_platform
 
-from .backbones import head_dim
-from .config import read_checkpoint
+from model.checkpoint.backbones import head_dim
+from model.checkpoint.description import read_checkpoint
+from model.checkpoint.missing import missing_from
+from model.checkpoint.quantization import leaves_tower_alone
+from model.checkpoint.tensors import stream_to_opengvlab
+from model.image_tokens import IMAGE_CONTEXT, VIDEO_TEXT
+from model.images.tiling import PIXEL_MEAN, PIXEL_STD
+from model.plugin.inputs.processing_info import InternVLDummyInputsBuilder, InternVLProcessingInfo
+from model.plugin.inputs.processor import InternVLMultiModalProcessor
+from model.plugin.inputs.prompt_positions import prompt_positions
+
 from .cpu_sampling import keep_generators
 from .language_model import build_language_model
-from .mapper import LayoutMapper
-from .processing_info import InternVLDummyInputsBuilder, InternVLProcessingInfo
-from .processor import InternVLMultiModalProcessor
-from .prompt import IMAGE_CONTEXT, VIDEO_TEXT
-from .prompt_positions import prompt_positions
-from .quantization import leaves_tower_alone, missing_from
-from .tiling import PIXEL_MEAN, PIXEL_STD
-from .v2pe import decode
-from .weights import stream_to_opengvlab
+from .module_names import LayoutMapper
+from .rotary import V2PERotary
 
 _PLACEHOLDERS = {"image": IMAGE_CONTEXT, "video": VIDEO_TEXT}
 _LM_HEAD = "language_model.lm_head.weight"
@@ -42,34 +44,6 @@ def pixel_unshuffle(patches_NHWC: torch.Tensor, ratio: float) -> torch.Tensor:
     k = round(1 / ratio)
     blocks = patches_NHWC.reshape(n, height // k, k, width // k, k, channels).permute(0, 1, 3, 2, 4, 5)
     return blocks.reshape(n, height // k, width // k, k * k * channels)
-
-
-class V2PERotary(nn.Module):
-    """Rotary embedding at fractional positions, with the plain base: V2PE leaves dynamic NTK off.
-
-    Angles are computed from the positions at hand, in float32: there is no table whose end a long prompt
-    could run over.
-    """
-
-    frequency_F: torch.Tensor
-
-    def __init__(self, head_dim: int, theta: float) -> None:
-        super().__init__()
-        # On the CPU first: powers differ in the last bits between devices, and every checkpoint was trained
-        # on these.
-        exponent_F = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim
-        self.register_buffer(
-            "frequency_F", (1.0 / theta**exponent_F).to(torch.get_default_device()), persistent=False
-        )
-
-    def forward(
-        self, positions_3T: torch.Tensor, query: torch.Tensor, key: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rotates `query` (T, heads * head_dim) and `key`; the positions come from `model.v2pe.encode`."""
-        position_T = decode(positions_3T.to(torch.float32))
-        angle_TF = position_T[:, None] * self.frequency_F
-        cos_T1F, sin_T1F = angle_TF.cos()[:, None], angle_TF.sin()[:, None]
-        return _rotate(query, cos_T1F, sin_T1F), _rotate(key, cos_T1F, sin_T1F)
 
 
 @MULTIMODAL_REGISTRY.register_processor(
@@ -222,10 +196,3 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         else:
             language_model.lm_head = language_model.lm_head.tie_weights(language_model.model.embed_tokens)
         return {_LM_HEAD}
-
-
-def _rotate(heads: torch.Tensor, cos_T1F: torch.Tensor, sin_T1F: torch.Tensor) -> torch.Tensor:
-    half = cos_T1F.shape[-1]
-    first, second = heads.unflatten(-1, (-1, 2 * half)).to(torch.float32).split(half, dim=-1)
-    rotated = torch.cat([first * cos_T1F - second * sin_T1F, second * cos_T1F + first * sin_T1F], dim=-1)
-    return rotated.flatten(-2).to(heads.dtype)

@@ -9,7 +9,7 @@ from typing import Any
 
 from vllm.model_executor.models.utils import WeightsMapper
 
-from .names import opengvlab_name
+from model.checkpoint.tensor_names import opengvlab_name
 
 _SPLIT_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)[qkv]_proj\b")
 

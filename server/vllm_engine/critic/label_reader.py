@@ -1,4 +1,4 @@
-"""Reading a critic's labels from a vLLM engine that runs `model.critic_head`."""
+"""Reading a critic's labels from a vLLM engine that runs `model.plugin.network.critic_head`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.renderers.online_renderer import OnlineRenderer
 from vllm.utils import random_uuid
 
-from model.architectures import CRITIC_TASK
-from ttscaling.critic import MINUS, PLUS
+from model.plugin.architectures import CRITIC_TASK
+from server.errors import TOO_LONG, ApiError
+from ttscaling.critic_prompt import MINUS, PLUS
 from ttscaling.types import CriticError, Message
 
-from .critic import Reading
-from .errors import TOO_LONG, ApiError
+from .step_critic import Reading
 
 
 @dataclass(frozen=True, kw_only=True)

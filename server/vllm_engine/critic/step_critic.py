@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttscaling.critic import critic_prefixes, judgement
+from ttscaling.critic_prompt import critic_prefixes, judgement
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores
 

@@ -6,7 +6,7 @@ Imports nothing of vLLM's: parser and request come from its chat handler.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .validation import Call, Reading
+from .answer_validation import Call, Reading
 
 
 def read_answer(

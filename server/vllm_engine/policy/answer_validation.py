@@ -16,7 +16,7 @@ from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from .errors import ApiError
+from server.errors import ApiError
 
 SECONDS = (
     1.0  # of this thread, for all checks against one schema of a request; an honest one takes milliseconds

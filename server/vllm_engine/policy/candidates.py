@@ -13,6 +13,8 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
+from server.engine_interface import Choose
+from server.errors import ApiError
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,
@@ -25,9 +27,7 @@ from ttscaling.types import (
     forget,
 )
 
-from .engine import Choose
-from .errors import ApiError
-from .written import Written, in_pieces, stop_across, whole
+from .generated import Written, in_pieces, stop_across, whole
 
 MAX_SEED = 2**63
 MOST_BLANKS = 4  # paragraphs without a word that are passed over to get to a step

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from model.prompt_positions import DELTA_MODALITY
+from model.plugin.inputs.prompt_positions import DELTA_MODALITY
 from model.v2pe import next_position, positions
+from server.protocol.reply_fields import VisionReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,3 +48,18 @@ def sight_of(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> Sight:
         highest_position=float(position_T[-1]),
         next_position=next_position(position_T),
     )
+
+
+def add_vision(reply: dict[str, Any], sight: Sight | None) -> dict[str, Any]:
+    """vLLM's reply or chunk with `vision`, where the prompt has media. Deltas are items to vLLM: its count of
+    tokens by kind of medium must not list them.
+    """
+    details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
+    (details.get("multimodal_tokens") or {}).pop(DELTA_MODALITY, None)
+    if sight is None or not sight.tiles:
+        return reply
+    delta = sight.deltas[0] if len(set(sight.deltas)) == 1 else list(sight.deltas)
+    vision = VisionReport(
+        v2pe_delta=delta, highest_position=sight.highest_position, tiles=sight.tiles, frames=sight.frames
+    )
+    return {**reply, "vision": vision.model_dump()}

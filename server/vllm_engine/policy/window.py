@@ -7,8 +7,9 @@ media; prompts of text alone, and answers without max_tokens, are left to here.
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from .errors import TOO_LONG, ApiError
-from .sight import Sight, sight_of
+from server.errors import TOO_LONG, ApiError
+
+from .prompt_stats import Sight, sight_of
 
 
 class Windowed:

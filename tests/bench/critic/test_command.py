@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from bench.contest import Sample
-from bench.critic import OURS, PEERS, _round, rows, tails
-from bench.critic_systems import CHECKPOINT, conversation_texts
+from bench.critic.command import OURS, PEERS, _round, rows, tails
+from bench.critic.systems import CHECKPOINT, conversation_texts
+from bench.harness.contest import Sample
 
 
 def sample(system: str, *results: dict[str, Any]) -> Sample:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.contest import System, measure
+from bench.harness.contest import System, measure
 
 
 def system(name: str) -> System:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from bench.contest import Sample
-from bench.report import Report, finish, machine, ratio, versions
-from ttscaling.evaluation.drawing import check_plot
+from bench.harness.contest import Sample
+from bench.harness.output import finish
+from bench.harness.report import Report, machine, ratio, versions
+from ttscaling.reports.plots import check_plot
 
 REPORT = Report(
     bench="example",

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.contest import System, measure
-from bench.peers import install_peers, peers_folder
-from bench.preprocess import OURS, _differences, _rows
-from bench.preprocess_systems import Ours, OursNormalised, photo
+from bench.harness.contest import System, measure
+from bench.harness.peer_packages import install_peers, peers_folder
+from bench.preprocess.command import OURS, _differences, _rows
+from bench.preprocess.systems import Ours, OursNormalised, photo
 
 PEERS = peers_folder("bench")
 SYSTEMS = [
-    System(OURS, "bench.preprocess_systems:Ours"),
-    System("ours + normalise", "bench.preprocess_systems:OursNormalised"),
-    System("transformers, Pillow", "bench.preprocess_systems:TransformersPil"),
+    System(OURS, "bench.preprocess.systems:Ours"),
+    System("ours + normalise", "bench.preprocess.systems:OursNormalised"),
+    System("transformers, Pillow", "bench.preprocess.systems:TransformersPil"),
 ]
 needs_torchvision = pytest.mark.skipif(
     not PEERS.exists(),
@@ -43,11 +43,11 @@ def test_summary_is_the_pixels(contender: type[Ours], tmp_path: Path) -> None:
     [
         (None, 1e-3),
         pytest.param(
-            System("vLLM", "bench.preprocess_systems:Vllm", (PEERS,)), 1e-3, marks=needs_torchvision
+            System("vLLM", "bench.preprocess.systems:Vllm", (PEERS,)), 1e-3, marks=needs_torchvision
         ),
         # torchvision's own resizing isn't exact.
         pytest.param(
-            System("transformers", "bench.preprocess_systems:Transformers", (PEERS,)),
+            System("transformers", "bench.preprocess.systems:Transformers", (PEERS,)),
             3,
             marks=needs_torchvision,
         ),
@@ -82,7 +82,7 @@ def test_peers_that_cannot_be_installed_are_told(
 
     (tmp_path / "requirements").mkdir()
     (tmp_path / "requirements" / "bench.txt").write_text("./no-such-folder\n")
-    monkeypatch.setattr("bench.peers.ROOT", tmp_path)
+    monkeypatch.setattr("bench.harness.peer_packages.ROOT", tmp_path)
     folder = install_peers(Console())
     shown = capsys.readouterr().out
     assert "could not be installed" in shown

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.contest import Sample, System, measure
-from bench.gpu import bf16_peak
-from bench.training import OURS, PEERS_FOLDER, TRL, rows, unlike
-from bench.training_material import write_material
+from bench.harness.contest import Sample, System, measure
+from bench.harness.gpu import bf16_peak
+from bench.training.command import OURS, PEERS_FOLDER, TRL, rows, unlike
+from bench.training.material import write_material
 
 needs_trl = pytest.mark.skipif(
     not PEERS_FOLDER.exists(), reason="no TRL: `internvl3 bench training` installs it into runs"
@@ -27,9 +27,9 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("kind", ["mpo", "critic"])
 def test_ours_trains(case: Mapping[str, Any], kind: str) -> None:
-    systems = [System(OURS, "bench.training_systems:Ours")]
+    systems = [System(OURS, "bench.training.systems:Ours")]
     if kind == "mpo":
-        systems.append(System("given", "bench.training_systems:OursReferencesGiven"))
+        systems.append(System("given", "bench.training.systems:OursReferencesGiven"))
     samples, failures = measure(systems, {kind: {**case, "kind": kind}}, repeats=1, fresh=True)
     assert failures == {}
     assert len({sample.result["supervised"] for sample in samples}) == 1
@@ -40,8 +40,8 @@ def test_ours_trains(case: Mapping[str, Any], kind: str) -> None:
 @pytest.mark.parametrize("kind", ["mpo", "critic"])
 def test_trl_supervises_the_same_positions(case: Mapping[str, Any], kind: str) -> None:
     systems = [
-        System(OURS, "bench.training_systems:Ours"),
-        System(TRL, "bench.training_trl:Trl", (PEERS_FOLDER,)),
+        System(OURS, "bench.training.systems:Ours"),
+        System(TRL, "bench.training.trl:Trl", (PEERS_FOLDER,)),
     ]
     samples, failures = measure(systems, {kind: {**case, "kind": kind}}, repeats=1, fresh=True)
     assert failures == {}
@@ -69,8 +69,8 @@ def test_a_gpu_has_a_share_of_its_peak() -> None:
 
 
 def test_material_has_a_real_size(tmp_path: Path) -> None:
-    from ttscaling.train.description import described, model_config
-    from ttscaling.train.memory import parameters
+    from model.checkpoint.config_file import described, model_config
+    from ttscaling.train.network.memory import parameters
 
     write_material(tmp_path, "1B", samples=1)
     assert described(tmp_path / "checkpoint").tokens_per_tile == 256

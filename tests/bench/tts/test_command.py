@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.contest import Sample, System, measure
-from bench.tts import OURS, PEERS, PEERS_FOLDER, STOPPING, rows
-from bench.tts_servers import cpu_seconds, process, total, wait
+from bench.harness.contest import Sample, System, measure
+from bench.tts.command import OURS, PEERS, PEERS_FOLDER, STOPPING, rows
+from bench.tts.servers import cpu_seconds, process, total, wait
 
 METRICS = """# TYPE http_requests_total counter
 http_requests_total{handler="/v1/chat/completions",method="POST",status="2xx"} 5.0
@@ -85,7 +85,7 @@ def case(url: str) -> dict[str, Any]:
 def test_ours_sends_each_question_once(upstream: tuple[str, list[Mapping[str, Any]]]) -> None:
     url, bodies = upstream
     (sample,), failures = measure(
-        [System(OURS, "bench.tts_systems:Ours")], {"a": case(url)}, repeats=1, fresh=True
+        [System(OURS, "bench.tts.systems:Ours")], {"a": case(url)}, repeats=1, fresh=True
     )
     assert failures == {}
     assert len(bodies) == 3
@@ -114,7 +114,7 @@ def test_its_hub_sends_the_image_with_each_candidate_and_each_step(
 
 def test_ours_may_stop_early(upstream: tuple[str, list[Mapping[str, Any]]]) -> None:
     url, bodies = upstream
-    system = System(STOPPING, "bench.tts_systems:OursStopping")
+    system = System(STOPPING, "bench.tts.systems:OursStopping")
     _, failures = measure([system], {"a": case(url)}, repeats=1, fresh=True)
     assert failures == {}
     assert {body["test_time_scaling"]["stop_score"] for body in bodies} == {0.9}
@@ -122,7 +122,7 @@ def test_ours_may_stop_early(upstream: tuple[str, list[Mapping[str, Any]]]) -> N
 
 def test_every_turn_has_questions_of_its_own(upstream: tuple[str, list[Mapping[str, Any]]]) -> None:
     url, bodies = upstream
-    measure([System(OURS, "bench.tts_systems:Ours")], {"a": case(url)}, repeats=2)
+    measure([System(OURS, "bench.tts.systems:Ours")], {"a": case(url)}, repeats=2)
     assert len(bodies) == 3 * 3  # the first turn is not measured
     assert len({str(body["messages"]) for body in bodies}) == 9
 

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bench import clip as bench_clip
 from bench.cli import app
-from bench.contest import Sample
-from bench.video import OURS, PEERS, TRUTH, rows, unlike
-from bench.video_systems import Decord, OurKeyframes, Ours, Sequential, Vllm
+from bench.harness.contest import Sample
+from bench.video import clip as bench_clip
+from bench.video.command import OURS, PEERS, TRUTH, rows, unlike
+from bench.video.systems import Decord, OurKeyframes, Ours, Sequential, Vllm
 from tests.videos import Clip
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.long_video import peak_mib
+from bench.video.long_video import peak_mib
 
 
 def process(folder: Path, pid: int, parent: int, mib: float) -> None:

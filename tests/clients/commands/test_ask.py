@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from .chat_server import Reply, chat_server, completion, event_stream, scaling
-from .test_cli import run
+from tests.clients.chat_server import Reply, chat_server, completion, event_stream, scaling
+from tests.clients.test_cli import run
 
 WINNER = "3 + 4 = 7.\n\nFinal answer: 7"
 CHOSEN = completion(WINNER, test_time_scaling=scaling(("3 + 4 = 8.", 0.25), (WINNER, 0.875), selected=1))

@@ -2,10 +2,9 @@ from typing import Any
 
 from rich.console import Console
 
-from clients.candidates import candidates_view, printable
-from clients.wire import Scaling
-
-from .chat_server import scaling
+from clients.commands.candidates_table import candidates_view, printable
+from clients.sdk.completions import Scaling
+from tests.clients.chat_server import scaling
 
 
 def shown(report: dict[str, Any]) -> str:

@@ -3,12 +3,12 @@ from typing import Any
 
 import pytest
 
-from clients.client import AsyncClient, Client
-from clients.errors import ApiError, ClientError, ServerUnreachable
-from clients.sse import Chunk, Comment, StreamedCompletion
-from clients.wire import Completion, user_message
-
-from .chat_server import Reply, chat_server, completion, event_stream, scaling
+from clients.sdk.client import AsyncClient, Client
+from clients.sdk.completions import Completion
+from clients.sdk.errors import ApiError, ClientError, ServerUnreachable
+from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion
+from clients.sdk.messages import user_message
+from tests.clients.chat_server import Reply, chat_server, completion, event_stream, scaling
 
 BUSY = Reply({"error": {"message": "Busy."}}, status=429, headers={"Retry-After": "0"})
 CHOSEN = completion("7", test_time_scaling=scaling(("8", 0.2), ("7", 0.9), selected=1))

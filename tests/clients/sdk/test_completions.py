@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from clients.wire import Completion, media_url, user_message
-
-from .chat_server import completion, scaling
+from clients.sdk.completions import Completion
+from clients.sdk.messages import media_url, user_message
+from tests.clients.chat_server import completion, scaling
 
 
 def test_a_local_image_travels_as_its_own_bytes(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from clients.errors import api_error
+from clients.sdk.errors import api_error
 
 
 def test_openais_error_body_is_carried() -> None:

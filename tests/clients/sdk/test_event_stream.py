@@ -1,10 +1,9 @@
 import pytest
 
-from clients.errors import ApiError
-from clients.sse import Chunk, Comment, StreamedCompletion, events
-from clients.wire import Completion
-
-from .chat_server import completion, event_stream, scaling
+from clients.sdk.completions import Completion
+from clients.sdk.errors import ApiError
+from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion, events
+from tests.clients.chat_server import completion, event_stream, scaling
 
 
 def test_the_chunks_add_up_to_the_whole_reply() -> None:

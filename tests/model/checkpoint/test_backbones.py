@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import transformers
 
-from model.backbones import head_dim, language_config, require_language_model
+from model.checkpoint.backbones import head_dim, language_config, require_language_model
 
 INTERNLM2 = {
     "architectures": ["InternLM2ForCausalLM"],

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import transformers
 
-from model.config import Checkpoint, InternVLChatConfig, InternVLConfig, VisionShape, read_checkpoint
-from model.templates import system_message
-from model.tiling import TilingConfig
+from model.checkpoint.config import InternVLChatConfig, InternVLConfig
+from model.checkpoint.description import Checkpoint, VisionShape, read_checkpoint
+from model.checkpoint.templates import system_message
+from model.images.tiling import TilingConfig
 from tests.checkpoints import MAX_TILES, TILE, WINDOW
 
 EXPECTED = Checkpoint(

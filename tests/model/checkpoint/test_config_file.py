@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from model.checkpoint.config_file import read_delta, write_delta
 from tests.checkpoints import Layout, build_checkpoint
-from tests.model.test_processor import deltas, noise, process
-from ttscaling.evaluation.tuned import read_delta, write_delta
+from tests.model.plugin.inputs.test_processor import deltas, noise, process
 
 
 @pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
@@ -14,7 +14,7 @@ def test_a_request_that_names_no_delta_takes_the_tuned_one(tmp_path: Path, layou
     from vllm.config import ModelConfig
     from vllm.multimodal import MULTIMODAL_REGISTRY
 
-    from model.register import require_plugin
+    from model.plugin.register import require_plugin
 
     require_plugin()
     checkpoint = build_checkpoint(tmp_path, layout)

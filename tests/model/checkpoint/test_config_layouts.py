@@ -3,8 +3,8 @@
 import pytest
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-from model.layouts import config_to_opengvlab, config_to_transformers
-from model.weights import to_opengvlab, to_transformers
+from model.checkpoint.config_layouts import config_to_opengvlab, config_to_transformers
+from model.checkpoint.tensors import to_opengvlab, to_transformers
 from tests.checkpoints import random_model
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from vllm.transformers_utils.config import try_get_generation_config
 
-from model.end_of_turn import end_of_turn
-from model.register import register
+from model.checkpoint.end_of_turn import end_of_turn
+from model.plugin.register import register
 from tests.checkpoints import byte_tokenizer, write_json
 
 TOKEN = {"content": "<|im_end|>", "special": True}

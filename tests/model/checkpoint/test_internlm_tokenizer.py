@@ -9,8 +9,8 @@ import pytest
 import sentencepiece
 from transformers import AutoTokenizer
 
-from model.internlm_tokenizer import InternLM2Tokenizer, InternLM3Tokenizer, register_tokenizers
-from model.prompt import image_tokens
+from model.checkpoint.internlm_tokenizer import InternLM2Tokenizer, InternLM3Tokenizer, register_tokenizers
+from model.image_tokens import image_tokens
 from tests.checkpoints import write_json
 
 WORDS = ["the", "quick", "fox", "hello", "你好", "图像", "step", "counts", "it?", "A:", "12", "345", " the"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from model.preflight import require_tensors
+from model.checkpoint.missing import require_tensors
 from tests.checkpoints import Layout, build_checkpoint, save_weights
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from transformers import InternVLConfig
 
-from model.quantization import is_quantized, leaves_tower_alone
+from model.checkpoint.quantization import is_quantized, leaves_tower_alone
 from tests.checkpoints import build_checkpoint
 from tests.model.engine_series import engine, furthest, questions, run_series, tokens
 from tests.model.quantized import GROUP, awq, compressed, dequantized, gptq, quantize

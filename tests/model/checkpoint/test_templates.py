@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from model.templates import DEFAULT_TEMPLATE, chat_template, system_message
+from model.checkpoint.templates import DEFAULT_TEMPLATE, chat_template, system_message
 from tests.checkpoints import byte_tokenizer
 
 

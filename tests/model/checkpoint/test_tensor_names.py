@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.names import internlm2_name, is_internlm2, opengvlab_name, transformers_name
+from model.checkpoint.tensor_names import internlm2_name, is_internlm2, opengvlab_name, transformers_name
 
 PUBLISHED = {
     "vision_model.embeddings.class_embedding": "model.vision_tower.embeddings.cls_token",

@@ -7,9 +7,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import InternVLForConditionalGeneration
 
-from model.config import InternVLChatConfig
-from model.layouts import config_to_opengvlab
-from model.weights import fuse_qkv, missing_tensors, split_wqkv, to_opengvlab, to_transformers
+from model.checkpoint.config import InternVLChatConfig
+from model.checkpoint.config_layouts import config_to_opengvlab
+from model.checkpoint.missing import missing_tensors
+from model.checkpoint.tensors import fuse_qkv, split_wqkv, to_opengvlab, to_transformers
 from tests.checkpoints import random_model
 
 

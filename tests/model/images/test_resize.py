@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.pixels import bands
-from model.resize import LANES, resize_into, shrinks_columns_first, weights
-from model.resize_kernels import BITS, SPARE
+from model.images.pixels import bands
+from model.images.resize import LANES, resize_into, shrinks_columns_first, weights
+from model.images.resize_kernels import BITS, SPARE
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -131,13 +131,13 @@ def test_sliced_arrays_are_taken() -> None:
 )
 def test_in_other_circumstances(environment: dict[str, str]) -> None:
     code = (
-        "from tests.model.test_resize import *\n"
+        "from tests.model.images.test_resize import *\n"
         "image = noise(33, 70)\n"
         "for rows, columns, side in ((1, 1, 9), (2, 3, 11)):\n"
         "    expected = np.asarray(image.resize((columns * side, rows * side), Image.Resampling.BICUBIC))\n"
         "    assert np.array_equal(resized(image, rows, columns, side), expected)\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ | environment, check=True)
 
 
@@ -146,12 +146,12 @@ def test_where_nothing_can_be_written_it_works_and_says_what_to_do() -> None:
     code = (
         "import numba.core.caching as caching\n"
         "caching.CacheImpl._locator_classes = []\n"
-        "from model.resize import resize_into\n"
+        "from model.images.resize import resize_into\n"
         "import numpy as np\n"
         "grid = np.zeros((1, 1, 4, 4, 3), np.uint8)\n"
         "resize_into(np.full((3, 3, 3), 9, np.uint8), [grid])\n"
         "assert (grid == 9).all()\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     run = subprocess.run([sys.executable, "-c", code], cwd=root, check=True, capture_output=True, text=True)
     assert run.stderr.count("NUMBA_CACHE_DIR") == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
-from model.tiling import TilingConfig, choose_grid, max_num_tiles, num_tiles, tile_image
+from model.images.tiling import TilingConfig, choose_grid, max_num_tiles, num_tiles, tile_image
 from tests.model.published_tiling import GOLDEN, fingerprint, pattern
 from tests.model.reference import published_grid, published_tiles
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from model.architectures import CLASSES
-from model.register import PluginError, register, require_plugin
+from model.plugin.architectures import CLASSES
+from model.plugin.register import PluginError, register, require_plugin
 from tests.checkpoints import save_weights
 from tests.model.test_parity import run_engine
 
 
 def require_plugin_elsewhere(env: dict[str, str], **changes: str) -> subprocess.CompletedProcess[str]:
     """vLLM loads its plugins once in a process, so another choice of plugins needs another process."""
-    command = [sys.executable, "-c", "from model.register import require_plugin; require_plugin()"]
+    command = [sys.executable, "-c", "from model.plugin.register import require_plugin; require_plugin()"]
     return subprocess.run(command, env=env | changes, capture_output=True, text=True, check=False)
 
 
@@ -46,7 +46,9 @@ def test_a_start_without_the_plugin_is_refused_with_one_line(engine_env: dict[st
     result = require_plugin_elsewhere(engine_env, VLLM_PLUGINS="some_other_plugin")
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("model.register.PluginError: vLLM would serve InternVLChatModel without our model")
+    assert last.startswith(
+        "model.plugin.register.PluginError: vLLM would serve InternVLChatModel without our model"
+    )
     assert "VLLM_PLUGINS" in last
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.video import VideoError
+from model.video.file import VideoError
 from tests.videos import FRAMES, Clip, read, trim, write_video
 
 

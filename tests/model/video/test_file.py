@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.frames import FrameRequest
-from model.video import VideoBounds, VideoError, read_video
+from model.video.file import VideoBounds, VideoError
+from model.video.frames import FrameRequest
+from model.video.tiles import read_video
 from tests.videos import FRAMES, SIZE, TILING, Clip, numbers, picture, read, write_sound, write_video
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.frames import FrameRequest, choose_frames, nearest_keyframes, segment_midpoints
+from model.video.frames import FrameRequest, choose_frames, nearest_keyframes, segment_midpoints
 
 
 def published(total: int, num_segments: int) -> list[int]:

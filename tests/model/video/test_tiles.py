@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.frames import FrameRequest, segment_midpoints
-from model.tiling import TilingConfig, tile_image
-from model.video import Backend, Video, VideoError, read_video
+from model.images.tiling import TilingConfig, tile_image
+from model.video.file import VideoError
+from model.video.frames import FrameRequest, segment_midpoints
+from model.video.tiles import Backend, Video, read_video
 from tests.videos import (
     CLIPS,
     FRAMES,

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.frames import FrameRequest
-from model.tiling import TilingConfig
-from model.video import VideoBounds, VideoError, read_video
-from model.video_worker import read_video_isolated
+from model.images.tiling import TilingConfig
+from model.video.file import VideoBounds, VideoError
+from model.video.frames import FrameRequest
+from model.video.tiles import read_video
+from model.video.worker import read_video_isolated
 from tests.videos import TILING, Clip, write_video
 
 FRAMES = 600
@@ -139,12 +140,12 @@ def test_it_ends_itself_when_nobody_waits(heavy: Path):
         "shared": 1,
     }
     ended = subprocess.run(
-        [sys.executable, "-m", "model.video_worker", json.dumps(order)], capture_output=True
+        [sys.executable, "-m", "model.video.worker", json.dumps(order)], capture_output=True
     )
     assert ended.returncode == -signal.SIGALRM
 
 
 def test_it_imports_no_more_than_it_needs():
-    code = "import sys, model.video_worker; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, model.video.worker; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "vllm", "transformers", "decord", "pydantic"} & set(loaded.split())

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from server.app import create_app
-from server.engine import Engine
+from server.engine_interface import Engine
+from server.http.app import create_app
 from tests.server.apps import app_with, client_of, question, settings
 from tests.server.fakes import FakeCritic, FakeEngine
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from server.errors import ApiError
-from server.fetch import Wanted, fetch, is_public
+from server.media.fetch import Wanted, fetch, is_public
 from tests.server.apps import settings
 
 BODY = b"image bytes"

@@ -10,11 +10,11 @@ import zlib
 import pytest
 from PIL import Image
 
-from model.frames import FrameRequest
+from model.video.frames import FrameRequest
 from server.errors import ApiError
-from server.media import Media
-from server.metrics import Metrics
-from server.videos import VideoWish
+from server.media.loader import Media
+from server.request_media import VideoWish
+from server.telemetry.metrics import Metrics
 from tests.server.apps import settings
 from tests.server.fakes import FakeEngine
 

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.frames import FrameRequest
-from model.tiling import TilingConfig
-from model.video import read_video
-from server.media import Media
-from server.metrics import Metrics
-from server.videos import VideoWish
+from model.images.tiling import TilingConfig
+from model.video.frames import FrameRequest
+from model.video.tiles import read_video
+from server.media.loader import Media
+from server.request_media import VideoWish
+from server.telemetry.metrics import Metrics
 from tests.server.apps import settings
 from tests.server.fakes import FakeEngine
-from tests.server.test_fetch import host, ok
-from tests.server.test_media import data_url, encoded, read, refused
+from tests.server.media.test_fetch import host, ok
+from tests.server.media.test_loader import data_url, encoded, read, refused
 from tests.videos import write_video
 
 LOCAL: dict[str, Any] = {"private_media_hosts": "127.0.0.0/8"}
@@ -185,6 +185,6 @@ def decoders() -> set[int]:
             command = (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if parent == os.getpid() and b"model.video_worker" in command:
+        if parent == os.getpid() and b"model.video.worker" in command:
             found.add(int(entry.name))
     return found

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from server.call import ChatCall, parse_call
 from server.errors import ApiError
+from server.protocol.chat_call import ChatCall, parse_call
 from tests.server.apps import question, settings
 
 

@@ -9,12 +9,12 @@ import httpx
 import numpy as np
 import pytest
 
-from model.video import Video
-from server.call import parse_call
-from server.chat import complete
+from model.video.tiles import Video
 from server.errors import ApiError
-from server.metrics import Metrics
-from server.protocol import Scaling
+from server.protocol.chat_call import parse_call
+from server.protocol.request_fields import Scaling
+from server.services.chat import complete
+from server.telemetry.metrics import Metrics
 from tests.server.apps import app_with, client_of, events_of, listening, question, settings
 from tests.server.fakes import FakeCritic, FakeEngine
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.server.apps import app_with, client_of
 from tests.server.fakes import FakeCritic, FakeEngine
-from tests.server.test_media import data_url, encoded
+from tests.server.media.test_loader import data_url, encoded
 
 PATH = "/v1/critic/score"
 TABLE = {"good": (0.9,), "fair\n\nbad": (0.5, 0.1)}

@@ -1,7 +1,7 @@
 """The order of choices, and the reply's `vision`."""
 
-from server.report import add_vision, ranking
-from server.sight import Sight
+from server.services.selection_report import ranking
+from server.vllm_engine.policy.prompt_stats import Sight, add_vision
 from tests.ttscaling.scripted import candidate
 from ttscaling.types import ABANDONED, ScoredCandidate, Selection
 

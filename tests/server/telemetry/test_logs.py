@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server import logs
+from server.telemetry import logs
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.metrics import Metrics, render
+from server.telemetry.metrics import Metrics, render
 
 
 def test_the_same_metric_of_two_engines_is_written_once():

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from server.errors import ApiError
-from server.selection_metrics import SelectionMetrics
+from server.telemetry.selection_metrics import SelectionMetrics
 from ttscaling.types import (
     ABANDONED,
     Candidate,

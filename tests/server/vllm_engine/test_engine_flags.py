@@ -3,7 +3,7 @@
 import json
 from itertools import pairwise
 
-from server.roles import engine_flags, engine_roles
+from server.vllm_engine.engine_flags import engine_flags, engine_roles
 from tests.server.apps import settings
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY
 
-from server.connector_vllm import INLINE_ONLY, MEDIA, RequestMedia
-from tests.server.test_chat import VIDEOS
-from tests.server.test_media import data_url, encoded
+from server.request_media import RequestMedia
+from server.vllm_engine.media_connector import INLINE_ONLY, MEDIA
+from tests.server.media.test_loader import data_url, encoded
+from tests.server.services.test_chat import VIDEOS
 
 pytestmark = pytest.mark.engine  # no engine, but vLLM, whose import takes ten seconds
 

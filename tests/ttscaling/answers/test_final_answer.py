@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.answers import final_answer, majority, same_answer
+from ttscaling.answers.final_answer import final_answer, majority, same_answer
 
 ANSWERS = st.sampled_from(["7", "7.0", "seven", "B", "(b)", "1/2", "0.5", "", "x = 3"])
 

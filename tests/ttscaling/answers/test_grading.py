@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.grading import Mode, anls, is_right
-from ttscaling.math_verifier import MathVerifier
+from ttscaling.answers.grading import Mode, anls, is_right
+from ttscaling.answers.math_verifier import MathVerifier
 
 
 @pytest.mark.parametrize(

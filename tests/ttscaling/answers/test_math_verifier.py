@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("math_verify", reason="math-verify is not installed: make setup")
 
-from ttscaling.grading import is_right
-from ttscaling.math_verifier import MathVerifier
+from ttscaling.answers.grading import is_right
+from ttscaling.answers.math_verifier import MathVerifier
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.normal_form import normal_form, number
+from ttscaling.answers.normal_form import normal_form, number
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ import asyncio
 import pytest
 
 from tests.clients.chat_server import Reply, chat_server
-from ttscaling.evaluation.asking import CHAT, EvaluationError, Refused, connected, each
+from ttscaling.asking.client import CHAT, Refused, connected
+from ttscaling.asking.concurrency import each
+from ttscaling.console import EvaluationError
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])

@@ -1,8 +1,8 @@
 import pytest
 
-from ttscaling.evaluation.asking import EvaluationError
-from ttscaling.evaluation.graders import grader
-from ttscaling.grading import Mode
+from ttscaling.answers.grading import Mode
+from ttscaling.asking.graders import grader
+from ttscaling.console import EvaluationError
 
 
 def test_each_mode_compares_as_published() -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.evaluation.asking import EvaluationError
-from ttscaling.evaluation.ledger import Ledger
+from ttscaling.asking.results_file import Ledger
+from ttscaling.console import EvaluationError
 
 IDENTITY = {"seed": 7, "kinds": ["a", "b"]}
 

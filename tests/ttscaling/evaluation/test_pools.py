@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ttscaling.aggregate import aggregate
-from ttscaling.answers import final_answer
-from ttscaling.choice import best, vote, weighted_best
+from ttscaling.answers.final_answer import final_answer
 from ttscaling.evaluation.pools import AGGREGATIONS, METHODS, accuracies, draws, pool_of
+from ttscaling.selection.aggregation import aggregate
+from ttscaling.selection.choosing import best, vote, weighted_best
 from ttscaling.types import Candidate, ScoredCandidate
 
 ANSWERS = ("Final answer: 7", "Final answer: 8", "Final answer: 9", "no answer\nat all")

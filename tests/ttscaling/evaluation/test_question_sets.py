@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ttscaling.evaluation.questions import heldout_questions, read_questions, user_message
-from ttscaling.train.data.faults import Faults, RecordError
+from ttscaling.asking.user_message import user_message
+from ttscaling.evaluation.question_sets import heldout_questions, read_questions
+from ttscaling.records.bad_records import Faults, RecordError
 
 
 def pixels(part: dict) -> Image.Image:

@@ -1,8 +1,8 @@
 import pytest
 
 from ttscaling.evaluation.replay import SCORES, choose_rule, replay
-from ttscaling.evaluation.rollouts import Rollouts
-from ttscaling.stopping import StopRule
+from ttscaling.recorded import Rollouts
+from ttscaling.selection.stopping import StopRule
 
 
 def rolled(*candidates: tuple[str, float, int]) -> Rollouts:
@@ -63,7 +63,8 @@ async def test_if_every_rule_loses_the_one_that_loses_least_is_chosen() -> None:
 
 
 async def test_an_answer_that_is_not_recorded_has_no_score() -> None:
-    from ttscaling.evaluation.replay import NO_QUESTION, RecordedCritic
+    from ttscaling.evaluation.replay import NO_QUESTION
+    from ttscaling.recorded import RecordedCritic
     from ttscaling.types import CriticError
 
     with pytest.raises(CriticError, match="not recorded"):

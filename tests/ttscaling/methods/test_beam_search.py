@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.search import Beam, beam_search
+from tests.ttscaling.scripted import QUESTION, candidate
+from ttscaling.methods.beam_search import Beam, beam_search
+from ttscaling.selection.stopping import StopRule
 from ttscaling.steps import split_steps
-from ttscaling.stopping import StopRule
 from ttscaling.types import (
     Candidate,
     Conversation,
@@ -19,8 +20,6 @@ from ttscaling.types import (
     Selection,
     StepScores,
 )
-
-from .scripted import QUESTION, candidate
 
 # What may follow a beginning, by number of the continuation; "." ends the answer there.
 Tree = Callable[[str, int], str | None]

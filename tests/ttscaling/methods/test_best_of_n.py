@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.aggregate import aggregate
-from ttscaling.best_of_n import BestOfN
+from tests.ttscaling.scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate, says
+from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Aggregation, CriticError, OnCriticError, Progress, Selection
-
-from .scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate, says
 
 WRONG, RIGHT, SLIP = "3 + 4 = 8.\n\nFinal answer: 8", "3 + 4 = 7.\n\nFinal answer: 7", "Final answer: 8"
 SCORES = {WRONG: (0.2, 0.4), RIGHT: (0.9, 0.8), SLIP: (0.3,)}

@@ -2,10 +2,9 @@ import asyncio
 
 import pytest
 
-from ttscaling.self_consistency import self_consistency
+from tests.ttscaling.scripted import QUESTION, Failed, Playback, says
+from ttscaling.methods.self_consistency import self_consistency
 from ttscaling.types import Progress
-
-from .scripted import QUESTION, Failed, Playback, says
 
 
 async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> None:

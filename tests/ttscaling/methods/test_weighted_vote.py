@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.answers import same_answer
+from tests.ttscaling.scripted import QUESTION, ScriptedCritic, says
+from ttscaling.answers.final_answer import same_answer
+from ttscaling.methods.weighted_vote import weighted_vote
 from ttscaling.types import OnCriticError
-from ttscaling.weighted_vote import weighted_vote
-
-from .scripted import QUESTION, ScriptedCritic, says
 
 EIGHT, BOXED_EIGHT, SEVEN, NONE = "Final answer: 8", "\\boxed{8.0}", "Final answer: 7", "cut\n\noff"
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.answers import final_answer
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.nano_tasks.digits import digit_pool
+from ttscaling.nano_tasks.problems import KINDS, Kind, Slip, Task, heldout, problems, random_task, solve
+from ttscaling.nano_tasks.sheets import Sheet
 from ttscaling.steps import split_steps
-from ttscaling.train.nano.digits import digit_pool
-from ttscaling.train.nano.problems import KINDS, Kind, Slip, Task, heldout, problems, random_task, solve
-from ttscaling.train.nano.sheets import Sheet
 
 SHEET = Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6)))
 TWO_SUMS = "Row 2: 9 8 2\n\n9+8=17\n\n17+2=19\n\nRow 3: 0 5 6\n\n0+5=5\n\n5+6=11\n\n"

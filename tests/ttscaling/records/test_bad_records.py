@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ttscaling.train.data.faults import GRACE, SHOWN, Faults, TooManyBadRecordsError, together
+from ttscaling.records.bad_records import GRACE, SHOWN, Faults, TooManyBadRecordsError, together
 
 
 def test_a_share_of_zero_stops_at_the_first_bad_record() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ttscaling.train.data.chats import ChatRecord, Turn, chat_json, parse_chat
-from ttscaling.train.data.faults import RecordError
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import ChatRecord, Turn, chat_json, parse_chat
 
 ASKED = {"from": "human", "value": "<image>\nWhat is it?"}
 SAID = {"from": "gpt", "value": "A cat."}

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.ttscaling.train.data.material import data_set
 from ttscaling.train.cli import app
-
-from .material import data_set
 
 CHAT: dict[str, Any] = {
     "conversations": [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A cat."}]

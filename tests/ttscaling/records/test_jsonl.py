@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ttscaling.train.data import jsonl
-from ttscaling.train.data.faults import Faults, RecordError, TooManyBadRecordsError
-from ttscaling.train.data.jsonl import LineFile, parse_line, read_records, write_records
+from ttscaling.records import jsonl
+from ttscaling.records.bad_records import Faults, RecordError, TooManyBadRecordsError
+from ttscaling.records.jsonl import LineFile, parse_line, read_records, write_records
 
 
 def number_of(data: Mapping[str, Any]) -> int:

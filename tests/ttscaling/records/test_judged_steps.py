@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.judged import JudgedStep, judged_json, parse_judged
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.judged_steps import JudgedStep, judged_json, parse_judged
 
 
 def record(**fields: Any) -> dict[str, Any]:

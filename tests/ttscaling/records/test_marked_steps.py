@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.process_bench import marked_json, parse_marked
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.marked_steps import marked_json, parse_marked
 
 
 def record(**fields: Any) -> dict[str, Any]:

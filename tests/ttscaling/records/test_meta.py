@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ttscaling.train.data.meta import DataSet, read_meta, write_meta
+from ttscaling.records.meta import DataSet, read_meta, write_meta
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.pairs import PairRecord, pair_json, parse_pair
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.pairs import PairRecord, pair_json, parse_pair
 
 
 def record(**fields: Any) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.questions import Question, parse_question
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.questions import Question, parse_question
 
 
 def chat(*turns: tuple[str, str], **fields: Any) -> dict[str, Any]:

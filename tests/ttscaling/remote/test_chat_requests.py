@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ttscaling.best_of_n import BestOfN
-from ttscaling.remote import RemoteCritic, RemotePolicy
+from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.remote.critic import RemoteCritic
+from ttscaling.remote.policy import RemotePolicy
 from ttscaling.types import NOTHING, Conversation, CriticError, PolicyError
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

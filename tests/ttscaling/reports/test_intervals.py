@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ttscaling.evaluation.intervals import bootstrap
+from ttscaling.reports.intervals import bootstrap
 
 
 def test_intervals_hold_the_mean_and_shrink_with_n() -> None:

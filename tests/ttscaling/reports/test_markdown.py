@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.evaluation.asking import EvaluationError
-from ttscaling.evaluation.page import interval, table, write_block
+from ttscaling.console import EvaluationError
+from ttscaling.reports.markdown import interval, table, write_block
 
 
 def test_a_block_is_replaced_and_all_else_stays(tmp_path: Path) -> None:

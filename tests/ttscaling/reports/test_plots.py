@@ -4,8 +4,8 @@ import pytest
 import typer
 from matplotlib import pyplot as plt
 
-from ttscaling.evaluation.asking import EvaluationError
-from ttscaling.evaluation.drawing import check_plot, drawing
+from ttscaling.console import EvaluationError
+from ttscaling.reports.plots import check_plot, drawing
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from ttscaling.evaluation.process_bench import best_threshold, f1_of, macro_f1, step_counts
+from ttscaling.reports.step_f1 import best_threshold, f1_of, macro_f1, step_counts
 
 STEPS = st.lists(st.tuples(st.floats(0, 1), st.sampled_from([1, 0, -1])), min_size=1, max_size=40).filter(
     lambda steps: any(label for _, label in steps)

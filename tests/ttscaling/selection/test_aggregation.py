@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.aggregate import aggregate
+from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Aggregation
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=30)

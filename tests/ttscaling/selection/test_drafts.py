@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from ttscaling.best_of_n import BestOfN
-from ttscaling.stopping import StopRule
+from tests.ttscaling.scripted import QUESTION, Playback, ScriptedCritic, candidate
+from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.selection.stopping import StopRule
 from ttscaling.types import ABANDONED, Selection
-
-from .scripted import QUESTION, Playback, ScriptedCritic, candidate
 
 GOOD, BAD_START = "a\n\nb", "x"
 SCORES = {

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from ttscaling.best_of_n import BestOfN
-from ttscaling.self_consistency import self_consistency
-from ttscaling.stopping import StopRule
+from tests.ttscaling.scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate
+from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.methods.self_consistency import self_consistency
+from ttscaling.selection.stopping import StopRule
 from ttscaling.types import (
     ABANDONED,
     Candidate,
@@ -18,8 +19,6 @@ from ttscaling.types import (
     Progress,
     Selection,
 )
-
-from .scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate
 
 SCORES = {"one": (0.5,), "two": (0.9,), "three": (0.7,)}
 

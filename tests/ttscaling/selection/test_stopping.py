@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.aggregate import aggregate
-from ttscaling.stopping import StopRule, agreed, best_possible, least_votes, stays_ahead
+from ttscaling.selection.aggregation import aggregate
+from ttscaling.selection.stopping import StopRule, agreed, best_possible, least_votes, stays_ahead
 from ttscaling.types import Aggregation
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=8)

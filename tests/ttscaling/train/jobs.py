@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 from tests.checkpoints import build_checkpoint
 from tests.ttscaling.train.data.material import data_set
-from ttscaling.train.data.meta import write_meta
-from ttscaling.train.job import Job
-from ttscaling.train.kinds import Kind
-from ttscaling.train.recipe import Recipe
+from ttscaling.records.meta import write_meta
+from ttscaling.train.run.job import Job
+from ttscaling.train.settings.kinds import Kind
+from ttscaling.train.settings.recipe import Recipe
 
 STEPS = ("Read it.", "Add 1.", "Final answer: 2")
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.clients.chat_server import Reply, chat_server
-from ttscaling.evaluation.asking import DEFAULT_URL
+from ttscaling.asking.client import DEFAULT_URL
 from ttscaling.steps import SEPARATOR
 
 PIXEL = base64.b64decode(

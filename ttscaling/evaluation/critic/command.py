@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from ttscaling.train.data.faults import Faults, TooManyBadRecordsError
+from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.concurrency import Concurrency
+from ttscaling.console import AsJson, EvaluationError, finish, warn
+from ttscaling.evaluation.question_sets import MediaFolder
+from ttscaling.records.bad_records import Faults, TooManyBadRecordsError
+from ttscaling.reports.intervals import bootstrap
+from ttscaling.reports.step_f1 import THRESHOLD, best_threshold, f1_of, macro_f1, step_counts
 
-from .asking import DEFAULT_URL, AsJson, BaseUrl, Concurrency, EvaluationError, finish, warn
-from .intervals import bootstrap
-from .judged_steps import Judged, judge_file
-from .process_bench import THRESHOLD, best_threshold, f1_of, macro_f1, step_counts
-from .questions import MediaFolder
+from .solutions import Judged, judge_file
 
 COLUMNS = ("f1_wrong", "f1_right", "macro_f1")
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ttscaling.train.data.faults import Faults, RecordError
-from ttscaling.train.data.jsonl import LineFile
-from ttscaling.train.data.media import media_path
-from ttscaling.train.data.process_bench import MarkedRecord, parse_marked
-
-from .asking import EvaluationError, Refused, Server, connected, each
-from .ledger import Ledger
-from .questions import user_message
+from ttscaling.asking.client import Refused, Server, connected
+from ttscaling.asking.concurrency import each
+from ttscaling.asking.results_file import Ledger
+from ttscaling.asking.user_message import user_message
+from ttscaling.console import EvaluationError
+from ttscaling.records.bad_records import Faults, RecordError
+from ttscaling.records.jsonl import LineFile
+from ttscaling.records.marked_steps import MarkedRecord, parse_marked
+from ttscaling.records.media_paths import media_path
 
 
 @dataclass(frozen=True)

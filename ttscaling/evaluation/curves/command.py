@@ -7,15 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from .asking import DEFAULT_URL, SEEDS_APART, AsJson, BaseUrl, Concurrency, finish
-from .curve_figures import sizes_up_to, summary
-from .curve_plot import draw
-from .curve_views import curve_lines, print_curves
-from .drawing import check_plot
-from .graders import Grading, grader, mode_of
-from .page import write_block
-from .questions import MediaFolder, QuestionsFile, load_questions
-from .rollouts import Plan, gather
+from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.concurrency import SEEDS_APART, Concurrency
+from ttscaling.asking.graders import Grading, grader, mode_of
+from ttscaling.console import AsJson, finish
+from ttscaling.evaluation.candidates import Plan, gather
+from ttscaling.evaluation.question_sets import MediaFolder, QuestionsFile, load_questions
+from ttscaling.reports.markdown import write_block
+from ttscaling.reports.plots import check_plot
+
+from .figures import sizes_up_to, summary
+from .plot import draw
+from .tables import curve_lines, print_curves
 
 
 def curves(

@@ -7,13 +7,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from ttscaling.answers import final_answer
-
-from .graders import Grader
-from .intervals import bootstrap
-from .pools import METHODS, accuracies, draws, pool_of
-from .questions import Question
-from .rollouts import Plan, Rollouts
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.asking.graders import Grader
+from ttscaling.evaluation.candidates import Plan
+from ttscaling.evaluation.pools import METHODS, accuracies, draws, pool_of
+from ttscaling.evaluation.question_sets import Question
+from ttscaling.recorded import Rollouts
+from ttscaling.reports.intervals import bootstrap
 
 DIFFERENCES = (
     ("best_of_n/mean", "self_consistency"),

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .curve_views import SHOWN
-from .drawing import drawing
+from ttscaling.reports.plots import drawing
+
+from .tables import SHOWN
 
 BANDED = ("best_of_n/mean", "self_consistency")  # whose intervals are drawn: all would hide each other
 STYLES = {"oracle": "--", "random": ":"}

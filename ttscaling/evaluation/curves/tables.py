@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .page import interval, table
-from .pools import AGGREGATIONS
+from ttscaling.evaluation.pools import AGGREGATIONS
+from ttscaling.reports.markdown import interval, table
 
 SHOWN = {
     "random": "random",

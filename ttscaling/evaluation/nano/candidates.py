@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ttscaling.asking.client import CHAT, Server, connected
+from ttscaling.asking.concurrency import SEEDS_APART, each
+from ttscaling.console import EvaluationError
+from ttscaling.evaluation.question_sets import Question, heldout_questions
 from ttscaling.types import NOTHING, ScoredCandidate
-
-from .asking import CHAT, SEEDS_APART, EvaluationError, Server, connected, each
-from .questions import Question, heldout_questions
 
 N = 8
 
@@ -83,7 +84,7 @@ def read_reply(question: Question, reply: Mapping[str, Any]) -> Answers:
 
 
 def scored(texts: Sequence[str], scores: Sequence[float | None]) -> list[ScoredCandidate]:
-    """Candidates as `ttscaling.choice` takes them, those that have a score."""
+    """Candidates as `ttscaling.selection.choosing` takes them, those that have a score."""
     return [
         ScoredCandidate(candidate=replace(NOTHING, index=index, text=text), step_scores=None, score=score)
         for index, (text, score) in enumerate(zip(texts, scores, strict=True))

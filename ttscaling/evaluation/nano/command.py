@@ -18,12 +18,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ttscaling.answers import final_answer, majority, same_answer
-from ttscaling.choice import best, weighted_best
+from ttscaling.answers.final_answer import final_answer, majority, same_answer
+from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.concurrency import Concurrency
+from ttscaling.console import AsJson, EvaluationError, finish
+from ttscaling.reports.intervals import bootstrap
+from ttscaling.selection.choosing import best, weighted_best
 
-from .asking import DEFAULT_URL, AsJson, BaseUrl, Concurrency, EvaluationError, finish
-from .eights import Answers, N, ask_all, scored
-from .intervals import bootstrap
+from .candidates import Answers, N, ask_all, scored
 
 METRICS = (
     "greedy",
@@ -77,7 +79,7 @@ def nano(
 
 def outcome_scores(checkpoint: Path, asked: Sequence[Answers]) -> list[Sequence[float]]:
     """The outcome reward model's score of every candidate, computed here, without the server."""
-    from ttscaling.train.nano.orm import OutcomeRewardModel  # torch takes seconds to import
+    from ttscaling.train.nano.stages.orm import OutcomeRewardModel
 
     model = OutcomeRewardModel(checkpoint)
     return [model.scores(one.question.text, one.question.images[0], one.texts) for one in asked]

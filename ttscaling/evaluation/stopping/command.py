@@ -9,15 +9,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ttscaling.stopping import StopRule
+from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.concurrency import SEEDS_APART, Concurrency
+from ttscaling.asking.graders import Grader, grader
+from ttscaling.console import AsJson, EvaluationError, finish
+from ttscaling.evaluation.candidates import Plan, gather
+from ttscaling.evaluation.question_sets import load_questions
+from ttscaling.evaluation.replay import choose_rule
+from ttscaling.reports.markdown import interval, table, write_block
+from ttscaling.selection.stopping import StopRule
 
-from .asked_twice import fields_of, measure, summary
-from .asking import DEFAULT_URL, SEEDS_APART, AsJson, BaseUrl, Concurrency, EvaluationError, finish
-from .graders import Grader, grader
-from .page import interval, table, write_block
-from .questions import load_questions
-from .replay import choose_rule
-from .rollouts import Plan, gather
+from .paired import fields_of, measure, summary
 
 ALLOWED_LOSS = 0.01  # of accuracy, that a rule surely doesn't exceed on the questions that it is chosen on
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.answers import final_answer
-from ttscaling.stopping import StopRule
-
-from .asking import CHAT, SEEDS_APART, EvaluationError, Server, connected, each
-from .graders import Grader
-from .intervals import bootstrap
-from .questions import Question, load_questions
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.asking.client import CHAT, Server, connected
+from ttscaling.asking.concurrency import SEEDS_APART, each
+from ttscaling.asking.graders import Grader
+from ttscaling.console import EvaluationError
+from ttscaling.evaluation.question_sets import Question, load_questions
+from ttscaling.reports.intervals import bootstrap
+from ttscaling.selection.stopping import StopRule
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -11,18 +11,19 @@ from typing import Annotated, Any
 
 import typer
 
+from model.checkpoint.config_file import read_delta, write_delta
 from model.v2pe import LADDER, parse_delta
+from ttscaling.asking.concurrency import Concurrency
+from ttscaling.asking.graders import Grading, grader, mode_of
+from ttscaling.asking.local_server import serving
+from ttscaling.console import AsJson, EvaluationError, finish
+from ttscaling.evaluation.question_sets import MediaFolder, QuestionsFile, load_questions
+from ttscaling.reports.markdown import write_block
+from ttscaling.reports.plots import check_plot
 
-from .asking import AsJson, Concurrency, EvaluationError, finish
-from .delta_figures import measure, own_delta, summary
-from .delta_plot import draw
-from .delta_views import delta_lines, print_deltas
-from .drawing import check_plot
-from .graders import Grading, grader, mode_of
-from .page import write_block
-from .questions import MediaFolder, QuestionsFile, load_questions
-from .serving import serving
-from .tuned import read_delta, write_delta
+from .figures import measure, own_delta, summary
+from .plot import draw
+from .tables import delta_lines, print_deltas
 
 TRIED = ",".join(str(Fraction(delta)) for delta in LADDER)
 
@@ -90,7 +91,19 @@ def tune_delta(
             write_block(page, "tune-delta", delta_lines(figures, shown))
         return figures
 
-    finish(report, print_deltas, as_json)
+    finish(_told(report), print_deltas, as_json)
+
+
+def _told(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """The same, a folder that can't be used told in a sentence."""
+
+    def told() -> dict[str, Any]:
+        try:
+            return report()
+        except ValueError as error:
+            raise EvaluationError(str(error)) from error
+
+    return told
 
 
 def parsed(text: str) -> tuple[float, ...]:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.answers import final_answer
-
-from .asking import CHAT, EvaluationError, Refused, Server, connected, each
-from .graders import Grader
-from .intervals import bootstrap
-from .questions import Question
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.asking.client import CHAT, Refused, Server, connected
+from ttscaling.asking.concurrency import each
+from ttscaling.asking.graders import Grader
+from ttscaling.console import EvaluationError
+from ttscaling.evaluation.question_sets import Question
+from ttscaling.reports.intervals import bootstrap
 
 
 @dataclass(frozen=True)

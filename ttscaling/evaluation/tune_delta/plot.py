@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from .drawing import drawing
+from ttscaling.reports.plots import drawing
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:

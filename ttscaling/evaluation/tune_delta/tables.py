@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .page import interval, table
+from ttscaling.reports.markdown import interval, table
 
 HEADER = ("v2pe_delta", "right, %", "95 % interval", "too long")
 

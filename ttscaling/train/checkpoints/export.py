@@ -14,12 +14,10 @@ import torch
 from huggingface_hub import save_torch_state_dict
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-from model.layouts import config_to_opengvlab
-from model.tiling import PIXEL_MEAN, PIXEL_STD
-from model.weights import to_opengvlab
-
-from .description import described, layout_of
-from .kinds import Layout
+from model.checkpoint.config_file import Layout, described, layout_of
+from model.checkpoint.config_layouts import config_to_opengvlab
+from model.checkpoint.tensors import to_opengvlab
+from model.images.tiling import PIXEL_MEAN, PIXEL_STD
 
 # Weights and what describes their files; code beside them is never carried over.
 _LEFT_BEHIND = (

@@ -10,12 +10,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, InternVLConfig
 
-from model.layouts import config_to_transformers
-from model.names import opengvlab_name
-from model.prompt import image_tokens
-from model.weights import stream_to_opengvlab, to_transformers
+from model.checkpoint.config_layouts import config_to_transformers
+from model.checkpoint.tensor_names import opengvlab_name
+from model.checkpoint.tensors import stream_to_opengvlab, to_transformers
+from model.image_tokens import image_tokens
+from ttscaling.train.network.internvl import V2PEInternVL
 
-from .model import V2PEInternVL
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
 def load_model(directory: Path, *, dtype: torch.dtype) -> V2PEInternVL:
@@ -70,3 +71,18 @@ def _has_head(directory: Path) -> bool:
 def _tensors(directory: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for shard in sorted(directory.glob("*.safetensors")):
         yield from load_file(shard).items()
+
+
+def weights_dtype(checkpoint: Path) -> torch.dtype:
+    """The type of a checkpoint's weights, told by its first tensor of floating-point numbers.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for shard in sorted(checkpoint.glob("*.safetensors")):
+        with safe_open(shard, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no dict
+                dtype = _DTYPES.get(file.get_slice(name).get_dtype())
+                if dtype is not None:
+                    return dtype
+    raise ValueError(f"{checkpoint} has no weights in safetensors files: convert it first")

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .commands import changed
-from .recipe import Recipe
-from .recipes import Size, published
+from ttscaling.train.settings.published import Size, published
+from ttscaling.train.settings.recipe import Recipe
+
+from .training import changed
 
 Output = Annotated[Path, typer.Option(help="Folder for all runs and the report. The same again: goes on.")]
 Page = Annotated[
@@ -80,41 +81,6 @@ def ratio(
         typer.echo(json.dumps(found))
 
 
-def nano_ratio(
-    output: Output = Path("runs/nano-ratio"),
-    page: Page = None,
-    levels: Levels = 4,
-    language_shares: LanguageShares = "1/8,1/4,3/8,1/2,3/4",
-    seed: Annotated[int, typer.Option(help="Of weights, data and their order.")] = 1,
-    miniature: Annotated[bool, typer.Option("--miniature", help="A few steps: tests the command.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """The same search on nano: its own data and vision path, fifteen pre-trainings of under a minute.
-
-    internvl3 train nano-ratio --page docs/ratio-search.md
-    """
-    from .nano.ratio_data import BUDGET, MINIATURE, write_material
-
-    budget = MINIATURE if miniature else BUDGET
-    material = write_material(output / "material", budget, seed=seed)
-    found = search_ratio(
-        material.model,
-        material.data,
-        material.heldout,
-        base=Path(),
-        output=output,
-        page=page or output / "ratio.md",
-        recipe=budget.recipe(seed),
-        levels=levels,
-        language_shares=language_shares,
-        command="internvl3 train nano-ratio"
-        f" --levels {levels} --language-shares {language_shares} --seed {seed}",
-        about=budget.about,
-    )
-    if as_json:
-        typer.echo(json.dumps(found))
-
-
 def search_ratio(
     model: Path,
     data: Path,
@@ -137,10 +103,10 @@ def search_ratio(
     """
     from transformers.utils import logging  # this and torch take seconds to import
 
-    from .ratio import search
-    from .ratio_page import draw, page_of, report
-    from .ratio_trials import Trials, read_modalities
-    from .run import make_accelerator
+    from ttscaling.train.mixture_search.page import draw, page_of, report
+    from ttscaling.train.mixture_search.search import search
+    from ttscaling.train.mixture_search.trials import Trials, read_modalities
+    from ttscaling.train.run.sharding import make_accelerator
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,12 +1,15 @@
 """`internvl3 train nano-mpo` and `nano-v2pe`: what two parts of the recipe are worth, measured on nano."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ttscaling.evaluation.asking import AsJson, EvaluationError, finish
+from ttscaling.console import AsJson, EvaluationError, finish
+
+from .mixture import LanguageShares, Levels, Output, Page, search_ratio
 
 PageOption = Annotated[
     Path | None, typer.Option(help="Write the table into this Markdown page, the plot beside it.")
@@ -49,8 +52,8 @@ def nano_mpo(
 
         internvl3 train nano-mpo --page docs/mpo.md --json
     """
-    from .nano.mpo import Plan, embedded, run_plan
-    from .nano.mpo_page import print_mpo
+    from ttscaling.train.nano.experiments.mpo.page import print_mpo
+    from ttscaling.train.nano.experiments.mpo.run import Plan, embedded, run_plan
 
     def report() -> dict[str, Any]:
         given: dict[str, Any] = {
@@ -99,9 +102,9 @@ def nano_v2pe(
 
         internvl3 train nano-v2pe --base runs/nano/base --page docs/v2pe.md --json
     """
-    from .nano.pipeline import Run
-    from .nano.v2pe_page import print_v2pe
-    from .nano.v2pe_table import run_table
+    from ttscaling.train.nano.experiments.v2pe.page import print_v2pe
+    from ttscaling.train.nano.experiments.v2pe.run import run_table
+    from ttscaling.train.nano.pipeline import Run
 
     run = Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature)
 
@@ -121,3 +124,105 @@ def said(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
             raise EvaluationError(str(error)) from error
 
     return told
+
+
+def nano(
+    directory: Annotated[
+        Path, typer.Option(help="Where the checkpoints, rollouts and the model card go.")
+    ] = Path("runs/nano"),
+    seed: Annotated[int, typer.Option(help="Of weights, data order and sampling.")] = 1,
+    processes: Annotated[int, typer.Option(help="Training processes, one core each; changes the batch.")] = 2,
+    questions: Annotated[int, typer.Option(help="Held-out questions for the model card's figures.")] = 600,
+    miniature: Annotated[
+        bool, typer.Option("--miniature", help="A few steps of everything: tests the chain in a minute.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the stages whose output is already there.")
+    ] = False,
+    install: Annotated[
+        bool, typer.Option("--install", help="Put the result in place of the shipped checkpoints.")
+    ] = False,
+) -> None:
+    """Train the embedded policy and critic from scratch and measure them through the server.
+
+    Vision warm-up, native multimodal pre-training, fine-tuning, Monte-Carlo rollouts, critic: about an hour
+    on two cores. The seed decides everything but what differs between processors.
+    """
+    from ttscaling.train.nano.pipeline import Run, run_pipeline
+
+    run_pipeline(
+        Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature),
+        resume=resume,
+        install=install,
+    )
+
+
+def nano_critics(
+    directory: Annotated[
+        Path, typer.Option(help="A run of `train nano`; critics go into its critics/, those there are kept.")
+    ] = Path("runs/nano"),
+    output: Annotated[
+        Path, typer.Option(help="Where the report goes, as .json, .md and .png; the ending is replaced.")
+    ] = Path("runs/nano/critic-ablation.md"),
+    labels: Annotated[
+        str, typer.Option(help="Which are compared, with commas; value must be one.")
+    ] = "value,early-stop,advantage,outcome",
+    seed: Annotated[int, typer.Option(help="Of weights and data order, as for `train nano`.")] = 1,
+    processes: Annotated[int, typer.Option(help="Training processes, one core each; changes the batch.")] = 2,
+    questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 600,
+    eval_seed: Annotated[int, typer.Option(help="Of questions, candidates and the bootstrap.")] = 777,
+    miniature: Annotated[bool, typer.Option("--miniature", help="A few steps: tests the command.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare nano critics by labels (value, with early stop, advantage, outcome) and by aggregation.
+
+    Value is the critic of a run of `train nano`, outcome its ORM; the others are trained from the run's
+    verifier, each for as long as those, 20 minutes on two cores. All choose among the same candidates and
+    judge the steps of a VisualProcessBench file (in DIRECTORY/process-bench). Writes a page with a plot.
+
+        internvl3 train nano-critics --output docs/critic-ablation.md
+    """
+    from ttscaling.train.nano.experiments.critic_labels.run import ablate
+    from ttscaling.train.nano.pipeline import Run
+
+    run = Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature)
+    finish(
+        lambda: ablate(run, output, labels=labels.split(","), seed=eval_seed),
+        lambda report, console: console.print(f"report: {output}"),
+        as_json,
+    )
+
+
+def nano_ratio(
+    output: Output = Path("runs/nano-ratio"),
+    page: Page = None,
+    levels: Levels = 4,
+    language_shares: LanguageShares = "1/8,1/4,3/8,1/2,3/4",
+    seed: Annotated[int, typer.Option(help="Of weights, data and their order.")] = 1,
+    miniature: Annotated[bool, typer.Option("--miniature", help="A few steps: tests the command.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The same search on nano: its own data and vision path, fifteen pre-trainings of under a minute.
+
+    internvl3 train nano-ratio --page docs/ratio-search.md
+    """
+    from ttscaling.train.nano.experiments.mixture_data import BUDGET, MINIATURE, write_material
+
+    budget = MINIATURE if miniature else BUDGET
+    material = write_material(output / "material", budget, seed=seed)
+    found = search_ratio(
+        material.model,
+        material.data,
+        material.heldout,
+        base=Path(),
+        output=output,
+        page=page or output / "ratio.md",
+        recipe=budget.recipe(seed),
+        levels=levels,
+        language_shares=language_shares,
+        command="internvl3 train nano-ratio"
+        f" --levels {levels} --language-shares {language_shares} --seed {seed}",
+        about=budget.about,
+    )
+    if as_json:
+        typer.echo(json.dumps(found))

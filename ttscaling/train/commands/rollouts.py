@@ -8,14 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ttscaling.evaluation.asking import (
-    DEFAULT_URL,
-    AsJson,
-    BaseUrl,
-    Concurrency,
-    EvaluationError,
-    finish,
-)
+from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.concurrency import Concurrency
+from ttscaling.console import AsJson, EvaluationError, finish
 
 
 def rollouts(
@@ -70,8 +65,8 @@ def rollouts(
     """
 
     def report() -> Mapping[str, Any]:
-        from .rollout_run import RolloutRun, make_data  # tiling's compiler takes seconds to import
-        from .rollouts import Plan
+        from ttscaling.train.rollouts.job import RolloutRun, make_data
+        from ttscaling.train.rollouts.rollout import Plan
 
         sampling = {
             "model": model,

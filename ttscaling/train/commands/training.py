@@ -13,10 +13,10 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from .data.critic_chats import History, Labelling
-from .kinds import CriticData, Form, Kind, Layout, MpoWeights
-from .recipe import Recipe
-from .recipes import Size, published
+from model.checkpoint.config_file import Layout
+from ttscaling.train.settings.kinds import CriticData, Form, History, Kind, Labelling, MpoWeights
+from ttscaling.train.settings.published import Size, published
+from ttscaling.train.settings.recipe import Recipe
 
 Extras = Callable[..., Mapping[str, Any]]
 
@@ -105,8 +105,8 @@ def start(
     """Runs a job of this kind; what is wrong with it is said in a sentence."""
     from transformers.utils import logging  # this and torch take seconds to import
 
-    from .job import Job, run_job
-    from .run import make_accelerator
+    from ttscaling.train.run.job import Job, run_job
+    from ttscaling.train.run.sharding import make_accelerator
 
     logging.set_verbosity_error()  # it warns of configs and shows bars that say nothing here
     logging.disable_progress_bar()

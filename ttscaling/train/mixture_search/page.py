@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ttscaling.evaluation.drawing import drawing
-from ttscaling.evaluation.page import table
+from ttscaling.reports.markdown import table
+from ttscaling.reports.plots import drawing
 
-from .ratio import MODALITIES, Found, Modality, Trial, is_interior, language_share
+from .search import MODALITIES, Found, Modality, Trial, is_interior, language_share
 
 
 def report(found: Found, data_sets: Mapping[Modality, Sequence[str]], **settings: Any) -> dict[str, Any]:

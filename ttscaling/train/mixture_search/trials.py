@@ -7,15 +7,16 @@ from pathlib import Path
 
 import torch
 
-from .checkpoint import load_model
-from .data.faults import together
-from .data.jsonl import LineFile
-from .data.meta import DataSet, read_meta, write_meta
-from .job import Job, run_job
-from .ratio import MODALITIES, Losses, Modality, Shares, Stage
-from .recipe import Recipe
-from .run import make_accelerator
-from .tasks import make_task
+from ttscaling.records.bad_records import together
+from ttscaling.records.jsonl import LineFile
+from ttscaling.records.meta import DataSet, read_meta, write_meta
+from ttscaling.train.checkpoints.load import load_model
+from ttscaling.train.run.job import Job, run_job
+from ttscaling.train.run.sharding import make_accelerator
+from ttscaling.train.run.task import make_task
+from ttscaling.train.settings.recipe import Recipe
+
+from .search import MODALITIES, Losses, Modality, Shares, Stage
 
 RESULT = "heldout.json"
 

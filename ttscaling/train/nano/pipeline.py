@@ -12,10 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 import model
-from ttscaling.evaluation.serving import CONSOLE_COMMAND, serving
+from ttscaling.asking.local_server import CONSOLE_COMMAND, serving
+from ttscaling.nano_tasks.problems import heldout
 
 from .card import MINUTES, model_card
-from .problems import heldout
 
 STAGES = {  # and a file that each leaves when it is done
     "pretrain": "base/config.json",
@@ -65,7 +65,7 @@ def run_pipeline(run: Run, *, resume: bool, install: bool) -> None:
     console.print(f"model card: {run.directory / 'README.md'}")
 
 
-def train_stage(run: Run, stage: str, *, program: str = "ttscaling.train.nano.stage") -> None:
+def train_stage(run: Run, stage: str, *, program: str = "ttscaling.train.nano.stages.program") -> None:
     """One stage of a program under torch's launcher, a thread per process."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={run.processes}"]
     arguments = ["-m", program, stage, "--directory", str(run.directory), f"--seed={run.seed}"]

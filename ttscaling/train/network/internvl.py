@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from transformers import InternVLConfig, InternVLForConditionalGeneration, InternVLModel
 
-from model.tiling import PIXEL_MEAN, PIXEL_STD
+from model.images.tiling import PIXEL_MEAN, PIXEL_STD
 from model.v2pe import positions
 
 from .attention import IN_SEGMENTS

@@ -5,10 +5,9 @@ as much again of gradients. Here those of a chunk are there at a time, made once
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-
-from .losses import token_log_probs
 
 CHUNK = 2048
 
@@ -32,3 +31,8 @@ def target_log_probs(
         return of_chunk(hidden_SD, target_S)
     parts = zip(hidden_SD.split(chunk), target_S.split(chunk), strict=True)
     return torch.cat([checkpoint(of_chunk, hidden, target, use_reentrant=False) for hidden, target in parts])
+
+
+def token_log_probs(logits_SV: torch.Tensor, target_S: torch.Tensor) -> torch.Tensor:
+    """log p of each target, (S,), float32."""
+    return -F.cross_entropy(logits_SV.float(), target_S, reduction="none")

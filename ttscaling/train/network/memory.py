@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from transformers import InternVLConfig
 
-from .model import V2PEInternVL
-from .output_head import CHUNK
+from ttscaling.train.settings.recipe import Part, Recipe
+
+from .internvl import V2PEInternVL
+from .log_probs import CHUNK
 from .parts import modules_of, units
-from .recipe import Part, Recipe
 
 _FP32 = 4
 _MOMENTS = 2

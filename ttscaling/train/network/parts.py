@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping
 
 from torch import nn
 
-from .model import V2PEInternVL
-from .recipe import Part
+from ttscaling.train.settings.recipe import Part
+
+from .internvl import V2PEInternVL
 
 
 def modules_of(model: V2PEInternVL) -> Mapping[Part, tuple[nn.Module, ...]]:

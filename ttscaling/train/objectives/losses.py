@@ -1,26 +1,7 @@
 """Loss terms as pure tensor functions."""
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
-
-Average = Literal["token", "square", "sample"]
-"""Weight of a supervised token of a sample that has l of them: 1, 1 / sqrt(l) (InternVL3's) or 1 / l."""
-
-
-def token_weight(num_supervised: int, average: Average) -> float:
-    """Weight of each supervised token of a sample that has `num_supervised` (InternVL3 section 2.2).
-
-    Set per sample, before packing; a loss is the weighted sum over the sum of the weights of the whole batch.
-    """
-    exponent = {"token": 0.0, "square": -0.5, "sample": -1.0}[average]
-    return float(max(num_supervised, 1) ** exponent)
-
-
-def square_average_weight(num_supervised: int) -> float:
-    """Weight of each supervised token of a sample that has l of them: 1 / sqrt(l) (InternVL3 section 2.2)."""
-    return max(num_supervised, 1) ** -0.5
 
 
 def weighted_cross_entropy(
@@ -36,11 +17,6 @@ def share_of_mean(loss_sum: torch.Tensor, total_weight: torch.Tensor, *, num_pro
     Gradients are averaged over processes (DDP, FSDP), hence the factor; over micro-batches they add up.
     """
     return loss_sum * (num_processes / total_weight).to(loss_sum.dtype)
-
-
-def token_log_probs(logits_SV: torch.Tensor, target_S: torch.Tensor) -> torch.Tensor:
-    """log p of each target, (S,), float32."""
-    return -F.cross_entropy(logits_SV.float(), target_S, reduction="none")
 
 
 def response_log_probs(

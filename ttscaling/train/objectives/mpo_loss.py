@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .kinds import MpoWeights
+from ttscaling.train.settings.kinds import MpoWeights
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .faults import RecordError
-from .jsonl import LineFile, write_records
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.jsonl import LineFile, write_records
 
 
 def write_references(

@@ -10,11 +10,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .faults import Faults, RecordError
-from .jsonl import LineFile
-from .meta import DataSet
+from ttscaling.records.bad_records import Faults, RecordError
+from ttscaling.records.jsonl import LineFile
+from ttscaling.records.meta import DataSet
+from ttscaling.train.settings.pack_limits import Packable, PackLimits
+
 from .mixture import Draw, Mixture, Source
-from .packing import Packable, Packer, PackLimits
+from .packing import Packer
 
 R = TypeVar("R")
 P = TypeVar("P", bound=Packable)

@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from model.v2pe import next_position
-from ttscaling.train.attention import segments_of
-from ttscaling.train.batch import Sample
-from ttscaling.train.model import token_positions
-
-from .pair_samples import PairSample
+from ttscaling.train.network.attention import segments_of
+from ttscaling.train.network.internvl import token_positions
+from ttscaling.train.samples.pair_samples import PairSample
+from ttscaling.train.samples.sample import Sample
 
 
 @dataclass(frozen=True)

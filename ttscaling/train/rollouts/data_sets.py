@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ttscaling.records.jsonl import write_records
+from ttscaling.records.judged_steps import JudgedRecord, JudgedStep, judged_json
+from ttscaling.records.meta import DataSet, write_meta
+from ttscaling.records.pairs import PairRecord, pair_json
 from ttscaling.steps import SEPARATOR, split_steps
 
-from .data.jsonl import write_records
-from .data.judged import JudgedRecord, JudgedStep, judged_json
-from .data.meta import DataSet, write_meta
-from .data.pairs import PairRecord, pair_json
 from .pairing import Solution, correctness_pairs, dropout_pair, format_pairs
-from .rollouts import Plan, Rollout
+from .rollout import Plan, Rollout
 
 CRITIC, PAIRS = "critic.json", "pairs.json"
 

@@ -8,18 +8,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ttscaling.evaluation.asking import EvaluationError, connected, warn
-from ttscaling.evaluation.graders import grader
-from ttscaling.evaluation.ledger import Ledger
-from ttscaling.evaluation.questions import user_message_parts
+from ttscaling.asking.client import connected
+from ttscaling.asking.graders import grader
+from ttscaling.asking.results_file import Ledger
+from ttscaling.asking.user_message import user_message_parts
+from ttscaling.console import EvaluationError, warn
+from ttscaling.records.bad_records import Faults, TooManyBadRecordsError
+from ttscaling.records.jsonl import read_records
+from ttscaling.records.media_paths import media_path
+from ttscaling.records.questions import Question, parse_question
 
-from .continuing import Sampler, Tokens
-from .data.faults import Faults, TooManyBadRecordsError
-from .data.jsonl import read_records
-from .data.media import media_path
-from .data.questions import Question, parse_question
-from .rollout_data import CRITIC, PAIRS, write_data
-from .rollouts import Plan, Rollout, Verdict, roll_out
+from .data_sets import CRITIC, PAIRS, write_data
+from .rollout import Plan, Rollout, Verdict, roll_out
+from .server_sampler import Sampler, Tokens
 
 PLACE = "{question}"
 KEPT = "rollouts.jsonl"

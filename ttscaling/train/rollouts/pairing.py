@@ -2,7 +2,7 @@
 
 Source: arXiv 2411.10442 section 3; OpenGVLab/InternVL `tools/reasoning_data_pipeline`:
 `mmpr_data_pipeline_correctness_postprocess.py` and `mmpr_data_pipeline_dropout_ntp.py`. Everything here is
-pure; `ttscaling.train.data.pairs` writes the pairs.
+pure; `ttscaling.records.pairs` writes the pairs.
 """
 
 import re
@@ -12,10 +12,9 @@ from itertools import product
 
 import numpy as np
 
-from ttscaling.normal_form import number
-
-from .data.pairs import PairRecord
-from .data.questions import Question
+from ttscaling.answers.normal_form import number
+from ttscaling.records.pairs import PairRecord
+from ttscaling.records.questions import Question
 
 PAIRS_PER_QUESTION = 15
 """The published limit, for wrong answers and for missing ones each."""

@@ -18,18 +18,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ttscaling.evaluation.asking import EvaluationError, Refused, each
-from ttscaling.evaluation.ledger import Ledger, Row
-from ttscaling.evaluation.questions import user_message
+from model.image_tokens import VIDEO_TEXT
+from ttscaling.asking.client import Refused
+from ttscaling.asking.concurrency import each
+from ttscaling.asking.results_file import Ledger, Row
+from ttscaling.asking.user_message import user_message
+from ttscaling.console import EvaluationError
+from ttscaling.records.bad_records import Faults, RecordError, TooManyBadRecordsError
+from ttscaling.records.media_paths import media_path
+from ttscaling.records.questions import Question
 from ttscaling.steps import SEPARATOR, split_steps
 from ttscaling.types import Message
 
-from .continuing import Answer, Sampler, Tokens, stated
-from .data.faults import Faults, RecordError, TooManyBadRecordsError
-from .data.media import media_path
-from .data.prompts import VIDEO_TEXT
-from .data.questions import Question
 from .pairing import Solution, dropout_beginning, dropout_question
+from .server_sampler import Answer, Sampler, Tokens, stated
 
 Verdict = Callable[[Question, str | None], bool]
 """Whether a final answer to a question is right. Called in threads."""

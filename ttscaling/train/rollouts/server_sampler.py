@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ttscaling.answers import final_answer
-from ttscaling.evaluation.asking import CHAT, EvaluationError, Refused, Server
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.asking.client import CHAT, Refused, Server
+from ttscaling.console import EvaluationError
 from ttscaling.types import Message
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}

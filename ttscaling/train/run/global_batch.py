@@ -5,8 +5,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from .data.stream import PackStream
-from .objectives import Micro, Objective
+from ttscaling.train.objectives.objective import Micro, Objective
+from ttscaling.train.packs.pack_stream import PackStream
 
 
 @dataclass(frozen=True)

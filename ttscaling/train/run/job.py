@@ -15,18 +15,20 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from .checkpoint import empty_model, load_model
-from .checkpointing import Checkpoints
-from .data.meta import read_meta
-from .description import layout_of, weights_dtype
-from .export import export
-from .kinds import CriticData, Kind, Layout, MpoWeights
+from model.checkpoint.config_file import Layout, layout_of
+from ttscaling.records.meta import read_meta
+from ttscaling.train.checkpoints.export import export
+from ttscaling.train.checkpoints.load import empty_model, load_model, weights_dtype
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.settings.kinds import CriticData, Kind, MpoWeights
+from ttscaling.train.settings.recipe import Recipe
+
 from .logs import Logs
-from .model import V2PEInternVL
-from .recipe import Recipe
-from .reference import compute_references
-from .run import prepared, train
-from .tasks import make_task
+from .loop import train
+from .reference_pass import compute_references
+from .sharding import prepared
+from .states import Checkpoints
+from .task import make_task
 
 
 @dataclass(frozen=True, kw_only=True)

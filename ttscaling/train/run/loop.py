@@ -10,34 +10,16 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from .checkpointing import Checkpoints, Snapshot
-from .data.faults import Faults, together
-from .data.stream import PackStream
+from ttscaling.records.bad_records import Faults, together
+from ttscaling.train.objectives.losses import share_of_mean
+from ttscaling.train.objectives.objective import Objective
+from ttscaling.train.packs.pack_stream import PackStream
+
 from .global_batch import Packs, global_batches, own_streams
 from .logs import Logs
-from .losses import share_of_mean
-from .model import V2PEInternVL
-from .objectives import Micro, Objective
-from .optimizer import learning_rate_factor, make_optimizer
-from .parts import freeze_all_but, units
-from .tasks import Task
-
-
-class Trainee(nn.Module):
-    """The model as distributed wrappers want it: whatever is computed with it happens within `forward`."""
-
-    def __init__(self, model: V2PEInternVL):
-        super().__init__()
-        self.model = model
-        self._no_split_modules = units(model)  # where accelerate looks for what FSDP shards by itself
-
-    def forward(self, work: Any, micro: Micro[Any]) -> Any:
-        """`work(model, micro)`."""
-        return work(self.model, micro)
-
-    def tie_weights(self) -> None:
-        """accelerate asks for it after it has moved the weights of a sharded model."""
-        self.model.tie_weights()
+from .optimizer import learning_rate_factor
+from .states import Checkpoints, Snapshot
+from .task import Task
 
 
 @dataclass(frozen=True)
@@ -60,23 +42,6 @@ class Progress:
     def after(self, sums: Sums) -> "Progress":
         """One more step."""
         return Progress(self.step + 1, self.samples + sums.samples, self.tokens + sums.tokens)
-
-
-def make_accelerator(precision: str) -> Accelerator:
-    """For the launcher's environment; on the CPU where there is no GPU."""
-    return Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision="bf16" if precision == "bf16" else "no"
-    )
-
-
-def prepared(model: V2PEInternVL, task: Task, accelerator: Accelerator) -> tuple[nn.Module, Any]:
-    """The wrapped model and its optimiser: parts frozen, activations recomputed, as the recipe says."""
-    freeze_all_but(model, task.recipe.parts)
-    if task.recipe.recompute:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    module = Trainee(model.train())
-    module, optimizer = accelerator.prepare(module, make_optimizer(module, task.recipe))
-    return module, optimizer
 
 
 def train(

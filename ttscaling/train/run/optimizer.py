@@ -5,8 +5,7 @@ import math
 import torch
 from torch import nn
 
-from .loop import parameter_groups
-from .recipe import Recipe
+from ttscaling.train.settings.recipe import Recipe
 
 # What the published scripts leave to Hugging Face's trainer, and VisualPRM's paper states.
 _BETAS = (0.9, 0.999)
@@ -33,3 +32,13 @@ def learning_rate_factor(before: float, after: float, warmup: float) -> float:
         return min(after / warmup, 1.0)
     progress = (before - warmup) / (1 - warmup) if warmup < 1 else 0.0
     return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay on matrices only."""
+    matrices = [p for p in module.parameters() if p.ndim >= 2]
+    vectors = [p for p in module.parameters() if p.ndim < 2]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]

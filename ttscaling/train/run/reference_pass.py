@@ -13,11 +13,12 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from .data.references import References, write_references
+from ttscaling.train.objectives.preference import Preference
+from ttscaling.train.objectives.references import References, write_references
+
 from .global_batch import global_batches, own_streams
-from .objectives import Preference
-from .run import faults_of_all, judge, until_all_end
-from .tasks import Task
+from .loop import faults_of_all, judge, until_all_end
+from .task import Task
 
 
 def compute_references(

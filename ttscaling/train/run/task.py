@@ -8,21 +8,24 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from .data.chats import parse_chat
-from .data.critic_chats import label_steps, labels_of_chat
-from .data.encoding import ChatEncoder
-from .data.faults import Faults
-from .data.judged import parse_judged
-from .data.meta import DataSet
-from .data.mixture import Mixture, Shard
-from .data.pair_samples import pair_sample
-from .data.pairs import parse_pair
-from .data.samples import Preparation, chat_sample, critic_sample
-from .data.stream import Corpus, PackStream, one_pass
-from .description import described
-from .kinds import CriticData, Kind, MpoWeights
-from .objectives import Judgement, NextToken, Objective, Preference
-from .recipe import Recipe
+from model.checkpoint.config_file import described
+from ttscaling.records.bad_records import Faults
+from ttscaling.records.chats import parse_chat
+from ttscaling.records.judged_steps import parse_judged
+from ttscaling.records.meta import DataSet
+from ttscaling.records.pairs import parse_pair
+from ttscaling.train.objectives.judgement import Judgement
+from ttscaling.train.objectives.next_token import NextToken
+from ttscaling.train.objectives.objective import Objective
+from ttscaling.train.objectives.preference import Preference
+from ttscaling.train.packs.mixture import Mixture, Shard
+from ttscaling.train.packs.pack_stream import Corpus, PackStream, one_pass
+from ttscaling.train.samples.chat_encoder import ChatEncoder
+from ttscaling.train.samples.chat_samples import Preparation, chat_sample, critic_sample
+from ttscaling.train.samples.critic_chats import label_steps, labels_of_chat
+from ttscaling.train.samples.pair_samples import pair_sample
+from ttscaling.train.settings.kinds import CriticData, Kind, MpoWeights
+from ttscaling.train.settings.recipe import Recipe
 
 
 @dataclass(frozen=True)

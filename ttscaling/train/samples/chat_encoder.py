@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.prompt import IMAGE_CONTEXT, IMAGE_END, IMAGE_START, IMAGE_TEXT, image_tokens
-
-from .chats import Turn
-from .faults import RecordError
+from model.image_tokens import IMAGE_CONTEXT, IMAGE_END, IMAGE_START, IMAGE_TEXT, image_tokens
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import Turn
 
 HEADER = "<|im_start|>assistant\n"
 END = "<|im_end|>"
@@ -40,8 +39,9 @@ class ChatEncoder:
     """Encodes conversations with a checkpoint's tokenizer.
 
     `tokens_per_tile` is 256 in the released models. `system` is put in front of a conversation without a
-    system turn of its own (`model.templates.system_message`); None puts nothing there. Threads may share an
-    encoder: they take turns with the tokenizer, whose settings aren't safe to touch at the same time.
+    system turn of its own (`model.checkpoint.templates.system_message`); None puts nothing there. Threads may
+    share an encoder: they take turns with the tokenizer, whose settings aren't safe to touch at the same
+    time.
 
     Raises ValueError where the tokenizer isn't InternVL's.
     """

@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.tiling import TilingConfig
+from model.images.tiling import TilingConfig
 from model.v2pe import LADDER
-from ttscaling.train.batch import Sample
-from ttscaling.train.losses import Average, token_weight
+from ttscaling.records.chats import ChatRecord, Turn
+from ttscaling.records.media_paths import media_path
+from ttscaling.records.meta import DataSet
+from ttscaling.train.settings.kinds import History
+from ttscaling.train.settings.recipe import Average
 
-from .chats import ChatRecord, Turn
-from .critic_chats import CriticRecord, History, critic_turns
-from .encoding import ChatEncoder, EncodedChat
-from .media import image_tiles, jpeg_degraded, media_path, video_frames
-from .meta import DataSet
-from .prompts import announce_frames, announce_images
+from .chat_encoder import ChatEncoder, EncodedChat
+from .critic_chats import CriticRecord, critic_turns
+from .media_markers import announce_frames, announce_images
+from .media_tiles import image_tiles, jpeg_degraded, video_frames
+from .sample import Sample, token_weight
 
 
 @dataclass(frozen=True, kw_only=True)

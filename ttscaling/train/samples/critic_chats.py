@@ -1,24 +1,22 @@
 """A critic's training conversations: VisualPRM's questions and steps, and a label for each step.
 
-The conversation is the one that the server's critic is shown (`ttscaling.critic`), so that training and
-read-out can't drift apart. Sources: arXiv 2503.10291 sections 3 and 4; OpenGVLab/InternVL
+The conversation is the one that the server's critic is shown (`ttscaling.critic_prompt`), so that training
+and read-out can't drift apart. Sources: arXiv 2503.10291 sections 3 and 4; OpenGVLab/InternVL
 `visualprm_data_pipeline_postprocess.py`.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ttscaling.critic import MINUS, PLUS, critic_prefixes
+from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import ChatRecord, Turn
+from ttscaling.records.judged_steps import JudgedRecord
+from ttscaling.train.settings.kinds import History, Labelling
 from ttscaling.types import Conversation
-
-from .chats import ChatRecord, Turn
-from .faults import RecordError
-from .judged import JudgedRecord
 
 EQUAL = "="
 Label = Literal["+", "-", "="]
-Labelling = Literal["value", "advantage", "outcome"]
-History = Literal["plus", "labels"]
 
 _QUESTION, _PROCESS = "### Question:\n", "\n\n### Solution Process:\n"
 

@@ -9,12 +9,9 @@ A video's frames are lines `Frame-1: <image>`.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from model.prompt import IMAGE_TEXT
-
-from .chats import Turn
-from .faults import RecordError
-
-VIDEO_TEXT = "<video>"
+from model.image_tokens import IMAGE_TEXT, VIDEO_TEXT
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import Turn
 
 
 def announce_images(turns: Sequence[Turn], num_images: int) -> tuple[Turn, ...]:

@@ -9,42 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.frames import FrameRequest
-from model.tiling import TilingConfig, tile_image
-from model.video import VideoError, read_video
-
-from .faults import RecordError
+from model.images.tiling import TilingConfig, tile_image
+from model.video.file import VideoError
+from model.video.frames import FrameRequest
+from model.video.tiles import read_video
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.media_paths import read_image
 
 JPEG_QUALITIES = (75, 100)
 """The published range, both included; each tile draws its own (InternVL `build_transform`)."""
-
-
-def media_path(root: Path, path: str) -> Path:
-    """A record's path under the data set's root.
-
-    Raises:
-        RecordError: it leads out of the root (through `..`, an absolute path or a link), or to no file.
-    """
-    top = root.resolve()
-    try:
-        found = (top / path).resolve()
-        exists = found.is_file()
-    except (OSError, ValueError) as error:  # no path at all: bytes of an image, or a zero byte
-        raise RecordError(f"{path[:80]!r} is no path ({error}): name a file below {root}") from error
-    if not found.is_relative_to(top):
-        raise RecordError(f"{path!r} leads out of the root {root}: use paths and links that stay below it")
-    if not exists:
-        raise RecordError(f"there is no file {path!r} under {root}: correct the path or the root")
-    return found
-
-
-def read_image(path: Path) -> Image.Image:
-    """The decoded image, RGB. Raises RecordError where it can't be decoded."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
-        raise RecordError(f"{path} can't be decoded ({error}): replace or remove the image") from error
 
 
 def tiling_of_several(tiling: TilingConfig, num_images: int) -> TilingConfig:

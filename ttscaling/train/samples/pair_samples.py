@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from model.prompt import IMAGE_CONTEXT
-from ttscaling.train.batch import Sample
+from model.image_tokens import IMAGE_CONTEXT
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import Turn
+from ttscaling.records.meta import DataSet
+from ttscaling.records.pairs import PairRecord
 
-from .chats import Turn
-from .encoding import END
-from .faults import RecordError
-from .meta import DataSet
-from .pairs import PairRecord
-from .samples import Preparation, next_token_sample, read_media
+from .chat_encoder import END
+from .chat_samples import Preparation, next_token_sample, read_media
+from .sample import Sample
 
 CHOSEN, REJECTED = 0, 1
 

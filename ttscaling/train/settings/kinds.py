@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from .data.critic_chats import History, Labelling
+Labelling = Literal["value", "advantage", "outcome"]
+History = Literal["plus", "labels"]
+
 
 Kind = Literal["pretrain", "sft", "critic", "mpo"]
 Form = Literal["judged", "chats"]
-Layout = Literal["opengvlab", "transformers"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CriticData:
-    """How a critic's records are read and labelled; see `ttscaling.train.data.critic_chats`.
+    """How a critic's records are read and labelled; see `ttscaling.train.samples.critic_chats`.
 
     `form` is `judged` (VisualPRM400K-Raw, Monte-Carlo scores) or `chats` (VisualPRM400K, where the turns hold
     the labels: then all but `history` has no effect).

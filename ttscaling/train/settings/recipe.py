@@ -5,7 +5,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from model.v2pe import LADDER
 
-from .data.packing import PackLimits
+from .pack_limits import PackLimits
+
+Average = Literal["token", "square", "sample"]
+"""Weight of a supervised token of a sample that has l of them: 1, 1 / sqrt(l) (InternVL3's) or 1 / l."""
+
 
 Part = Literal["vision", "projector", "language"]
 PARTS: tuple[Part, ...] = get_args(Part)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model.media_items import ClipItems, Frame, FrameItems, InternVLDataParser, read_clip
+from model.plugin.inputs.media_items import ClipItems, Frame, FrameItems, InternVLDataParser, read_clip
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
 TILES = np.random.default_rng(1).integers(0, 256, (3, 2, 8, 8, 3), dtype=np.uint8)

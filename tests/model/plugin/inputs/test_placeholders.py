@@ -2,14 +2,13 @@
 
 import pytest
 
-from model.prompt import (
+from model.image_tokens import frame_labels, image_tokens
+from model.plugin.inputs.placeholders import (
     DELTA_PLACE,
     FRAME_PLACE,
     IMAGE_PLACE,
     Place,
     PlacedPrompt,
-    frame_labels,
-    image_tokens,
     place_media,
 )
 from tests.checkpoints import byte_tokenizer

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from vllm.exceptions import VLLMValidationError
 
-from model.tiling import TilingConfig, tile_image
+from model.images.tiling import TilingConfig, tile_image
 from tests.checkpoints import MAX_TILES, TILE, WINDOW
 
 TILING = TilingConfig(TILE, 1, MAX_TILES, use_thumbnail=True)
@@ -93,7 +93,7 @@ def test_an_image_is_cut_once_for_all_deltas(processor: Any, cache: Any, monkeyp
         cuts.append(image)
         return tile_image(image, tiling)
 
-    monkeypatch.setattr("model.processor.tile_image", counted)
+    monkeypatch.setattr("model.plugin.inputs.processor.tile_image", counted)
     image = noise(123, 77)
     results = [process(processor, "<image>", [image], cache, v2pe_delta=d) for d in (1, 0.5, 1, 0.25)]
     assert len(cuts) == 1

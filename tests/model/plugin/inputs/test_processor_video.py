@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from model.tiling import TilingConfig, tile_image
+from model.images.tiling import TilingConfig, tile_image
 from tests.checkpoints import MAX_TILES, TILE
-from tests.model.test_processor import noise
+from tests.model.plugin.inputs.test_processor import noise
 
 FRAMES = np.random.default_rng(3).integers(0, 256, (3, 90, 160, 3), dtype=np.uint8)
 
@@ -107,7 +107,7 @@ def test_frames_share_cache_entries_across_videos_and_deltas(
         cuts.append(image)
         return tile_image(image, tiling)
 
-    monkeypatch.setattr("model.processor.tile_image", counted)
+    monkeypatch.setattr("model.plugin.inputs.processor.tile_image", counted)
     first = process(processor, "<video>", FRAMES[:2], cache=cache, v2pe_delta=1)
     longer = process(processor, "<video>", FRAMES, cache=cache, v2pe_delta=0.25)
     assert len(cuts) == 3

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.prompt_positions import prompt_positions
+from model.plugin.inputs.prompt_positions import prompt_positions
 from model.v2pe import decode
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from model.options import VisionOptions, parse_options
-from model.tiling import TilingConfig
+from model.images.tiling import TilingConfig
+from model.plugin.inputs.request_options import VisionOptions, parse_options
 
 CHECKPOINT = TilingConfig(448, 1, 12, use_thumbnail=True)
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-from model.cpu_sampling import keep_generators
+from model.plugin.network.cpu_sampling import keep_generators
 
 KEPT, DISCARDED = 0, 1
 

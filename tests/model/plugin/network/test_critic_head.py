@@ -9,8 +9,8 @@ import torch
 from vllm.pooling_params import PoolingParams
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
-from model.architectures import CRITIC_TASK
-from model.critic_head import InternVLCritic, PlacePooler
+from model.plugin.architectures import CRITIC_TASK
+from model.plugin.network.critic_head import InternVLCritic, PlacePooler
 
 HIDDEN = 4
 HEAD_VD = torch.arange(40, dtype=torch.float32).reshape(10, HIDDEN)
@@ -86,7 +86,9 @@ def test_vllms_warm_up_asks_for_nothing(pooler: PlacePooler):
 
 def test_each_rank_adds_the_rows_that_it_has(monkeypatch: pytest.MonkeyPatch):
     """Two ranks with half of the vocabulary each; what all_reduce would add up is added here."""
-    monkeypatch.setattr("model.critic_head.tensor_model_parallel_all_reduce", lambda partial: partial)
+    monkeypatch.setattr(
+        "model.plugin.network.critic_head.tensor_model_parallel_all_reduce", lambda partial: partial
+    )
     hidden_KD = torch.randn(3, HIDDEN, generator=torch.Generator().manual_seed(1))
 
     def partial(first: int, end: int) -> torch.Tensor:

@@ -8,7 +8,8 @@ from transformers import Qwen2Config
 from transformers.models.internvl.modeling_internvl import InternVLModel as TransformersModel
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding, apply_rotary_pos_emb
 
-from model.internvl import InternVLModel, V2PERotary, pixel_unshuffle
+from model.plugin.network.internvl import InternVLModel, pixel_unshuffle
+from model.plugin.network.rotary import V2PERotary
 from model.v2pe import encode
 
 

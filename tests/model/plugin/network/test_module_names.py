@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.mapper import LayoutMapper, module_name
+from model.plugin.network.module_names import LayoutMapper, module_name
 
 
 @pytest.mark.parametrize(

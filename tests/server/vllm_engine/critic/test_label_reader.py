@@ -13,13 +13,13 @@ import torch
 from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
-from model.internlm_tokenizer import register_tokenizers
-from model.templates import chat_template
-from server.critic_vllm import PoolingReader, ends_of, judging_slot
+from model.checkpoint.internlm_tokenizer import register_tokenizers
+from model.checkpoint.templates import chat_template
 from server.errors import ApiError
+from server.vllm_engine.critic.label_reader import PoolingReader, ends_of, judging_slot
 from tests.checkpoints import byte_tokenizer
-from tests.model.test_internlm_tokenizer import write_tokenizer
-from ttscaling.critic import critic_prefixes
+from tests.model.checkpoint.test_internlm_tokenizer import write_tokenizer
+from ttscaling.critic_prompt import critic_prefixes
 from ttscaling.types import Conversation, CriticError
 
 QUESTION = Conversation(messages=({"role": "user", "content": "How many?"},))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.critic import Reading, StepCritic, step_keys
-from ttscaling.critic import critic_prefixes
+from server.vllm_engine.critic.step_critic import Reading, StepCritic, step_keys
+from ttscaling.critic_prompt import critic_prefixes
 from ttscaling.types import Conversation, CriticError, Message
 
 VISION = {"v2pe_delta": 0.5}

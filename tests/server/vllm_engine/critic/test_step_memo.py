@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.step_memo import StepMemo
+from server.vllm_engine.critic.step_memo import StepMemo
 
 
 class Reader:

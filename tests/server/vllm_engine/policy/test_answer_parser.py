@@ -6,8 +6,8 @@ import pytest
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.parser import ParserManager
 
-from server.tool_calls import read_answer
-from server.validation import Call, Reading
+from server.vllm_engine.policy.answer_parser import read_answer
+from server.vllm_engine.policy.answer_validation import Call, Reading
 from tests.checkpoints import byte_tokenizer
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server.errors import ApiError
-from server.validation import CUT_OFF, Call, Reading, Schema, Validation
+from server.vllm_engine.policy.answer_validation import CUT_OFF, Call, Reading, Schema, Validation
 
 ADD = {
     "type": "function",

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from server.candidates import Candidates, Complaint, FanOut, sampling_of
-from server.engine import PromptPolicy
+from server.engine_interface import PromptPolicy
 from server.errors import ApiError
+from server.vllm_engine.policy.candidates import Candidates, Complaint, FanOut, sampling_of
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,

@@ -1,6 +1,6 @@
 import pytest
 
-from server.system import with_system
+from server.vllm_engine.policy.chat_run import with_system
 
 ASKING = {"role": "user", "content": "Who?"}
 

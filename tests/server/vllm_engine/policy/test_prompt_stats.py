@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from server.sight import sight_of
+from server.vllm_engine.policy.prompt_stats import sight_of
 
 
 def prompt(length: int, **media) -> dict:

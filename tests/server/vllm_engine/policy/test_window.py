@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from server.errors import ApiError
-from server.window import Windowed
+from server.vllm_engine.policy.window import Windowed
 
 
 class Client:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server
-from ttscaling.evaluation.process_bench import macro_f1
+from ttscaling.reports.step_f1 import macro_f1
 
 PATH = "/v1/critic/score"
 SOLUTIONS = [  # source, marks, and what the critic will say

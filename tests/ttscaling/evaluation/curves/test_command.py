@@ -10,8 +10,8 @@ import pytest
 from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server
 from tests.ttscaling.evaluation.sampling_server import TOKENS, candidate, sampling_server
-from ttscaling.evaluation.asking import SEEDS_APART
-from ttscaling.evaluation.curve_figures import sizes_up_to
+from ttscaling.asking.concurrency import SEEDS_APART
+from ttscaling.evaluation.curves.figures import sizes_up_to
 
 QUESTIONS = {f"Question {number}?": str(100 + number) for number in range(12)}
 SEED = 5

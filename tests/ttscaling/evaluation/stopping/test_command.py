@@ -9,7 +9,7 @@ import pytest
 from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server
 from tests.ttscaling.evaluation.sampling_server import TOKENS, sampling_server
-from ttscaling.evaluation.questions import heldout_questions
+from ttscaling.evaluation.question_sets import heldout_questions
 
 NUM_QUESTIONS, SEED, CHOOSE_SEED = 12, 3, 4
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from clients.cli import main
+from model.checkpoint.config_file import read_delta, write_delta
 from tests.clients.chat_server import Reply, chat_server, completion
-from ttscaling.evaluation.tuned import read_delta, write_delta
 
 TOO_LONG = {"error": {"message": "No v2pe_delta makes it fit: send less", "type": "BadRequestError"}}
 

@@ -8,12 +8,12 @@ import torch
 from safetensors import safe_open
 from transformers import AutoTokenizer, InternVLForConditionalGeneration
 
-from model.preflight import require_tensors
+from model.checkpoint.config_file import described
+from model.checkpoint.missing import require_tensors
 from tests.checkpoints import Language, Layout, build_checkpoint
-from ttscaling.train.checkpoint import load_model
-from ttscaling.train.description import described, weights_dtype
-from ttscaling.train.export import export
-from ttscaling.train.model import V2PEInternVL
+from ttscaling.train.checkpoints.export import export
+from ttscaling.train.checkpoints.load import load_model, weights_dtype
+from ttscaling.train.network.internvl import V2PEInternVL
 
 
 def exported(

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import Layout, build_checkpoint, byte_tokenizer, random_model
-from ttscaling.train.checkpoint import load_model
+from ttscaling.train.checkpoints.load import load_model
 
 
 @pytest.mark.parametrize("tied", [False, True])

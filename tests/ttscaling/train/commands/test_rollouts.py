@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.ttscaling.train.rollout_policy import PIXEL, RIGHT, PolicyServer
 from ttscaling.train.cli import app
-
-from .rollout_policy import PIXEL, RIGHT, PolicyServer
 
 NAMES = ("judged.jsonl", "correctness.jsonl", "format.jsonl", "dropout.jsonl")
 

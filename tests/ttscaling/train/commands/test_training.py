@@ -8,11 +8,10 @@ from typer.testing import CliRunner
 
 from model.v2pe import LADDER
 from tests.checkpoints import build_checkpoint
+from tests.ttscaling.train.jobs import command_line, job, recipe
 from ttscaling.train.cli import app
-from ttscaling.train.commands import changed
-from ttscaling.train.recipes import published
-
-from .jobs import command_line, job, recipe
+from ttscaling.train.commands.training import changed
+from ttscaling.train.settings.published import published
 
 
 def typed(*arguments: str) -> tuple[int, str]:

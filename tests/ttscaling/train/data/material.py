@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from model.tiling import TilingConfig
+from model.images.tiling import TilingConfig
 from tests.checkpoints import TILE, byte_tokenizer, random_model
-from ttscaling.train.data.encoding import ChatEncoder
-from ttscaling.train.data.meta import DataSet
-from ttscaling.train.data.samples import Preparation
-from ttscaling.train.model import V2PEInternVL
+from ttscaling.records.meta import DataSet
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.samples.chat_encoder import ChatEncoder
+from ttscaling.train.samples.chat_samples import Preparation
 
 TOKENS_PER_TILE = 4
 

@@ -9,13 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.ttscaling.train.jobs import job
+from ttscaling.records.bad_records import Faults
+from ttscaling.records.chats import parse_chat
+from ttscaling.records.jsonl import read_records
+from ttscaling.records.meta import read_meta
 from ttscaling.train.cli import app
-from ttscaling.train.data.chats import parse_chat
-from ttscaling.train.data.faults import Faults
-from ttscaling.train.data.jsonl import read_records
-from ttscaling.train.data.meta import read_meta
-from ttscaling.train.nano.ratio_data import MINIATURE, write_material
-from ttscaling.train.ratio import (
+from ttscaling.train.mixture_search.search import (
     Losses,
     Modality,
     Shares,
@@ -25,7 +24,8 @@ from ttscaling.train.ratio import (
     mixtures,
     search,
 )
-from ttscaling.train.ratio_trials import mixed, read_modalities
+from ttscaling.train.mixture_search.trials import mixed, read_modalities
+from ttscaling.train.nano.experiments.mixture_data import MINIATURE, write_material
 
 DATA_SETS: dict[Modality, list[str]] = {"language": ["web", "code"], "multimodal": ["ocr", "charts"]}
 HELDOUT: dict[Modality, list[str]] = {"language": ["text"], "multimodal": ["image"]}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.evaluation.nano import METRICS
+from ttscaling.evaluation.nano.command import METRICS
+from ttscaling.nano_tasks.problems import Task
+from ttscaling.nano_tasks.sheets import Sheet
 from ttscaling.train.nano.card import MINUTES, model_card
-from ttscaling.train.nano.problems import Task
-from ttscaling.train.nano.rollouts import Rollout, load_rollouts, save_rollouts
-from ttscaling.train.nano.sheets import Sheet
+from ttscaling.train.nano.stages.monte_carlo import Rollout, load_rollouts, save_rollouts
 
 SHEET = Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6)))
 ROLLOUTS = [

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 import model
-from ttscaling.evaluation.nano import BASELINES, METRICS
-from ttscaling.train.nano.checkpoint import load_checkpoint
-from ttscaling.train.nano.encoding import ChatEncoder
-from ttscaling.train.nano.policy import answer_greedily
-from ttscaling.train.nano.problems import heldout
-from ttscaling.train.nano.ranking import rank_candidates, sample_candidates
-from ttscaling.train.nano.rollouts import Sampler, drawn_tasks
-from ttscaling.train.nano.tokenizer import load_tokenizer
+from ttscaling.evaluation.nano.command import BASELINES, METRICS
+from ttscaling.nano_tasks.problems import heldout
+from ttscaling.train.nano.network.architecture import load_checkpoint
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.tokenizer import load_tokenizer
+from ttscaling.train.nano.stages.monte_carlo import Sampler, drawn_tasks
+from ttscaling.train.nano.stages.policy import answer_greedily
+from ttscaling.train.nano.stages.ranking import rank_candidates, sample_candidates
 
 NANO = Path(model.__file__).parent / "nano"
 

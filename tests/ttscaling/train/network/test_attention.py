@@ -11,16 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import LlamaConfig, LlamaModel, Qwen2Config, Qwen2Model, Qwen3Config, Qwen3Model
 
-from ttscaling.train.attention import (
-    IN_SEGMENTS,
-    Segments,
-    attention_in_segments,
-    segments_of,
-)
-from ttscaling.train.batch import Sample
-from ttscaling.train.data.packed_batch import pack_samples
-
-from .data.material import tiny_model
+from tests.ttscaling.train.data.material import tiny_model
+from ttscaling.train.network.attention import IN_SEGMENTS, Segments, attention_in_segments, segments_of
+from ttscaling.train.packs.packed_batch import pack_samples
+from ttscaling.train.samples.sample import Sample
 
 # Two plain sequences around one with a trunk and two branches, and one of a single token.
 SEQUENCE_T = torch.tensor([0] * 5 + [1] * 12 + [2] * 3 + [3])

@@ -8,9 +8,10 @@ import torch
 from transformers import InternVLForConditionalGeneration
 
 from tests.checkpoints import TILE, random_model
-from ttscaling.train.batch import Sample, collate
-from ttscaling.train.model import V2PEInternVL, normalise, token_positions
-from ttscaling.train.sampling import sample_continuations
+from ttscaling.train.nano.network.padding import collate
+from ttscaling.train.nano.network.sampling import sample_continuations
+from ttscaling.train.network.internvl import V2PEInternVL, normalise, token_positions
+from ttscaling.train.samples.sample import Sample
 
 VOCAB, CONTEXT, END = 64, 5, 9
 PER_TILE = 4

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ttscaling.train.losses import token_log_probs
-from ttscaling.train.output_head import target_log_probs
+from ttscaling.train.network.log_probs import target_log_probs, token_log_probs
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 10, 11])

@@ -6,16 +6,15 @@ import pytest
 import torch
 from transformers import InternVLConfig
 
-from model.layouts import config_to_transformers
+from model.checkpoint.config_layouts import config_to_transformers
 from tests.model.sizes import SIZES, config_json
-from ttscaling.train.attention import segments_of
-from ttscaling.train.memory import memory, parameters
-from ttscaling.train.model import V2PEInternVL
-from ttscaling.train.recipe import Recipe
-from ttscaling.train.recipes import SIZES as PUBLISHED
-from ttscaling.train.recipes import published
-
-from .data.material import tiny_model
+from tests.ttscaling.train.data.material import tiny_model
+from ttscaling.train.network.attention import segments_of
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.memory import memory, parameters
+from ttscaling.train.settings.published import SIZES as PUBLISHED
+from ttscaling.train.settings.published import published
+from ttscaling.train.settings.recipe import Recipe
 
 GB = 1e9
 

@@ -6,15 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ttscaling.train.losses import (
-    Average,
-    response_log_probs,
-    share_of_mean,
-    square_average_weight,
-    token_log_probs,
-    token_weight,
-    weighted_cross_entropy,
-)
+from ttscaling.train.network.log_probs import token_log_probs
+from ttscaling.train.objectives.losses import response_log_probs, share_of_mean, weighted_cross_entropy
+from ttscaling.train.samples.sample import square_average_weight, token_weight
+from ttscaling.train.settings.recipe import Average
 
 
 @pytest.mark.parametrize("length", [1, 4, 100])

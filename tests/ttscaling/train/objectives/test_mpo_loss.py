@@ -10,19 +10,20 @@ import torch
 import torch.nn.functional as F
 
 from tests.ttscaling.train.data.material import data_set, preparation, tiny_model
-from ttscaling.train.data.packed_batch import PackedPairs, pack_pairs
-from ttscaling.train.data.pair_samples import pair_sample
-from ttscaling.train.data.pairs import PairRecord
-from ttscaling.train.kinds import MpoWeights
-from ttscaling.train.losses import response_log_probs, token_log_probs
-from ttscaling.train.model import V2PEInternVL
-from ttscaling.train.preference import (
+from ttscaling.records.pairs import PairRecord
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.log_probs import token_log_probs
+from ttscaling.train.objectives.losses import response_log_probs
+from ttscaling.train.objectives.mpo_loss import (
     PairLogProbs,
     RewardShift,
     mpo_terms,
     pair_log_probs,
     rewards,
 )
+from ttscaling.train.packs.packed_batch import PackedPairs, pack_pairs
+from ttscaling.train.samples.pair_samples import pair_sample
+from ttscaling.train.settings.kinds import MpoWeights
 
 
 def alone(tensor: torch.Tensor) -> torch.Tensor:

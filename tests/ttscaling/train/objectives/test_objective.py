@@ -9,20 +9,23 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ttscaling.train.batch import Sample, collate
-from ttscaling.train.data.chats import ChatRecord, Turn
-from ttscaling.train.data.critic_chats import CriticRecord
-from ttscaling.train.data.mixture import Draw
-from ttscaling.train.data.pair_samples import pair_sample
-from ttscaling.train.data.pairs import PairRecord
-from ttscaling.train.data.references import References, write_references
-from ttscaling.train.data.samples import chat_sample, critic_sample
-from ttscaling.train.data.stream import Drawn
-from ttscaling.train.kinds import MpoWeights
-from ttscaling.train.model import V2PEInternVL
-from ttscaling.train.objectives import Judgement, NextToken, Objective, Preference, hidden_states
-
-from .data.material import data_set, preparation, tiny_model
+from tests.ttscaling.train.data.material import data_set, preparation, tiny_model
+from ttscaling.records.chats import ChatRecord, Turn
+from ttscaling.records.pairs import PairRecord
+from ttscaling.train.nano.network.padding import collate
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.objectives.judgement import Judgement
+from ttscaling.train.objectives.next_token import NextToken
+from ttscaling.train.objectives.objective import Objective, hidden_states
+from ttscaling.train.objectives.preference import Preference
+from ttscaling.train.objectives.references import References, write_references
+from ttscaling.train.packs.mixture import Draw
+from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.samples.chat_samples import chat_sample, critic_sample
+from ttscaling.train.samples.critic_chats import CriticRecord
+from ttscaling.train.samples.pair_samples import pair_sample
+from ttscaling.train.samples.sample import Sample
+from ttscaling.train.settings.kinds import MpoWeights
 
 WEIGHTS = MpoWeights()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ttscaling.train.data.references import References, write_references
+from ttscaling.train.objectives.references import References, write_references
 
 IDENTITY = {"seed": 1, "sources": [{"name": "a", "length": 3, "weight": 1.0}]}
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.training import PEERS_FOLDER
-from bench.training_material import start_model, write_material
-from bench.training_systems import OursReferencesGiven
-from ttscaling.train.kinds import MpoWeights
-from ttscaling.train.preference import MpoTerms, PairLogProbs, mpo_terms
+from bench.training.command import PEERS_FOLDER
+from bench.training.material import start_model, write_material
+from bench.training.systems import OursReferencesGiven
+from ttscaling.train.objectives.mpo_loss import MpoTerms, PairLogProbs, mpo_terms
+from ttscaling.train.settings.kinds import MpoWeights
 
 pytestmark = pytest.mark.skipif(
     not PEERS_FOLDER.exists(), reason="no TRL: `internvl3 bench training` installs it into runs"
@@ -34,7 +34,7 @@ def trainer(folder: Path) -> Any:
     """TRL's, its policy moved a little away from the reference, so that no term is at its start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PEERS_FOLDER))
-        from bench.training_trl import Trl
+        from bench.training.trl import Trl
 
         contender = Trl()
         trainer = contender.prepare({**CASE, "folder": str(folder)})

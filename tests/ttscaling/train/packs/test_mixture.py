@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from ttscaling.train.data.mixture import Draw, Mixture, Shard, Source
+from ttscaling.train.packs.mixture import Draw, Mixture, Shard, Source
 
 SOURCES = (
     Source(name="text", length=7, weight=1.0),

@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ttscaling.train.batch import Sample
-from ttscaling.train.data.chats import ChatRecord, Turn, chat_json, parse_chat
-from ttscaling.train.data.faults import Faults, RecordError, TooManyBadRecordsError
-from ttscaling.train.data.jsonl import write_records
-from ttscaling.train.data.meta import DataSet
-from ttscaling.train.data.mixture import Mixture, Shard
-from ttscaling.train.data.packing import PackLimits
-from ttscaling.train.data.samples import chat_sample
-from ttscaling.train.data.stream import Corpus, Drawn, PackStream, one_pass
-
-from .material import data_set, preparation
+from tests.ttscaling.train.data.material import data_set, preparation
+from ttscaling.records.bad_records import Faults, RecordError, TooManyBadRecordsError
+from ttscaling.records.chats import ChatRecord, Turn, chat_json, parse_chat
+from ttscaling.records.jsonl import write_records
+from ttscaling.records.meta import DataSet
+from ttscaling.train.packs.mixture import Mixture, Shard
+from ttscaling.train.packs.pack_stream import Corpus, Drawn, PackStream, one_pass
+from ttscaling.train.samples.chat_samples import chat_sample
+from ttscaling.train.samples.sample import Sample
+from ttscaling.train.settings.pack_limits import PackLimits
 
 LIMITS = PackLimits(max_tokens=260, max_tiles=6, max_open=3)
 

@@ -6,22 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from ttscaling.train.attention import segments_of
-from ttscaling.train.batch import Sample, collate
-from ttscaling.train.data.chats import ChatRecord, Turn
-from ttscaling.train.data.packed_batch import PackedBatch, pack_pairs, pack_samples
-from ttscaling.train.data.pair_samples import CHOSEN, REJECTED, PairSample, pair_sample
-from ttscaling.train.data.pairs import PairRecord
-from ttscaling.train.data.samples import chat_sample
-from ttscaling.train.losses import (
-    response_log_probs,
-    share_of_mean,
-    token_log_probs,
-    weighted_cross_entropy,
-)
-from ttscaling.train.model import V2PEInternVL
-
-from .material import data_set, preparation, tiny_model
+from tests.ttscaling.train.data.material import data_set, preparation, tiny_model
+from ttscaling.records.chats import ChatRecord, Turn
+from ttscaling.records.pairs import PairRecord
+from ttscaling.train.nano.network.padding import collate
+from ttscaling.train.network.attention import segments_of
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.log_probs import token_log_probs
+from ttscaling.train.objectives.losses import response_log_probs, share_of_mean, weighted_cross_entropy
+from ttscaling.train.packs.packed_batch import PackedBatch, pack_pairs, pack_samples
+from ttscaling.train.samples.chat_samples import chat_sample
+from ttscaling.train.samples.pair_samples import CHOSEN, REJECTED, PairSample, pair_sample
+from ttscaling.train.samples.sample import Sample
 
 
 def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from ttscaling.train.data.packing import Packer, PackLimits
+from ttscaling.train.packs.packing import Packer
+from ttscaling.train.settings.pack_limits import PackLimits
 
 
 @dataclass(frozen=True)

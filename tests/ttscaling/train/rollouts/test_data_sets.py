@@ -4,18 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.train.data.checking import check_data_set, parser_of
-from ttscaling.train.data.faults import Faults
-from ttscaling.train.data.jsonl import read_records
-from ttscaling.train.data.judged import JudgedStep, parse_judged
-from ttscaling.train.data.meta import read_meta
-from ttscaling.train.data.pairs import PairRecord, parse_pair
-from ttscaling.train.data.questions import Question
-from ttscaling.train.pairing import Solution
-from ttscaling.train.rollout_data import judged_solution, write_data
-from ttscaling.train.rollouts import Plan, Rollout, Value
-
-from .rollout_policy import PIXEL
+from tests.ttscaling.train.rollout_policy import PIXEL
+from ttscaling.records.bad_records import Faults
+from ttscaling.records.checking import check_data_set, parser_of
+from ttscaling.records.jsonl import read_records
+from ttscaling.records.judged_steps import JudgedStep, parse_judged
+from ttscaling.records.meta import read_meta
+from ttscaling.records.pairs import PairRecord, parse_pair
+from ttscaling.records.questions import Question
+from ttscaling.train.rollouts.data_sets import judged_solution, write_data
+from ttscaling.train.rollouts.pairing import Solution
+from ttscaling.train.rollouts.rollout import Plan, Rollout, Value
 
 PLAN = Plan(solutions=4, continuations=16, blind=1, max_steps=None, seed=0)
 QUESTION = Question(text="<image>\nWhich?", answer="7", images=("a.png",))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ttscaling.train.data.pairs import PairRecord, pair_json, parse_pair
-from ttscaling.train.data.questions import Question
-from ttscaling.train.pairing import (
+from ttscaling.records.pairs import PairRecord, pair_json, parse_pair
+from ttscaling.records.questions import Question
+from ttscaling.train.rollouts.pairing import (
     Solution,
     correctness_pairs,
     dropout_beginning,

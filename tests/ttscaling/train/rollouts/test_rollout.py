@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.evaluation.asking import EvaluationError, connected
-from ttscaling.evaluation.ledger import Ledger
-from ttscaling.train.continuing import Sampler
-from ttscaling.train.data.faults import Faults
-from ttscaling.train.data.questions import Question
-from ttscaling.train.rollouts import Plan, Rollout, prefixes, roll_out
-
-from .rollout_policy import PIXEL, RIGHT, PolicyServer, begun_of, written
+from tests.ttscaling.train.rollout_policy import PIXEL, RIGHT, PolicyServer, begun_of, written
+from ttscaling.asking.client import connected
+from ttscaling.asking.results_file import Ledger
+from ttscaling.console import EvaluationError
+from ttscaling.records.bad_records import Faults
+from ttscaling.records.questions import Question
+from ttscaling.train.rollouts.rollout import Plan, Rollout, prefixes, roll_out
+from ttscaling.train.rollouts.server_sampler import Sampler
 
 PLAN = Plan(solutions=4, continuations=8, blind=2, max_steps=None, seed=3)
 QUESTIONS = [

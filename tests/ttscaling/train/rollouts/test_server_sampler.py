@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from tests.clients.chat_server import Reply, chat_server
-from ttscaling.evaluation.asking import EvaluationError, Refused, connected
-from ttscaling.train.continuing import Answer, Sampler, Tokens, stated
-
-from .rollout_policy import PolicyServer
+from tests.ttscaling.train.rollout_policy import PolicyServer
+from ttscaling.asking.client import Refused, connected
+from ttscaling.console import EvaluationError
+from ttscaling.train.rollouts.server_sampler import Answer, Sampler, Tokens, stated
 
 MESSAGE = {"role": "user", "content": "What is 3 + 4?"}
 

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from ttscaling.train.data.meta import read_meta
-from ttscaling.train.global_batch import Packs, global_batches
-from ttscaling.train.tasks import make_task
-
-from .jobs import job
+from tests.ttscaling.train.jobs import job
+from ttscaling.records.meta import read_meta
+from ttscaling.train.run.global_batch import Packs, global_batches
+from ttscaling.train.run.task import make_task
 
 
 def batches(folder: Path, *, workers: int, number: int) -> Sequence[Packs]:

@@ -13,16 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ttscaling.train.checkpointing import Checkpoints
-from ttscaling.train.data.faults import TooManyBadRecordsError
-from ttscaling.train.data.meta import read_meta
-from ttscaling.train.global_batch import own_streams
-from ttscaling.train.job import Job, run_job
-from ttscaling.train.kinds import Kind
-from ttscaling.train.recipe import Part
-from ttscaling.train.run import make_accelerator
-
-from .jobs import command_line, figures, job, recipe, weights
+from tests.ttscaling.train.jobs import command_line, figures, job, recipe, weights
+from ttscaling.records.bad_records import TooManyBadRecordsError
+from ttscaling.records.meta import read_meta
+from ttscaling.train.run.global_batch import own_streams
+from ttscaling.train.run.job import Job, run_job
+from ttscaling.train.run.sharding import make_accelerator
+from ttscaling.train.run.states import Checkpoints
+from ttscaling.train.settings.kinds import Kind
+from ttscaling.train.settings.recipe import Part
 
 
 def run(asked: Job, *, resume: bool) -> None:

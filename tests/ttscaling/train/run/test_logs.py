@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.train.event_file import crc32c, write_header, write_scalars
-from ttscaling.train.logs import Logs
+from ttscaling.train.run.event_file import crc32c, write_header, write_scalars
+from ttscaling.train.run.logs import Logs
 
 # What TensorBoard's own writer makes of the same:
 #   file = io.BytesIO(); writer = RecordWriter(file)    # tensorboard.summary.writer.record_writer

@@ -7,8 +7,8 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from ttscaling.train.losses import share_of_mean
-from ttscaling.train.preference import RewardShift
+from ttscaling.train.objectives.losses import share_of_mean
+from ttscaling.train.objectives.mpo_loss import RewardShift
 
 
 def add_up(tensor: torch.Tensor) -> torch.Tensor:

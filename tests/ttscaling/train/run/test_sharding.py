@@ -19,13 +19,12 @@ from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
 from torch.multiprocessing.spawn import spawn
 
 from tests.checkpoints import Language, Vision, build_checkpoint
-from ttscaling.train.checkpoint import empty_model, load_model
-from ttscaling.train.job import Job, run_job
-from ttscaling.train.run import Trainee, make_accelerator
+from tests.ttscaling.train.jobs import figures, job, recipe, weights
+from ttscaling.train.checkpoints.load import empty_model, load_model
+from ttscaling.train.run.job import Job, run_job
+from ttscaling.train.run.sharding import Trainee, make_accelerator
 
-from .jobs import figures, job, recipe, weights
-
-CONFIG = Path(__file__).parents[3] / "recipes" / "fsdp2.yaml"
+CONFIG = Path(__file__).parents[4] / "recipes" / "fsdp2.yaml"
 
 
 def test_accelerate_reads_the_config() -> None:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from model.prompt import IMAGE_CONTEXT
-from model.templates import DEFAULT_TEMPLATE, chat_template, system_message
+from model.checkpoint.templates import DEFAULT_TEMPLATE, chat_template, system_message
+from model.image_tokens import IMAGE_CONTEXT
 from tests.checkpoints import byte_tokenizer
-from ttscaling.train.data.chats import Turn
-from ttscaling.train.data.encoding import ChatEncoder
-from ttscaling.train.data.faults import RecordError
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import Turn
+from ttscaling.train.samples.chat_encoder import ChatEncoder
 
 TURNS = (
     Turn("user", "<image>\nWhat is it?"),

@@ -8,16 +8,15 @@ import pytest
 
 from model.v2pe import LADDER
 from tests.checkpoints import byte_tokenizer
-from ttscaling.train.batch import Sample
-from ttscaling.train.data.chats import ChatRecord, Turn
-from ttscaling.train.data.critic_chats import CriticRecord
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.meta import DataSet
-from ttscaling.train.data.samples import chat_sample, critic_sample
-from ttscaling.train.losses import Average
-
-from .material import data_set, preparation
-from .test_media import write_clip
+from tests.ttscaling.train.data.material import data_set, preparation
+from tests.ttscaling.train.samples.test_media_tiles import write_clip
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import ChatRecord, Turn
+from ttscaling.records.meta import DataSet
+from ttscaling.train.samples.chat_samples import chat_sample, critic_sample
+from ttscaling.train.samples.critic_chats import CriticRecord
+from ttscaling.train.samples.sample import Sample
+from ttscaling.train.settings.recipe import Average
 
 ASKED = (Turn("user", "What is it?"), Turn("assistant", "A cat."))
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from ttscaling.critic import critic_prefixes
-from ttscaling.train.data.chats import ChatRecord, Turn
-from ttscaling.train.data.critic_chats import (
+from ttscaling.critic_prompt import critic_prefixes
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import ChatRecord, Turn
+from ttscaling.records.judged_steps import JudgedRecord, JudgedStep
+from ttscaling.train.samples.critic_chats import (
     CriticRecord,
     Label,
-    Labelling,
     critic_turns,
     label_steps,
     labels_of_chat,
     published_chat,
 )
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.judged import JudgedRecord, JudgedStep
+from ttscaling.train.settings.kinds import Labelling
 from ttscaling.types import Conversation
 
 

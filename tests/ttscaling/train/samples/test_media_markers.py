@@ -2,9 +2,9 @@
 
 import pytest
 
-from ttscaling.train.data.chats import Turn
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.prompts import announce_frames, announce_images
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.chats import Turn
+from ttscaling.train.samples.media_markers import announce_frames, announce_images
 
 SYSTEM = Turn("system", "Look at the <image>.")
 ANSWER = Turn("assistant", "An <image>.")

@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.tiling import TilingConfig, tile_image
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.media import (
-    image_tiles,
-    jpeg_degraded,
-    media_path,
-    read_image,
-    tiling_of_several,
-    video_frames,
-)
+from model.images.tiling import TilingConfig, tile_image
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.media_paths import media_path, read_image
+from ttscaling.train.samples.media_tiles import image_tiles, jpeg_degraded, tiling_of_several, video_frames
 
 TILING = TilingConfig(56, min_tiles=1, max_tiles=6, use_thumbnail=True)
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.prompt import IMAGE_CONTEXT
-from ttscaling.train.data.faults import RecordError
-from ttscaling.train.data.pair_samples import CHOSEN, REJECTED, pair_sample
-from ttscaling.train.data.pairs import PairRecord
-
-from .material import data_set, preparation
+from model.image_tokens import IMAGE_CONTEXT
+from tests.ttscaling.train.data.material import data_set, preparation
+from ttscaling.records.bad_records import RecordError
+from ttscaling.records.pairs import PairRecord
+from ttscaling.train.samples.pair_samples import CHOSEN, REJECTED, pair_sample
 
 RECORD = PairRecord(question="What is it?", chosen="A cat.", rejected="Dog", images=("wide.png",))
 

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from ttscaling.train.batch import Sample, collate
+from ttscaling.train.nano.network.padding import collate
+from ttscaling.train.samples.sample import Sample
 
 
 def sample(ids: list[int], *deltas: float) -> Sample:

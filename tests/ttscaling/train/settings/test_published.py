@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from ttscaling.train.optimizer import learning_rate_factor, make_optimizer
-from ttscaling.train.recipe import Recipe
-from ttscaling.train.recipes import SIZES, published
+from ttscaling.train.run.optimizer import learning_rate_factor, make_optimizer
+from ttscaling.train.settings.published import SIZES, published
+from ttscaling.train.settings.recipe import Recipe
 
 ONE = Recipe(steps=10, batch=1, learning_rate=1e-3)
 

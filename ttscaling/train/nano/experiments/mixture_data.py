@@ -6,22 +6,27 @@ from pathlib import Path
 
 import numpy as np
 
-from ttscaling.train.data.chats import ChatRecord, Turn, chat_json
-from ttscaling.train.data.jsonl import write_records
-from ttscaling.train.data.meta import DataSet, write_meta
-from ttscaling.train.loop import make_accelerator
-from ttscaling.train.ratio import Modality
-from ttscaling.train.recipe import Recipe
-
-from .arithmetic import Exercise, random_fact
-from .checkpoint import CONTEXT, POLICY_LAYERS, nano_config, new_model, save_checkpoint
-from .digits import DigitPool, Split, digit_pool
-from .policy import READ_QUESTION, SHORT_KINDS, read_sheet
-from .problems import random_task, solve
-from .sheets import draw_sheet
-from .stage import SAMPLING
-from .tokenizer import build_tokenizer
-from .vision import train_vision
+from ttscaling.nano_tasks.arithmetic import Exercise, random_fact
+from ttscaling.nano_tasks.digits import DigitPool, Split, digit_pool
+from ttscaling.nano_tasks.problems import random_task, solve
+from ttscaling.nano_tasks.sheets import draw_sheet
+from ttscaling.records.chats import ChatRecord, Turn, chat_json
+from ttscaling.records.jsonl import write_records
+from ttscaling.records.meta import DataSet, write_meta
+from ttscaling.train.mixture_search.search import Modality
+from ttscaling.train.nano.network.architecture import (
+    CONTEXT,
+    POLICY_LAYERS,
+    nano_config,
+    new_model,
+    save_checkpoint,
+)
+from ttscaling.train.nano.network.tokenizer import build_tokenizer
+from ttscaling.train.nano.stages.policy import READ_QUESTION, SHORT_KINDS, read_sheet
+from ttscaling.train.nano.stages.program import SAMPLING
+from ttscaling.train.nano.stages.training_loop import make_accelerator
+from ttscaling.train.nano.stages.vision import train_vision
+from ttscaling.train.settings.recipe import Recipe
 
 SPLITS: tuple[Split, ...] = ("train", "heldout")
 

@@ -12,10 +12,10 @@ from transformers import (
     Qwen2Config,
 )
 
-from model.layouts import config_to_opengvlab, config_to_transformers
-from model.tiling import TilingConfig
-from model.weights import to_opengvlab, to_transformers
-from ttscaling.train.model import V2PEInternVL
+from model.checkpoint.config_layouts import config_to_opengvlab, config_to_transformers
+from model.checkpoint.tensors import to_opengvlab, to_transformers
+from model.images.tiling import TilingConfig
+from ttscaling.train.network.internvl import V2PEInternVL
 
 from .tokenizer import IMAGE_CONTEXT
 
@@ -104,8 +104,8 @@ def save_checkpoint(
 def load_checkpoint(directory: Path) -> V2PEInternVL:
     """The model of a saved checkpoint.
 
-    Not by `ttscaling.train.checkpoint.load_model`: random weights are made first, which draws from torch's
-    generator, and what the recipe trains follows from its later draws.
+    Not by `ttscaling.train.checkpoints.load.load_model`: random weights are made first, which draws from
+    torch's generator, and what the recipe trains follows from its later draws.
     """
     config = json.loads((directory / "config.json").read_text())
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)

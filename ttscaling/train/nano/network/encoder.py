@@ -7,12 +7,11 @@ import numpy as np
 from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
-from model.tiling import tile_image
+from model.images.tiling import tile_image
 from model.v2pe import LADDER
-from ttscaling.train.batch import Sample
-from ttscaling.train.losses import square_average_weight
+from ttscaling.train.samples.sample import Sample, square_average_weight
 
-from .checkpoint import TILING, TOKENS_PER_TILE
+from .architecture import TILING, TOKENS_PER_TILE
 from .tokenizer import IMAGE_CONTEXT
 
 

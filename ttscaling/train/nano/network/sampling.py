@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import torch
 from transformers import DynamicCache
 
-from .batch import Sample, collate
-from .model import V2PEInternVL, token_positions
+from ttscaling.train.network.internvl import V2PEInternVL, token_positions
+from ttscaling.train.samples.sample import Sample
+
+from .padding import collate
 
 
 @torch.inference_mode()

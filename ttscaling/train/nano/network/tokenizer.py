@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from .problems import random_task, solve
+from ttscaling.nano_tasks.problems import random_task, solve
 
 IMAGE_CONTEXT = "<IMG_CONTEXT>"
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", IMAGE_CONTEXT)

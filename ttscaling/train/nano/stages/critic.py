@@ -16,20 +16,21 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from model.tiling import tile_image
-from ttscaling.critic import PLUS
-from ttscaling.train.batch import Batch, Sample, collate, padded
-from ttscaling.train.loop import Schedule, train
-from ttscaling.train.model import V2PEInternVL
+from model.images.tiling import tile_image
+from ttscaling.critic_prompt import PLUS
+from ttscaling.nano_tasks.digits import digit_pool
+from ttscaling.nano_tasks.problems import SHARE_OF_LARGE, Task
+from ttscaling.train.nano.network.architecture import TILING
+from ttscaling.train.nano.network.encoder import ChatEncoder, random_delta
+from ttscaling.train.nano.network.padding import Batch, collate, padded
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.samples.sample import Sample
 
-from .checkpoint import TILING
 from .curriculum import Round
-from .digits import digit_pool
-from .encoding import ChatEncoder, random_delta
-from .judging import Judging, exercises, facts, readings, rollout_judging, solutions
+from .exercises import Judging, exercises, facts, readings, rollout_judging, solutions
 from .labelling import BY_VALUE, Scheme
-from .problems import SHARE_OF_LARGE, Task
-from .rollouts import Rollout
+from .monte_carlo import Rollout
+from .training_loop import Schedule, train
 
 BATCH = 12  # conversations per process and step; what it learns late depends on the number of updates
 UNKNOWN = -1

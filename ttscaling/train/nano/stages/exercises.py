@@ -14,11 +14,12 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from .arithmetic import random_exercise, random_fact
-from .digits import DigitPool
-from .problems import Slip, Solution, random_task, solve
-from .rollouts import Rollout
-from .sheets import SIDE, draw_sheet, random_sheet
+from ttscaling.nano_tasks.arithmetic import random_exercise, random_fact
+from ttscaling.nano_tasks.digits import DigitPool
+from ttscaling.nano_tasks.problems import Slip, Solution, random_task, solve
+from ttscaling.nano_tasks.sheets import SIDE, draw_sheet, random_sheet
+
+from .monte_carlo import Rollout
 
 CHECK_QUESTION = "Check each statement."
 NUM_FACTS = 8

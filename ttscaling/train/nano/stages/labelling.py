@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from ttscaling.records.judged_steps import JudgedRecord, JudgedStep
 from ttscaling.steps import SEPARATOR
-from ttscaling.train.data.critic_chats import Label, Labelling, label_steps
-from ttscaling.train.data.judged import JudgedRecord, JudgedStep
+from ttscaling.train.samples.critic_chats import Label, label_steps
+from ttscaling.train.settings.kinds import Labelling
 
-from .judging import Judging, Statement
+from .exercises import Judging, Statement
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,16 +15,15 @@ import torch
 from PIL import Image
 from rich.progress import track
 
-from ttscaling.answers import final_answer
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.nano_tasks.digits import digit_pool
+from ttscaling.nano_tasks.problems import KINDS, Task, draw_task, random_task, solve
+from ttscaling.nano_tasks.sheets import Sheet
 from ttscaling.steps import SEPARATOR, split_steps
-from ttscaling.train.batch import Sample
-from ttscaling.train.model import V2PEInternVL
-from ttscaling.train.sampling import sample_continuations
-
-from .digits import digit_pool
-from .encoding import ChatEncoder
-from .problems import KINDS, Task, draw_task, random_task, solve
-from .sheets import Sheet
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.sampling import sample_continuations
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.samples.sample import Sample
 
 MAX_TOKENS = 120
 CHUNK = 48  # problems sampled together

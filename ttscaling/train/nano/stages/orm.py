@@ -6,11 +6,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from .checkpoint import load_checkpoint
-from .encoding import ChatEncoder
+from ttscaling.train.nano.network.architecture import load_checkpoint
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.tokenizer import load_tokenizer
+
 from .labelling import BY_OUTCOME
 from .ranking import score_candidates
-from .tokenizer import load_tokenizer
 
 
 class OutcomeRewardModel:

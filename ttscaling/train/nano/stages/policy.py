@@ -12,18 +12,28 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from ttscaling.nano_tasks.arithmetic import random_exercise
+from ttscaling.nano_tasks.digits import DigitPool, digit_pool
+from ttscaling.nano_tasks.problems import (
+    KINDS,
+    SHARE_OF_LARGE,
+    Kind,
+    Problem,
+    Task,
+    problems,
+    random_task,
+    solve,
+)
+from ttscaling.nano_tasks.sheets import draw_sheet
 from ttscaling.steps import SEPARATOR
-from ttscaling.train.batch import Batch, Sample, collate
-from ttscaling.train.loop import Schedule, global_mean, train
-from ttscaling.train.losses import weighted_cross_entropy
-from ttscaling.train.model import V2PEInternVL
-from ttscaling.train.sampling import sample_continuations
+from ttscaling.train.nano.network.encoder import ChatEncoder, random_delta
+from ttscaling.train.nano.network.padding import Batch, collate
+from ttscaling.train.nano.network.sampling import sample_continuations
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.objectives.losses import weighted_cross_entropy
+from ttscaling.train.samples.sample import Sample
 
-from .arithmetic import random_exercise
-from .digits import DigitPool, digit_pool
-from .encoding import ChatEncoder, random_delta
-from .problems import KINDS, SHARE_OF_LARGE, Kind, Problem, Task, problems, random_task, solve
-from .sheets import draw_sheet
+from .training_loop import Schedule, global_mean, train
 
 BATCH = 40  # samples per process and step
 SHORT_KINDS: tuple[Kind, ...] = ("row sum", "column sum", "extreme", "multiply-add")

@@ -15,10 +15,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from ttscaling.train.loop import make_accelerator
-from ttscaling.train.model import V2PEInternVL
-
-from .checkpoint import (
+from ttscaling.train.nano.network.architecture import (
     CONTEXT,
     CRITIC_LAYERS,
     POLICY_LAYERS,
@@ -27,14 +24,17 @@ from .checkpoint import (
     new_model,
     save_checkpoint,
 )
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.tokenizer import build_tokenizer, load_tokenizer
+from ttscaling.train.network.internvl import V2PEInternVL
+
 from .critic import train_critic
 from .curriculum import Round, learn_to_judge, learn_to_verify
-from .encoding import ChatEncoder
 from .labelling import BY_OUTCOME, BY_VALUE, Scheme
+from .monte_carlo import Sampler, drawn_tasks, load_rollouts, make_rollouts, save_rollouts
 from .policy import finetune, pretrain
 from .ranking import Ranked, rank_candidates, sample_candidates
-from .rollouts import Sampler, drawn_tasks, load_rollouts, make_rollouts, save_rollouts
-from .tokenizer import build_tokenizer, load_tokenizer
+from .training_loop import make_accelerator
 from .vision import train_vision
 
 # Sampling defaults of the served checkpoint. So hot, the policy slips often enough, and in different

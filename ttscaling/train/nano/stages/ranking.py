@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ttscaling.answers import final_answer, majority
+from ttscaling.answers.final_answer import final_answer, majority
+from ttscaling.nano_tasks.problems import Task, solve
 from ttscaling.steps import split_steps
-from ttscaling.train.model import V2PEInternVL
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.network.internvl import V2PEInternVL
 
 from .critic import score_steps
-from .encoding import ChatEncoder
 from .labelling import BY_VALUE, Scheme
-from .problems import Task, solve
-from .rollouts import CHUNK, Sampler
+from .monte_carlo import CHUNK, Sampler
 
 NUM_CANDIDATES = 8
 

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from torch import nn
 
+from ttscaling.train.run.optimizer import parameter_groups
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -42,16 +44,6 @@ def make_accelerator() -> Accelerator:
     torch.set_num_threads(1)
     # A text-only batch leaves the vision tower without gradients.
     return Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay on matrices only."""
-    matrices = [p for p in module.parameters() if p.ndim >= 2]
-    vectors = [p for p in module.parameters() if p.ndim < 2]
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
 
 
 def train(

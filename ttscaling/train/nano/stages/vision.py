@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
 
-from model.tiling import tile_image
-from ttscaling.train.loop import Schedule, train
-from ttscaling.train.model import V2PEInternVL, normalise
+from model.images.tiling import tile_image
+from ttscaling.nano_tasks.digits import DigitPool, Split, digit_pool
+from ttscaling.nano_tasks.problems import SHARE_OF_LARGE
+from ttscaling.nano_tasks.sheets import draw_sheet, random_sheet
+from ttscaling.train.nano.network.architecture import TILING, TOKENS_PER_TILE, WIDTH
+from ttscaling.train.network.internvl import V2PEInternVL, normalise
 
-from .checkpoint import TILING, TOKENS_PER_TILE, WIDTH
-from .digits import DigitPool, Split, digit_pool
-from .problems import SHARE_OF_LARGE
-from .sheets import draw_sheet, random_sheet
+from .training_loop import Schedule, train
 
 BATCH = 32  # sheets per process and step
 

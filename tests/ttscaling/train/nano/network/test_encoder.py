@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from model.tiling import tile_image
-from ttscaling.critic import critic_prefixes
-from ttscaling.train.nano.checkpoint import CONTEXT, TILING, TOKENS_PER_TILE
-from ttscaling.train.nano.critic import UNKNOWN, encode_judging
-from ttscaling.train.nano.digits import digit_pool
-from ttscaling.train.nano.encoding import ChatEncoder
-from ttscaling.train.nano.judging import Judging, Statement, facts, readings
-from ttscaling.train.nano.problems import draw_task, random_task
-from ttscaling.train.nano.tokenizer import IMAGE_CONTEXT, build_tokenizer
+from model.images.tiling import tile_image
+from ttscaling.critic_prompt import critic_prefixes
+from ttscaling.nano_tasks.digits import digit_pool
+from ttscaling.nano_tasks.problems import draw_task, random_task
+from ttscaling.train.nano.network.architecture import CONTEXT, TILING, TOKENS_PER_TILE
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.tokenizer import IMAGE_CONTEXT, build_tokenizer
+from ttscaling.train.nano.stages.critic import UNKNOWN, encode_judging
+from ttscaling.train.nano.stages.exercises import Judging, Statement, facts, readings
 from ttscaling.types import Conversation
 
 

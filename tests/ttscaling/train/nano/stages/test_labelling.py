@@ -5,12 +5,18 @@ import pytest
 import torch
 from PIL import Image
 
-from ttscaling.train.nano.checkpoint import CONTEXT, nano_config, new_model
-from ttscaling.train.nano.critic import UNKNOWN, CriticLoss, collate_judged, encode_judging, score_steps
-from ttscaling.train.nano.encoding import ChatEncoder
-from ttscaling.train.nano.judging import Judging, Statement, facts
-from ttscaling.train.nano.labelling import Scheme
-from ttscaling.train.nano.tokenizer import build_tokenizer
+from ttscaling.train.nano.network.architecture import CONTEXT, nano_config, new_model
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.tokenizer import build_tokenizer
+from ttscaling.train.nano.stages.critic import (
+    UNKNOWN,
+    CriticLoss,
+    collate_judged,
+    encode_judging,
+    score_steps,
+)
+from ttscaling.train.nano.stages.exercises import Judging, Statement, facts
+from ttscaling.train.nano.stages.labelling import Scheme
 
 IMAGE = Image.new("RGB", (84, 84), "white")
 WRONG = Judging(

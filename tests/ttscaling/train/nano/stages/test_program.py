@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ttscaling.train.nano.checkpoint import load_checkpoint
-from ttscaling.train.nano.orm import OutcomeRewardModel
-from ttscaling.train.nano.rollouts import load_rollouts
-from ttscaling.train.nano.stage import (
+from ttscaling.train.nano.network.architecture import load_checkpoint
+from ttscaling.train.nano.stages.monte_carlo import load_rollouts
+from ttscaling.train.nano.stages.orm import OutcomeRewardModel
+from ttscaling.train.nano.stages.program import (
     MINIATURE,
     Budget,
     critic_stage,

@@ -7,15 +7,15 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.aggregate import aggregate
-from ttscaling.answers import final_answer, majority
-from ttscaling.evaluation.intervals import bootstrap
-from ttscaling.evaluation.process_bench import f1_of, step_counts
+from ttscaling.answers.final_answer import final_answer, majority
+from ttscaling.nano_tasks.problems import solve
+from ttscaling.reports.intervals import bootstrap
+from ttscaling.reports.step_f1 import f1_of, step_counts
+from ttscaling.selection.aggregation import aggregate
+from ttscaling.train.nano.stages.ranking import Ranked
 from ttscaling.types import Aggregation
 
-from .ablation_readings import Reading
-from .problems import solve
-from .ranking import Ranked
+from .readings import Reading
 
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 BASELINES = ("greedy", "pass@1", "majority@8", "pass@8")

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ttscaling.evaluation.drawing import drawing
-from ttscaling.evaluation.page import interval, table
+from ttscaling.reports.markdown import interval, table
+from ttscaling.reports.plots import drawing
+from ttscaling.train.nano.network.architecture import write_json
 
-from .ablation_report import AGGREGATIONS, BASELINES, DEFAULT
-from .checkpoint import write_json
+from .figures import AGGREGATIONS, BASELINES, DEFAULT
 
 PAGE = """\
 # Which labels serve a critic best

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+from ttscaling.nano_tasks.problems import Task, solve
+from ttscaling.records.jsonl import write_records
+from ttscaling.records.marked_steps import Mark, MarkedRecord, marked_json
 from ttscaling.steps import split_steps
-from ttscaling.train.data.jsonl import write_records
-from ttscaling.train.data.process_bench import Mark, MarkedRecord, marked_json
-
-from .problems import Task, solve
-from .ranking import Ranked
+from ttscaling.train.nano.stages.ranking import Ranked
 
 FILE = "solutions.jsonl"
 IMAGES = "images"

@@ -9,23 +9,23 @@ from pathlib import Path
 
 from rich.progress import track
 
-from ttscaling.evaluation.process_bench import best_threshold
-from ttscaling.train.data.faults import Faults
-from ttscaling.train.data.jsonl import read_records
-from ttscaling.train.data.media import media_path, read_image
-from ttscaling.train.data.process_bench import MarkedRecord, parse_marked
-from ttscaling.train.model import V2PEInternVL
+from ttscaling.nano_tasks.digits import Split
+from ttscaling.nano_tasks.problems import drawn
+from ttscaling.records.bad_records import Faults
+from ttscaling.records.jsonl import read_records
+from ttscaling.records.marked_steps import MarkedRecord, parse_marked
+from ttscaling.records.media_paths import media_path, read_image
+from ttscaling.reports.step_f1 import best_threshold
+from ttscaling.train.nano.network.architecture import load_checkpoint
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.stages.critic import score_steps
+from ttscaling.train.nano.stages.labelling import Scheme
+from ttscaling.train.nano.stages.monte_carlo import Sampler
+from ttscaling.train.nano.stages.program import SAMPLING
+from ttscaling.train.nano.stages.ranking import NUM_CANDIDATES, Ranked, sample_candidates, score_candidates
+from ttscaling.train.network.internvl import V2PEInternVL
 
-from .checkpoint import load_checkpoint
-from .critic import score_steps
-from .digits import Split
-from .encoding import ChatEncoder
-from .labelling import Scheme
-from .problems import drawn
 from .process_bench import write_process_bench
-from .ranking import NUM_CANDIDATES, Ranked, sample_candidates, score_candidates
-from .rollouts import Sampler
-from .stage import SAMPLING
 
 CALIBRATION = 200  # solutions of training drawings on which thresholds are chosen
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from ttscaling.evaluation.asking import EvaluationError
+from ttscaling.console import EvaluationError
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.tokenizer import load_tokenizer
+from ttscaling.train.nano.pipeline import Run, train_stage
+from ttscaling.train.nano.stages.labelling import BY_OUTCOME, BY_VALUE
+from ttscaling.train.nano.stages.program import MINIATURE, VARIANTS, Budget
 
-from .ablation_page import write_report
-from .ablation_readings import Contender, candidates_of, read_all
-from .ablation_report import summary
-from .encoding import ChatEncoder
-from .labelling import BY_OUTCOME, BY_VALUE
-from .pipeline import Run, train_stage
-from .stage import MINIATURE, VARIANTS, Budget
-from .tokenizer import load_tokenizer
+from .figures import summary
+from .page import write_report
+from .readings import Contender, candidates_of, read_all
 
 SCHEMES = {"value": BY_VALUE, **VARIANTS, "outcome": BY_OUTCOME}
 FOLDERS = {"value": "critic", "outcome": "orm"}  # of the chain itself; the others are in critics/

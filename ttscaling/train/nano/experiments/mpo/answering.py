@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from ttscaling.answers import final_answer
-from ttscaling.train.model import V2PEInternVL
-from ttscaling.train.sampling import sample_continuations
-
-from .encoding import ChatEncoder
-from .problems import Problem
-from .ranking import score_candidates
-from .rollouts import CHUNK, MAX_TOKENS
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.nano_tasks.problems import Problem
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.sampling import sample_continuations
+from ttscaling.train.nano.stages.monte_carlo import CHUNK, MAX_TOKENS
+from ttscaling.train.nano.stages.ranking import score_candidates
+from ttscaling.train.network.internvl import V2PEInternVL
 
 NUM_SAMPLED = 7
 METRICS = ("pass@1", "greedy", "best_of_8", "pass@8")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from ttscaling.evaluation.drawing import drawing
-from ttscaling.evaluation.intervals import bootstrap
-from ttscaling.evaluation.page import interval, table
+from ttscaling.reports.intervals import bootstrap
+from ttscaling.reports.markdown import interval, table
+from ttscaling.reports.plots import drawing
 
 from .answering import METRICS
 

@@ -21,26 +21,26 @@ from rich.console import Console
 from rich.progress import track
 
 import model
-from ttscaling.answers import final_answer
-from ttscaling.evaluation.page import write_block
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.nano_tasks.problems import Problem, heldout, problems, solve
+from ttscaling.records.jsonl import write_records
+from ttscaling.records.meta import DataSet, write_meta
+from ttscaling.records.pairs import PairRecord, pair_json
+from ttscaling.records.questions import Question
+from ttscaling.reports.markdown import write_block
 from ttscaling.steps import SEPARATOR, split_steps
-from ttscaling.train.data.jsonl import write_records
-from ttscaling.train.data.meta import DataSet, write_meta
-from ttscaling.train.data.pairs import PairRecord, pair_json
-from ttscaling.train.data.questions import Question
-from ttscaling.train.job import Job, run_job
-from ttscaling.train.kinds import MpoWeights
-from ttscaling.train.pairing import Solution, correctness_pairs, format_pairs
-from ttscaling.train.recipe import Recipe
-from ttscaling.train.run import make_accelerator
+from ttscaling.train.nano.network.architecture import load_checkpoint, write_json
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.tokenizer import load_tokenizer
+from ttscaling.train.nano.stages.monte_carlo import CHUNK, Sampler, drawn_tasks
+from ttscaling.train.rollouts.pairing import Solution, correctness_pairs, format_pairs
+from ttscaling.train.run.job import Job, run_job
+from ttscaling.train.run.sharding import make_accelerator
+from ttscaling.train.settings.kinds import MpoWeights
+from ttscaling.train.settings.recipe import Recipe
 
 from .answering import METRICS, answer, figures, judge, temperature_of
-from .checkpoint import load_checkpoint, write_json
-from .encoding import ChatEncoder
-from .mpo_page import draw, mpo_lines, summary
-from .problems import Problem, heldout, problems, solve
-from .rollouts import CHUNK, Sampler, drawn_tasks
-from .tokenizer import load_tokenizer
+from .page import draw, mpo_lines, summary
 
 PUBLISHED = MpoWeights()
 ALL = "all terms"

@@ -12,12 +12,11 @@ import numpy as np
 from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
-from model.tiling import tile_image
-from ttscaling.train.batch import Sample
-
-from .checkpoint import TILING
-from .encoding import ChatEncoder
-from .sheets import LARGE_CELL, SIDE, SMALL_CELL
+from model.images.tiling import tile_image
+from ttscaling.nano_tasks.sheets import LARGE_CELL, SIDE, SMALL_CELL
+from ttscaling.train.nano.network.architecture import TILING
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.samples.sample import Sample
 
 Medium = Literal["images", "video"]
 ANSWER_ROOM = 30  # tokens that an answer of SHORT_KINDS may take
@@ -117,7 +116,7 @@ class HaystackEncoder(ChatEncoder):
         return tile_image(image.resize((side, side)) if video else image, TILING)
 
     def _shown(self, pages: Sequence[np.ndarray], *, video: bool) -> tuple[int, ...]:
-        """As the server shows images and frames (`model.prompt`)."""
+        """As the server shows images and frames (`model.plugin.inputs.placeholders`)."""
         return tuple(
             token
             for number, tiles_NHWC in enumerate(pages, start=1)

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ttscaling.evaluation.drawing import drawing
-from ttscaling.evaluation.page import interval, table
+from ttscaling.reports.markdown import interval, table
+from ttscaling.reports.plots import drawing
 
 TITLES = {"images": "several images", "video": "a video's frames"}
 

@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Literal
 
 from model.v2pe import LADDER
-from ttscaling.train.loop import make_accelerator
+from ttscaling.train.nano.network.architecture import (
+    CONTEXT,
+    POLICY_LAYERS,
+    load_checkpoint,
+    nano_config,
+    new_model,
+    save_checkpoint,
+)
+from ttscaling.train.nano.network.tokenizer import build_tokenizer, load_tokenizer
+from ttscaling.train.nano.stages.policy import finetune, pretrain
+from ttscaling.train.nano.stages.program import MINIATURE, SAMPLING, Budget
+from ttscaling.train.nano.stages.training_loop import make_accelerator
+from ttscaling.train.nano.stages.vision import train_vision
 
-from .checkpoint import CONTEXT, POLICY_LAYERS, load_checkpoint, nano_config, new_model, save_checkpoint
 from .haystack import Haystack, HaystackEncoder
-from .policy import finetune, pretrain
-from .stage import MINIATURE, SAMPLING, Budget
-from .tokenizer import build_tokenizer, load_tokenizer
-from .vision import train_vision
 
 Positions = Literal["v2pe", "ordinary"]
 BASES: dict[Positions, str] = {"v2pe": "base", "ordinary": "ordinary-base"}

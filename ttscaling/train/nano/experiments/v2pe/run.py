@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from model.v2pe import next_position, positions
-from ttscaling.answers import final_answer
-from ttscaling.evaluation.intervals import bootstrap
-from ttscaling.evaluation.page import write_block
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.nano_tasks.problems import Problem, heldout
+from ttscaling.reports.intervals import bootstrap
+from ttscaling.reports.markdown import write_block
+from ttscaling.train.nano.network.architecture import load_checkpoint, write_json
+from ttscaling.train.nano.network.tokenizer import load_tokenizer
+from ttscaling.train.nano.pipeline import Run, train_stage
+from ttscaling.train.nano.stages.policy import SHORT_KINDS, answer_greedily
 
-from .checkpoint import load_checkpoint, write_json
 from .haystack import Haystack, HaystackEncoder, Medium
-from .pipeline import Run, train_stage
-from .policy import SHORT_KINDS, answer_greedily
-from .problems import Problem, heldout
-from .readers import BASES, SMALL, TRAINED, Positions
-from .tokenizer import load_tokenizer
-from .v2pe_page import draw, v2pe_lines
+from .page import draw, v2pe_lines
+from .program import BASES, SMALL, TRAINED, Positions
 
 ROWS: Mapping[str, tuple[Positions, float]] = {
     "none": ("ordinary", 1.0),
@@ -66,8 +66,11 @@ def run_table(
     folder.mkdir(parents=True, exist_ok=True)
     if base is not None:
         shutil.copytree(base, folder / BASES["v2pe"], dirs_exist_ok=True)
-    stages = [("base", "pretrain", "stage"), ("ordinary-base", "ordinary-base", "readers")]
-    stages += [(name, name, "readers") for name in BASES]
+    stages = [
+        ("base", "pretrain", "stages.program"),
+        ("ordinary-base", "ordinary-base", "experiments.v2pe.program"),
+    ]
+    stages += [(name, name, "experiments.v2pe.program") for name in BASES]
     for output, stage, program in stages:
         if not (folder / output / "config.json").exists():
             train_stage(run, stage, program=f"ttscaling.train.nano.{program}")

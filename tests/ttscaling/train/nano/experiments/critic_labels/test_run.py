@@ -7,18 +7,18 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from ttscaling.nano_tasks.problems import Task
+from ttscaling.nano_tasks.sheets import Sheet
+from ttscaling.records.bad_records import Faults
+from ttscaling.records.jsonl import read_records
+from ttscaling.records.marked_steps import parse_marked
 from ttscaling.train.cli import app
-from ttscaling.train.data.faults import Faults
-from ttscaling.train.data.jsonl import read_records
-from ttscaling.train.data.process_bench import parse_marked
-from ttscaling.train.nano.ablation_page import write_report
-from ttscaling.train.nano.ablation_readings import Contender, Reading
-from ttscaling.train.nano.ablation_report import summary
-from ttscaling.train.nano.labelling import BY_OUTCOME, BY_VALUE, Scheme
-from ttscaling.train.nano.problems import Task
-from ttscaling.train.nano.process_bench import mark_steps, write_process_bench
-from ttscaling.train.nano.ranking import Ranked
-from ttscaling.train.nano.sheets import Sheet
+from ttscaling.train.nano.experiments.critic_labels.figures import summary
+from ttscaling.train.nano.experiments.critic_labels.page import write_report
+from ttscaling.train.nano.experiments.critic_labels.process_bench import mark_steps, write_process_bench
+from ttscaling.train.nano.experiments.critic_labels.readings import Contender, Reading
+from ttscaling.train.nano.stages.labelling import BY_OUTCOME, BY_VALUE, Scheme
+from ttscaling.train.nano.stages.ranking import Ranked
 
 TASK = Task(Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6))), "row sum", (1,))
 RIGHT = "Row 1: 3 7 4\n\n3+7=10\n\n10+4=14\n\nFinal answer: 14"

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from clients.cli import main
-from ttscaling.answers import final_answer
+from ttscaling.answers.final_answer import final_answer
+from ttscaling.nano_tasks.problems import Problem, problems
+from ttscaling.records.meta import read_meta
+from ttscaling.records.pairs import PairRecord, parse_pair
 from ttscaling.steps import split_steps
-from ttscaling.train.data.meta import read_meta
-from ttscaling.train.data.pairs import PairRecord, parse_pair
-from ttscaling.train.nano.answering import METRICS, figures
-from ttscaling.train.nano.mpo import Plan, embedded, make_pairs, seed_folder, until_slip
-from ttscaling.train.nano.mpo_page import mpo_lines, summary
-from ttscaling.train.nano.problems import Problem, problems
+from ttscaling.train.nano.experiments.mpo.answering import METRICS, figures
+from ttscaling.train.nano.experiments.mpo.page import mpo_lines, summary
+from ttscaling.train.nano.experiments.mpo.run import Plan, embedded, make_pairs, seed_folder, until_slip
 
 RIGHT, WRONG = "1+2=3\n\nFinal answer: 3", "1+2=4\n\nFinal answer: 4"
 

@@ -5,12 +5,12 @@ import pytest
 
 import model
 from model.v2pe import LADDER, next_position, positions
-from ttscaling.train.batch import Sample
-from ttscaling.train.nano.encoding import ChatEncoder
-from ttscaling.train.nano.haystack import ANSWER_ROOM, Haystack, HaystackEncoder, Medium
-from ttscaling.train.nano.policy import SHORT_KINDS
-from ttscaling.train.nano.problems import Problem, problems
-from ttscaling.train.nano.tokenizer import load_tokenizer
+from ttscaling.nano_tasks.problems import Problem, problems
+from ttscaling.train.nano.experiments.v2pe.haystack import ANSWER_ROOM, Haystack, HaystackEncoder, Medium
+from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.tokenizer import load_tokenizer
+from ttscaling.train.nano.stages.policy import SHORT_KINDS
+from ttscaling.train.samples.sample import Sample
 
 POLICY = Path(model.__file__).parent / "nano" / "policy"
 LENGTH = 384

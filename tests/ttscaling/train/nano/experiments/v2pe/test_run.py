@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clients.cli import main
-from ttscaling.train.nano.mpo import embedded
+from ttscaling.train.nano.experiments.mpo.run import embedded
 
 
 def test_the_table_of_policies_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

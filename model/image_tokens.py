@@ -1,0 +1,60 @@
+"""TODO: what this file is about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+IMAGE_START = "<img>"
+IMAGE_END = "</img>"
+IMAGE_CONTEXT = "<IMG_CONTEXT>"
+IMAGE_TEXT = "<image>"
+VIDEO_TEXT = "<video>"
+VIDEO_TEXT = "<video>"
+
+
+class Tokenizer(Protocol):
+    """What this module needs of a tokenizer; transformers' and vLLM's both have it."""
+
+    def convert_tokens_to_ids(self, tokens: list[str]) -> list[int | None]: ...
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
+    def decode(self, ids: list[int]) -> str: ...
+
+
+@dataclass(frozen=True)
+class ImageTokens:
+    """Ids of the three tokens that frame and fill an image."""
+
+    start: int
+    end: int
+    context: int
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02d}:{minute:02d}:{second:02d}" if hour else f"{minute:02d}:{second:02d}"
+
+
+def image_tokens(tokenizer: Tokenizer) -> ImageTokens:
+    """The ids of the image tokens in this tokenizer.
+
+    Raises:
+        ValueError: it lacks one: the tokenizer isn't InternVL's.
+    """
+    names = [IMAGE_START, IMAGE_END, IMAGE_CONTEXT]
+    ids = tokenizer.convert_tokens_to_ids(names)
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    missing = [name for name, token in zip(names, ids, strict=True) if token is None or token == unknown]
+    if missing:
+        raise ValueError(
+            f"the tokenizer has no {', '.join(missing)}: it isn't that of an InternVL checkpoint"
+        )
+    start, end, context = (int(token) for token in ids if token is not None)
+    return ImageTokens(start=start, end=end, context=context)
+
+
+def frame_labels(num_frames: int, times_F: Sequence[float] | None = None) -> list[str]:
+    """What announces each frame: "Frame1: ", or with times in seconds "Frame1 (00:12): "."""
+    if times_F is None:
+        return [f"Frame{number}: " for number in range(1, num_frames + 1)]
+    return [f"Frame{number} ({_clock(time)}): " for number, time in enumerate(times_F, start=1)]

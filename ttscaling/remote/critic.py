@@ -1,0 +1,67 @@
+"""TODO: what this file is about."""
+
+import asyncio
+from collections.abc import Mapping
+
+import httpx
+
+from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes, judgement
+from ttscaling.steps import split_steps
+from ttscaling.types import Conversation, CriticError, Message, StepScores
+
+from .chat_requests import _FAILURES, _post_chat, _prompt_usage, _reason
+
+
+class RemoteCritic:
+    """Reads P(+) of each step from the log-probabilities of the one token that follows its prefix.
+
+    With `token_ids` (the ids of "+" and "-" in the critic's vocabulary) the server is asked for exactly these
+    (vLLM's `logprob_token_ids`); without, both must be among its 20 likeliest tokens. `system` is the
+    critic's own system message.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        model: str,
+        token_ids: Mapping[str, int] | None = None,
+        system: str | None = None,
+    ) -> None:
+        self.name = model
+        self._client = client
+        self._system = system
+        wanted = {"logprob_token_ids": [token_ids[PLUS], token_ids[MINUS]]} if token_ids else {}
+        self._read_out = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 20} | wanted
+
+    async def score(self, conversation: Conversation, answer: str) -> StepScores:
+        """See `Critic.score`. Steps are asked at once: their prompts nest, and a prefix cache shares them."""
+        steps = split_steps(answer)
+        try:
+            async with asyncio.TaskGroup() as asking:
+                readings = [
+                    asking.create_task(self._read(prefix, conversation))
+                    for prefix in critic_prefixes(conversation, steps, system=self._system)
+                ]
+        except ExceptionGroup as group:  # the task group's wrapping; callers expect the failure itself
+            raise group.exceptions[0] from None
+        scores, prompt_tokens, cached_tokens = zip(*(reading.result() for reading in readings), strict=True)
+        return StepScores(
+            steps=steps, scores=scores, prompt_tokens=sum(prompt_tokens), cached_tokens=sum(cached_tokens)
+        )
+
+    async def _read(self, prefix: tuple[Message, ...], conversation: Conversation) -> tuple[float, int, int]:
+        """One step's score, and the prompt tokens and cached tokens that it took."""
+        try:
+            reply = await _post_chat(self._client, self.name, prefix, conversation, self._read_out)
+            top = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+            logprobs = {entry["token"]: entry["logprob"] for entry in top}
+            usage = _prompt_usage(reply)
+        except _FAILURES as error:
+            raise CriticError(f"critic {self.name}: {_reason(error)}") from error
+        if PLUS not in logprobs or MINUS not in logprobs:
+            raise CriticError(
+                f"critic {self.name}: '{PLUS}' and '{MINUS}' are not both among the tokens it returned; "
+                "give token_ids if its server is vLLM, and check that the model is a critic"
+            )
+        return judgement(logprobs[PLUS], logprobs[MINUS]), *usage

@@ -1,0 +1,85 @@
+"""TODO: what this file is about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+
+from ttscaling.steps import SEPARATOR
+from ttscaling.types import Candidate, Conversation, Note, PolicyError, forget
+
+from .chat_requests import _FAILURES, _post_chat, _prompt_usage, _reason
+
+
+def _as_list(stop: str | Sequence[str] | None) -> list[str]:
+    """OpenAI's `stop` is one string or several."""
+    return [stop] if isinstance(stop, str) else list(stop or ())
+
+
+class RemotePolicy:
+    """Samples from a chat model: one request a candidate, so that each arrives, and is cancelled, on its own.
+
+    `sampling` holds OpenAI's fields (temperature, top_p, max_tokens, seed ...). The greedy candidate gets
+    temperature 0; the others get seed + index, so that a seed reproduces all of them and they still differ.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, model: str, sampling: Mapping[str, Any]) -> None:
+        self._client = client
+        self._model = model
+        self._sampling = sampling
+
+    async def sample(
+        self,
+        conversation: Conversation,
+        *,
+        index: int,
+        greedy: bool,
+        live: bool = False,
+        note: Note = forget,
+    ) -> Candidate:
+        """See `Policy.sample`. An answer arrives whole: nothing is noted before its end."""
+        return await self._complete(conversation, index, greedy=greedy)
+
+    async def extend(
+        self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
+    ) -> Candidate:
+        """See `StepPolicy.extend`. Needs a server that continues a message as vLLM and SGLang do
+        (`continue_final_message`) and says which stop string it met (vLLM's `stop_reason`).
+        """
+        fields: dict[str, Any] = {"stop": [*_as_list(self._sampling.get("stop")), SEPARATOR]}
+        for name in ("max_tokens", "max_completion_tokens"):  # of the whole answer
+            if self._sampling.get(name) is not None:
+                fields[name] = max(1, self._sampling[name] - parent.completion_tokens)
+        if parent.text:
+            begun = {"role": "assistant", "content": parent.text + SEPARATOR}
+            conversation = replace(conversation, messages=(*conversation.messages, begun))
+            fields |= {"continue_final_message": True, "add_generation_prompt": False}
+        return await self._complete(conversation, index, greedy=greedy, fields=fields)
+
+    async def _complete(
+        self, conversation: Conversation, index: int, *, greedy: bool, fields: Mapping[str, Any] | None = None
+    ) -> Candidate:
+        """One request's answer; with `fields`, one step of it."""
+        sampling = {**self._sampling, **(fields or {})}
+        if greedy:
+            sampling["temperature"] = 0.0
+        if sampling.get("seed") is not None:
+            sampling["seed"] += index
+        try:
+            reply = await _post_chat(self._client, self._model, conversation.messages, conversation, sampling)
+            choice = reply["choices"][0]
+            reason = choice["finish_reason"]
+            if fields is not None and reason == "stop" and choice["stop_reason"] == SEPARATOR:
+                reason = None
+            prompt_tokens, cached_tokens = _prompt_usage(reply)
+            return Candidate(
+                index=index,
+                text=choice["message"]["content"] or "",
+                finish_reason=reason,
+                prompt_tokens=prompt_tokens,
+                cached_tokens=cached_tokens,
+                completion_tokens=reply["usage"]["completion_tokens"],
+            )
+        except _FAILURES as error:
+            raise PolicyError(f"{self._model}: {_reason(error)}") from error

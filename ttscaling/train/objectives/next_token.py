@@ -1,0 +1,43 @@
+"""TODO: what this file is about."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.log_probs import target_log_probs
+from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.packs.packed_batch import PackedBatch, pack_samples
+from ttscaling.train.samples.sample import Sample
+
+from .objective import Loss, Micro, _nothing, _supervised
+
+
+class NextToken:
+    """Cross-entropy of the next token: native pre-training and fine-tuning.
+
+    The samples' own weights decide which positions count and how much (`Sample.weight_T`).
+    """
+
+    def __init__(self, *, image_token: int):
+        self.image_token = image_token
+
+    def micro(self, pack: Sequence[Drawn[Sample]]) -> Micro[PackedBatch]:
+        batch = pack_samples([drawn.sample for drawn in pack] or [_nothing()], image_token=self.image_token)
+        weight = float(batch.weight_1T.double().sum())
+        return Micro(batch, weight, len(pack), sum(drawn.num_tokens for drawn in pack))
+
+    def loss(self, model: V2PEInternVL, micro: Micro[PackedBatch]) -> Loss:
+        hidden_SD, target_S, weight_S = _supervised(model, micro.batch)
+        loss = -(target_log_probs(model.lm_head, hidden_SD, target_S) * weight_S).sum()
+        return loss, {"loss": loss.detach()}
+
+    def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Nothing to do."""
+
+    def state(self) -> Mapping[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Nothing to restore."""

@@ -1,0 +1,93 @@
+"""TODO: what this file is about."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.log_probs import target_log_probs
+from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.packs.packed_batch import PackedPairs, pack_pairs, pack_samples
+from ttscaling.train.samples.pair_samples import PairSample
+from ttscaling.train.settings.kinds import MpoWeights
+
+from .losses import response_log_probs
+from .mpo_loss import RewardShift, mpo_terms, pair_log_probs
+from .objective import Loss, Micro, _nothing, hidden_states
+from .references import References
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """A pack of pairs, and which draw each was."""
+
+    packed: PackedPairs
+    draws: tuple[int, ...]
+
+
+class Preference:
+    """MPO. A pair weighs 1, so the loss is the mean over the pairs of the global batch.
+
+    The reward shift of a step is the mean of the rewards of all steps before it, and so the same for every
+    micro-batch; the published code updates it with each micro-batch first (docs/decisions/0017).
+    `references` are set once they are computed (`ttscaling.train.references`).
+    """
+
+    def __init__(self, *, image_token: int, weights: MpoWeights):
+        self.image_token = image_token
+        self.weights = weights
+        self.shift = RewardShift()
+        self.references: References | None = None
+        self._rewards: list[torch.Tensor] = []
+
+    def micro(self, pack: Sequence[Drawn[PairSample]]) -> Micro[Preferences]:
+        if pack:
+            packed = pack_pairs([drawn.sample for drawn in pack], image_token=self.image_token)
+        else:
+            batch = pack_samples([_nothing()], image_token=self.image_token)
+            packed = PackedPairs(batch, torch.full_like(batch.ids_1T, -1), 0)
+        draws = tuple(drawn.draw.number for drawn in pack)
+        num_tokens = sum(drawn.num_tokens for drawn in pack)
+        return Micro(Preferences(packed, draws), float(len(pack)), len(pack), num_tokens)
+
+    def loss(self, model: V2PEInternVL, micro: Micro[Preferences]) -> Loss:
+        if self.references is None:
+            raise ValueError("the reference's log-probabilities come first: compute and set them")
+        sum_R, length_R = self.log_probs(model, micro)
+        chosen_P, rejected_P = (values.to(sum_R.device) for values in self.references.of(micro.batch.draws))
+        log_probs = pair_log_probs(sum_R, length_R, chosen_P, rejected_P)
+        terms = mpo_terms(log_probs, beta=self.weights.beta, shift=self.shift.mean)
+        self._rewards += [terms.chosen_reward, terms.rejected_reward]
+        loss = terms.loss(self.weights).sum()
+        figures = {
+            "loss": loss,
+            "preference": terms.preference.sum(),
+            "quality": terms.quality.sum(),
+            "generation": terms.generation.sum(),
+            "preferred": (terms.chosen_reward > terms.rejected_reward).float().sum(),
+            "margin": (terms.chosen_reward - terms.rejected_reward).sum(),
+        }
+        return loss, {name: figure.detach() for name, figure in figures.items()}
+
+    def log_probs(self, model: V2PEInternVL, micro: Micro[Preferences]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums of log-probabilities and numbers of tokens of the responses, (R,) each, chosen ones first."""
+        packed = micro.batch.packed
+        at_T = packed.response_1T[0] >= 0
+        hidden_SD = hidden_states(model, packed.batch)[0, at_T]
+        device = hidden_SD.device
+        target_S, response_S = packed.batch.target_1T[0, at_T], packed.response_1T[0, at_T]
+        log_prob_S = target_log_probs(model.lm_head, hidden_SD, target_S.to(device))
+        return response_log_probs(log_prob_S, response_S.to(device), 2 * packed.num_pairs)
+
+    def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Takes the step's rewards into the shift."""
+        self.shift.update(torch.cat(self._rewards), add_up)
+        self._rewards.clear()
+
+    def state(self) -> Mapping[str, Any]:
+        return {"shift": self.shift.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.shift.load_state_dict(state["shift"])
