@@ -30,7 +30,7 @@ class PromptPolicy(Policy, StepPolicy, Protocol):
 
 # Chooses among candidates: the chosen ones' indices, best first. The engine replies with exactly those, in
 # that order.
-Choose = Callable[[PromptPolicy], Awaitable[Sequence[int]]]
+ChooseCandidates = Callable[[PromptPolicy], Awaitable[Sequence[int]]]
 
 
 class Engine(Protocol):
@@ -67,7 +67,7 @@ class Engine(Protocol):
         ...
 
     async def complete(
-        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> dict[str, Any]:
         """The reply to a chat request whose video parts name `videos`. Cancelling aborts what was started for
         it. With `choose`, the prompt is rendered once, `choose` samples from it, and the reply holds what it
@@ -76,7 +76,7 @@ class Engine(Protocol):
         ...
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
         """The same as events, the last of them `data: [DONE]`.
         An error before the first event is raised, by this or with the first; a later one is an event itself.

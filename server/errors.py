@@ -74,7 +74,7 @@ def model_not_found(name: str, served: tuple[str, ...]) -> ApiError:
     )
 
 
-def _place(location: Sequence[int | str]) -> str:
+def field_path(location: Sequence[int | str]) -> str:
     """messages[0].content out of pydantic's path, which also names the types it tried."""
     place = ""
     for part in location:
@@ -85,10 +85,10 @@ def _place(location: Sequence[int | str]) -> str:
     return place
 
 
-def validation_error(error: ValidationError) -> ApiError:
+def field_error(error: ValidationError) -> ApiError:
     """The first complaint of pydantic's, worded for a client."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = _place(first["loc"])
+    where = field_path(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if where and not message.startswith(where):
         message = f"{where}: {message}"

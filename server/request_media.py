@@ -25,7 +25,7 @@ class RequestMedia:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoWish:
+class VideoOptions:
     """What a request takes of its videos."""
 
     frames: FrameRequest

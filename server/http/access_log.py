@@ -15,7 +15,7 @@ PROBES = ("/livez", "/readyz", "/health", "/metrics")  # asked every few seconds
 CLIENT_CLOSED = 499  # nobody reads it; the log and the metrics do
 
 
-class _Account:
+class AccessLog:
     """Gives a request its id and counts it. Plain ASGI: it must not buffer streams."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

@@ -13,13 +13,13 @@ from server.engine_interface import Engine
 from server.errors import ApiError
 from server.http.routes import chat, critic, models, probes
 from server.http.routes import metrics as metrics_routes
-from server.media.loader import Media
-from server.services.context import State
+from server.media.loader import MediaLoader
+from server.services.context import ServerContext
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
-from .access_log import _Account
-from .error_replies import _api_error, _client_gone, _http_error, _unexpected
+from .access_log import AccessLog
+from .error_replies import api_error, client_gone, http_error, unexpected_error
 
 
 def create_app(
@@ -32,8 +32,8 @@ def create_app(
     `on_loaded` is told then, or why it failed; the failure also stays in `app.state.internvl3.failure`.
     """
     metrics = Metrics()
-    state = State(
-        settings=settings, media=Media(settings, metrics), metrics=metrics, started=int(time.time())
+    state = ServerContext(
+        settings=settings, media=MediaLoader(settings, metrics), metrics=metrics, started=int(time.time())
     )
 
     async def load() -> None:
@@ -59,9 +59,9 @@ def create_app(
     app.state.internvl3 = state
     for routes in (chat, critic, models, probes, metrics_routes):
         app.include_router(routes.router)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _client_gone)
-    app.add_exception_handler(Exception, _unexpected)
-    app.add_middleware(_Account, metrics=state.metrics)
+    app.add_exception_handler(ApiError, api_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, client_gone)
+    app.add_exception_handler(Exception, unexpected_error)
+    app.add_middleware(AccessLog, metrics=state.metrics)
     return app

@@ -9,13 +9,13 @@ from server.errors import ApiError, error_body, internal_error
 from .access_log import CLIENT_CLOSED
 
 
-async def _api_error(request: Request, error: Exception) -> Response:
+async def api_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     headers = {"Retry-After": "5"} if error.status == 503 else None
     return JSONResponse(error.body, status_code=error.status, headers=headers)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+async def http_error(request: Request, error: Exception) -> Response:
     """What routing refuses: 404 and 405."""
     assert isinstance(error, HTTPException)
     asked = f"{request.method} {request.scope['path'][:100]}"
@@ -28,11 +28,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def _client_gone(request: Request, error: Exception) -> Response:
+async def client_gone(request: Request, error: Exception) -> Response:
     return Response(status_code=CLIENT_CLOSED)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
+async def unexpected_error(request: Request, error: Exception) -> Response:
     """A bug. The stack goes to the log (by Starlette, which raises it again), never to the client."""
     failure = internal_error()
     return JSONResponse(failure.body, status_code=failure.status)

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from server.engine_interface import Engine
 from server.errors import ApiError, not_ready, stopped
-from server.services.context import State
+from server.services.context import ServerContext
 from server.settings import Settings
 
 T = TypeVar("T")
@@ -89,13 +89,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _state(request: Request) -> State:
+def context_of(request: Request) -> ServerContext:
     state = request.app.state.internvl3
-    assert isinstance(state, State)
+    assert isinstance(state, ServerContext)
     return state
 
 
-def _engine(state: State) -> Engine:
+def ready_engine(state: ServerContext) -> Engine:
     """The engine, if it can answer."""
     if state.engine is None:
         raise not_ready()

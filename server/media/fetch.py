@@ -26,7 +26,7 @@ Sink = Callable[[bytes], object]  # takes a body piece by piece
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class FetchLimits:
     """What a URL is expected to hold, how much of it and of time it may take, and where the request names
     it.
     """
@@ -42,7 +42,7 @@ class Wanted:
         return ApiError(message, param=self.param, code=f"{self.kind}_too_large")
 
 
-async def fetch(url: str, sink: Sink, wanted: Wanted, settings: Settings, *, tls: SSLContext) -> None:
+async def fetch(url: str, sink: Sink, wanted: FetchLimits, settings: Settings, *, tls: SSLContext) -> None:
     """Gives `sink` the body at `url` as it comes; raises ApiError (400) naming `wanted.param`."""
     try:
         # A client each: a shared one would carry cookies and connections from one user's fetch to another's.
@@ -65,7 +65,7 @@ async def fetch(url: str, sink: Sink, wanted: Wanted, settings: Settings, *, tls
 
 
 async def _follow(
-    client: httpx.AsyncClient, url: str, sink: Sink, wanted: Wanted, settings: Settings
+    client: httpx.AsyncClient, url: str, sink: Sink, wanted: FetchLimits, settings: Settings
 ) -> None:
     for _ in range(1 + MAX_REDIRECTS):
         parsed = _checked_url(url, wanted)
@@ -93,7 +93,7 @@ async def _follow(
     )
 
 
-def _checked_url(url: str, wanted: Wanted) -> httpx.URL:
+def _checked_url(url: str, wanted: FetchLimits) -> httpx.URL:
     """The parsed URL; refuses whatever two parsers could read differently."""
     plain = url.isascii() and url.isprintable() and not any(mark in url for mark in ' \\"<>^`{|}')
     try:
@@ -109,7 +109,7 @@ def _checked_url(url: str, wanted: Wanted) -> httpx.URL:
     return parsed
 
 
-async def _public_address(url: httpx.URL, wanted: Wanted, settings: Settings) -> Address:
+async def _public_address(url: httpx.URL, wanted: FetchLimits, settings: Settings) -> Address:
     """The address to dial. Every address of the host must be public, or allowed by the operator."""
     loop = asyncio.get_running_loop()
     port = url.port or (443 if url.scheme == "https" else 80)
@@ -144,7 +144,7 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-async def _read(response: httpx.Response, sink: Sink, wanted: Wanted) -> None:
+async def _read(response: httpx.Response, sink: Sink, wanted: FetchLimits) -> None:
     if response.status_code != 200:
         raise ApiError(
             f"The {wanted.kind}'s host answered with status {response.status_code}. "

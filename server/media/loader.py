@@ -15,18 +15,18 @@ import httpx
 
 from model.images.tiling import TilingConfig
 from server.errors import ApiError
-from server.request_media import Videos, VideoWish
+from server.request_media import VideoOptions, Videos
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
-from .fetch import Wanted
+from .fetch import FetchLimits
 from .images import check_image
-from .message_parts import Message, _image_part, _Place, _places, _video_part, _with_parts
+from .message_parts import MediaPart, Message, find_media_parts, image_part, video_part, with_parts
 from .source import read_source
 from .videos import VideoReader
 
 
-class Media:
+class MediaLoader:
     """Makes conversations self-contained; owns what decodes."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -35,13 +35,15 @@ class Media:
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="internvl3-decode")
         self._reader = VideoReader(settings, metrics, self._tls)
 
-    async def inline(
-        self, messages: Sequence[Message], wish: VideoWish, tiling: TilingConfig
+    async def load(
+        self, messages: Sequence[Message], wish: VideoOptions, tiling: TilingConfig
     ) -> tuple[tuple[Message, ...], Videos]:
         """The messages with every image as the data: URL of its checked bytes and every video as a handle,
         and the videos by handle; raises ApiError (400).
         """
-        places = [place for index, message in enumerate(messages) for place in _places(index, message)]
+        places = [
+            place for index, message in enumerate(messages) for place in find_media_parts(index, message)
+        ]
         self._check_counts(places)
         parts: dict[tuple[int, int], Mapping[str, Any]] = {}
         videos: dict[str, Any] = {}
@@ -50,20 +52,20 @@ class Media:
             if place.kind == "video_url":
                 handle, video = await self._reader.read(place.url, wish, tiling, param=place.param)
                 videos[handle] = video
-                part = _video_part(handle)
+                part = video_part(handle)
             else:
                 data = await self._load_image(place)
                 check = partial(check_image, data, max_pixels=pixels, param=place.param)
                 media_type, count = await asyncio.get_running_loop().run_in_executor(self._threads, check)
                 pixels -= count
-                part = _image_part(data, media_type)
+                part = image_part(data, media_type)
             parts[place.message, place.part] = part
-        return tuple(_with_parts(index, message, parts) for index, message in enumerate(messages)), videos
+        return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), videos
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _check_counts(self, places: Sequence[_Place]) -> None:
+    def _check_counts(self, places: Sequence[MediaPart]) -> None:
         for kind, name, most in (
             ("image_url", "images", self._settings.max_images),
             ("video_url", "videos", self._settings.max_videos),
@@ -72,9 +74,9 @@ class Media:
             if count > most:
                 raise ApiError(f"A request may hold {most} {name}, not {count}.", param="messages")
 
-    async def _load_image(self, place: _Place) -> bytes:
+    async def _load_image(self, place: MediaPart) -> bytes:
         settings = self._settings
-        wanted = Wanted(
+        wanted = FetchLimits(
             kind="image",
             max_bytes=settings.max_image_bytes,
             seconds=settings.fetch_seconds,

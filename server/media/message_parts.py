@@ -15,7 +15,7 @@ MEDIA_PARTS = ("image_url", "video_url")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
+class MediaPart:
     """Where an image or video stands: messages[message].content[part]."""
 
     message: int
@@ -36,7 +36,7 @@ def _url(part: Mapping[str, Any], kind: str, param: str) -> str:
     return url
 
 
-def _image_part(data: bytes, media_type: str) -> Mapping[str, Any]:
+def image_part(data: bytes, media_type: str) -> Mapping[str, Any]:
     """The part as vLLM reads it. The uuid is its cache key; a client's own could stand for another client's
     image.
     """
@@ -44,11 +44,11 @@ def _image_part(data: bytes, media_type: str) -> Mapping[str, Any]:
     return {"type": "image_url", "image_url": {"url": url}, "uuid": hashlib.sha256(data).hexdigest()}
 
 
-def _video_part(handle: str) -> Mapping[str, Any]:
+def video_part(handle: str) -> Mapping[str, Any]:
     return {"type": "video_url", "video_url": {"url": handle}, "uuid": handle.removeprefix(HANDLE)}
 
 
-def _with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Mapping[str, Any]]) -> Message:
+def with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Mapping[str, Any]]) -> Message:
     """The message with its checked parts; of text parts only the text stays (no field smuggles media past
     the check).
     """
@@ -62,7 +62,7 @@ def _with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Ma
     return {**message, "content": checked}
 
 
-def _places(index: int, message: Message) -> list[_Place]:
+def find_media_parts(index: int, message: Message) -> list[MediaPart]:
     """The media of one message; refuses every part that is neither text nor an image or video by URL."""
     content = message.get("content")
     if content is None or isinstance(content, str):
@@ -71,7 +71,7 @@ def _places(index: int, message: Message) -> list[_Place]:
         raise ApiError(
             "A message's content must be a string or a list of parts.", param=f"messages[{index}].content"
         )
-    places: list[_Place] = []
+    places: list[MediaPart] = []
     for number, part in enumerate(content):
         param = f"messages[{index}].content[{number}]"
         kind = part.get("type") if isinstance(part, dict) else None
@@ -79,7 +79,7 @@ def _places(index: int, message: Message) -> list[_Place]:
             if not isinstance(part.get(kind), str):
                 raise ApiError(f"{param}.{kind} must be a string.", param=f"{param}.{kind}")
         elif kind in MEDIA_PARTS:
-            places.append(_Place(message=index, part=number, kind=kind, url=_url(part, kind, param)))
+            places.append(MediaPart(message=index, part=number, kind=kind, url=_url(part, kind, param)))
         else:
             raise ApiError(
                 f"{param}: parts of type {str(kind)[:40]!r} are not supported yet; "

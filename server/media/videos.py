@@ -19,11 +19,11 @@ from model.video.frames import FrameRequest
 from model.video.tiles import Video
 from model.video.worker import read_video_isolated
 from server.errors import ApiError
-from server.request_media import HANDLE, VideoWish
+from server.request_media import HANDLE, VideoOptions
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
-from .fetch import Wanted
+from .fetch import FetchLimits
 from .source import read_source
 
 
@@ -36,7 +36,9 @@ class VideoReader:
         self._tls = tls
         self._slots = asyncio.Semaphore(settings.decode_processes)
 
-    async def read(self, url: str, wish: VideoWish, tiling: TilingConfig, *, param: str) -> tuple[str, Video]:
+    async def read(
+        self, url: str, wish: VideoOptions, tiling: TilingConfig, *, param: str
+    ) -> tuple[str, Video]:
         """A handle, the same for what would be decoded to the same tiles, and the video.
 
         Args:
@@ -46,7 +48,7 @@ class VideoReader:
             ApiError: 400, naming `param`.
         """
         settings = self._settings
-        wanted = Wanted(
+        wanted = FetchLimits(
             kind="video",
             max_bytes=settings.max_video_bytes,
             seconds=settings.fetch_video_seconds,

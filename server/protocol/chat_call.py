@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from server.errors import ApiError, model_not_found, validation_error
-from server.request_media import Videos, VideoWish
+from server.errors import ApiError, field_error, model_not_found
+from server.request_media import VideoOptions, Videos
 from server.settings import Settings
 
-from .request_fields import ChatFields, Scaling
-from .scaling_rules import _check_scaling, _in_limits, _scaling
-from .vision_options import VISION_FIELDS, seen_as
+from .request_fields import ChatFields, ScalingFields
+from .scaling_rules import check_limits, check_scaling, requested_scaling
+from .vision_options import VISION_FIELDS, parse_vision_options
 
 ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>\d{1,9})")  # NAME:bo8, for clients that can't send extra fields
 OUR_FIELDS = ("best_of", "test_time_scaling", "media_io_kwargs", *VISION_FIELDS)
@@ -31,9 +31,9 @@ class ChatCall:
     stream: bool
     n: int  # choices to return
     seed: int | None
-    scaling: Scaling | None  # None: one plain generation
+    scaling: ScalingFields | None  # None: one plain generation
     vision: Mapping[str, Any]  # mm_processor_kwargs: what the caller chose of how images are seen
-    video: VideoWish
+    video: VideoOptions
     videos: Videos = field(default_factory=dict)  # those of the messages, decoded
 
     def with_media(self, messages: Sequence[Mapping[str, Any]], videos: Videos) -> "ChatCall":
@@ -46,14 +46,14 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
     fields = _validated(body)
     name, alias_n = _resolve(fields.model, settings)
     n = 1 if fields.n is None else fields.n
-    _in_limits("n", n, settings.max_best_of)
+    check_limits("n", n, settings.max_best_of)
     for refused in ENGINE_FIELDS:
         if body.get(refused) is not None:
             raise ApiError(f"{refused} is not supported; leave it out.", param=refused)
-    scaling = _scaling(fields, alias_n)
+    scaling = requested_scaling(fields, alias_n)
     if scaling is not None:
-        _check_scaling(scaling, n, fields, body, settings)
-    vision, video = seen_as(fields, settings)
+        check_scaling(scaling, n, fields, body, settings)
+    vision, video = parse_vision_options(fields, settings)
     rest = {key: value for key, value in body.items() if key not in OUR_FIELDS}
     answer = fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
     # The processor keeps that many positions of the trained window free, and with "auto" chooses delta by it.
@@ -74,7 +74,7 @@ def _validated(body: Mapping[str, Any]) -> ChatFields:
     try:
         return ChatFields.model_validate(body)
     except ValidationError as error:
-        raise validation_error(error) from None
+        raise field_error(error) from None
 
 
 def _resolve(model: str | None, settings: Settings) -> tuple[str, int | None]:
@@ -85,7 +85,7 @@ def _resolve(model: str | None, settings: Settings) -> tuple[str, int | None]:
     match = ALIAS.fullmatch(model)
     if match is None or match["name"] != name:
         raise model_not_found(model, served_models(settings))
-    _in_limits("model", int(match["n"]), settings.max_best_of)
+    check_limits("model", int(match["n"]), settings.max_best_of)
     return name, int(match["n"])
 
 

@@ -12,7 +12,7 @@ from model.v2pe import parse_deltas
 from ttscaling.types import Aggregation, OnCriticError
 
 
-class Scaling(BaseModel):
+class ScalingFields(BaseModel):
     """The request's `test_time_scaling`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -43,7 +43,7 @@ class Scaling(BaseModel):
         return max(1, self.n // 4) if self.beam_width is None else self.beam_width
 
 
-class Vision(BaseModel):
+class VisionFields(BaseModel):
     """How images are seen: accepted at the top level and, as vLLM spells it, in `mm_processor_kwargs`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -59,7 +59,7 @@ class Vision(BaseModel):
         return None if value is None else parse_deltas(value)
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Vision":
+    def _ordered(self) -> "VisionFields":
         if (
             self.min_dynamic_patch
             and self.max_dynamic_patch
@@ -89,15 +89,15 @@ class MediaFields(BaseModel):
     video: VideoFields | None = None
 
 
-class Question(Vision):
+class QuestionFields(VisionFields):
     """Messages, and how their images and videos are seen: what every request about media has."""
 
     messages: list[dict[str, Any]] = Field(min_length=1)
-    mm_processor_kwargs: Vision | None = None
+    mm_processor_kwargs: VisionFields | None = None
     media_io_kwargs: MediaFields | None = None
 
 
-class ChatFields(Question):
+class ChatFields(QuestionFields):
     """The fields of a chat request that decide what happens before the engine sees it."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -109,4 +109,4 @@ class ChatFields(Question):
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     best_of: int | None = None
-    test_time_scaling: Scaling | None = None
+    test_time_scaling: ScalingFields | None = None

@@ -6,26 +6,26 @@ from typing import Any
 from server.errors import ApiError
 from server.settings import Settings
 
-from .request_fields import ChatFields, Scaling
+from .request_fields import ChatFields, ScalingFields
 
 
-def _in_limits(param: str, value: int, most: int) -> None:
+def check_limits(param: str, value: int, most: int) -> None:
     if not 1 <= value <= most:
         what = "the N of NAME:boN" if param == "model" else param
         raise ApiError(f"{what} must be between 1 and {most}, not {value}.", param=param)
 
 
-def _scaling(fields: ChatFields, alias_n: int | None) -> Scaling | None:
+def requested_scaling(fields: ChatFields, alias_n: int | None) -> ScalingFields | None:
     """What the fields ask for, else what the alias does. One candidate by shorthand is a plain generation."""
     if fields.best_of is not None and fields.test_time_scaling is not None:
         raise ApiError("best_of is short for test_time_scaling; send one of them.", param="best_of")
     if fields.test_time_scaling is not None:
         return None if fields.test_time_scaling.method == "none" else fields.test_time_scaling
     n = alias_n if fields.best_of is None else fields.best_of
-    return None if n is None or n == 1 else Scaling(n=n)
+    return None if n is None or n == 1 else ScalingFields(n=n)
 
 
-def _misused(scaling: Scaling, n: int) -> Iterator[tuple[str, str]]:
+def _unsupported_field(scaling: ScalingFields, n: int) -> Iterator[tuple[str, str]]:
     """Fields that the method can't honour, and what to do about each."""
     beams = scaling.method == "beam_search"
     if not scaling.by_critic:
@@ -57,16 +57,16 @@ def _misused(scaling: Scaling, n: int) -> Iterator[tuple[str, str]]:
         yield "abandon_losers", "beam_search drops losers anyway. Leave abandon_losers out."
 
 
-def _check_scaling(
-    scaling: Scaling, n: int, fields: ChatFields, body: Mapping[str, Any], settings: Settings
+def check_scaling(
+    scaling: ScalingFields, n: int, fields: ChatFields, body: Mapping[str, Any], settings: Settings
 ) -> None:
     param = "best_of" if fields.test_time_scaling is None else "test_time_scaling.n"
-    _in_limits(param, scaling.n, settings.max_best_of)
+    check_limits(param, scaling.n, settings.max_best_of)
     if n > scaling.n:
         raise ApiError(f"n must not be above best_of: {n} answers of {scaling.n} candidates.", param="n")
     if body.get("use_beam_search"):
         raise ApiError("use_beam_search and best_of exclude each other; send one.", param="use_beam_search")
-    for name, misuse in _misused(scaling, n):
+    for name, misuse in _unsupported_field(scaling, n):
         raise ApiError(misuse, param=f"test_time_scaling.{name}")
     if scaling.by_critic and settings.critic_path is None:
         raise ApiError(

@@ -4,29 +4,29 @@ from typing import Any
 
 from model.video.frames import FrameRequest
 from server.errors import ApiError
-from server.request_media import VideoWish
+from server.request_media import VideoOptions
 from server.settings import Settings
 
-from .request_fields import Question, VideoFields, Vision
+from .request_fields import QuestionFields, VideoFields, VisionFields
 
 VISION_FIELDS = ("v2pe_delta", "max_dynamic_patch", "min_dynamic_patch", "max_dynamic_patch_total")
 DEFAULT_FRAMES = 32  # of a video; published in OpenGVLab's model cards
 
 
-def _video(fields: VideoFields, settings: Settings) -> VideoWish:
+def _video(fields: VideoFields, settings: Settings) -> VideoOptions:
     """What to take of a video. The published 32 frames where neither a number nor a rate is sent."""
     asked = fields.num_frames
     if asked is None and fields.fps is None:
         asked = DEFAULT_FRAMES
     frames = None if asked is None else min(asked, settings.max_frames)
-    return VideoWish(
+    return VideoOptions(
         frames=FrameRequest(num_frames=frames, fps=fields.fps, mode=fields.mode),
         max_tiles=fields.max_dynamic_patch,
     )
 
 
-def _vision(fields: Question) -> dict[str, Any]:
-    nested = fields.mm_processor_kwargs or Vision()
+def _vision(fields: QuestionFields) -> dict[str, Any]:
+    nested = fields.mm_processor_kwargs or VisionFields()
     chosen: dict[str, Any] = {}
     for name in VISION_FIELDS:
         outer, inner = getattr(fields, name), getattr(nested, name)
@@ -38,7 +38,7 @@ def _vision(fields: Question) -> dict[str, Any]:
     return chosen
 
 
-def seen_as(fields: Question, settings: Settings) -> tuple[dict[str, Any], VideoWish]:
+def parse_vision_options(fields: QuestionFields, settings: Settings) -> tuple[dict[str, Any], VideoOptions]:
     """How a question's media are seen (mm_processor_kwargs), and what is taken of its videos; raises
     ApiError.
     """

@@ -11,15 +11,17 @@ from server.engine_interface import Engine
 from server.protocol.chat_call import ChatCall
 from server.telemetry.metrics import Metrics
 
-from .scaled_chat import _Choice, _with_progress
+from .scaled_chat import ScaledChat, with_progress
 
 
 async def complete(engine: Engine, call: ChatCall, metrics: Metrics) -> dict[str, Any]:
     """The reply to a call; raises ApiError."""
     if call.scaling is None:
         return await engine.complete(call.body, videos=call.videos)
-    choice = _Choice(engine, call, call.scaling, metrics)
-    return choice.stamp(await engine.complete(choice.body, choice.make, videos=call.videos))
+    choice = ScaledChat(engine, call, call.scaling, metrics)
+    return choice.with_selection(
+        await engine.complete(choice.body, choice.select_candidates, videos=call.videos)
+    )
 
 
 async def stream(engine: Engine, call: ChatCall, metrics: Metrics) -> AsyncGenerator[str, None]:
@@ -27,8 +29,10 @@ async def stream(engine: Engine, call: ChatCall, metrics: Metrics) -> AsyncGener
     if call.scaling is None:
         events = await engine.stream(call.body, videos=call.videos)
     else:
-        choice = _Choice(engine, call, call.scaling, metrics)
-        events = _with_progress(choice, await engine.stream(choice.body, choice.make, videos=call.videos))
+        choice = ScaledChat(engine, call, call.scaling, metrics)
+        events = with_progress(
+            choice, await engine.stream(choice.body, choice.select_candidates, videos=call.videos)
+        )
     return _resumed(await anext(events), events)
 
 

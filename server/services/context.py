@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 
 from server.engine_interface import Engine
-from server.media.loader import Media
+from server.media.loader import MediaLoader
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
 
 @dataclass(kw_only=True)
-class State:
+class ServerContext:
     """The parts of one running server."""
 
     settings: Settings
-    media: Media
+    media: MediaLoader
     metrics: Metrics
     started: int  # Unix seconds
     engine: Engine | None = None  # None while it loads

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from server.engine_interface import PromptPolicy
-from server.protocol.request_fields import Scaling
+from server.protocol.request_fields import ScalingFields
 from ttscaling.methods.beam_search import Beam, beam_search
 from ttscaling.methods.best_of_n import BestOfN
 from ttscaling.methods.self_consistency import self_consistency
@@ -15,7 +15,7 @@ from ttscaling.types import Conversation, Critic, CriticError, Progress, Selecti
 
 
 async def select(
-    scaling: Scaling,
+    scaling: ScalingFields,
     policy: PromptPolicy,
     critic: Critic | None,
     conversation: Conversation,

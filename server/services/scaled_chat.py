@@ -10,7 +10,7 @@ from typing import Any
 from server.engine_interface import Engine, PromptPolicy
 from server.errors import ApiError, internal_error
 from server.protocol.chat_call import ChatCall
-from server.protocol.request_fields import Scaling
+from server.protocol.request_fields import ScalingFields
 from server.telemetry.metrics import Metrics
 from ttscaling.metered import MeteredCritic
 from ttscaling.types import Conversation, CriticError, OutOfTime, PolicyError, Progress, Selection, Spent
@@ -23,10 +23,10 @@ DONE = "data: [DONE]\n\n"
 SILENCE_SECONDS = 10.0  # proxies drop a stream that says nothing for long
 
 
-class _Choice:
+class ScaledChat:
     """Test-time scaling of one call: makes the selection, then writes it into the engine's reply."""
 
-    def __init__(self, engine: Engine, call: ChatCall, scaling: Scaling, metrics: Metrics) -> None:
+    def __init__(self, engine: Engine, call: ChatCall, scaling: ScalingFields, metrics: Metrics) -> None:
         self._engine = engine
         self._call = call
         self._scaling = scaling
@@ -45,7 +45,7 @@ class _Choice:
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
         self._replies = call.n  # choices of the reply
-        self.outbox: asyncio.Queue[str | None] = asyncio.Queue()  # events of a stream; None ends it
+        self.stream_events: asyncio.Queue[str | None] = asyncio.Queue()  # events of a stream; None ends it
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -57,14 +57,16 @@ class _Choice:
             del body["temperature"]
         return body
 
-    async def make(self, policy: PromptPolicy) -> Sequence[int]:
+    async def select_candidates(self, policy: PromptPolicy) -> Sequence[int]:
         """Sample, judge, choose: the indices to reply with, best first. Raises ApiError."""
         self._policy = policy
         messages, vision = self._call.body["messages"], self._call.vision
         conversation = Conversation(messages=tuple(messages), mm_processor_kwargs=vision)
         try:
-            with self._metrics.selections.watch(self._scaling.method, self._scaling.n, self._spent):
-                self._selection = await select(self._scaling, policy, self._critic, conversation, self._note)
+            with self._metrics.selections.timed_selection(self._scaling.method, self._scaling.n, self._spent):
+                self._selection = await select(
+                    self._scaling, policy, self._critic, conversation, self._report_progress
+                )
         except CriticError as error:
             raise ApiError(
                 f"The critic failed: {error}. Retry, or send on_critic_error.", status=503
@@ -78,12 +80,12 @@ class _Choice:
         except PolicyError as error:
             logger.error("no candidate to choose from: %s", error)
             raise internal_error() from error
-        self._metrics.selections.made(self._selection, by_critic=self._critic is not None)
+        self._metrics.selections.count_selection(self._selection, by_critic=self._critic is not None)
         order = ranking(self._selection)[: self._call.n]
         self._replies = len(order)
         return order
 
-    def lacks(self, event: str) -> bool:
+    def opens_missing_choice(self, event: str) -> bool:
         """Whether a chunk opens a choice that never comes: vLLM opens `n` of them, and fewer may have been
         finished. Strict clients wait for the end of each that was opened.
         """
@@ -92,7 +94,7 @@ class _Choice:
         choices = json.loads(event.removeprefix("data: ")).get("choices")
         return bool(choices) and all(choice["index"] >= self._replies for choice in choices)
 
-    def stamp(self, reply: dict[str, Any]) -> dict[str, Any]:
+    def with_selection(self, reply: dict[str, Any]) -> dict[str, Any]:
         """The reply (or its last chunk) with usage and `test_time_scaling`."""
         assert self._selection is not None and self._policy is not None, "a reply before its selection"
         spent = self._spent()
@@ -112,55 +114,57 @@ class _Choice:
         policy = Spent() if self._policy is None else self._policy.spent
         return policy if self._critic is None else policy + self._critic.spent
 
-    def _note(self, progress: Progress) -> None:
+    def _report_progress(self, progress: Progress) -> None:
         """A line for whoever watches the stream. A comment in server-sent events: clients skip it."""
         score, index = progress.latest.score, progress.latest.candidate.index
         if score is None:
             what = f"candidate {progress.finished}/{progress.n} finished"
         else:
             what = f"candidate {progress.scored}/{progress.n} scored: index {index}, {score:.4f}"
-        self.outbox.put_nowait(f": {what}\n\n")
+        self.stream_events.put_nowait(f": {what}\n\n")
 
 
-def _stamped(event: str, choice: _Choice) -> str:
+def _with_selection_in_event(event: str, choice: ScaledChat) -> str:
     """A chunk with usage and `test_time_scaling`; an error event stays as it is."""
     chunk = json.loads(event.removeprefix("data: "))
     if "error" in chunk:
         return event
-    return f"data: {json.dumps(choice.stamp(chunk), separators=(',', ':'))}\n\n"
+    return f"data: {json.dumps(choice.with_selection(chunk), separators=(',', ':'))}\n\n"
 
 
-async def _last_stamped(choice: _Choice, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+async def with_selection_in_last_chunk(
+    choice: ScaledChat, events: AsyncGenerator[str, None]
+) -> AsyncGenerator[str, None]:
     """The events, each held back until the next: which chunk is the last is known only when [DONE] follows
     it.
     """
     held: str | None = None
     async for event in events:
-        if choice.lacks(event):
+        if choice.opens_missing_choice(event):
             continue
         if held is not None:
-            yield _stamped(held, choice) if event == DONE else held
+            yield _with_selection_in_event(held, choice) if event == DONE else held
         held = event
     if held is not None:
         yield held
 
 
-async def _with_progress(choice: _Choice, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+async def with_progress(choice: ScaledChat, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
     """The engine's events, with the selection's progress while the engine has none yet."""
 
     async def relay() -> None:
         try:
-            async for event in _last_stamped(choice, events):
-                choice.outbox.put_nowait(event)
+            async for event in with_selection_in_last_chunk(choice, events):
+                choice.stream_events.put_nowait(event)
         finally:
-            choice.outbox.put_nowait(None)
+            choice.stream_events.put_nowait(None)
 
     begun = False
     relaying = asyncio.create_task(relay())
     try:
         while True:
             try:
-                event = await asyncio.wait_for(choice.outbox.get(), SILENCE_SECONDS)
+                event = await asyncio.wait_for(choice.stream_events.get(), SILENCE_SECONDS)
             except TimeoutError:
                 event = ": still working\n\n"
             if event is None:

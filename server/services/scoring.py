@@ -11,19 +11,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from server.engine_interface import Engine
-from server.errors import ApiError, model_not_found, stopped, validation_error
-from server.protocol.request_fields import Question
-from server.protocol.vision_options import seen_as
+from server.errors import ApiError, field_error, model_not_found, stopped
+from server.protocol.request_fields import QuestionFields
+from server.protocol.vision_options import parse_vision_options
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.steps import split_steps
 from ttscaling.types import Aggregation, Conversation, StepScores
 
-from .context import State
+from .context import ServerContext
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
-class Judged(Question):
+class ScoreRequest(QuestionFields):
     """One question and its answers: a body of the endpoint, or an entry of its `inputs`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -44,23 +44,23 @@ class Judged(Question):
         return messages
 
 
-class JudgedBatch(BaseModel):
+class ScoreBatchRequest(BaseModel):
     """The body of a batch."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    inputs: list[Judged] = Field(min_length=1)
+    inputs: list[ScoreRequest] = Field(min_length=1)
     model: str | None = None
 
 
-async def score(engine: Engine, body: Mapping[str, Any], state: State) -> dict[str, Any]:
+async def score(engine: Engine, body: Mapping[str, Any], state: ServerContext) -> dict[str, Any]:
     """The reply to a body or a batch; raises ApiError."""
     critic = _critic(engine)
     try:
-        batch = JudgedBatch.model_validate(body) if "inputs" in body else None
-        questions = [Judged.model_validate(body)] if batch is None else batch.inputs
+        batch = ScoreBatchRequest.model_validate(body) if "inputs" in body else None
+        questions = [ScoreRequest.model_validate(body)] if batch is None else batch.inputs
     except ValidationError as error:
-        raise validation_error(error) from None
+        raise field_error(error) from None
     for name in [question.model for question in questions] + ([batch.model] if batch else []):
         if name not in (None, critic):
             raise model_not_found(name, (critic,))
@@ -93,18 +93,20 @@ def _critic(engine: Engine) -> str:
     return engine.critic.name
 
 
-async def _outcome(engine: Engine, judged: Judged, critic: str, state: State) -> dict[str, Any] | ApiError:
+async def _outcome(
+    engine: Engine, judged: ScoreRequest, critic: str, state: ServerContext
+) -> dict[str, Any] | ApiError:
     try:
         return await _scored(engine, judged, critic, state)
     except ApiError as error:
         return error
 
 
-async def _scored(engine: Engine, judged: Judged, critic: str, state: State) -> dict[str, Any]:
+async def _scored(engine: Engine, judged: ScoreRequest, critic: str, state: ServerContext) -> dict[str, Any]:
     """The scores of one question's answers; raises ApiError where none could be scored."""
-    vision, wish = seen_as(judged, state.settings)
+    vision, wish = parse_vision_options(judged, state.settings)
     with state.metrics.media_seconds.time():
-        messages, videos = await state.media.inline(judged.messages, wish, engine.tiling)
+        messages, videos = await state.media.load(judged.messages, wish, engine.tiling)
     if videos and not engine.critic_shares_tiles:
         raise ApiError(
             "The critic of this server cuts videos into tiles of another size than the policy. Send images.",

@@ -9,7 +9,7 @@ from server.protocol.reply_fields import (
     ScalingReport,
     ScalingUsage,
 )
-from server.protocol.request_fields import Scaling
+from server.protocol.request_fields import ScalingFields
 from ttscaling.types import ABANDONED, Critic, ScoredCandidate, Selection, Spent
 
 
@@ -25,7 +25,7 @@ def ranking(selection: Selection) -> list[int]:
 
 
 def report(
-    selection: Selection, scaling: Scaling, critic: Critic | None, seed: int, spent: Spent
+    selection: Selection, scaling: ScalingFields, critic: Critic | None, seed: int, spent: Spent
 ) -> ScalingReport:
     """The reply's `test_time_scaling`; `critic` is the one that judged, None if none did."""
     return ScalingReport(

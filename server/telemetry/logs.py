@@ -15,7 +15,7 @@ from typing import Any
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-class OneLine(logging.Formatter):
+class OneLineFormatter(logging.Formatter):
     """A record without its traceback: the message, and the first line of the error."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -23,15 +23,15 @@ class OneLine(logging.Formatter):
             record.__dict__ | {"exc_info": None, "exc_text": None, "stack_info": None}
         )
         error = record.exc_info[1] if record.exc_info else None
-        return super().format(plain) + (f" {reason(error)}" if error else "")
+        return super().format(plain) + (f" {error_line(error)}" if error else "")
 
 
-class Reasons(logging.Formatter):
+class ReasonFormatter(logging.Formatter):
     """Of a record only the error's line."""
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
-        return reason(error) if error else record.getMessage()
+        return error_line(error) if error else record.getMessage()
 
 
 class WithError(logging.Filter):
@@ -41,7 +41,7 @@ class WithError(logging.Filter):
         return bool(record.exc_info and record.exc_info[1])
 
 
-def reason(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """One line that tells an error: its type and the first line of its message."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
@@ -57,8 +57,8 @@ def configure(folder: Path, level: str) -> Path:
         "filters": {"with_error": {"()": f"{__name__}.{WithError.__name__}"}},
         "formatters": {
             "full": {"format": LINE},
-            "line": {"()": f"{__name__}.{OneLine.__name__}", "fmt": LINE},
-            "reason": {"()": f"{__name__}.{Reasons.__name__}"},
+            "line": {"()": f"{__name__}.{OneLineFormatter.__name__}", "fmt": LINE},
+            "reason": {"()": f"{__name__}.{ReasonFormatter.__name__}"},
         },
         "handlers": {
             "ours": {"class": "logging.StreamHandler", "formatter": "full", "stream": "ext://sys.stderr"},

@@ -57,7 +57,7 @@ class Metrics:
         return render([self._registry])
 
 
-class _Merged:
+class MergedRegistries:
     """Registries that hold the same metrics under different labels, as one: the text format wants each name
     once.
     """
@@ -78,4 +78,4 @@ class _Merged:
 
 def render(registries: Sequence[CollectorRegistry]) -> bytes:
     """Prometheus' text format of several registries."""
-    return generate_latest(_Merged(registries))
+    return generate_latest(MergedRegistries(registries))

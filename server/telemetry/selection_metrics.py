@@ -71,7 +71,7 @@ class SelectionMetrics:
         )
 
     @contextmanager
-    def watch(self, method: str, n: int, spent: Callable[[], Spent]) -> Iterator[None]:
+    def timed_selection(self, method: str, n: int, spent: Callable[[], Spent]) -> Iterator[None]:
         """Around a choice, whatever its end; `spent` is asked then."""
         begun, outcome = time.perf_counter(), "chosen"
         try:
@@ -85,7 +85,7 @@ class SelectionMetrics:
             self._seconds.labels(method).observe(time.perf_counter() - begun)
             self._count(spent())
 
-    def made(self, selection: Selection, *, by_critic: bool) -> None:
+    def count_selection(self, selection: Selection, *, by_critic: bool) -> None:
         """A candidate was chosen."""
         if selection.stopped is not None:
             self._stopped.labels(selection.stopped).inc()

@@ -14,16 +14,16 @@ from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import Choose
+from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.critic.step_critic import StepCritic
-from server.vllm_engine.policy.chat_run import PolicyFacts, _reworded, _Running
-from server.vllm_engine.policy.prompt_stats import add_vision
+from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, _reworded
+from server.vllm_engine.policy.prompt_stats import add_vision_report
 from ttscaling.types import Conversation, Critic, CriticError, StepScores
 
 from .error_mapping import api_error
-from .media_connector import MEDIA
+from .media_connector import CURRENT_MEDIA
 
 
 class VllmEngine:
@@ -34,7 +34,7 @@ class VllmEngine:
     def __init__(
         self,
         chat: OpenAIServingChat,
-        facts: PolicyFacts,
+        facts: PolicySettings,
         critic: StepCritic | None,
         clients: Sequence[EngineClient],
         metrics: Callable[[], bytes],
@@ -71,18 +71,18 @@ class VllmEngine:
         return self._facts.critic_shares_tiles
 
     async def complete(
-        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> dict[str, Any]:
-        running = _Running(self._chat, self._facts, body, choose, videos)
+        running = ChatRun(self._chat, self._facts, body, choose, videos)
         reply = await running.answer()
         if not isinstance(reply, ChatCompletionResponse):
             raise api_error(reply)
-        return add_vision(reply.model_dump(mode="json"), running.sight)
+        return add_vision_report(reply.model_dump(mode="json"), running.sight)
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
-        running = _Running(self._chat, self._facts, body, choose, videos)
+        running = ChatRun(self._chat, self._facts, body, choose, videos)
         events = await running.answer()
         if isinstance(events, ErrorResponse):
             raise api_error(events)
@@ -91,7 +91,7 @@ class VllmEngine:
     async def score(
         self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
     ) -> Sequence[StepScores | ApiError]:
-        MEDIA.set(RequestMedia(videos))
+        CURRENT_MEDIA.set(RequestMedia(videos))
         return await asyncio.gather(*(self._score(conversation, steps) for steps in answers))
 
     async def _score(self, conversation: Conversation, steps: Sequence[str]) -> StepScores | ApiError:

@@ -9,7 +9,7 @@ from server.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Role:
+class EngineRole:
     """One engine to start."""
 
     title: str  # "policy" or "critic", for the operator
@@ -19,14 +19,14 @@ class Role:
     judges: bool = False  # its labels are read, nothing is generated
 
 
-def engine_roles(settings: Settings) -> list[Role]:
+def engine_roles(settings: Settings) -> list[EngineRole]:
     """The policy, and the critic where there is one."""
-    policy = Role(
+    policy = EngineRole(
         title="policy", path=settings.policy_path, name=settings.served_name, extra=settings.policy_args
     )
     if settings.critic_path is None:
         return [policy]
-    critic = Role(
+    critic = EngineRole(
         title="critic",
         path=settings.critic_path,
         name=settings.critic_name,
@@ -37,7 +37,7 @@ def engine_roles(settings: Settings) -> list[Role]:
 
 
 def engine_flags(
-    role: Role, settings: Settings, *, own_dtype: str, window: int, engines: int, cpu: bool
+    role: EngineRole, settings: Settings, *, own_dtype: str, window: int, engines: int, cpu: bool
 ) -> list[str]:
     """vLLM's command line for one of `engines` engines, as `vllm serve` would take it.
 

@@ -12,15 +12,15 @@ from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector
 
 from server.request_media import RequestMedia
 
-INLINE_ONLY = "internvl3"  # the connector's name in vLLM's registry
+CONNECTOR_NAME = "internvl3"  # the connector's name in vLLM's registry
 
 
-MEDIA: ContextVar[RequestMedia] = ContextVar("media")
+CURRENT_MEDIA: ContextVar[RequestMedia] = ContextVar("media")
 """Of the request that the running task answers: vLLM makes a connector by itself, so none can be given it."""
 
 
-@MEDIA_CONNECTOR_REGISTRY.register(INLINE_ONLY)
-class InlineMedia(MediaConnector):
+@MEDIA_CONNECTOR_REGISTRY.register(CONNECTOR_NAME)
+class RequestMediaConnector(MediaConnector):
     """Reads a data: URL by itself and a video's handle from MEDIA."""
 
     def load_from_url(self, url: str, media_io: Any, **options: Any) -> Any:
@@ -30,13 +30,13 @@ class InlineMedia(MediaConnector):
         return await super().load_from_url_async(_inline(url), media_io, **options)
 
     async def fetch_image_async(self, image_url: str, **options: Any) -> Any:
-        images = MEDIA.get().images
+        images = CURRENT_MEDIA.get().images
         if image_url not in images:
             images[image_url] = asyncio.create_task(super().fetch_image_async(image_url, **options))
         return await asyncio.shield(images[image_url])  # others may wait for it
 
     async def fetch_video_async(self, video_url: str, **options: Any) -> Any:
-        video = MEDIA.get().videos.get(video_url)
+        video = CURRENT_MEDIA.get().videos.get(video_url)
         if video is None:
             raise ValueError("a video must come with its request")
         return video.tiles, {"times": video.times_F.tolist()}

@@ -35,21 +35,21 @@ from model.plugin.register import PluginError, require_plugin
 from server.engine_interface import Engine
 from server.errors import EngineDied, StartupError
 from server.settings import Settings
-from server.telemetry.logs import reason
+from server.telemetry.logs import error_line
 from server.telemetry.metrics import render
-from server.vllm_engine.critic.label_reader import PoolingReader, judging_slot
+from server.vllm_engine.critic.label_reader import PoolingReader, find_label_slot
 from server.vllm_engine.critic.step_critic import StepCritic
-from server.vllm_engine.policy.chat_run import PolicyFacts
+from server.vllm_engine.policy.chat_run import PolicySettings
 
 from .engine import VllmEngine
-from .engine_flags import Role, engine_flags, engine_roles
-from .media_connector import INLINE_ONLY
+from .engine_flags import EngineRole, engine_flags, engine_roles
+from .media_connector import CONNECTOR_NAME
 
 logger = logging.getLogger("internvl3.engine")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class StartedEngine:
     """One engine that runs: its client, vLLM's handlers, and its metrics."""
 
     client: AsyncLLM
@@ -77,10 +77,10 @@ async def start(settings: Settings) -> Engine:
     failures = [outcome for outcome in built if isinstance(outcome, BaseException)]
     if failures:
         for outcome in built:
-            if isinstance(outcome, Running):
+            if isinstance(outcome, StartedEngine):
                 outcome.client.shutdown()
         raise failures[0]
-    running = [outcome for outcome in built if isinstance(outcome, Running)]
+    running = [outcome for outcome in built if isinstance(outcome, StartedEngine)]
     for one, args in zip(running, arguments, strict=True):
         await one.client.reset_mm_cache()
         _give_chat_template(one, args)
@@ -91,7 +91,7 @@ async def start(settings: Settings) -> Engine:
     return _engine(running, critics[0] if critics else None, settings)
 
 
-def _prepare(roles: Sequence[Role], settings: Settings) -> list[Namespace]:
+def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]:
     """Everything that can be refused before a process is started; the engines' arguments."""
     require_plugin()
     if settings.video_backend == "decord" and find_spec("decord") is None:
@@ -104,7 +104,7 @@ def _prepare(roles: Sequence[Role], settings: Settings) -> list[Namespace]:
             require_tensors(folder)
         elif folder.is_absolute():  # else a name on the hub, which the engine loads and checks itself
             raise StartupError(f"there is no {role.title} checkpoint in {folder}")
-    os.environ["VLLM_MEDIA_CONNECTOR"] = INLINE_ONLY
+    os.environ["VLLM_MEDIA_CONNECTOR"] = CONNECTOR_NAME
     cpu = current_platform.is_cpu()
     if cpu:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # lets "uni" stand on a CPU
@@ -116,7 +116,7 @@ def _prepare(roles: Sequence[Role], settings: Settings) -> list[Namespace]:
     return [_parsed(parser, role, _flags(role, settings, engines=len(roles), cpu=cpu)) for role in roles]
 
 
-def _flags(role: Role, settings: Settings, *, engines: int, cpu: bool) -> list[str]:
+def _flags(role: EngineRole, settings: Settings, *, engines: int, cpu: bool) -> list[str]:
     config = get_config(role.path, trust_remote_code=False)
     # Left alone an engine would take a million tokens: V2PE packs more of them into the window.
     window = settings.max_model_len or config.get_text_config().max_position_embeddings
@@ -124,7 +124,7 @@ def _flags(role: Role, settings: Settings, *, engines: int, cpu: bool) -> list[s
     return engine_flags(role, settings, own_dtype=own_dtype, window=window, engines=engines, cpu=cpu)
 
 
-def _parsed(parser: FlexibleArgumentParser, role: Role, flags: Sequence[str]) -> Namespace:
+def _parsed(parser: FlexibleArgumentParser, role: EngineRole, flags: Sequence[str]) -> Namespace:
     try:
         parsed: Namespace = parser.parse_args(flags)
     except SystemExit:  # argparse has printed what is wrong
@@ -137,7 +137,7 @@ def _parsed(parser: FlexibleArgumentParser, role: Role, flags: Sequence[str]) ->
     return parsed
 
 
-def _build(role: Role, args: Namespace) -> Running:
+def _build(role: EngineRole, args: Namespace) -> StartedEngine:
     """Starts one engine and waits until its model is loaded; blocks for tens of seconds."""
     registry = CollectorRegistry()
     try:
@@ -149,11 +149,11 @@ def _build(role: Role, args: Namespace) -> Running:
         line = f"the {role.title} {role.path} did not start"
         if "core initialization failed" in str(error):
             raise EngineDied(line) from error
-        raise StartupError(f"{line}: {reason(error)}") from error
+        raise StartupError(f"{line}: {error_line(error)}") from error
     for process in client.engine_core.resources.engine_manager.processes:
         logger.info("%s runs in process %d", role.title, process.pid)
     model = client.model_config
-    return Running(
+    return StartedEngine(
         client=client,
         checkpoint=read_checkpoint(model.hf_config, model.hf_image_processor_config),
         handlers=State(),
@@ -161,7 +161,7 @@ def _build(role: Role, args: Namespace) -> Running:
     )
 
 
-def _give_chat_template(engine: Running, args: Namespace) -> None:
+def _give_chat_template(engine: StartedEngine, args: Namespace) -> None:
     """The published conversation format, where the operator named none and the tokenizer came without one."""
     if engine.checkpoint.layout == "opengvlab" and args.chat_template is None:
         tokenizer = engine.client.renderer.get_tokenizer()
@@ -169,12 +169,12 @@ def _give_chat_template(engine: Running, args: Namespace) -> None:
             args.chat_template = chat_template(engine.checkpoint.template)
 
 
-async def _critic(role: Role, running: Running, settings: Settings) -> StepCritic:
+async def _critic(role: EngineRole, running: StartedEngine, settings: Settings) -> StepCritic:
     if CRITIC_TASK not in await running.client.get_supported_tasks():
         raise StartupError("--critic-args: leave --runner, --convert and architectures to the server")
     renderer = running.handlers.online_renderer
     try:
-        slot = await judging_slot(renderer)
+        slot = await find_label_slot(renderer)
     except ValueError as error:
         raise StartupError(str(error)) from error
     reader = PoolingReader(running.client, renderer, slot, window=running.checkpoint.window)
@@ -183,10 +183,10 @@ async def _critic(role: Role, running: Running, settings: Settings) -> StepCriti
     return StepCritic(role.name, reader, system=system, seconds=settings.critic_seconds)
 
 
-def _engine(running: Sequence[Running], critic: StepCritic | None, settings: Settings) -> Engine:
+def _engine(running: Sequence[StartedEngine], critic: StepCritic | None, settings: Settings) -> Engine:
     policy, *rest = running
     own = policy.checkpoint.system_message
-    facts = PolicyFacts(
+    facts = PolicySettings(
         checkpoint=policy.checkpoint,
         system_message=own if settings.system_message is None else settings.system_message,
         critic_shares_tiles=all(

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from typing import Any
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import Choose
+from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
 from server.request_media import Videos
 from ttscaling.types import Candidate, Conversation, CriticError, Note, Spent, StepScores, forget
@@ -90,7 +90,7 @@ class FakeEngine:
         self.refuse: ApiError | None = None
 
     async def complete(
-        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> dict[str, Any]:
         self.videos.append(videos)
         answers = await self._answer(body, choose)
@@ -102,14 +102,16 @@ class FakeEngine:
         return {"object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Choose | None = None, *, videos: Videos
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
         self.videos.append(videos)
         if self.refuse is not None:
             raise self.refuse
         return self._events(body, choose)
 
-    async def _events(self, body: Mapping[str, Any], choose: Choose | None) -> AsyncGenerator[str, None]:
+    async def _events(
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None
+    ) -> AsyncGenerator[str, None]:
         answers = await self._answer(body, choose)
         for place in range(body.get("n") or 1):
             yield _chunk(place, {"role": "assistant", "content": ""}, None)
@@ -119,7 +121,7 @@ class FakeEngine:
             yield _chunk(place, {}, "stop")
         yield DONE
 
-    async def _answer(self, body: Mapping[str, Any], choose: Choose | None) -> list[str]:
+    async def _answer(self, body: Mapping[str, Any], choose: ChooseCandidates | None) -> list[str]:
         self.bodies.append(body)
         if self.refuse is not None:
             raise self.refuse

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from server.http.request import _engine, _state, read_json, until_disconnect
+from server.http.request import context_of, read_json, ready_engine, until_disconnect
 from server.services.scoring import score
 
 router = APIRouter()
@@ -12,7 +12,7 @@ router = APIRouter()
 @router.post("/v1/critic/score")
 async def critic_score(request: Request) -> Response:
     """The critic's scores of answers that are given."""
-    state = _state(request)
-    engine = _engine(state)
+    state = context_of(request)
+    engine = ready_engine(state)
     body = await read_json(request, state.settings)
     return JSONResponse(await until_disconnect(request, score(engine, body, state)))

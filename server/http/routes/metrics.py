@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from server.http.request import _state
+from server.http.request import context_of
 
 router = APIRouter()
 
@@ -10,7 +10,7 @@ router = APIRouter()
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """The server's figures and the engines', in Prometheus' text format."""
-    state = _state(request)
+    state = context_of(request)
     engines = b""
     if state.engine is not None:
         engines = state.engine.metrics()

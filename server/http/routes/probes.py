@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request
 
 from server.errors import stopped
-from server.http.request import _engine, _state
+from server.http.request import context_of, ready_engine
 
 router = APIRouter()
 
@@ -15,7 +15,7 @@ async def livez(request: Request) -> dict[str, str]:
     """The process answers, from the first second, while models still load. No more once the policy's process
     has died: only a restart helps then.
     """
-    engine = _state(request).engine
+    engine = context_of(request).engine
     if engine is not None and not engine.alive:
         raise stopped()
     return {"status": "ok"}
@@ -25,7 +25,7 @@ async def livez(request: Request) -> dict[str, str]:
 @router.get("/health")
 async def readyz(request: Request) -> dict[str, str]:
     """Requests will be answered. Without its critic the server still does, as `on_critic_error` says."""
-    engine = _engine(_state(request))
+    engine = ready_engine(context_of(request))
     return {"status": "ok"} if engine.critic_alive else {"status": "degraded", "critic": "stopped"}
 
 

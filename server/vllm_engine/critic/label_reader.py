@@ -17,11 +17,11 @@ from server.errors import TOO_LONG, ApiError
 from ttscaling.critic_prompt import MINUS, PLUS
 from ttscaling.types import CriticError, Message
 
-from .step_critic import Reading
+from .step_critic import LabelLogits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
+class LabelSlot:
     """Where a critic judges, as token ids: what stands before an assistant's turn, and + and - in it."""
 
     tag: tuple[int, ...]
@@ -29,14 +29,16 @@ class Slot:
 
 
 class PoolingReader:
-    """`critic.Read` on a vLLM engine.
+    """`critic.ReadLabels` on a vLLM engine.
 
     The whole conversation is one prompt, read at the end of every assistant role tag asked for. The prefix
     cache is read, so places within it don't come back: for each of them follows a prompt that ends there, of
     which the engine computes a block at most.
     """
 
-    def __init__(self, client: EngineClient, renderer: OnlineRenderer, slot: Slot, *, window: int) -> None:
+    def __init__(
+        self, client: EngineClient, renderer: OnlineRenderer, slot: LabelSlot, *, window: int
+    ) -> None:
         """`window`: positions that the critic was trained with."""
         self._window = window
         self._client = client
@@ -45,7 +47,7 @@ class PoolingReader:
 
     async def __call__(
         self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
-    ) -> Reading:
+    ) -> LabelLogits:
         try:
             return await self._read(prefixes, wanted, vision)
         except _MediaForgotten:  # the engine dropped an image that the renderer believed it had
@@ -53,7 +55,7 @@ class PoolingReader:
 
     async def _read(
         self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
-    ) -> Reading:
+    ) -> LabelLogits:
         prompt = await self._render(prefixes[-1], vision)
         length = len(prompt["prompt_token_ids"])
         if not prompt.get("mm_placeholders") and length > self._window:  # others our processor refuses
@@ -66,17 +68,17 @@ class PoolingReader:
         ends = ends_of(self._slot.tag, prompt["prompt_token_ids"])
         if len(ends) == len(prefixes):
             places = [ends[step] for step in wanted]
-            answers = [await self._ask(_cut(prompt, places[-1]), places)]
+            answers = [await self._request_logits(_cut(prompt, places[-1]), places)]
             missing = [place for place in places if place not in answers[0].logits]
-            answers += [await self._ask(_cut(prompt, place), [place]) for place in missing]
+            answers += [await self._request_logits(_cut(prompt, place), [place]) for place in missing]
         else:  # a step that holds the tag itself: only its own prompt tells where it ends
             places, answers = [], []
             for step in wanted:
                 own = await self._render(prefixes[step], vision)
                 places.append(len(own["prompt_token_ids"]) - 1)
-                answers.append(await self._ask(own, places[-1:]))
+                answers.append(await self._request_logits(own, places[-1:]))
         logits = {place: labels for answer in answers for place, labels in answer.logits.items()}
-        return Reading(
+        return LabelLogits(
             logits=[logits[place] for place in places],
             prompt_tokens=sum(answer.prompt_tokens for answer in answers),
             cached_tokens=sum(answer.cached_tokens for answer in answers),
@@ -88,7 +90,7 @@ class PoolingReader:
             ChatCompletionRequest(messages=list(messages), mm_processor_kwargs=dict(vision) or None),
         )
 
-    async def _ask(self, prompt: Mapping[str, Any], places: Sequence[int]) -> "_Answer":
+    async def _request_logits(self, prompt: Mapping[str, Any], places: Sequence[int]) -> "_Answer":
         """The labels' logits at those of the places that the engine computed: its last token always is."""
         params = PoolingParams(
             task=CRITIC_TASK,
@@ -129,7 +131,7 @@ async def render(renderer: OnlineRenderer, request: ChatCompletionRequest) -> Ma
     return prompt
 
 
-async def judging_slot(renderer: OnlineRenderer) -> Slot:
+async def find_label_slot(renderer: OnlineRenderer) -> LabelSlot:
     """The slot as the critic's chat template and tokenizer write it.
 
     The labels' ids are taken from their place: by itself a tokenizer may write a label as another token.
@@ -150,7 +152,7 @@ async def judging_slot(renderer: OnlineRenderer) -> Slot:
         raise ValueError("the critic's tokenizer joins '+' or '-' to what stands before")
     if plus[at + 1 :] != minus[at + 1 :]:
         raise ValueError("the critic's tokenizer has no single token for each of '+' and '-'")
-    return Slot(tag=tuple(asked[len(question) :]), labels=(plus[at], minus[at]))
+    return LabelSlot(tag=tuple(asked[len(question) :]), labels=(plus[at], minus[at]))
 
 
 def ends_of(tag: Sequence[int], token_ids: Sequence[int]) -> list[int]:

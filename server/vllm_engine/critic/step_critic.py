@@ -20,7 +20,7 @@ MEMO_STEPS = 65_536  # about 15 MB
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class LabelLogits:
     """The labels' logits after each step asked for, and what reading them took."""
 
     logits: Sequence[tuple[float, float]]  # of + and of -
@@ -30,13 +30,15 @@ class Reading:
 
 # Reads the labels after some of the prefixes of one answer (by index), its images seen as the mapping
 # (mm_processor_kwargs) says.
-Read = Callable[[Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any]], Coroutine[Any, Any, Reading]]
+ReadLabels = Callable[
+    [Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any]], Coroutine[Any, Any, LabelLogits]
+]
 
 
 class StepCritic:
     """ttscaling's Critic over whatever can read labels."""
 
-    def __init__(self, name: str, read: Read, *, system: str | None = None, seconds: float) -> None:
+    def __init__(self, name: str, read: ReadLabels, *, system: str | None = None, seconds: float) -> None:
         """`system`: the system message that the critic was trained with, if any; `seconds`: how long scoring
         one answer may take.
         """

@@ -6,27 +6,27 @@ Imports nothing of vLLM's: parser and request come from its chat handler.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .answer_validation import Call, Reading
+from .answer_validation import ParsedAnswer, ToolCall
 
 
 def read_answer(
     make_parser: Callable[[], Any] | None, request: Any, *, auto: bool, text: str, token_ids: Sequence[int]
-) -> Reading:
+) -> ParsedAnswer:
     """What vLLM's reply would hold of this text. `make_parser`: a new parser of the handler's, None if it has
     none; `auto`: tool calls may come where the request doesn't demand them.
     """
     if make_parser is None:
-        return Reading(content=text)
+        return ParsedAnswer(content=text)
     try:
         _, content, calls = make_parser().parse(
             text, request, enable_auto_tools=auto, model_output_token_ids=token_ids
         )
         broken = not calls and bool(request.tools) and _begins_call(make_parser(), request, text, token_ids)
     except Exception:  # some parsers raise whatever reading a call as JSON raises
-        return Reading(content=text, broken=True)
-    return Reading(
+        return ParsedAnswer(content=text, broken=True)
+    return ParsedAnswer(
         content=content or "",
-        calls=tuple(Call(name=call.name, arguments=call.arguments) for call in calls or ()),
+        calls=tuple(ToolCall(name=call.name, arguments=call.arguments) for call in calls or ()),
         broken=broken,
     )
 

@@ -28,7 +28,7 @@ Keyword = Callable[[Any, Any, Any, Any], Any]  # jsonschema's: validator, value,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class ToolCall:
     """One tool call of an answer, as the tool parser read it; `arguments` is JSON, if the model wrote any."""
 
     name: str
@@ -36,22 +36,22 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ParsedAnswer:
     """An answer as its client will see it. `broken`: it begins a tool call that can't be read."""
 
     content: str
-    calls: Sequence[Call] = ()
+    calls: Sequence[ToolCall] = ()
     broken: bool = False
 
 
 # An answer's text and token ids, read by the parsers that write the reply.
-Read = Callable[[str, Sequence[int]], Reading]
+ParseAnswer = Callable[[str, Sequence[int]], ParsedAnswer]
 
 
 class Validation:
     """What a request demands of every answer: calls of its tools, and its response format."""
 
-    def __init__(self, body: Mapping[str, Any], read: Read) -> None:
+    def __init__(self, body: Mapping[str, Any], read: ParseAnswer) -> None:
         """`body`: a valid chat request. Raises ApiError for what is no JSON schema."""
         tools = [tool["function"] for tool in body.get("tools") or ()]
         self._read = read
@@ -69,16 +69,16 @@ class Validation:
             self._format = Schema(schema, "response_format.json_schema.schema")
         self._grammar = body.get("structured_outputs") is not None or wanted.get("type") == "structural_tag"
 
-    def complaint(self, text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
+    def find_problem(self, text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
         """Why an answer is not valid, None if it is."""
         free = self._choice == "none" and self._format is None
-        found = None if free else self._complaint(self._read(text, token_ids))
+        found = None if free else self._find_problem(self._read(text, token_ids))
         cut = finish_reason == "length"
         if found is None:
             return CUT_OFF if cut and self._grammar else None
         return f"{CUT_OFF}: {found}" if cut else found
 
-    def _complaint(self, reading: Reading) -> str | None:
+    def _find_problem(self, reading: ParsedAnswer) -> str | None:
         if self._choice != "none":
             if reading.calls:
                 complaints = (self._of_call(call) for call in reading.calls)
@@ -87,13 +87,13 @@ class Validation:
                 return "its tool call can't be read"
             if self._choice != "auto":
                 return "it calls no tool"
-        return None if self._format is None else self._format.complaint("it", reading.content)
+        return None if self._format is None else self._format.find_problem("it", reading.content)
 
-    def _of_call(self, call: Call) -> str | None:
+    def _of_call(self, call: ToolCall) -> str | None:
         named = self._choice["function"]["name"] if isinstance(self._choice, Mapping) else call.name
         if call.name != named or call.name not in self._parameters:
             return f"it calls {call.name[:64]!r}, which is no tool of the request"
-        return self._parameters[call.name].complaint(f"its call of {call.name[:64]!r}", call.arguments)
+        return self._parameters[call.name].find_problem(f"its call of {call.name[:64]!r}", call.arguments)
 
 
 class Schema:
@@ -113,7 +113,7 @@ class Schema:
             raise ApiError(f"{param} is no JSON schema: {fault.message[:200]}.", param=param)
         self._validator = self._validator_of(dialect, schema)
 
-    def complaint(self, what: str, text: str) -> str | None:
+    def find_problem(self, what: str, text: str) -> str | None:
         """Why a text (`what`, in the complaint) is not JSON of this schema, None if it is."""
         try:
             error = self._first_error(self._validator, json.loads(text, parse_constant=_no_json))

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
-from server.engine_interface import Choose
+from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
@@ -27,25 +27,32 @@ from ttscaling.types import (
     forget,
 )
 
-from .generated import Written, in_pieces, stop_across, whole
+from .generated import GeneratedOutput, find_stop_across_steps, merged_output, split_into_chunks
 
 MAX_SEED = 2**63
 MOST_BLANKS = 4  # paragraphs without a word that are passed over to get to a step
 ABORT_SECONDS = 10.0  # for an engine to confirm; it does so at once, unless it hangs
-Complaint = Callable[[str, Sequence[int], str], str | None]  # text, token ids, finish reason -> what is wrong
+FindProblem = Callable[
+    [str, Sequence[int], str], str | None
+]  # text, token ids, finish reason -> what is wrong
 
 
-class FanOut:
+class CandidateClient:
     """An engine client whose `generate` samples many and yields the outputs of those that `choose` takes."""
 
     def __init__(
-        self, client: Any, choose: Choose, *, streamed: bool, complaint: Complaint | None = None
+        self,
+        client: Any,
+        choose: ChooseCandidates,
+        *,
+        streamed: bool,
+        find_problem: FindProblem | None = None,
     ) -> None:
-        """`complaint`: why a finished candidate breaks the request's own rules, if it does."""
+        """`find_problem`: why a finished candidate breaks the request's own rules, if it does."""
         self._client = client
         self._choose = choose
         self._streamed = streamed
-        self._complaint = complaint
+        self._find_problem = find_problem
         self.failure: Exception | None = None  # what ended the choice, for a stream that has begun
 
     def __getattr__(self, name: str) -> Any:
@@ -56,7 +63,7 @@ class FanOut:
     ) -> AsyncGenerator[Any, None]:
         """vLLM's `EngineClient.generate` as its chat handler calls it."""
         candidates = Candidates(
-            self._client, prompt, sampling_params, request_id, options, complaint=self._complaint
+            self._client, prompt, sampling_params, request_id, options, find_problem=self._find_problem
         )
         try:
             order = await self._choose(candidates)
@@ -81,7 +88,7 @@ class Candidates:
         request_id: str,
         options: Mapping[str, Any],
         *,
-        complaint: Complaint | None = None,
+        find_problem: FindProblem | None = None,
     ) -> None:
         self._client = client
         self._prompt = prompt
@@ -89,9 +96,9 @@ class Candidates:
         # Clients choose request ids, perhaps one twice: an abort must not reach another's candidates.
         self._name = f"{request_id}-{secrets.token_hex(4)}"
         self._options = options
-        self._complaint = complaint
+        self._find_problem = find_problem
         self._most_tokens = params.max_tokens  # of an answer
-        self._answers: dict[int, tuple[Written, ...]] = {}  # the requests that wrote each
+        self._answers: dict[int, tuple[GeneratedOutput, ...]] = {}  # the requests that wrote each
         self.spent = Spent()
 
     @property
@@ -113,7 +120,7 @@ class Candidates:
         params = sampling_of(self._params, index, greedy=greedy)
         if live and params.output_kind.name == "FINAL_ONLY":
             params.output_kind = type(params.output_kind)["CUMULATIVE"]
-        written = Written(index, deltas=params.output_kind.name == "DELTA")
+        written = GeneratedOutput(index, deltas=params.output_kind.name == "DELTA")
         self._answers[index] = (written,)
         try:
             await self._run(written, self._prompt, params, note if live else forget)
@@ -123,7 +130,11 @@ class Candidates:
             raise
         reason, _ = _end(written)
         candidate = written.candidate(reason)
-        why = None if self._complaint is None else self._complaint(written.text, written.token_ids, reason)
+        why = (
+            None
+            if self._find_problem is None
+            else self._find_problem(written.text, written.token_ids, reason)
+        )
         if why is not None:
             raise InvalidCandidate(candidate, why)
         return candidate
@@ -139,24 +150,24 @@ class Candidates:
                 param="test_time_scaling.method",
             )
         begun = self._answers.get(parent.index, ())
-        own: list[Written] = []
-        while not own or (own[-1].goes_on and not own[-1].text.strip() and len(own) < MOST_BLANKS):
+        own: list[GeneratedOutput] = []
+        while not own or (own[-1].continues and not own[-1].text.strip() and len(own) < MOST_BLANKS):
             before = (*begun, *own)
             own.append(await self._step(before, index, greedy=greedy))
-            if (stop := stop_across(before, own[-1], self._params.stop or ())) is not None:
+            if (stop := find_stop_across_steps(before, own[-1], self._params.stop or ())) is not None:
                 own[-1].cut(stop)
         self._answers[index] = (*begun, *own)
         spent = sum((step.spent for step in own), Spent())
         return Candidate(
             index=index,
             text=own[-1].text,
-            finish_reason=None if own[-1].goes_on else own[-1].end[0],
+            finish_reason=None if own[-1].continues else own[-1].end[0],
             prompt_tokens=spent.prompt,
             cached_tokens=spent.cached,
             completion_tokens=spent.completion,
         )
 
-    async def _step(self, begun: Sequence[Written], index: int, *, greedy: bool) -> Written:
+    async def _step(self, begun: Sequence[GeneratedOutput], index: int, *, greedy: bool) -> GeneratedOutput:
         """What follows these steps, to the next separator. Raises PolicyError."""
         token_ids = [token for step in begun for token in step.token_ids]
         params = sampling_of(self._params, index, greedy=greedy)
@@ -165,7 +176,7 @@ class Candidates:
         params.min_tokens = max(0, params.min_tokens - len(token_ids))
         if self._most_tokens is not None:
             params.max_tokens = self._most_tokens - len(token_ids)
-        written = Written(index, deltas=False)
+        written = GeneratedOutput(index, deltas=False)
         if params.max_tokens == 0:
             return written  # the steps have used up what an answer may have
         prompt = self._prompt
@@ -175,7 +186,7 @@ class Candidates:
         if not begun:
             self._most_tokens = params.max_tokens  # cut down to the window by the client
         _, stopped_by = _end(written)
-        written.goes_on = stopped_by == SEPARATOR and SEPARATOR not in (self._params.stop or ())
+        written.continues = stopped_by == SEPARATOR and SEPARATOR not in (self._params.stop or ())
         return written
 
     def replay(self, order: Sequence[int], *, streamed: bool) -> list[Any]:
@@ -184,10 +195,12 @@ class Candidates:
         """
         answers = [self._answers[index] for index in order]
         if streamed:
-            return [output for place, steps in enumerate(answers) for output in in_pieces(steps, place)]
-        return [whole(answers)]
+            return [
+                output for place, steps in enumerate(answers) for output in split_into_chunks(steps, place)
+            ]
+        return [merged_output(answers)]
 
-    async def _run(self, written: Written, prompt: Any, params: Any, note: Note) -> None:
+    async def _run(self, written: GeneratedOutput, prompt: Any, params: Any, note: Note) -> None:
         """One request, read to its end. If cancelled, the engine aborts it, and tells all it has counted."""
         name = f"{self._name}-{written.index}"
         failure: list[Exception] = []
@@ -240,7 +253,7 @@ def sampling_of(params: Any, index: int, *, greedy: bool) -> Any:
     return own
 
 
-def _end(written: Written) -> tuple[str, Any]:
+def _end(written: GeneratedOutput) -> tuple[str, Any]:
     """Why it ended, and at which stop string or token, if at one. Raises PolicyError if it broke off."""
     if not written.outputs:
         raise PolicyError("the engine returned nothing")

@@ -13,24 +13,24 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.exceptions import VLLMError
 
 from model.checkpoint.description import Checkpoint
-from server.engine_interface import Choose
-from server.errors import ApiError, validation_error
+from server.engine_interface import ChooseCandidates
+from server.errors import ApiError, field_error
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.error_mapping import api_error
-from server.vllm_engine.media_connector import MEDIA
+from server.vllm_engine.media_connector import CURRENT_MEDIA
 
 from .answer_parser import read_answer
-from .answer_validation import Reading, Validation
-from .candidates import FanOut
-from .prompt_stats import Sight, add_vision
-from .window import Windowed
+from .answer_validation import ParsedAnswer, Validation
+from .candidates import CandidateClient
+from .prompt_stats import PromptStats, add_vision_report
+from .window import WindowLimitedClient
 
 ERROR_EVENT = 'data: {"error"'
 MEDIA_USAGE = '"multimodal_tokens"'
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyFacts:
+class PolicySettings:
     """What of the policy's checkpoint, the operator's settings and the critic decides how requests are
     answered.
     """
@@ -45,7 +45,7 @@ def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
     try:
         return ChatCompletionRequest.model_validate(dict(body))
     except ValidationError as error:
-        raise validation_error(error) from None
+        raise field_error(error) from None
     except VLLMError as error:
         raise api_error(error) from None
     except (TypeError, ValueError, AttributeError, KeyError):
@@ -55,7 +55,9 @@ def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
 ROLES = ("system", "developer")
 
 
-def with_system(messages: Sequence[Mapping[str, Any]], system: str | None) -> list[Mapping[str, Any]]:
+def prepend_system_message(
+    messages: Sequence[Mapping[str, Any]], system: str | None
+) -> list[Mapping[str, Any]]:
     """The messages, `system` in front unless one of them is a system message already, be it an empty one.
 
     Nothing is put in front where `system` is empty or None.
@@ -66,42 +68,46 @@ def with_system(messages: Sequence[Mapping[str, Any]], system: str | None) -> li
     return [{"role": "system", "content": system}, *messages]
 
 
-class _Running:
+class ChatRun:
     """One request in vLLM's chat handler: a copy of it, whose engine client is a stand-in."""
 
     def __init__(
         self,
         chat: OpenAIServingChat,
-        facts: PolicyFacts,
+        facts: PolicySettings,
         body: Mapping[str, Any],
-        choose: Choose | None,
+        choose: ChooseCandidates | None,
         videos: Videos,
     ) -> None:
-        MEDIA.set(RequestMedia(videos))
-        self._request = _request({**body, "messages": with_system(body["messages"], facts.system_message)})
-        self._windowed = Windowed(
+        CURRENT_MEDIA.set(RequestMedia(videos))
+        self._request = _request(
+            {**body, "messages": prepend_system_message(body["messages"], facts.system_message)}
+        )
+        self._windowed = WindowLimitedClient(
             chat.engine_client,
             window=facts.checkpoint.window,
             tokens_per_tile=facts.checkpoint.tokens_per_tile,
             answer=self._request.max_completion_tokens or self._request.max_tokens,
         )
-        self._fan_out = None
+        self._candidate_client = None
         if choose is not None:
             streamed = bool(self._request.stream)
-            complaint = Validation(body, self._read).complaint
-            self._fan_out = FanOut(self._windowed, choose, streamed=streamed, complaint=complaint)
+            find_problem = Validation(body, self._read).find_problem
+            self._candidate_client = CandidateClient(
+                self._windowed, choose, streamed=streamed, find_problem=find_problem
+            )
         self._handler = copy.copy(chat)
-        self._handler.engine_client = self._fan_out or self._windowed
+        self._handler.engine_client = self._candidate_client or self._windowed
 
     @property
-    def sight(self) -> Sight | None:
+    def sight(self) -> PromptStats | None:
         """The rendered prompt's; None before it was rendered."""
         return self._windowed.sight
 
     @property
     def failure(self) -> Exception | None:
         """What ended the choice."""
-        return None if self._fan_out is None else self._fan_out.failure
+        return None if self._candidate_client is None else self._candidate_client.failure
 
     async def answer(self) -> Any:
         try:
@@ -111,7 +117,7 @@ class _Running:
         except Exception as error:
             raise api_error(error) from error
 
-    def _read(self, text: str, token_ids: Sequence[int]) -> Reading:
+    def _read(self, text: str, token_ids: Sequence[int]) -> ParsedAnswer:
         """A candidate as the reply would show it."""
         parser = None if self._handler.parser_cls is None else self._parser
         auto = self._handler.enable_auto_tools
@@ -123,7 +129,7 @@ class _Running:
         return handler._make_parser(self._request, handler.renderer.tokenizer, options)
 
 
-async def _reworded(events: AsyncGenerator[str, None], running: _Running) -> AsyncGenerator[str, None]:
+async def _reworded(events: AsyncGenerator[str, None], running: ChatRun) -> AsyncGenerator[str, None]:
     """vLLM's events, errors in our words. One before any event is raised: it can still have a status. The
     first says how the prompt's media were seen.
     """
@@ -138,7 +144,7 @@ async def _reworded(events: AsyncGenerator[str, None], running: _Running) -> Asy
             event = f"data: {json.dumps(error.body)}\n\n"
         elif not begun or MEDIA_USAGE in event:
             sight = None if begun else running.sight
-            chunk = add_vision(json.loads(event.removeprefix("data: ")), sight)
+            chunk = add_vision_report(json.loads(event.removeprefix("data: ")), sight)
             event = f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n"
         begun = True
         yield event

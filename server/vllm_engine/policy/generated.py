@@ -8,7 +8,7 @@ from ttscaling.steps import SEPARATOR
 from ttscaling.types import Candidate, Spent
 
 
-class Written:
+class GeneratedOutput:
     """One request's outputs so far. Where they aren't deltas, the last holds all of them."""
 
     def __init__(self, index: int, *, deltas: bool) -> None:
@@ -17,7 +17,7 @@ class Written:
         self.outputs: list[Any] = []
         self.text = ""
         self.token_ids: list[int] = []
-        self.goes_on = False  # it is one step of an answer, and not the last
+        self.continues = False  # it is one step of an answer, and not the last
         self._cut_by: str | None = None
 
     def take(self, output: Any) -> None:
@@ -33,14 +33,14 @@ class Written:
 
     def cut(self, stop: str) -> None:
         """It completed a stop string that began before it: the answer ends there, and this adds no text."""
-        self.text, self.goes_on, self._cut_by = "", False, stop
+        self.text, self.continues, self._cut_by = "", False, stop
 
     @property
     def end(self) -> tuple[str, Any]:
         """Finish reason and stop reason if the answer ends here: what was cut off ends with "length"."""
         if self._cut_by is not None:
             return "stop", self._cut_by
-        if not self.outputs or self.goes_on:
+        if not self.outputs or self.continues:
             return "length", None
         completion = self.outputs[-1].outputs[0]
         if completion.finish_reason == "abort":
@@ -70,7 +70,9 @@ class Written:
         )
 
 
-def stop_across(steps: Sequence[Written], last: Written, stops: Sequence[str]) -> str | None:
+def find_stop_across_steps(
+    steps: Sequence[GeneratedOutput], last: GeneratedOutput, stops: Sequence[str]
+) -> str | None:
     """The stop string that begins in these steps or behind them and ends in the last one, if one does: the
     engine sees each step alone.
     """
@@ -83,7 +85,7 @@ def stop_across(steps: Sequence[Written], last: Written, stops: Sequence[str]) -
     return None
 
 
-def in_pieces(steps: Sequence[Written], place: int) -> list[Any]:
+def split_into_chunks(steps: Sequence[GeneratedOutput], place: int) -> list[Any]:
     """The outputs of an answer written in these requests, as choice `place`, in the pieces they came in.
 
     Of several steps, blank ones add no text.
@@ -106,11 +108,11 @@ def in_pieces(steps: Sequence[Written], place: int) -> list[Any]:
     return pieces
 
 
-def whole(answers: Sequence[Sequence[Written]]) -> Any:
+def merged_output(answers: Sequence[Sequence[GeneratedOutput]]) -> Any:
     """One output that holds all these answers as choices 0, 1, ..."""
     completions = []
     for place, steps in enumerate(answers):
-        pieces = [piece.outputs[0] for piece in in_pieces(steps, place)]
+        pieces = [piece.outputs[0] for piece in split_into_chunks(steps, place)]
         completion = copy.copy(pieces[-1])
         completion.text = "".join(piece.text for piece in pieces)
         completion.token_ids = [token for piece in pieces for token in piece.token_ids]
@@ -122,7 +124,7 @@ def whole(answers: Sequence[Sequence[Written]]) -> Any:
     return output
 
 
-def _output(steps: Sequence[Written], completions: list[Any]) -> Any:
+def _output(steps: Sequence[GeneratedOutput], completions: list[Any]) -> Any:
     """An output of the prompt that these steps answer, with these completions."""
     output = copy.copy(steps[0].outputs[0])
     output.outputs, output.finished = completions, False

@@ -16,7 +16,7 @@ from server.protocol.reply_fields import VisionReport
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class PromptStats:
     """One prompt. `deltas`: in its order, one where it begins and one wherever it changes; none for text."""
 
     deltas: tuple[float, ...]
@@ -26,7 +26,7 @@ class Sight:
     next_position: int  # of the answer's first
 
 
-def sight_of(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> Sight:
+def prompt_stats(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> PromptStats:
     """The sight of a prompt as vLLM's renderer returns it."""
     places = prompt.get("mm_placeholders") or {}
     deltas = tuple(
@@ -41,7 +41,7 @@ def sight_of(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> Sight:
         visual_T[span] = True
         delta_T[span] = deltas[np.searchsorted(starts, place.offset) - 1]
     position_T = positions(visual_T, delta_T)
-    return Sight(
+    return PromptStats(
         deltas=deltas,
         tiles=int(visual_T.sum()) // tokens_per_tile,
         frames=len(frames),
@@ -50,7 +50,7 @@ def sight_of(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> Sight:
     )
 
 
-def add_vision(reply: dict[str, Any], sight: Sight | None) -> dict[str, Any]:
+def add_vision_report(reply: dict[str, Any], sight: PromptStats | None) -> dict[str, Any]:
     """vLLM's reply or chunk with `vision`, where the prompt has media. Deltas are items to vLLM: its count of
     tokens by kind of medium must not list them.
     """

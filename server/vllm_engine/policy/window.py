@@ -9,10 +9,10 @@ from typing import Any
 
 from server.errors import TOO_LONG, ApiError
 
-from .prompt_stats import Sight, sight_of
+from .prompt_stats import PromptStats, prompt_stats
 
 
-class Windowed:
+class WindowLimitedClient:
     """vLLM's engine client for one request; `sight` is what its prompt turned out to be."""
 
     def __init__(self, client: Any, *, window: int, tokens_per_tile: int, answer: int | None) -> None:
@@ -21,7 +21,7 @@ class Windowed:
         self._window = window
         self._tokens_per_tile = tokens_per_tile
         self._answer = answer
-        self.sight: Sight | None = None
+        self.sight: PromptStats | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -31,7 +31,7 @@ class Windowed:
     ) -> AsyncGenerator[Any, None]:
         """vLLM's `EngineClient.generate`; raises ApiError (400) for what is beyond the window."""
         if self.sight is None:  # else another candidate of the same prompt
-            self.sight = sight_of(prompt, tokens_per_tile=self._tokens_per_tile)
+            self.sight = prompt_stats(prompt, tokens_per_tile=self._tokens_per_tile)
         left = self._window - self.sight.next_position
         if left < (self._answer or 1):
             raise ApiError(

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from server.errors import ApiError
-from server.media.fetch import Wanted, fetch, is_public
+from server.media.fetch import FetchLimits, fetch, is_public
 from tests.server.apps import settings
 
 BODY = b"image bytes"
@@ -60,7 +60,7 @@ def moved(to: str) -> bytes:
 
 
 async def get(url: str, *, private: str = "127.0.0.0/8", tls=TLS, max_bytes=4000, seconds=5.0) -> bytes:
-    wanted = Wanted(kind="image", max_bytes=max_bytes, seconds=seconds, param="here")
+    wanted = FetchLimits(kind="image", max_bytes=max_bytes, seconds=seconds, param="here")
     sink = io.BytesIO()
     await fetch(url, sink.write, wanted, settings(private_media_hosts=private), tls=tls)
     return sink.getvalue()

@@ -12,13 +12,13 @@ from PIL import Image
 
 from model.video.frames import FrameRequest
 from server.errors import ApiError
-from server.media.loader import Media
-from server.request_media import VideoWish
+from server.media.loader import MediaLoader
+from server.request_media import VideoOptions
 from server.telemetry.metrics import Metrics
 from tests.server.apps import settings
 from tests.server.fakes import FakeEngine
 
-PUBLISHED = VideoWish(frames=FrameRequest(), max_tiles=1)
+PUBLISHED = VideoOptions(frames=FrameRequest(), max_tiles=1)
 
 
 def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:
@@ -47,15 +47,17 @@ def asking(*urls: str) -> list[dict]:
     return [{"role": "user", "content": [*images, {"type": "text", "text": "What is it?"}]}]
 
 
-async def read(messages: list[dict], wish: VideoWish = PUBLISHED, metrics: Metrics | None = None, **chosen):
-    media = Media(settings(**chosen), metrics or Metrics())
+async def read(
+    messages: list[dict], wish: VideoOptions = PUBLISHED, metrics: Metrics | None = None, **chosen
+):
+    media = MediaLoader(settings(**chosen), metrics or Metrics())
     try:
-        return await media.inline(messages, wish, FakeEngine.tiling)
+        return await media.load(messages, wish, FakeEngine.tiling)
     finally:
         media.close()
 
 
-async def inline(messages: list[dict], **chosen):
+async def load(messages: list[dict], **chosen):
     inlined, videos = await read(messages, **chosen)
     assert not videos
     return inlined
@@ -73,7 +75,7 @@ async def refused(messages: list[dict], **chosen) -> ApiError:
 )
 async def test_images_keep_their_bytes_and_get_their_true_type(form, kind):
     data = encoded(form)
-    (message,) = await inline(asking(data_url(data, "image/anything")))
+    (message,) = await load(asking(data_url(data, "image/anything")))
     image, text = message["content"]
     assert image["image_url"]["url"] == data_url(data, f"image/{kind}")
     assert text == {"type": "text", "text": "What is it?"}
@@ -84,7 +86,7 @@ async def test_an_images_cache_key_is_its_bytes_not_the_clients_word():
     messages = asking(data_url(first), data_url(second), data_url(first))
     for part in messages[0]["content"]:
         part["uuid"] = "same"
-    content = (await inline(messages))[0]["content"]
+    content = (await load(messages))[0]["content"]
     assert content[0]["uuid"] == content[2]["uuid"] != content[1]["uuid"]
     assert "uuid" not in content[3]
 
@@ -94,7 +96,7 @@ async def test_text_conversations_pass_unchanged():
         {"role": "system", "content": "Be brief."},
         {"role": "assistant", "content": None, "tool_calls": []},
     ]
-    assert await inline(messages) == tuple(messages)
+    assert await load(messages) == tuple(messages)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ async def test_pixel_bombs_are_refused_from_their_header(side):
 
 async def test_pixels_are_counted_over_the_request():
     image = data_url(encoded("PNG", (10, 10)))
-    await inline(asking(image, image), max_pixels=200)
+    await load(asking(image, image), max_pixels=200)
     error = await refused(asking(image, image, image), max_pixels=250)
     assert error.code == "image_too_large" and error.param == "messages[0].content[2].image_url"
 
@@ -180,7 +182,7 @@ async def test_parts_that_are_not_text_image_or_video(part):
 
 async def test_a_text_part_carries_nothing_but_text():
     smuggled = {"type": "text", "text": "hi", "image_url": "http://127.0.0.1/", "uuid": "x"}
-    (message,) = await inline([{"role": "tool", "tool_call_id": "1", "content": [smuggled]}])
+    (message,) = await load([{"role": "tool", "tool_call_id": "1", "content": [smuggled]}])
     assert message == {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "hi"}]}
 
 

@@ -14,8 +14,8 @@ import pytest
 from model.images.tiling import TilingConfig
 from model.video.frames import FrameRequest
 from model.video.tiles import read_video
-from server.media.loader import Media
-from server.request_media import VideoWish
+from server.media.loader import MediaLoader
+from server.request_media import VideoOptions
 from server.telemetry.metrics import Metrics
 from tests.server.apps import settings
 from tests.server.fakes import FakeEngine
@@ -36,8 +36,8 @@ def watching(*urls: str) -> list[dict]:
     return [{"role": "user", "content": [*videos, {"type": "text", "text": "What happens?"}]}]
 
 
-def wishing(max_tiles: int = 1, **frames) -> VideoWish:
-    return VideoWish(frames=FrameRequest(**frames), max_tiles=max_tiles)
+def wishing(max_tiles: int = 1, **frames) -> VideoOptions:
+    return VideoOptions(frames=FrameRequest(**frames), max_tiles=max_tiles)
 
 
 def left_behind() -> list[Path]:
@@ -162,9 +162,9 @@ async def test_a_client_that_leaves_ends_the_decoding(clip):
 
 
 async def test_no_more_videos_at_a_time_than_set(clip):
-    media = Media(settings(decode_processes=1, max_videos=1), Metrics())
+    media = MediaLoader(settings(decode_processes=1, max_videos=1), Metrics())
     asking = [
-        asyncio.create_task(media.inline(watching(data_url(clip)), wishing(num_frames=n), FakeEngine.tiling))
+        asyncio.create_task(media.load(watching(data_url(clip)), wishing(num_frames=n), FakeEngine.tiling))
         for n in (2, 3, 4)
     ]
     seen = []

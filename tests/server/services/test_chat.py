@@ -12,7 +12,7 @@ import pytest
 from model.video.tiles import Video
 from server.errors import ApiError
 from server.protocol.chat_call import parse_call
-from server.protocol.request_fields import Scaling
+from server.protocol.request_fields import ScalingFields
 from server.services.chat import complete
 from server.telemetry.metrics import Metrics
 from tests.server.apps import app_with, client_of, events_of, listening, question, settings
@@ -77,7 +77,7 @@ async def test_a_critic_with_other_tiles_judges_no_video():
     with pytest.raises(ApiError, match="self_consistency") as refused:
         await complete(fake, asked, Metrics())
     assert refused.value.param == "test_time_scaling.method" and not fake.bodies
-    majority = replace(asked, scaling=Scaling(method="self_consistency", n=2))
+    majority = replace(asked, scaling=ScalingFields(method="self_consistency", n=2))
     await complete(fake, majority, Metrics())
     assert fake.videos == [VIDEOS]
     await complete(fake, parse_call(question(best_of=2), settings()), Metrics())

@@ -1,11 +1,11 @@
 """The order of choices, and the reply's `vision`."""
 
 from server.services.selection_report import ranking
-from server.vllm_engine.policy.prompt_stats import Sight, add_vision
+from server.vllm_engine.policy.prompt_stats import PromptStats, add_vision_report
 from tests.ttscaling.scripted import candidate
 from ttscaling.types import ABANDONED, ScoredCandidate, Selection
 
-SIGHT = Sight(deltas=(0.25,), tiles=9, frames=8, highest_position=41.0, next_position=42)
+SIGHT = PromptStats(deltas=(0.25,), tiles=9, frames=8, highest_position=41.0, next_position=42)
 
 
 def test_choices_are_finished_candidates_the_selected_one_first():
@@ -20,23 +20,23 @@ def test_choices_are_finished_candidates_the_selected_one_first():
 
 def test_a_prompt_with_media_says_how_it_was_seen():
     vision = {"v2pe_delta": 0.25, "highest_position": 41.0, "tiles": 9, "frames": 8}
-    assert add_vision({"id": "x"}, SIGHT) == {"id": "x", "vision": vision}
+    assert add_vision_report({"id": "x"}, SIGHT) == {"id": "x", "vision": vision}
 
 
 def test_deltas_that_differ_are_listed():
-    several = Sight(deltas=(0.25, 1.0), tiles=2, frames=0, highest_position=9.0, next_position=10)
-    assert add_vision({}, several)["vision"]["v2pe_delta"] == [0.25, 1.0]
+    several = PromptStats(deltas=(0.25, 1.0), tiles=2, frames=0, highest_position=9.0, next_position=10)
+    assert add_vision_report({}, several)["vision"]["v2pe_delta"] == [0.25, 1.0]
 
 
 def test_text_alone_says_nothing():
-    text = Sight(deltas=(), tiles=0, frames=0, highest_position=3.0, next_position=4)
-    assert add_vision({"id": "x"}, text) == add_vision({"id": "x"}, None) == {"id": "x"}
+    text = PromptStats(deltas=(), tiles=0, frames=0, highest_position=3.0, next_position=4)
+    assert add_vision_report({"id": "x"}, text) == add_vision_report({"id": "x"}, None) == {"id": "x"}
 
 
 def test_deltas_are_no_medium_in_the_usage():
     usage = {"prompt_tokens_details": {"multimodal_tokens": {"video": 8, "v2pe": 1}}}
-    assert add_vision({"usage": usage}, None)["usage"]["prompt_tokens_details"] == {
+    assert add_vision_report({"usage": usage}, None)["usage"]["prompt_tokens_details"] == {
         "multimodal_tokens": {"video": 8}
     }
     for without in ({}, {"usage": None}, {"usage": {"prompt_tokens_details": None}}):
-        assert add_vision(without, None) == without
+        assert add_vision_report(without, None) == without

@@ -62,4 +62,4 @@ def test_engines_find_the_configuration_by_environment(tmp_path, restored):
     ],
 )
 def test_reason_is_one_line(error, line):
-    assert logs.reason(error) == line
+    assert logs.error_line(error) == line

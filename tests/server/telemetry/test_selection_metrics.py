@@ -40,9 +40,9 @@ def figure(registry: CollectorRegistry, name: str, **labels: str) -> float:
 def test_every_end_counts_with_its_tokens():
     registry = CollectorRegistry()
     metrics = SelectionMetrics(registry)
-    with metrics.watch("best_of_n", 8, lambda: SPENT):
+    with metrics.timed_selection("best_of_n", 8, lambda: SPENT):
         pass
-    with pytest.raises(asyncio.CancelledError), metrics.watch("best_of_n", 2, lambda: SPENT):
+    with pytest.raises(asyncio.CancelledError), metrics.timed_selection("best_of_n", 2, lambda: SPENT):
         raise asyncio.CancelledError
     assert figure(registry, "selections_total", method="best_of_n", outcome="chosen") == 1
     assert figure(registry, "selections_total", method="best_of_n", outcome="cancelled") == 1
@@ -75,7 +75,7 @@ def test_every_end_counts_with_its_tokens():
 )
 def test_what_ends_a_choice_passes_through_and_is_counted(error: Exception, outcome: str):
     registry = CollectorRegistry()
-    with pytest.raises(type(error)), SelectionMetrics(registry).watch("best_of_n", 2, Spent):
+    with pytest.raises(type(error)), SelectionMetrics(registry).timed_selection("best_of_n", 2, Spent):
         raise error
     assert figure(registry, "selections_total", method="best_of_n", outcome=outcome) == 1
 
@@ -84,7 +84,7 @@ def test_candidates_by_what_became_of_them():
     registry = CollectorRegistry()
     entries = (scored(0, 0.5), scored(1, 0.7), scored(2, None, ABANDONED))
     selection = Selection(selected=1, candidates=entries, stopped="score", failed=2, degraded="x")
-    SelectionMetrics(registry).made(selection, by_critic=True)
+    SelectionMetrics(registry).count_selection(selection, by_critic=True)
     became = {
         outcome: figure(registry, "candidates_total", outcome=outcome)
         for outcome in ("finished", "abandoned", "failed")
@@ -109,6 +109,6 @@ def test_what_failed(scores: tuple[float | None, ...], failed: int, by_critic: b
     entries = tuple(scored(index, score) for index, score in enumerate(scores))
     degraded = "something" if reasons else None
     selection = Selection(selected=0, candidates=entries, failed=failed, degraded=degraded)
-    SelectionMetrics(registry).made(selection, by_critic=by_critic)
+    SelectionMetrics(registry).count_selection(selection, by_critic=by_critic)
     every = ("critic", "scores", "candidates")
     assert {r for r in every if figure(registry, "selections_degraded_total", reason=r)} == reasons

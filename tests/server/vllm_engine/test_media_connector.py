@@ -8,7 +8,7 @@ import pytest
 from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY
 
 from server.request_media import RequestMedia
-from server.vllm_engine.media_connector import INLINE_ONLY, MEDIA
+from server.vllm_engine.media_connector import CONNECTOR_NAME, CURRENT_MEDIA
 from tests.server.media.test_loader import data_url, encoded
 from tests.server.services.test_chat import VIDEOS
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.engine  # no engine, but vLLM, whose import takes ten s
 
 @pytest.fixture
 def connector():
-    MEDIA.set(RequestMedia(VIDEOS))
-    return MEDIA_CONNECTOR_REGISTRY.load(INLINE_ONLY)
+    CURRENT_MEDIA.set(RequestMedia(VIDEOS))
+    return MEDIA_CONNECTOR_REGISTRY.load(CONNECTOR_NAME)
 
 
 async def test_a_handle_becomes_tiles_and_times(connector):
@@ -29,7 +29,7 @@ async def test_a_handle_becomes_tiles_and_times(connector):
 
 async def test_a_handle_of_another_request_means_nothing(connector):
     async def another() -> None:
-        MEDIA.set(RequestMedia({}))
+        CURRENT_MEDIA.set(RequestMedia({}))
         with pytest.raises(ValueError, match="come with its request"):
             await connector.fetch_video_async("internvl3:key")
 

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from model.checkpoint.internlm_tokenizer import register_tokenizers
 from model.checkpoint.templates import chat_template
 from server.errors import ApiError
-from server.vllm_engine.critic.label_reader import PoolingReader, ends_of, judging_slot
+from server.vllm_engine.critic.label_reader import PoolingReader, ends_of, find_label_slot
 from tests.checkpoints import byte_tokenizer
 from tests.model.checkpoint.test_internlm_tokenizer import write_tokenizer
 from ttscaling.critic_prompt import critic_prefixes
@@ -69,7 +69,7 @@ class Client:
 async def reader_of(client: Client, *, window: int = 1000) -> tuple[PoolingReader, list[int]]:
     """A reader over it, and the places of the steps of PREFIXES."""
     renderer: Any = Renderer(byte_tokenizer())
-    reader = PoolingReader(client, renderer, await judging_slot(renderer), window=window)
+    reader = PoolingReader(client, renderer, await find_label_slot(renderer), window=window)
     rendered = [
         await renderer.render_chat(SimpleNamespace(messages=prefix, add_generation_prompt=True))
         for prefix in PREFIXES
@@ -79,7 +79,7 @@ async def reader_of(client: Client, *, window: int = 1000) -> tuple[PoolingReade
 
 async def test_the_slot_is_where_template_and_tokenizer_put_it():
     tokenizer = byte_tokenizer()
-    slot = await judging_slot(Renderer(tokenizer))
+    slot = await find_label_slot(Renderer(tokenizer))
     assert tokenizer.decode(slot.tag) == "<|im_start|>assistant\n"
     assert [tokenizer.decode([label]) for label in slot.labels] == ["+", "-"]
 
@@ -92,7 +92,7 @@ async def test_the_labels_of_a_sentencepiece_tokenizer_are_those_within_a_text(
     write_tokenizer(tmp_path / "made", "InternLM2Tokenizer", dummy_prefix=dummy_prefix)
     register_tokenizers()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "made")
-    slot = await judging_slot(Renderer(tokenizer))
+    slot = await find_label_slot(Renderer(tokenizer))
     assert [tokenizer.decode([label]) for label in slot.labels] == ["+", "-"]
 
 
@@ -109,7 +109,7 @@ async def test_what_gives_no_slot_is_refused(joined: str | None, template: str |
     if joined is not None:
         tokenizer.add_tokens([AddedToken(joined, normalized=False)])
     with pytest.raises(ValueError, match=message):
-        await judging_slot(Renderer(tokenizer, template))
+        await find_label_slot(Renderer(tokenizer, template))
 
 
 async def test_one_request_reads_all_steps_asked_for_and_ends_at_the_last_of_them():

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from server.vllm_engine.critic.step_critic import Reading, StepCritic, step_keys
+from server.vllm_engine.critic.step_critic import LabelLogits, StepCritic, step_keys
 from ttscaling.critic_prompt import critic_prefixes
 from ttscaling.types import Conversation, CriticError, Message
 
@@ -23,10 +23,10 @@ class Reads:
 
     async def __call__(
         self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
-    ) -> Reading:
+    ) -> LabelLogits:
         assert vision == VISION
         self.asked.append((prefixes, wanted))
-        return Reading(
+        return LabelLogits(
             logits=[(1.0, 1.0 + step) for step in wanted],
             prompt_tokens=10 * len(wanted),
             cached_tokens=len(wanted),
@@ -83,7 +83,7 @@ async def test_a_failure_is_a_critic_error_and_is_not_remembered():
     reads = Reads()
     broken = True
 
-    async def read(*asked: Any) -> Reading:
+    async def read(*asked: Any) -> LabelLogits:
         if broken:
             raise OSError("gone")
         return await reads(*asked)
@@ -99,7 +99,7 @@ async def test_a_failure_is_a_critic_error_and_is_not_remembered():
 async def test_a_critic_that_hangs_fails_in_time_and_is_told_to_stop():
     ended = asyncio.Event()
 
-    async def read(*asked: Any) -> Reading:
+    async def read(*asked: Any) -> LabelLogits:
         try:
             return await asyncio.Event().wait()  # type: ignore[return-value]
         finally:
@@ -111,8 +111,8 @@ async def test_a_critic_that_hangs_fails_in_time_and_is_told_to_stop():
 
 
 async def test_labels_that_decide_nothing_are_a_critic_error():
-    async def read(*asked: Any) -> Reading:
-        return Reading(logits=[(-math.inf, -math.inf)], prompt_tokens=1, cached_tokens=0)
+    async def read(*asked: Any) -> LabelLogits:
+        return LabelLogits(logits=[(-math.inf, -math.inf)], prompt_tokens=1, cached_tokens=0)
 
     with pytest.raises(CriticError):
         await critic_of(read).score(CONVERSATION, "a")

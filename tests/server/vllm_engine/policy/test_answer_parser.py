@@ -7,14 +7,14 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 from vllm.parser import ParserManager
 
 from server.vllm_engine.policy.answer_parser import read_answer
-from server.vllm_engine.policy.answer_validation import Call, Reading
+from server.vllm_engine.policy.answer_validation import ParsedAnswer, ToolCall
 from tests.checkpoints import byte_tokenizer
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 WHOLE = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
 
 
-def read(text: str, *, parser: str = "hermes", **body: Any) -> Reading:
+def read(text: str, *, parser: str = "hermes", **body: Any) -> ParsedAnswer:
     tokenizer = byte_tokenizer()
     asked = {"messages": [{"role": "user", "content": "x"}], "tools": [TOOL], **body}
     request = ChatCompletionRequest.model_validate(asked)
@@ -38,10 +38,10 @@ def read(text: str, *, parser: str = "hermes", **body: Any) -> Reading:
 
 @pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "function": {"name": "add"}}])
 def test_whole_calls(choice: Any):
-    one = Call(name="add", arguments='{"a": 1}')
+    one = ToolCall(name="add", arguments='{"a": 1}')
     assert read(WHOLE, tool_choice=choice).calls == (one,)
     assert read(WHOLE + WHOLE, tool_choice=choice).calls == (one, one)
-    assert read(f"I add. {WHOLE}", tool_choice=choice) == Reading(content="I add. ", calls=(one,))
+    assert read(f"I add. {WHOLE}", tool_choice=choice) == ParsedAnswer(content="I add. ", calls=(one,))
 
 
 @pytest.mark.parametrize("length", range(len("<tool_call>"), len(WHOLE) - len("}</tool_call>")))
@@ -51,7 +51,7 @@ def test_a_call_that_was_cut_off_anywhere(length: int):
 
 @pytest.mark.parametrize("text", ["text", "a < b", "ends with <", "x <tool>", '{"a": 1}', "", " padded \n"])
 def test_text_calls_nothing(text: str):
-    assert read(text) == Reading(content=text)
+    assert read(text) == ParsedAnswer(content=text)
 
 
 def test_a_parser_that_raises_has_found_no_call():
@@ -59,4 +59,4 @@ def test_a_parser_that_raises_has_found_no_call():
 
 
 def test_without_a_parser_all_is_text():
-    assert read_answer(None, None, auto=False, text=WHOLE, token_ids=[]) == Reading(content=WHOLE)
+    assert read_answer(None, None, auto=False, text=WHOLE, token_ids=[]) == ParsedAnswer(content=WHOLE)

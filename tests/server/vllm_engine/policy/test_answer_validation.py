@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server.errors import ApiError
-from server.vllm_engine.policy.answer_validation import CUT_OFF, Call, Reading, Schema, Validation
+from server.vllm_engine.policy.answer_validation import CUT_OFF, ParsedAnswer, Schema, ToolCall, Validation
 
 ADD = {
     "type": "function",
@@ -27,49 +27,53 @@ COUNT = {
 }
 
 
-def calls(*pairs: tuple[str, str]) -> Reading:
-    return Reading(content="", calls=[Call(name=name, arguments=arguments) for name, arguments in pairs])
+def calls(*pairs: tuple[str, str]) -> ParsedAnswer:
+    return ParsedAnswer(
+        content="", calls=[ToolCall(name=name, arguments=arguments) for name, arguments in pairs]
+    )
 
 
-def complaint(reading: Reading | str, *, finish: str = "stop", choice: Any = None, **body: Any) -> str | None:
+def find_problem(
+    reading: ParsedAnswer | str, *, finish: str = "stop", choice: Any = None, **body: Any
+) -> str | None:
     """Of an answer that the parsers read so."""
-    read = Reading(content=reading) if isinstance(reading, str) else reading
+    read = ParsedAnswer(content=reading) if isinstance(reading, str) else reading
     validation = Validation({"tool_choice": choice, **body}, lambda text, token_ids: read)
-    return validation.complaint("raw", [], finish)
+    return validation.find_problem("raw", [], finish)
 
 
 def test_free_text_is_valid_even_where_it_was_cut_off():
-    assert complaint("anything") is None
-    assert complaint("anyth", finish="length") is None
-    assert complaint("anything", tools=[ADD]) is None
-    assert complaint("anything", response_format={"type": "text"}) is None
+    assert find_problem("anything") is None
+    assert find_problem("anyth", finish="length") is None
+    assert find_problem("anything", tools=[ADD]) is None
+    assert find_problem("anything", response_format={"type": "text"}) is None
 
 
 @pytest.mark.parametrize("answer", ['{"count": 3}', '{"count": 3}  \n'])
 def test_an_answer_of_its_schema(answer: str):
-    assert complaint(answer, response_format=COUNT) is None
-    assert complaint(answer, response_format=COUNT, finish="length") is None, "complete before the cut"
+    assert find_problem(answer, response_format=COUNT) is None
+    assert find_problem(answer, response_format=COUNT, finish="length") is None, "complete before the cut"
 
 
 @pytest.mark.parametrize("answer", ["{}", "[]", '{"count": 3', "", "NaN", "[" * 100_000, "1" * 5000])
 def test_an_answer_that_breaks_its_schema(answer: str):
-    assert complaint(answer, response_format=COUNT) is not None
+    assert find_problem(answer, response_format=COUNT) is not None
 
 
 def test_any_object_will_do_for_json_object():
     wanted = {"type": "json_object"}
-    assert complaint("{}", response_format=wanted) is None
-    assert complaint("[1]", response_format=wanted) is not None
+    assert find_problem("{}", response_format=wanted) is None
+    assert find_problem("[1]", response_format=wanted) is not None
 
 
 def test_a_complaint_says_that_it_was_cut_off():
-    found = complaint('{"count": ', response_format=COUNT, finish="length")
+    found = find_problem('{"count": ', response_format=COUNT, finish="length")
     assert found is not None and found.startswith(CUT_OFF)
 
 
 def test_a_grammar_that_was_cut_off():
-    assert complaint("a", structured_outputs={"regex": "ab"}, finish="length") == CUT_OFF
-    assert complaint("ab", structured_outputs={"regex": "ab"}) is None
+    assert find_problem("a", structured_outputs={"regex": "ab"}, finish="length") == CUT_OFF
+    assert find_problem("ab", structured_outputs={"regex": "ab"}) is None
 
 
 GOOD = ("add", '{"a": 1, "how": "fast"}')
@@ -91,27 +95,27 @@ GOOD = ("add", '{"a": 1, "how": "fast"}')
     ],
 )
 def test_calls_match_their_tools(call: tuple[str, str], valid: bool):
-    assert (complaint(calls(call), tools=[ADD, NOW]) is None) == valid
-    assert (complaint(calls(GOOD, call), tools=[ADD, NOW]) is None) == valid, "every one of several"
+    assert (find_problem(calls(call), tools=[ADD, NOW]) is None) == valid
+    assert (find_problem(calls(GOOD, call), tools=[ADD, NOW]) is None) == valid, "every one of several"
 
 
 def test_a_call_that_can_not_be_read():
-    assert complaint(Reading(content="<tool_call>{", broken=True), tools=[ADD]) is not None
-    assert complaint(Reading(content="<tool_call>{", broken=True), tools=[ADD], choice="none") is None
+    assert find_problem(ParsedAnswer(content="<tool_call>{", broken=True), tools=[ADD]) is not None
+    assert find_problem(ParsedAnswer(content="<tool_call>{", broken=True), tools=[ADD], choice="none") is None
 
 
 def test_a_call_may_stand_for_the_format_and_text_must_have_it():
-    assert complaint(calls(GOOD), tools=[ADD], response_format=COUNT) is None
-    assert complaint("text", tools=[ADD], response_format=COUNT) is not None
+    assert find_problem(calls(GOOD), tools=[ADD], response_format=COUNT) is None
+    assert find_problem("text", tools=[ADD], response_format=COUNT) is not None
 
 
 def test_a_demanded_call_must_come():
     named = {"type": "function", "function": {"name": "add"}}
     for choice in ("required", named):
-        assert complaint("text", tools=[ADD, NOW], choice=choice) is not None
-        assert complaint(calls(GOOD), tools=[ADD, NOW], choice=choice) is None
-    assert complaint(calls(("now", "{}")), tools=[ADD, NOW], choice=named) is not None
-    assert complaint(calls(("now", "{}")), tools=[ADD, NOW], choice="required") is None
+        assert find_problem("text", tools=[ADD, NOW], choice=choice) is not None
+        assert find_problem(calls(GOOD), tools=[ADD, NOW], choice=choice) is None
+    assert find_problem(calls(("now", "{}")), tools=[ADD, NOW], choice=named) is not None
+    assert find_problem(calls(("now", "{}")), tools=[ADD, NOW], choice="required") is None
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,7 @@ def test_a_demanded_call_must_come():
 def test_what_is_no_schema_is_refused_by_its_place(schema: Any):
     tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
     with pytest.raises(ApiError) as refused:
-        complaint("x", tools=[ADD, tool])
+        find_problem("x", tools=[ADD, tool])
     assert refused.value.status == 400
     assert refused.value.param == "tools[1].function.parameters"
 
@@ -128,8 +132,8 @@ def test_what_is_no_schema_is_refused_by_its_place(schema: Any):
 def test_schemas_in_the_dialect_that_they_name():
     draft4 = {"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 3, "exclusiveMinimum": True}
     schema = Schema(draft4, "p")
-    assert schema.complaint("it", "4") is None
-    assert schema.complaint("it", "3") is not None
+    assert schema.find_problem("it", "4") is None
+    assert schema.find_problem("it", "3") is not None
 
 
 def doubling(levels: int) -> dict[str, Any]:
@@ -143,7 +147,7 @@ def doubling(levels: int) -> dict[str, Any]:
     [doubling(60), {"$ref": "#"}, {"$ref": "http://127.0.0.1:9/schema.json"}, {"$ref": "file:///etc/passwd"}],
 )
 def test_schemas_that_never_end_or_lead_elsewhere_come_to_an_end(schema: dict[str, Any]):
-    assert Schema(schema, "p").complaint("it", "{}") is not None
+    assert Schema(schema, "p").find_problem("it", "{}") is not None
 
 
 def test_regular_expressions_are_left_to_the_grammar():
@@ -153,5 +157,7 @@ def test_regular_expressions_are_left_to_the_grammar():
         "patternProperties": {"^(x+)+$": {"type": "integer"}},
         "additionalProperties": False,
     }
-    assert Schema(schema, "p").complaint("it", json.dumps({"s": "a" * 60 + "b", "x" * 60 + "y": 1})) is None
-    assert Schema(schema, "p").complaint("it", '{"s": 1}') is not None
+    assert (
+        Schema(schema, "p").find_problem("it", json.dumps({"s": "a" * 60 + "b", "x" * 60 + "y": 1})) is None
+    )
+    assert Schema(schema, "p").find_problem("it", '{"s": 1}') is not None

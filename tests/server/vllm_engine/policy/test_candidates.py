@@ -12,7 +12,7 @@ import pytest
 
 from server.engine_interface import PromptPolicy
 from server.errors import ApiError
-from server.vllm_engine.policy.candidates import Candidates, Complaint, FanOut, sampling_of
+from server.vllm_engine.policy.candidates import CandidateClient, Candidates, FindProblem, sampling_of
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,
@@ -93,9 +93,9 @@ class Client:
         return sorted(int(name.rpartition("-")[2]) for name, event in self.aborts.items() if event.is_set())
 
 
-def candidates(client: Client, *, complaint: Complaint | None = None, **extra: Any) -> Candidates:
+def candidates(client: Client, *, find_problem: FindProblem | None = None, **extra: Any) -> Candidates:
     prompt = {"prompt_token_ids": [1, 2, 3], "mm_hashes": {"image": ["hash"]}}
-    return Candidates(client, prompt, params(**extra), "r", {}, complaint=complaint)
+    return Candidates(client, prompt, params(**extra), "r", {}, find_problem=find_problem)
 
 
 async def run(client: Client, order: list[int], *, streamed: bool, **extra: Any) -> list[SimpleNamespace]:
@@ -104,7 +104,7 @@ async def run(client: Client, order: list[int], *, streamed: bool, **extra: Any)
             await policy.sample(CONVERSATION, index=index, greedy=index == 0)
         return order
 
-    fan_out = FanOut(client, choose, streamed=streamed)
+    fan_out = CandidateClient(client, choose, streamed=streamed)
     kind = Kind.DELTA if streamed else Kind.FINAL_ONLY
     asked = params(output_kind=kind, **extra)
     return [item async for item in fan_out.generate("prompt", asked, "r", priority=3)]
@@ -134,7 +134,10 @@ async def test_every_candidate_is_one_request_on_the_same_prompt():
     assert set(client.asked) == {0, 1} and all(name.startswith("r-") for name in client.names)
     assert {prompt for prompt, _, _ in client.asked.values()} == {"prompt"}
     assert all(options == {"priority": 3} for _, _, options in client.asked.values())
-    assert FanOut(client, lambda policy: asyncio.sleep(0, [0]), streamed=False).model == "the client's own"
+    assert (
+        CandidateClient(client, lambda policy: asyncio.sleep(0, [0]), streamed=False).model
+        == "the client's own"
+    )
 
 
 async def test_replay_of_finals_is_one_output_with_the_choices_in_order():
@@ -233,7 +236,7 @@ async def test_a_complaint_makes_a_candidate_invalid_not_lost():
     def complain(text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
         return f"{text}, {len(token_ids)} tokens, {finish_reason}" if text == "bad" else None
 
-    policy = candidates(Client([output("bad", tokens=2)], [output("good")]), complaint=complain)
+    policy = candidates(Client([output("bad", tokens=2)], [output("good")]), find_problem=complain)
     with pytest.raises(InvalidCandidate, match="bad, 2 tokens, stop") as invalid:
         await policy.sample(CONVERSATION, index=0, greedy=False)
     assert invalid.value.candidate.text == "bad"
@@ -352,7 +355,7 @@ async def test_a_failed_choice_is_remembered():
     async def choose(policy: PromptPolicy) -> list[int]:
         raise ApiError("no")
 
-    fan_out = FanOut(Client(), choose, streamed=True)
+    fan_out = CandidateClient(Client(), choose, streamed=True)
     with pytest.raises(ApiError):
         await anext(fan_out.generate("prompt", params(), "r"))
     assert isinstance(fan_out.failure, ApiError)

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from server.vllm_engine.policy.prompt_stats import sight_of
+from server.vllm_engine.policy.prompt_stats import prompt_stats
 
 
 def prompt(length: int, **media) -> dict:
@@ -16,14 +16,14 @@ def prompt(length: int, **media) -> dict:
 
 
 def test_text_alone():
-    sight = sight_of({"prompt_token_ids": [1, 2, 3]}, tokens_per_tile=4)
+    sight = prompt_stats({"prompt_token_ids": [1, 2, 3]}, tokens_per_tile=4)
     assert (sight.highest_position, sight.next_position) == (2, 3)
     assert (sight.deltas, sight.tiles, sight.frames) == ((), 0, 0)
 
 
 def test_one_image():
     # t t <img> 8 visual </img>: positions 0 1 2, 2.25 ... 4, 5
-    sight = sight_of(
+    sight = prompt_stats(
         prompt(12, places={"v2pe": [(2, 1)], "image": [(3, 8)]}, deltas=[0.25]), tokens_per_tile=4
     )
     assert (sight.highest_position, sight.next_position) == (5, 6)
@@ -34,6 +34,6 @@ def test_a_delta_holds_until_the_next():
     places = {"v2pe": [(0, 1), (9, 1)], "video": [(1, 2), (5, 2)], "image": [(10, 2)]}
     # <img> v v </img> <img> v v </img> t <img> v v </img>
     # 0, .5 1, 2, 3, 3.5 4, 5, 6, 7, 8 9, 10
-    sight = sight_of(prompt(13, places=places, deltas=[0.5, 1.0]), tokens_per_tile=2)
+    sight = prompt_stats(prompt(13, places=places, deltas=[0.5, 1.0]), tokens_per_tile=2)
     assert (sight.highest_position, sight.next_position) == (10, 11)
     assert (sight.deltas, sight.tiles, sight.frames) == ((0.5, 1.0), 3, 2)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from server.errors import ApiError
-from server.vllm_engine.policy.window import Windowed
+from server.vllm_engine.policy.window import WindowLimitedClient
 
 
 class Client:
@@ -19,8 +19,8 @@ class Client:
         return iter(())
 
 
-def windowed(client: Client, *, window: int = 10, answer: int | None = None) -> Windowed:
-    return Windowed(client, window=window, tokens_per_tile=4, answer=answer)
+def windowed(client: Client, *, window: int = 10, answer: int | None = None) -> WindowLimitedClient:
+    return WindowLimitedClient(client, window=window, tokens_per_tile=4, answer=answer)
 
 
 def params(most: int | None) -> SimpleNamespace:
