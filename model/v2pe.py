@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-LADDER = tuple(2.0**-k for k in range(9))
+TRAINED_DELTAS = tuple(2.0**-k for k in range(9))
 """The deltas the models were trained with, largest first: 1, 1/2, ... 1/256."""
 
 STEPS_PER_POSITION = 4096
@@ -72,7 +72,7 @@ def decode(rows_3T: Any) -> Any:
 
 
 def parse_delta(value: object) -> float | Literal["auto"]:
-    """One delta: "auto", or any number from 1/4096 to 1. The trained values are `LADDER`.
+    """One delta: "auto", or any number from 1/4096 to 1. The trained values are `TRAINED_DELTAS`.
 
     Raises:
         ValueError: anything else; the message says what to send.
@@ -131,24 +131,27 @@ def choose_deltas(asked: Deltas, medium_T: ArrayLike, *, max_tokens: int, window
         )
     if asked != "auto":
         deltas = asked if isinstance(asked, tuple) else (asked,) * media
-        if _span(medium_of, deltas) + max_tokens <= window:
+        if positions_needed(medium_of, deltas) + max_tokens <= window:
             return deltas
-    fitting = next((d for d in LADDER if _span(medium_of, (d,) * media) + max_tokens <= window), None)
+    fitting = next(
+        (d for d in TRAINED_DELTAS if positions_needed(medium_of, (d,) * media) + max_tokens <= window), None
+    )
     if asked == "auto":
         if fitting is not None:
             return (fitting,) * media
-        deltas = (LADDER[-1],) * media
+        deltas = (TRAINED_DELTAS[-1],) * media
     named = ", ".join(f"{delta:g}" for delta in dict.fromkeys(deltas))
+    needed = positions_needed(medium_of, deltas)
     problem = (
-        f"the prompt takes {_span(medium_of, deltas)} positions at v2pe_delta {named} and the answer up to "
-        f"{max_tokens}; the model's window is {window}"
+        f"the prompt takes {needed} positions at v2pe_delta {named} and the answer up to {max_tokens}; "
+        f"the model's window is {window}"
     )
     if fitting is None:
         raise ValueError(f"{problem}. No v2pe_delta makes it fit: send less, or lower max_tokens")
     raise ValueError(f"{problem}. The largest v2pe_delta that fits is {Fraction(fitting)} ({fitting:g})")
 
 
-def _span(medium_T: NDArray[np.int64], deltas: tuple[float, ...]) -> int:
+def positions_needed(medium_T: NDArray[np.int64], deltas: tuple[float, ...]) -> int:
     delta_T = np.array([*deltas, 1.0])[medium_T]  # text, -1, takes the last
     return next_position(positions(medium_T >= 0, delta_T))
 

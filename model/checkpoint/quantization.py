@@ -33,7 +33,7 @@ def is_quantized(config: transformers.InternVLConfig) -> bool:
     return _description(config) is not None or _description(config.text_config) is not None
 
 
-def leaves_tower_alone(config: transformers.InternVLConfig) -> bool:
+def vision_tower_is_unquantized(config: transformers.InternVLConfig) -> bool:
     """Whether the vision tower isn't quantised though the language model is.
 
     So it is where only the language model's own config (`llm_config`) speaks of quantisation, as in

@@ -30,7 +30,7 @@ _capsule_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c
 )
 
 
-def bands(image: Image.Image | NDArray[np.uint8], rows: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def pixel_bands(image: Image.Image | NDArray[np.uint8], rows: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """The image from top to bottom: first row and pixels (rows, W, 3 or 4) of every band, C-contiguous.
 
     `image` is a PIL image in mode RGB or uint8 (H, W, 3). A fourth byte means nothing. One band is the whole
@@ -40,17 +40,17 @@ def bands(image: Image.Image | NDArray[np.uint8], rows: int) -> Iterator[tuple[i
     if not isinstance(image, Image.Image):
         yield 0, np.ascontiguousarray(image)
         return
-    whole = _lend(image)
+    whole = _borrow_memory(image)
     if whole:
         yield 0, whole[0]
         return
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))
-        lent = _lend(band)
+        lent = _borrow_memory(band)
         yield top, lent[0] if lent else np.asarray(band)
 
 
-def _lend(image: Image.Image) -> tuple[NDArray[np.uint8], Any] | None:
+def _borrow_memory(image: Image.Image) -> tuple[NDArray[np.uint8], Any] | None:
     """The image's memory (H, W, 4), and what keeps it alive; None if Pillow can't lend it."""
     try:
         _, capsule = image.__arrow_c_array__()

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .pixels import bands
-from .resize_kernels import BITS, SPARE, combine_block, combine_lines, lie_down, stand_up
+from .pixels import pixel_bands
+from .resize_kernels import BITS, SPARE, block_to_rows, combine_block, combine_lines, rows_to_block
 
 REACH, A = 2.0, -0.5  # of the bicubic kernel: how far it reaches, and its one parameter
 LANES = 64  # image rows worked on together: the block of a photo stays in the L2 cache
@@ -117,7 +117,7 @@ class _Grid:
     def take(self, block_WL: NDArray[np.uint8], num_rows: int) -> None:
         """The next rows of the image, at most LANES, standing in a block."""
         combine_block(block_WL, *self._across.arrays, self._sums_L, self._block_WL)
-        lie_down(self._block_WL, self._lines[self._held : self._held + num_rows])
+        block_to_rows(self._block_WL, self._lines[self._held : self._held + num_rows])
         self._held += num_rows
         ready = int(np.searchsorted(self._end_N, self._top + self._held, side="right"))
         outputs = (self._top, self._done, ready)
@@ -138,10 +138,10 @@ def _rows_first(
     """All grids together, so that the image is read once."""
     targets = [_Grid(grid, width, height) for grid in grids]
     block_WL = np.empty((width + SPARE, 3 * LANES + 1), np.uint8)
-    for _, band in bands(image, BAND):
+    for _, band in pixel_bands(image, BAND):
         for top in range(0, len(band), LANES):
             rows = band[top : top + LANES]
-            stand_up(rows.reshape(len(rows), -1), band.shape[2], block_WL)
+            rows_to_block(rows.reshape(len(rows), -1), band.shape[2], block_WL)
             for target in targets:
                 target.take(block_WL, len(rows))
 
@@ -153,7 +153,7 @@ def _columns_first(
     num_lines = grid.shape[0] * grid.shape[2]
     down = weights(height, num_lines)
     lines: NDArray[np.uint8] | None = None
-    for top, band in bands(image, BAND):
+    for top, band in pixel_bands(image, BAND):
         if lines is None:
             lines = np.empty((height + SPARE, width * band.shape[2]), np.uint8)
         lines[top : top + len(band)] = band.reshape(len(band), -1)

@@ -42,7 +42,7 @@ compiled = numba.njit(**_options())
 
 
 @compiled
-def stand_up(source, step, block_WL):  # type: ignore[no-untyped-def]
+def rows_to_block(source, step, block_WL):  # type: ignore[no-untyped-def]
     """Image rows (rows, W * step) to columns: pixel x of row y goes to block_WL[x, 3 * y :][:3].
 
     Four bytes are moved at a time, the fourth in vain: the next pixel, or the spare byte, takes its place.
@@ -64,7 +64,7 @@ def stand_up(source, step, block_WL):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def lie_down(block_WL, rows):  # type: ignore[no-untyped-def]
+def block_to_rows(block_WL, rows):  # type: ignore[no-untyped-def]
     """The way back: block_WL[x, 3 * y :][:3] to rows (rows, 3 * W + 1), again four bytes at a time."""
     num_rows = index(rows.shape[0])
     for start in range(index(0), num_rows, index(STREAMS)):

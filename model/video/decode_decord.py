@@ -39,8 +39,8 @@ def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Im
     try:
         if file.open_gops or len(reader) != len(file.times_F):  # it doesn't know edit lists either
             raise VideoError("decord would show wrong frames of this video. Use the backend pyav for it.")
-        for place, index in enumerate(chosen):
-            yield place, Image.fromarray(_call(reader.__getitem__, int(index)).asnumpy())
+        for chosen_index, frame_index in enumerate(chosen):
+            yield chosen_index, Image.fromarray(_call(reader.__getitem__, int(frame_index)).asnumpy())
     finally:
         del reader
 

@@ -33,13 +33,15 @@ def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Im
     context.thread_count = THREADS
     # Frames may grow later on. Twice, because decoders count the blocks that stand over the edges.
     context.options = {"max_pixels": str(2 * file.max_pixels)}
-    places = {int(pts): place for place, pts in enumerate(file.pts_F[chosen])}
+    chosen_indices = {int(pts): chosen_index for chosen_index, pts in enumerate(file.pts_F[chosen])}
     # A frame may lean on more than its keyframe: where pictures are refreshed bit by bit, that is only where
     # a round begins. What isn't sound, isn't reached or is damaged gets a second chance from further back.
-    for careful in (False, True):
-        for key, group in groupby(sorted(places), lambda pts: _keyframe(file, pts)):
-            for pts, frame in _decode_from(file, key, list(group), careful=careful):
-                yield places.pop(pts), _upright(frame)
+    for from_earlier_keyframe in (False, True):
+        for key, group in groupby(sorted(chosen_indices), lambda pts: _keyframe(file, pts)):
+            for pts, frame in _decode_from(
+                file, key, list(group), from_earlier_keyframe=from_earlier_keyframe
+            ):
+                yield chosen_indices.pop(pts), _upright(frame)
 
 
 def _keyframe(file: VideoFile, pts: int) -> int:
@@ -47,14 +49,17 @@ def _keyframe(file: VideoFile, pts: int) -> int:
 
 
 def _decode_from(
-    file: VideoFile, key: int, wanted: Sequence[int], *, careful: bool
+    file: VideoFile, key: int, wanted: Sequence[int], *, from_earlier_keyframe: bool
 ) -> Iterator[tuple[int, Any]]:
-    """The wanted frames that keyframe `key` leads to; `careful`: from two earlier, and nothing is skipped."""
-    key = max(key - 2, 0) if careful else key
+    """Yield the wanted frames that keyframe `key` leads to, with their times.
+
+    With `from_earlier_keyframe`, decoding starts two keyframes earlier and skips no frame.
+    """
+    key = max(key - 2, 0) if from_earlier_keyframe else key
     context = file.stream.codec_context
-    skip = "NONREF" if context.codec.canonical_name in SKIPPING and not careful else "DEFAULT"
+    skip = "NONREF" if context.codec.canonical_name in SKIPPING and not from_earlier_keyframe else "DEFAULT"
     waiting, unsent = set(wanted), set(wanted)
-    started, sound = False, careful
+    started, started_clean = False, from_earlier_keyframe
     try:
         file.container.seek(int(file.seeks_K[key]), stream=file.stream)
     except av.FFmpegError:
@@ -62,7 +67,9 @@ def _decode_from(
     for packet in chain(packets(file.container, file.stream), [None]):
         # A seek may land before the keyframe: what comes up to it would only cost time.
         if not started and packet is not None and packet.pts == file.keys_K[key]:
-            started, sound = True, sound or packet.is_discard  # hidden by an edit list, it never comes out
+            started = True
+            # A keyframe that an edit list hides never comes out of the decoder.
+            started_clean = started_clean or packet.is_discard
         if not started:
             continue
         last = packet is None or (not unsent and packet.pts is not None)
@@ -71,8 +78,8 @@ def _decode_from(
             unsent.discard(packet.pts)
         for frame in _decode(context, None if last else packet):
             # A keyframe that doesn't come out, or comes after others, wasn't one to start from.
-            sound = sound or frame.pts == file.keys_K[key]
-            if sound and frame.pts in waiting:
+            started_clean = started_clean or frame.pts == file.keys_K[key]
+            if started_clean and frame.pts in waiting:
                 waiting.remove(frame.pts)
                 yield frame.pts, frame
         if last or not waiting:

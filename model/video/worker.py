@@ -62,7 +62,7 @@ async def read_video_isolated(
             "memory_mib": memory_mib,
             "shared": shared,
         }
-        reply = await _ask(order, seconds)
+        reply = await _run_worker(order, seconds)
         if "error" in reply:
             raise VideoError(reply["error"])
         shape = reply.pop("shape")
@@ -74,7 +74,7 @@ async def read_video_isolated(
     return Video(tiles=tiles, times_F=np.array(reply.pop("times"), np.float64), **reply)
 
 
-async def _ask(order: dict[str, Any], seconds: float) -> dict[str, Any]:
+async def _run_worker(order: dict[str, Any], seconds: float) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-P",
@@ -107,7 +107,7 @@ async def _ask(order: dict[str, Any], seconds: float) -> dict[str, Any]:
     return reply
 
 
-def main(order: dict[str, Any]) -> dict[str, Any]:
+def decode_job(order: dict[str, Any]) -> dict[str, Any]:
     """The child's part: obeys one order within its limits; the reply is JSON."""
     _limit(order["seconds"], order["memory_mib"])
     try:
@@ -154,4 +154,4 @@ def _data_bytes() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))
+    print(json.dumps(decode_job(json.loads(sys.argv[1]))))

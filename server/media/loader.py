@@ -41,47 +41,51 @@ class MediaLoader:
         """The messages with every image as the data: URL of its checked bytes and every video as a handle,
         and the videos by handle; raises ApiError (400).
         """
-        places = [
-            place for index, message in enumerate(messages) for place in find_media_parts(index, message)
+        media_parts = [
+            media_part
+            for index, message in enumerate(messages)
+            for media_part in find_media_parts(index, message)
         ]
-        self._check_counts(places)
+        self._check_counts(media_parts)
         parts: dict[tuple[int, int], Mapping[str, Any]] = {}
         videos: dict[str, Any] = {}
         pixels = self._settings.max_pixels
-        for place in places:  # one after the other: what is left of the pixels bounds the next one's decoding
-            if place.kind == "video_url":
-                handle, video = await self._reader.read(place.url, wish, tiling, param=place.param)
+        for (
+            media_part
+        ) in media_parts:  # one after the other: what is left of the pixels bounds the next one's decoding
+            if media_part.kind == "video_url":
+                handle, video = await self._reader.read(media_part.url, wish, tiling, param=media_part.param)
                 videos[handle] = video
                 part = video_part(handle)
             else:
-                data = await self._load_image(place)
-                check = partial(check_image, data, max_pixels=pixels, param=place.param)
+                data = await self._load_image(media_part)
+                check = partial(check_image, data, max_pixels=pixels, param=media_part.param)
                 media_type, count = await asyncio.get_running_loop().run_in_executor(self._threads, check)
                 pixels -= count
                 part = image_part(data, media_type)
-            parts[place.message, place.part] = part
+            parts[media_part.message, media_part.part] = part
         return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), videos
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _check_counts(self, places: Sequence[MediaPart]) -> None:
+    def _check_counts(self, media_parts: Sequence[MediaPart]) -> None:
         for kind, name, most in (
             ("image_url", "images", self._settings.max_images),
             ("video_url", "videos", self._settings.max_videos),
         ):
-            count = sum(place.kind == kind for place in places)
+            count = sum(media_part.kind == kind for media_part in media_parts)
             if count > most:
                 raise ApiError(f"A request may hold {most} {name}, not {count}.", param="messages")
 
-    async def _load_image(self, place: MediaPart) -> bytes:
+    async def _load_image(self, media_part: MediaPart) -> bytes:
         settings = self._settings
         wanted = FetchLimits(
             kind="image",
             max_bytes=settings.max_image_bytes,
             seconds=settings.fetch_seconds,
-            param=place.param,
+            param=media_part.param,
         )
         data = BytesIO()
-        await read_source(place.url, data.write, wanted, settings, tls=self._tls)
+        await read_source(media_part.url, data.write, wanted, settings, tls=self._tls)
         return data.getvalue()

@@ -71,7 +71,7 @@ def find_media_parts(index: int, message: Message) -> list[MediaPart]:
         raise ApiError(
             "A message's content must be a string or a list of parts.", param=f"messages[{index}].content"
         )
-    places: list[MediaPart] = []
+    media_parts: list[MediaPart] = []
     for number, part in enumerate(content):
         param = f"messages[{index}].content[{number}]"
         kind = part.get("type") if isinstance(part, dict) else None
@@ -79,11 +79,11 @@ def find_media_parts(index: int, message: Message) -> list[MediaPart]:
             if not isinstance(part.get(kind), str):
                 raise ApiError(f"{param}.{kind} must be a string.", param=f"{param}.{kind}")
         elif kind in MEDIA_PARTS:
-            places.append(MediaPart(message=index, part=number, kind=kind, url=_url(part, kind, param)))
+            media_parts.append(MediaPart(message=index, part=number, kind=kind, url=_url(part, kind, param)))
         else:
             raise ApiError(
                 f"{param}: parts of type {str(kind)[:40]!r} are not supported yet; "
                 "send text, image_url and video_url.",
                 param=f"{param}.type",
             )
-    return places
+    return media_parts

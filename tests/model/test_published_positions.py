@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from model.plugin.inputs.prompt_positions import prompt_positions
-from model.v2pe import LADDER, decode, positions
+from model.v2pe import TRAINED_DELTAS, decode, positions
 from tests.model.published_positions import (
     CONTEXT,
     END,
@@ -49,15 +49,17 @@ def test_positions_are_the_published_ones(name: str):
 
 def test_all_golden_prompts_are_compared():
     assert list(EXPECTED) == list(cases())
-    assert {float(run.delta) for segments in cases().values() for run in runs_of(segments)} == set(LADDER)
+    assert {float(run.delta) for segments in cases().values() for run in runs_of(segments)} == set(
+        TRAINED_DELTAS
+    )
 
 
 def features(output: Any) -> list[Any]:
     """The items of a processed prompt in its order, as the engine hands them to the model."""
     found = [
-        SimpleNamespace(modality=modality, mm_position=place, data=item)
-        for modality, places in output["mm_placeholders"].items()
-        for place, item in zip(places, output["mm_kwargs"][modality], strict=True)
+        SimpleNamespace(modality=modality, mm_position=placeholder, data=item)
+        for modality, placeholders in output["mm_placeholders"].items()
+        for placeholder, item in zip(placeholders, output["mm_kwargs"][modality], strict=True)
     ]
     return sorted(found, key=lambda feature: feature.mm_position.offset)
 

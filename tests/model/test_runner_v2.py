@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vllm.v1.worker.gpu.mm import rope
 
 from model.plugin.inputs.prompt_positions import prompt_positions
-from model.v2pe import LADDER, decode, positions
+from model.v2pe import TRAINED_DELTAS, decode, positions
 
 ROWS = 3
 WINDOW = 512
@@ -102,7 +102,7 @@ RUNS = [(3, 75), (90, 130)]
 PROMPT = 230
 
 
-@pytest.mark.parametrize("delta", LADDER)
+@pytest.mark.parametrize("delta", TRAINED_DELTAS)
 def test_prefill_in_chunks_then_decoding(kernel: Any, delta: float):
     rows_3T, offset = prompt_positions(PROMPT, features(RUNS, delta))
     target_T = expected(PROMPT + 20, RUNS, delta)
@@ -115,7 +115,7 @@ def test_prefill_in_chunks_then_decoding(kernel: Any, delta: float):
     assert got == pytest.approx(target_T, abs=1e-12)
 
 
-@pytest.mark.parametrize("delta", LADDER)
+@pytest.mark.parametrize("delta", TRAINED_DELTAS)
 def test_a_preempted_request_comes_back_at_the_same_positions(kernel: Any, delta: float):
     answered = PROMPT + 9
     rows_3T, offset = prompt_positions(answered, features(RUNS, delta))

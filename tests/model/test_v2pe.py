@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.v2pe import (
-    LADDER,
+    TRAINED_DELTAS,
     Deltas,
     choose_deltas,
     decode,
@@ -22,7 +22,7 @@ from model.v2pe import (
 
 T, V = False, True
 kinds = st.lists(st.booleans(), max_size=60)
-deltas = st.sampled_from(LADDER)
+deltas = st.sampled_from(TRAINED_DELTAS)
 
 
 def recurrence(visual_T: list[bool], delta_T: list[float]) -> list[float]:
@@ -57,7 +57,7 @@ def test_known_positions(visual_T: list[bool], delta: float, expected: list[floa
 
 def test_whole_tiles_advance_by_a_whole_number():
     """256 tokens a tile: one tile at 1/256 takes one position, and rounding changes nothing."""
-    for delta in LADDER:
+    for delta in TRAINED_DELTAS:
         visual_T = [T] * 3 + [V] * 256 * 13 + [T]
         assert positions(visual_T, delta)[-1] == 2 + 256 * 13 * delta + 1
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from model.image_tokens import IMAGE_CONTEXT, IMAGE_TEXT, VIDEO_TEXT, ImageTokens, Tokenizer
 
 # Stand in a placed prompt for what vLLM fills in. No tokenizer has negative ids, so text can't hold them.
-IMAGE_PLACE, FRAME_PLACE, DELTA_PLACE = -1, -2, -3
+IMAGE_MARKER, FRAME_MARKER, DELTA_MARKER = -1, -2, -3
 
 
 @dataclass(frozen=True)
-class Place:
+class MediaSlot:
     """Where an image, or one frame of a video, stands in a placed prompt.
 
     `index` is the place's in the ids; `item` counts images, and frames of all videos, each from 0; `medium`
@@ -35,11 +35,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class PlacedPrompt:
+class PromptWithSlots:
     """A prompt's ids with `<img>`, a place and `</img>` for every image and frame."""
 
     ids: tuple[int, ...]
-    places: tuple[Place, ...]
+    slots: tuple[MediaSlot, ...]
 
     def medium_of_tokens(self, num_tokens: Sequence[int]) -> NDArray[np.int64]:
         """(T,) over the prompt once its n-th place has become `num_tokens[n]` context tokens.
@@ -48,31 +48,31 @@ class PlacedPrompt:
         """
         repeats = np.ones(len(self.ids), dtype=np.int64)
         medium = np.full(len(self.ids), -1)
-        for place, count in zip(self.places, num_tokens, strict=True):
-            repeats[place.index], medium[place.index] = count, place.medium
+        for slot, count in zip(self.slots, num_tokens, strict=True):
+            repeats[slot.index], medium[slot.index] = count, slot.medium
         return np.repeat(medium, repeats)
 
-    def announce(self, deltas: Sequence[float]) -> tuple[list[int], list[float]]:
+    def with_delta_markers(self, deltas: Sequence[float]) -> tuple[list[int], list[float]]:
         """The ids with a place for a delta instead of `<img>` where another begins to hold, and those deltas.
 
         Args:
             deltas: one for each image and video, in the order of the prompt.
         """
         ids, announced = list(self.ids), list[float]()
-        for place in self.places:
-            if not announced or announced[-1] != deltas[place.medium]:
-                ids[place.index - 1] = DELTA_PLACE
-                announced.append(deltas[place.medium])
+        for slot in self.slots:
+            if not announced or announced[-1] != deltas[slot.medium]:
+                ids[slot.index - 1] = DELTA_MARKER
+                announced.append(deltas[slot.medium])
         return ids, announced
 
 
-def place_media(
+def find_media_slots(
     prompt: Sequence[int],
     num_images: int,
     videos: Sequence[Sequence[str]],
     tokens: ImageTokens,
     tokenizer: Tokenizer,
-) -> PlacedPrompt:
+) -> PromptWithSlots:
     """Finds where the images and videos of a prompt go.
 
     Args:
@@ -96,7 +96,7 @@ def place_media(
             tokenizer.decode(ids), image_text if contexts or num_images else None, num_images, videos
         )
         ids = tokenizer.encode(text, add_special_tokens=False)
-    return _open_places(ids, announced, [len(labels) for labels in videos], tokens)
+    return _open_slots(ids, announced, [len(labels) for labels in videos], tokens)
 
 
 def _read_placeholders(
@@ -130,26 +130,26 @@ def _read_placeholders(
     return "".join(pieces), announced
 
 
-def _open_places(
+def _open_slots(
     ids: Sequence[int],
     announced: Sequence[Literal["image", "video"]],
     frames_of_videos: Sequence[int],
     tokens: ImageTokens,
-) -> PlacedPrompt:
+) -> PromptWithSlots:
     """Puts a framed place where each context token stands."""
     frames = iter(frames_of_videos)
     order: list[tuple[Literal["image", "video"], int]] = []
     for medium, modality in enumerate(announced):
         order += [(modality, medium)] * (next(frames) if modality == "video" else 1)
     counts = {"image": 0, "video": 0}
-    opened, places = list[int](), list[Place]()
+    opened, slots = list[int](), list[MediaSlot]()
     remaining = iter(order)
     for token in ids:
         if token != tokens.context:
             opened.append(token)
             continue
         modality, medium = next(remaining)
-        places.append(Place(len(opened) + 1, modality, counts[modality], medium))
-        opened += [tokens.start, IMAGE_PLACE if modality == "image" else FRAME_PLACE, tokens.end]
+        slots.append(MediaSlot(len(opened) + 1, modality, counts[modality], medium))
+        opened += [tokens.start, IMAGE_MARKER if modality == "image" else FRAME_MARKER, tokens.end]
         counts[modality] += 1
-    return PlacedPrompt(tuple(opened), tuple(places))
+    return PromptWithSlots(tuple(opened), tuple(slots))

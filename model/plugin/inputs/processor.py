@@ -29,11 +29,11 @@ from model.images.tiling import TilingConfig, num_tiles, tile_image
 from model.v2pe import choose_deltas
 
 from .media_items import Clip, ClipItems, DeltaItems, Frame, FrameItems
-from .placeholders import DELTA_PLACE, FRAME_PLACE, IMAGE_PLACE, place_media
+from .placeholders import DELTA_MARKER, FRAME_MARKER, IMAGE_MARKER, find_media_slots
 from .processing_info import InternVLProcessingInfo
 from .prompt_positions import DELTA_MODALITY
 
-_PLACES = {"image": IMAGE_PLACE, "video": FRAME_PLACE}
+_MARKERS = {"image": IMAGE_MARKER, "video": FRAME_MARKER}
 
 
 class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo]):
@@ -56,7 +56,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         images, clips = _images(inputs.mm_data_items), _clips(inputs.mm_data_items)
         sizes = [images.get_image_size(index) for index in range(len(images))]
         image_tiling = options.image_tiling(sizes)
-        prompt = place_media(
+        prompt = find_media_slots(
             inputs.prompt,
             len(images),
             [_labels(clip, options.timestamps) for clip in clips],
@@ -71,15 +71,13 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         per_tile = self.info.checkpoint.tokens_per_tile
         deltas = choose_deltas(
             options.deltas,
-            prompt.medium_of_tokens(
-                [tiles[place.modality][place.item] * per_tile for place in prompt.places]
-            ),
+            prompt.medium_of_tokens([tiles[slot.modality][slot.item] * per_tile for slot in prompt.slots]),
             max_tokens=options.max_tokens,
             window=self.info.checkpoint.window,
         )
-        ids, announced = prompt.announce(deltas)
+        ids, announced = prompt.with_delta_markers(deltas)
         items = {"image": images, "video": FrameItems(frames), DELTA_MODALITY: DeltaItems(announced)}
-        settled = replace(
+        resolved = replace(
             inputs,
             prompt=ids,
             mm_data_items=MultiModalDataItems({name: data for name, data in items.items() if len(data)}),
@@ -90,7 +88,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
                 "videos_kwargs": {"min": 1, "max": options.frame_tiling.max_tiles},
             },
         )
-        return super().apply(settled, timing_ctx)
+        return super().apply(resolved, timing_ctx)
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> Any:
         """The largest input, whatever the window: at delta 1 it may be longer."""
@@ -138,7 +136,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
     ) -> Mapping[str, MultiModalFieldConfig]:
         fields = {"v2pe_delta": MultiModalFieldConfig.batched(DELTA_MODALITY, keep_on_cpu=True)}
-        for modality in _PLACES:
+        for modality in _MARKERS:
             sizes = hf_inputs.get(f"{modality}_num_tiles", torch.empty(0, dtype=torch.int64))
             fields[f"{modality}_tiles"] = MultiModalFieldConfig.flat_from_sizes(modality, sizes)
             fields[f"{modality}_num_tiles"] = MultiModalFieldConfig.batched(modality, keep_on_cpu=True)
@@ -163,9 +161,9 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
             [tokens.start], is_embed=lambda full: torch.zeros(len(full), dtype=torch.bool)
         )
         return [
-            PromptReplacement(modality="image", target=[IMAGE_PLACE], replacement=lambda i: run("image", i)),
-            PromptReplacement(modality="video", target=[FRAME_PLACE], replacement=lambda i: run("video", i)),
-            PromptReplacement(modality=DELTA_MODALITY, target=[DELTA_PLACE], replacement=delta),
+            PromptReplacement(modality="image", target=[IMAGE_MARKER], replacement=lambda i: run("image", i)),
+            PromptReplacement(modality="video", target=[FRAME_MARKER], replacement=lambda i: run("video", i)),
+            PromptReplacement(modality=DELTA_MODALITY, target=[DELTA_MARKER], replacement=delta),
         ]
 
 

@@ -35,8 +35,8 @@ def prompt_positions(num_tokens: int, features: Iterable[Any]) -> tuple[NDArray[
             continue
         if delta is None:
             raise RuntimeError(f"{feature.modality} without a delta: it didn't come through our processor")
-        place = feature.mm_position
-        span = slice(place.offset, place.offset + place.length)
+        slot = feature.mm_position
+        span = slice(slot.offset, slot.offset + slot.length)
         visual_T[span] = True
         delta_T[span] = delta
     position_T = positions(visual_T, delta_T)

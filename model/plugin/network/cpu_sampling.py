@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 
-def keep_generators(runner: type[Any]) -> None:
+def restore_generators(runner: type[Any]) -> None:
     """Mends a CPU model runner class of vLLM's, in place. Repeating is harmless."""
     if hasattr(runner, "_keeps_generators"):
         return

@@ -25,10 +25,10 @@ from .internvl import InternVLModel
 Logits = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
 
 
-class PlacePooler(Pooler):
+class TokenLogitsPooler(Pooler):
     """Reads logits where each request asks for them, chunk by chunk of its prompt.
 
-    A request's `PoolingParams.extra_kwargs` holds `places` (indices into the prompt, each once) and
+    A request's `PoolingParams.extra_kwargs` holds `token_indices` (indices into the prompt, each once) and
     `token_ids`. It gets one float32 row for every place that was computed: the place, then those tokens'
     logits.
     """
@@ -60,9 +60,9 @@ class PlacePooler(Pooler):
             cursor.get_finished_mask(),
             strict=True,
         ):
-            asked = params.extra_kwargs or {"places": (), "token_ids": ()}  # nothing in vLLM's warm-up
+            asked = params.extra_kwargs or {"token_indices": (), "token_ids": ()}  # nothing in vLLM's warm-up
             begin = end - length
-            here = [place for place in asked["places"] if begin <= place < end]
+            here = [token_index for token_index in asked["token_indices"] if begin <= token_index < end]
             hidden_TD = hidden_states[offset : offset + length]
             state.hidden_states_cache.append(self._rows(hidden_TD, begin, here, asked["token_ids"]))
             outputs.append(torch.cat(state.hidden_states_cache) if finished else None)
@@ -72,13 +72,13 @@ class PlacePooler(Pooler):
         return outputs
 
     def _rows(
-        self, hidden_TD: torch.Tensor, begin: int, places: Sequence[int], token_ids: Sequence[int]
+        self, hidden_TD: torch.Tensor, begin: int, token_indices: Sequence[int], token_ids: Sequence[int]
     ) -> torch.Tensor:
-        if not places:
+        if not token_indices:
             return hidden_TD.new_empty((0, 1 + len(token_ids)), dtype=torch.float32)
-        place_K = torch.tensor(places, device=hidden_TD.device)
+        token_index_K = torch.tensor(token_indices, device=hidden_TD.device)
         return torch.cat(
-            [place_K[:, None].float(), self._logits(hidden_TD[place_K - begin], token_ids)], dim=1
+            [token_index_K[:, None].float(), self._logits(hidden_TD[token_index_K - begin], token_ids)], dim=1
         )
 
 
@@ -95,7 +95,7 @@ class InternVLCritic(InternVLModel):
             head.quant_method, UnquantizedEmbeddingMethod
         ):
             raise ValueError("a critic's output head must not be quantised: quantise all but lm_head")
-        self.pooler = PlacePooler(self.logits_of)
+        self.pooler = TokenLogitsPooler(self.logits_of)
 
     def logits_of(self, hidden_KD: torch.Tensor, token_ids: Sequence[int]) -> torch.Tensor:
         """Logits (K, tokens), float32, of these tokens alone: their rows of the output head, no others.

@@ -20,7 +20,7 @@ from vllm.platforms import current_platform
 from model.checkpoint.backbones import head_dim
 from model.checkpoint.description import read_checkpoint
 from model.checkpoint.missing import missing_from
-from model.checkpoint.quantization import leaves_tower_alone
+from model.checkpoint.quantization import vision_tower_is_unquantized
 from model.checkpoint.tensors import stream_to_opengvlab
 from model.image_tokens import IMAGE_CONTEXT, VIDEO_TEXT
 from model.images.tiling import PIXEL_MEAN, PIXEL_STD
@@ -28,9 +28,9 @@ from model.plugin.inputs.processing_info import InternVLDummyInputsBuilder, Inte
 from model.plugin.inputs.processor import InternVLMultiModalProcessor
 from model.plugin.inputs.prompt_positions import prompt_positions
 
-from .cpu_sampling import keep_generators
+from .cpu_sampling import restore_generators
 from .language_model import build_language_model
-from .module_names import LayoutMapper
+from .module_names import CheckpointNameMapper
 from .rotary import V2PERotary
 
 _PLACEHOLDERS = {"image": IMAGE_CONTEXT, "video": VIDEO_TEXT}
@@ -53,7 +53,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
     """Serves `InternVLChatModel` and `InternVLForConditionalGeneration` checkpoints."""
 
     supports_encoder_tp_data = True  # vLLM's InternViT deals tiles out to the ranks where it is asked to
-    hf_to_vllm_mapper = LayoutMapper()
+    hf_to_vllm_mapper = CheckpointNameMapper()
     language_model: Any  # one of vLLM's
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
@@ -74,7 +74,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         if current_platform.is_cpu():
             from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 
-            keep_generators(CPUModelRunner)
+            restore_generators(CPUModelRunner)
         config = vllm_config.model_config.hf_config
         checkpoint = read_checkpoint(config, vllm_config.model_config.hf_image_processor_config)
         self.config = config
@@ -84,7 +84,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         with self._mark_tower_model(vllm_config, set(_PLACEHOLDERS)):  # type: ignore[operator]
             self.vision_model = InternVisionModel(
                 checkpoint.vision,
-                quant_config=None if leaves_tower_alone(config) else vllm_config.quant_config,
+                quant_config=None if vision_tower_is_unquantized(config) else vllm_config.quant_config,
                 prefix=maybe_prefix(prefix, "vision_model"),
             )
             self.mlp1 = nn.Sequential(

@@ -25,7 +25,7 @@ def module_name(name: str) -> str:
     return _SPLIT_QKV.sub(r"\1qkv", dotted.removesuffix("."))
 
 
-class LayoutMapper(WeightsMapper):
+class CheckpointNameMapper(WeightsMapper):
     """`module_name` in the form that vLLM calls.
 
     Parts of an adapter outside the language model are refused: vLLM would drop them in silence.

@@ -67,19 +67,22 @@ class PoolingReader:
             )
         ends = ends_of(self._slot.tag, prompt["prompt_token_ids"])
         if len(ends) == len(prefixes):
-            places = [ends[step] for step in wanted]
-            answers = [await self._request_logits(_cut(prompt, places[-1]), places)]
-            missing = [place for place in places if place not in answers[0].logits]
-            answers += [await self._request_logits(_cut(prompt, place), [place]) for place in missing]
+            token_indices = [ends[step] for step in wanted]
+            answers = [await self._request_logits(_cut(prompt, token_indices[-1]), token_indices)]
+            missing = [token_index for token_index in token_indices if token_index not in answers[0].logits]
+            answers += [
+                await self._request_logits(_cut(prompt, token_index), [token_index])
+                for token_index in missing
+            ]
         else:  # a step that holds the tag itself: only its own prompt tells where it ends
-            places, answers = [], []
+            token_indices, answers = [], []
             for step in wanted:
                 own = await self._render(prefixes[step], vision)
-                places.append(len(own["prompt_token_ids"]) - 1)
-                answers.append(await self._request_logits(own, places[-1:]))
-        logits = {place: labels for answer in answers for place, labels in answer.logits.items()}
+                token_indices.append(len(own["prompt_token_ids"]) - 1)
+                answers.append(await self._request_logits(own, token_indices[-1:]))
+        logits = {token_index: labels for answer in answers for token_index, labels in answer.logits.items()}
         return LabelLogits(
-            logits=[logits[place] for place in places],
+            logits=[logits[token_index] for token_index in token_indices],
             prompt_tokens=sum(answer.prompt_tokens for answer in answers),
             cached_tokens=sum(answer.cached_tokens for answer in answers),
         )
@@ -90,17 +93,19 @@ class PoolingReader:
             ChatCompletionRequest(messages=list(messages), mm_processor_kwargs=dict(vision) or None),
         )
 
-    async def _request_logits(self, prompt: Mapping[str, Any], places: Sequence[int]) -> "_Answer":
+    async def _request_logits(self, prompt: Mapping[str, Any], token_indices: Sequence[int]) -> "_Answer":
         """The labels' logits at those of the places that the engine computed: its last token always is."""
         params = PoolingParams(
             task=CRITIC_TASK,
             skip_reading_prefix_cache=False,
-            extra_kwargs={"places": list(places), "token_ids": list(self._slot.labels)},
+            extra_kwargs={"token_indices": list(token_indices), "token_ids": list(self._slot.labels)},
         )
         async for output in self._client.encode(prompt, params, f"judge-{random_uuid()}"):
             if output.error is not None and output.error.retryable:
                 raise _MediaForgotten
-            logits = {int(place): (plus, minus) for place, plus, minus in output.outputs.data.tolist()}
+            logits = {
+                int(token_index): (plus, minus) for token_index, plus, minus in output.outputs.data.tolist()
+            }
             if len(output.prompt_token_ids) - 1 not in logits:
                 raise CriticError("the critic's engine ended a request before it was read")
             return _Answer(
@@ -163,6 +168,6 @@ def ends_of(tag: Sequence[int], token_ids: Sequence[int]) -> list[int]:
     return [int(begin) + len(tag) - 1 for begin in np.flatnonzero((windows == tag).all(axis=1))]
 
 
-def _cut(prompt: Mapping[str, Any], place: int) -> Mapping[str, Any]:
+def _cut(prompt: Mapping[str, Any], token_index: int) -> Mapping[str, Any]:
     """The prompt up to this token. All media stand before the first place."""
-    return {**prompt, "prompt_token_ids": prompt["prompt_token_ids"][: place + 1]}
+    return {**prompt, "prompt_token_ids": prompt["prompt_token_ids"][: token_index + 1]}

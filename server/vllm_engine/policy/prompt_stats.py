@@ -28,18 +28,18 @@ class PromptStats:
 
 def prompt_stats(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> PromptStats:
     """The sight of a prompt as vLLM's renderer returns it."""
-    places = prompt.get("mm_placeholders") or {}
+    placeholders = prompt.get("mm_placeholders") or {}
     deltas = tuple(
         float(name.partition(":")[2]) for name in prompt.get("mm_hashes", {}).get(DELTA_MODALITY, ())
     )
-    starts = [place.offset for place in places.get(DELTA_MODALITY, ())]
-    frames = places.get("video", ())
+    starts = [placeholder.offset for placeholder in placeholders.get(DELTA_MODALITY, ())]
+    frames = placeholders.get("video", ())
     visual_T = np.zeros(len(prompt["prompt_token_ids"]), dtype=bool)
     delta_T = np.ones(len(visual_T))
-    for place in (*places.get("image", ()), *frames):
-        span = slice(place.offset, place.offset + place.length)
+    for placeholder in (*placeholders.get("image", ()), *frames):
+        span = slice(placeholder.offset, placeholder.offset + placeholder.length)
         visual_T[span] = True
-        delta_T[span] = deltas[np.searchsorted(starts, place.offset) - 1]
+        delta_T[span] = deltas[np.searchsorted(starts, placeholder.offset) - 1]
     position_T = positions(visual_T, delta_T)
     return PromptStats(
         deltas=deltas,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from transformers import InternVLConfig
 
-from model.checkpoint.quantization import is_quantized, leaves_tower_alone
+from model.checkpoint.quantization import is_quantized, vision_tower_is_unquantized
 from tests.checkpoints import build_checkpoint
 from tests.model.engine_series import engine, furthest, questions, run_series, tokens
 from tests.model.quantized import GROUP, awq, compressed, dequantized, gptq, quantize
@@ -56,7 +56,7 @@ def config(whole: dict[str, Any] | None = None, language_model: dict[str, Any] |
 )  # fmt: skip
 def test_what_the_config_says_is_quantised(made: Any, quantized: bool, alone: bool):
     assert is_quantized(made) == quantized
-    assert leaves_tower_alone(made) == alone
+    assert vision_tower_is_unquantized(made) == alone
 
 
 FOUR_BITS = {

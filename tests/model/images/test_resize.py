@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.images.pixels import bands
+from model.images.pixels import pixel_bands
 from model.images.resize import LANES, resize_into, shrinks_columns_first, weights
 from model.images.resize_kernels import BITS, SPARE
 
@@ -98,7 +98,7 @@ def test_threads_don_t_disturb_each_other() -> None:
 
 def test_large_images_come_in_bands() -> None:
     image = noise(3000, 2000)
-    parts = [(top, band.copy()) for top, band in bands(image, 900)]
+    parts = [(top, band.copy()) for top, band in pixel_bands(image, 900)]
     assert [(top, len(band)) for top, band in parts] == [(0, 900), (900, 900), (1800, 200)]
     whole = np.concatenate([band for _, band in parts])
     np.testing.assert_array_equal(whole[..., :3], np.asarray(image))
@@ -106,7 +106,7 @@ def test_large_images_come_in_bands() -> None:
 
 def test_memory_of_a_small_image_is_lent() -> None:
     image = Image.new("RGB", (50, 40), (1, 2, 3))
-    ((_, band),) = bands(image, 10)
+    ((_, band),) = pixel_bands(image, 10)
     assert band.shape == (40, 50, 4)
     image.paste((7, 8, 9), (10, 20, 11, 21))
     assert band[20, 10, :3].tolist() == [7, 8, 9]

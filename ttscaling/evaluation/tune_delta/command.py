@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from model.checkpoint.config_file import read_delta, write_delta
-from model.v2pe import LADDER, parse_delta
+from model.v2pe import TRAINED_DELTAS, parse_delta
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.asking.graders import Grading, grader, mode_of
 from ttscaling.asking.local_server import serving
@@ -25,7 +25,7 @@ from .figures import measure, own_delta, summary
 from .plot import draw
 from .tables import delta_lines, print_deltas
 
-TRIED = ",".join(str(Fraction(delta)) for delta in LADDER)
+TRIED = ",".join(str(Fraction(delta)) for delta in TRAINED_DELTAS)
 
 
 def tune_delta(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.images.tiling import TilingConfig
-from model.v2pe import LADDER
+from model.v2pe import TRAINED_DELTAS
 from ttscaling.records.chats import ChatRecord, Turn
 from ttscaling.records.media_paths import media_path
 from ttscaling.records.meta import DataSet
@@ -36,7 +36,7 @@ class Preparation:
     encoder: ChatEncoder
     tiling: TilingConfig
     average: Average = "square"
-    deltas: tuple[float, ...] = LADDER
+    deltas: tuple[float, ...] = TRAINED_DELTAS
     frames: tuple[int, int] = (8, 32)
     frame_label: str = "Frame-"
 

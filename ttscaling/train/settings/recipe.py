@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from model.v2pe import LADDER
+from model.v2pe import TRAINED_DELTAS
 
 from .pack_limits import PackLimits
 
@@ -35,7 +35,9 @@ class Recipe:
     open_packs: Annotated[int, "Packs filled at a time: more fill better, and hold more tiles."] = 8
     image_tiles: Annotated[int | None, "Most tiles of an image, instead of the checkpoint's limit."] = None
     average: Annotated[Literal["token", "square", "sample"], "A sample's weight, by its tokens."] = "square"
-    deltas: Annotated[tuple[float, ...], "V2PE steps, of which each image draws one: 1,1/2,.."] = LADDER
+    deltas: Annotated[tuple[float, ...], "V2PE steps, of which each image draws one: 1,1/2,.."] = (
+        TRAINED_DELTAS
+    )
     parts: Annotated[tuple[Part, ...], "What is trained of vision,projector,language."] = PARTS
     precision: Annotated[Literal["fp32", "bf16"], "Of the arithmetic; weights are kept in fp32."] = "bf16"
     recompute: Annotated[bool, "Recompute activations in the backward pass: less memory."] = True

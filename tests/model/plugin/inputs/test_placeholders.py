@@ -4,12 +4,12 @@ import pytest
 
 from model.image_tokens import frame_labels, image_tokens
 from model.plugin.inputs.placeholders import (
-    DELTA_PLACE,
-    FRAME_PLACE,
-    IMAGE_PLACE,
-    Place,
-    PlacedPrompt,
-    place_media,
+    DELTA_MARKER,
+    FRAME_MARKER,
+    IMAGE_MARKER,
+    MediaSlot,
+    PromptWithSlots,
+    find_media_slots,
 )
 from tests.checkpoints import byte_tokenizer
 
@@ -46,13 +46,13 @@ def test_a_tokenizer_without_the_tokens_is_refused():
         image_tokens(Bare())
 
 
-def place(text: str, images: int = 0, videos: list[list[str]] | None = None) -> PlacedPrompt:
-    return place_media(ids(text), images, videos or [], TOKENS, TOKENIZER)
+def slot(text: str, images: int = 0, videos: list[list[str]] | None = None) -> PromptWithSlots:
+    return find_media_slots(ids(text), images, videos or [], TOKENS, TOKENIZER)
 
 
-def shown(prompt: PlacedPrompt) -> str:
+def shown(prompt: PromptWithSlots) -> str:
     """The placed prompt as text, the places as IMAGE and FRAME."""
-    names = {IMAGE_PLACE: "IMAGE", FRAME_PLACE: "FRAME"}
+    names = {IMAGE_MARKER: "IMAGE", FRAME_MARKER: "FRAME"}
     text, run = "", list[int]()
     for token in prompt.ids:
         if token >= 0:
@@ -65,50 +65,50 @@ def shown(prompt: PlacedPrompt) -> str:
 @pytest.mark.parametrize("images", [0, 1, 3])
 @pytest.mark.parametrize("placeholder", ["<IMG_CONTEXT>", "<image>"])
 def test_an_image_is_a_framed_place(images: int, placeholder: str):
-    prompt = place(f"Hé {placeholder}\n" * images + "?", images)
+    prompt = slot(f"Hé {placeholder}\n" * images + "?", images)
     assert shown(prompt) == "Hé <img>IMAGE</img>\n" * images + "?"
-    assert [(place.item, place.medium) for place in prompt.places] == [(n, n) for n in range(images)]
-    assert all(prompt.ids[place.index] == IMAGE_PLACE for place in prompt.places)
+    assert [(slot.item, slot.medium) for slot in prompt.slots] == [(n, n) for n in range(images)]
+    assert all(prompt.ids[slot.index] == IMAGE_MARKER for slot in prompt.slots)
 
 
 def test_placeholders_that_announce_nothing_are_text():
-    assert shown(place("<IMG_CONTEXT>: <image> or <video>?", 1)) == "<img>IMAGE</img>: <image> or <video>?"
-    assert shown(place("<video>: <image>?", 0, [["F: "]])) == "F: <img>FRAME</img>: <image>?"
+    assert shown(slot("<IMG_CONTEXT>: <image> or <video>?", 1)) == "<img>IMAGE</img>: <image> or <video>?"
+    assert shown(slot("<video>: <image>?", 0, [["F: "]])) == "F: <img>FRAME</img>: <image>?"
 
 
 def test_a_video_is_a_line_for_every_frame():
-    prompt = place("user\n<video>\nWhat?", 0, [frame_labels(2)])
+    prompt = slot("user\n<video>\nWhat?", 0, [frame_labels(2)])
     assert shown(prompt) == "user\nFrame1: <img>FRAME</img>\nFrame2: <img>FRAME</img>\nWhat?"
-    assert [(place.item, place.medium) for place in prompt.places] == [(0, 0), (1, 0)]
+    assert [(slot.item, slot.medium) for slot in prompt.slots] == [(0, 0), (1, 0)]
 
 
 @pytest.mark.parametrize("image", ["<IMG_CONTEXT>", "<image>"])
 def test_images_and_videos_mix_in_the_order_of_the_prompt(image: str):
-    prompt = place(f"<video>{image}<video>{image}", 2, [["a"], ["b", "c"]])
+    prompt = slot(f"<video>{image}<video>{image}", 2, [["a"], ["b", "c"]])
     framed = "<img>{}</img>"
     image, frame = framed.format("IMAGE"), framed.format("FRAME")
     assert shown(prompt) == f"a{frame}{image}b{frame}\nc{frame}{image}"
-    assert prompt.places == (
-        Place(2, "video", item=0, medium=0),
-        Place(5, "image", item=0, medium=1),
-        Place(9, "video", item=1, medium=2),
-        Place(14, "video", item=2, medium=2),
-        Place(17, "image", item=1, medium=3),
+    assert prompt.slots == (
+        MediaSlot(2, "video", item=0, medium=0),
+        MediaSlot(5, "image", item=0, medium=1),
+        MediaSlot(9, "video", item=1, medium=2),
+        MediaSlot(14, "video", item=2, medium=2),
+        MediaSlot(17, "image", item=1, medium=3),
     )
 
 
 def test_a_placed_prompt_knows_what_its_tokens_belong_to():
-    prompt = place("<image><video>", 1, [["a", "b"]])
+    prompt = slot("<image><video>", 1, [["a", "b"]])
     medium_T = prompt.medium_of_tokens([3, 1, 2])
     assert medium_T.tolist() == [-1, 0, 0, 0, -1, -1, -1, 1, -1, -1, -1, -1, 1, 1, -1]
 
 
 def test_a_delta_is_announced_where_it_begins_to_hold():
-    prompt = place("<image><video><image><image>", 3, [["a", "b"]])
-    placed, deltas = prompt.announce([1, 0.5, 0.5, 1])
+    prompt = slot("<image><video><image><image>", 3, [["a", "b"]])
+    placed, deltas = prompt.with_delta_markers([1, 0.5, 0.5, 1])
     assert deltas == [1, 0.5, 1]
-    starts = [place.index - 1 for place in prompt.places]
-    assert [placed[start] == DELTA_PLACE for start in starts] == [True, True, False, False, True]
+    starts = [slot.index - 1 for slot in prompt.slots]
+    assert [placed[start] == DELTA_MARKER for start in starts] == [True, True, False, False, True]
     assert [placed[start] == TOKENS.start for start in starts] == [False, False, True, True, False]
 
 
@@ -136,12 +136,12 @@ def test_frames_are_labelled(times: tuple[float, ...] | None, labels: list[str])
 )
 def test_placeholders_must_match_the_images(text: str, images: int, found: int):
     with pytest.raises(ValueError, match=f"has {found} image placeholders for {images} images"):
-        place(text, images)
+        slot(text, images)
     with pytest.raises(ValueError, match=f"has {found} image placeholders for {images} images"):
-        place(text + "<video>", images, [["a"]])
+        slot(text + "<video>", images, [["a"]])
 
 
 @pytest.mark.parametrize(("text", "found"), [("", 0), ("<video><video>", 2), ("<image>", 0)])
 def test_placeholders_must_match_the_videos(text: str, found: int):
     with pytest.raises(ValueError, match=f"has {found} video placeholders for 1 videos"):
-        place(text, 0, [["a"]])
+        slot(text, 0, [["a"]])

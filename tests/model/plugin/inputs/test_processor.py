@@ -45,10 +45,10 @@ def test_an_image_becomes_tiles_and_a_run_of_tokens(processor: Any):
     run = "<img>" + "<IMG_CONTEXT>" * (4 * len(tiles)) + "</img>"
     expected = processor.info.get_tokenizer().encode(f"Look: {run}\nWell?", add_special_tokens=False)
     assert output["prompt_token_ids"] == expected
-    (place,) = output["mm_placeholders"]["image"]
-    assert (place.offset, place.length) == (7, 4 * len(tiles))
-    (place,) = output["mm_placeholders"]["v2pe"]
-    assert (place.offset, place.length, place.get_num_embeds()) == (6, 1, 0)
+    (slot,) = output["mm_placeholders"]["image"]
+    assert (slot.offset, slot.length) == (7, 4 * len(tiles))
+    (slot,) = output["mm_placeholders"]["v2pe"]
+    assert (slot.offset, slot.length, slot.get_num_embeds()) == (6, 1, 0)
 
 
 def test_every_image_has_its_own_tiles(processor: Any):
@@ -208,8 +208,8 @@ def test_the_announced_maximum_is_reached_by_the_dummy(processor: Any, modality:
     """vLLM sizes its encoder cache by the announcement; a larger item would never be scheduled."""
     announced = processor.info.get_mm_max_tokens_per_item(seq_len=WINDOW, mm_counts={modality: 1})
     dummy = processor.get_dummy_mm_inputs({modality: 1})
-    (place,) = dummy["mm_placeholders"][modality]
-    assert place.get_num_embeds() == announced[modality] == 4 * (MAX_TILES + 1)
+    (slot,) = dummy["mm_placeholders"][modality]
+    assert slot.get_num_embeds() == announced[modality] == 4 * (MAX_TILES + 1)
 
 
 def test_the_dummy_may_be_larger_than_the_window(processor: Any, monkeypatch: pytest.MonkeyPatch):

@@ -44,10 +44,10 @@ def test_a_frame_is_one_tile(processor: Any):
     )
     assert all(torch.equal(got, cut(frame, 1)) for got, frame in zip(tiles(output), FRAMES, strict=True))
     context = processor.info.image_tokens.context
-    for place in output["mm_placeholders"]["video"]:
-        span = output["prompt_token_ids"][place.offset : place.offset + place.length]
+    for slot in output["mm_placeholders"]["video"]:
+        span = output["prompt_token_ids"][slot.offset : slot.offset + slot.length]
         assert span == [context] * 4
-        assert place.get_num_embeds() == 4
+        assert slot.get_num_embeds() == 4
     assert [item["v2pe_delta"].data.item() for item in output["mm_kwargs"]["v2pe"]] == [0.5]
 
 
@@ -89,7 +89,7 @@ def test_images_and_videos_mix(processor: Any):
         "Frame1: <img>#</img>\nFrame2: <img>#</img>"
     )
     assert [item["v2pe_delta"].data.item() for item in output["mm_kwargs"]["v2pe"]] == [1, 0.5, 0.25]
-    announced = [place.offset for place in output["mm_placeholders"]["v2pe"]]
+    announced = [slot.offset for slot in output["mm_placeholders"]["v2pe"]]
     media = output["mm_placeholders"]
     assert announced == [
         media["image"][0].offset - 1,

@@ -12,14 +12,14 @@ from model.v2pe import decode
 
 def pixels(offset: int, visual_tokens: int, modality: str = "image") -> Any:
     """An image or frame as vLLM hands it to the model; its tiles aren't needed."""
-    place = SimpleNamespace(offset=offset, length=visual_tokens, is_embed=None)
-    return SimpleNamespace(modality=modality, mm_position=place, data=None)
+    slot = SimpleNamespace(offset=offset, length=visual_tokens, is_embed=None)
+    return SimpleNamespace(modality=modality, mm_position=slot, data=None)
 
 
 def delta(offset: int, value: float) -> Any:
-    place = SimpleNamespace(offset=offset, length=1, is_embed=torch.tensor([False]))
+    slot = SimpleNamespace(offset=offset, length=1, is_embed=torch.tensor([False]))
     item = {"v2pe_delta": SimpleNamespace(data=torch.tensor(value, dtype=torch.float64))}
-    return SimpleNamespace(modality="v2pe", mm_position=place, data=item)
+    return SimpleNamespace(modality="v2pe", mm_position=slot, data=item)
 
 
 def test_a_delta_holds_up_to_the_next():

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
-from model.plugin.network.cpu_sampling import keep_generators
+from model.plugin.network.cpu_sampling import restore_generators
 
 KEPT, DISCARDED = 0, 1
 
@@ -32,8 +32,8 @@ class Runner:
 
 
 def test_discarded_samples_take_nothing_from_their_generator():
-    keep_generators(Runner)
-    keep_generators(Runner)
+    restore_generators(Runner)
+    restore_generators(Runner)
     runner = Runner((False, True))
     first = runner._bookkeeping_sync(runner._sample(2**31))
     assert first[KEPT] == first[DISCARDED], "the same seed"

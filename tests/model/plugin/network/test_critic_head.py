@@ -10,25 +10,27 @@ from vllm.pooling_params import PoolingParams
 from vllm.v1.pool.metadata import PoolingMetadata, PoolingStates
 
 from model.plugin.architectures import CRITIC_TASK
-from model.plugin.network.critic_head import InternVLCritic, PlacePooler
+from model.plugin.network.critic_head import InternVLCritic, TokenLogitsPooler
 
 HIDDEN = 4
 HEAD_VD = torch.arange(40, dtype=torch.float32).reshape(10, HIDDEN)
 
 
 @pytest.fixture
-def pooler() -> PlacePooler:
-    return PlacePooler(lambda hidden_KD, token_ids: hidden_KD @ HEAD_VD[list(token_ids)].T)
+def pooler() -> TokenLogitsPooler:
+    return TokenLogitsPooler(lambda hidden_KD, token_ids: hidden_KD @ HEAD_VD[list(token_ids)].T)
 
 
-def asking(places: list[int], token_ids: tuple[int, ...] = (3, 5)) -> PoolingParams:
-    return PoolingParams(task=CRITIC_TASK, extra_kwargs={"places": places, "token_ids": list(token_ids)})
+def asking(token_indices: list[int], token_ids: tuple[int, ...] = (3, 5)) -> PoolingParams:
+    return PoolingParams(
+        task=CRITIC_TASK, extra_kwargs={"token_indices": token_indices, "token_ids": list(token_ids)}
+    )
 
 
 class Engine:
     """Prompts of random hidden states, a few tokens of each computed a step."""
 
-    def __init__(self, pooler: PlacePooler, lengths: list[int], params: list[PoolingParams]) -> None:
+    def __init__(self, pooler: TokenLogitsPooler, lengths: list[int], params: list[PoolingParams]) -> None:
         self.pooler, self.lengths, self.params = pooler, lengths, params
         self.states = [PoolingStates() for _ in lengths]
         random = torch.Generator().manual_seed(0)
@@ -47,12 +49,14 @@ class Engine:
         spans = zip(self.hidden, begins, ends, strict=True)
         return self.pooler(torch.cat([own[begin:end] for own, begin, end in spans]), metadata)
 
-    def expected(self, request: int, places: list[int], token_ids: tuple[int, ...] = (3, 5)) -> torch.Tensor:
-        logits = self.hidden[request][places] @ HEAD_VD[list(token_ids)].T
-        return torch.cat([torch.tensor(places)[:, None].float(), logits], dim=1)
+    def expected(
+        self, request: int, token_indices: list[int], token_ids: tuple[int, ...] = (3, 5)
+    ) -> torch.Tensor:
+        logits = self.hidden[request][token_indices] @ HEAD_VD[list(token_ids)].T
+        return torch.cat([torch.tensor(token_indices)[:, None].float(), logits], dim=1)
 
 
-def test_each_request_gets_its_places_and_tokens(pooler: PlacePooler):
+def test_each_request_gets_its_places_and_tokens(pooler: TokenLogitsPooler):
     engine = Engine(pooler, [6, 4, 5], [asking([1, 5]), asking([3], (9,)), asking([0, 2, 4])])
     first, second, third = engine.step([0, 0, 0], [6, 4, 5])
     torch.testing.assert_close(first, engine.expected(0, [1, 5]))
@@ -60,7 +64,7 @@ def test_each_request_gets_its_places_and_tokens(pooler: PlacePooler):
     torch.testing.assert_close(third, engine.expected(2, [0, 2, 4]))
 
 
-def test_a_prompt_in_chunks_is_put_together(pooler: PlacePooler):
+def test_a_prompt_in_chunks_is_put_together(pooler: TokenLogitsPooler):
     engine = Engine(pooler, [9, 3], [asking([0, 3, 4, 8]), asking([2])])
     assert engine.step([0, 0], [4, 2]) == [None, None]
     first, second = engine.step([4, 2], [6, 3])
@@ -71,7 +75,7 @@ def test_a_prompt_in_chunks_is_put_together(pooler: PlacePooler):
     torch.testing.assert_close(last, engine.expected(0, [0, 3, 4, 8]))
 
 
-def test_places_in_the_cached_prefix_are_missing(pooler: PlacePooler):
+def test_places_in_the_cached_prefix_are_missing(pooler: TokenLogitsPooler):
     engine = Engine(pooler, [8], [asking([2, 3, 7])])
     (only,) = engine.step([3], [8])
     torch.testing.assert_close(only, engine.expected(0, [3, 7]))
@@ -79,7 +83,7 @@ def test_places_in_the_cached_prefix_are_missing(pooler: PlacePooler):
     assert none.shape == (0, 3)
 
 
-def test_vllms_warm_up_asks_for_nothing(pooler: PlacePooler):
+def test_vllms_warm_up_asks_for_nothing(pooler: TokenLogitsPooler):
     (nothing,) = Engine(pooler, [2], [PoolingParams(task=CRITIC_TASK)]).step([0], [2])
     assert nothing.shape == (0, 1)
 

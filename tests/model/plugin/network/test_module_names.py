@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.plugin.network.module_names import LayoutMapper, module_name
+from model.plugin.network.module_names import CheckpointNameMapper, module_name
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from model.plugin.network.module_names import LayoutMapper, module_name
 )  # fmt: skip
 def test_a_module_has_one_name(theirs: str, ours: str):
     assert module_name(theirs) == ours
-    assert LayoutMapper().get_rename_mapper().apply_list([theirs]) == [ours]
+    assert CheckpointNameMapper().get_rename_mapper().apply_list([theirs]) == [ours]
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_a_module_has_one_name(theirs: str, ours: str):
 )
 def test_an_adapter_outside_the_language_model_is_refused(part: str):
     with pytest.raises(ValueError, match="only adapters of the language model"):
-        LayoutMapper().map_name(f"{part}.lora_A.weight")
+        CheckpointNameMapper().map_name(f"{part}.lora_A.weight")

@@ -53,14 +53,18 @@ class Client:
 
     async def encode(self, prompt: Any, params: Any, request_id: str) -> AsyncGenerator[Any, None]:
         assert params.skip_reading_prefix_cache is False
-        ids, places = prompt["prompt_token_ids"], params.extra_kwargs["places"]
-        self.asked.append((len(ids), places))
+        ids, token_indices = prompt["prompt_token_ids"], params.extra_kwargs["token_indices"]
+        self.asked.append((len(ids), token_indices))
         cached = min(self.cached, len(ids) - 1)
-        found = [] if self.gives_up else [place for place in places if place >= cached]
+        found = (
+            [] if self.gives_up else [token_index for token_index in token_indices if token_index >= cached]
+        )
         error = SimpleNamespace(retryable=True) if len(self.asked) <= self.forgets else None
         yield SimpleNamespace(
             error=error,
-            outputs=SimpleNamespace(data=torch.tensor([[place, place, 0.0] for place in found])),
+            outputs=SimpleNamespace(
+                data=torch.tensor([[token_index, token_index, 0.0] for token_index in found])
+            ),
             prompt_token_ids=ids,
             num_cached_tokens=cached,
         )
@@ -114,23 +118,23 @@ async def test_what_gives_no_slot_is_refused(joined: str | None, template: str |
 
 async def test_one_request_reads_all_steps_asked_for_and_ends_at_the_last_of_them():
     client = Client()
-    reader, places = await reader_of(client)
+    reader, token_indices = await reader_of(client)
     reading = await reader(PREFIXES, [0, 1], {})
-    assert client.asked == [(places[1] + 1, places[:2])]
-    assert reading.logits == [(place, 0.0) for place in places[:2]]
-    assert (reading.prompt_tokens, reading.cached_tokens) == (places[1] + 1, 0)
+    assert client.asked == [(token_indices[1] + 1, token_indices[:2])]
+    assert reading.logits == [(token_index, 0.0) for token_index in token_indices[:2]]
+    assert (reading.prompt_tokens, reading.cached_tokens) == (token_indices[1] + 1, 0)
 
 
 async def test_a_step_within_the_cached_prefix_is_read_by_a_prompt_that_ends_there():
     client = Client(cached=10_000)
-    reader, places = await reader_of(client)
+    reader, token_indices = await reader_of(client)
     reading = await reader(PREFIXES, [0, 1, 2], {})
     assert client.asked == [
-        (places[2] + 1, places),
-        (places[0] + 1, places[:1]),
-        (places[1] + 1, places[1:2]),
+        (token_indices[2] + 1, token_indices),
+        (token_indices[0] + 1, token_indices[:1]),
+        (token_indices[1] + 1, token_indices[1:2]),
     ]
-    assert reading.logits == [(place, 0.0) for place in places]
+    assert reading.logits == [(token_index, 0.0) for token_index in token_indices]
     assert reading.prompt_tokens - reading.cached_tokens == 3
 
 

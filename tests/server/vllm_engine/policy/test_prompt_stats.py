@@ -6,13 +6,13 @@ from server.vllm_engine.policy.prompt_stats import prompt_stats
 
 
 def prompt(length: int, **media) -> dict:
-    places = {
+    placeholders = {
         name: [SimpleNamespace(offset=offset, length=length) for offset, length in spans]
-        for name, spans in media.get("places", {}).items()
+        for name, spans in media.get("placeholders", {}).items()
     }
-    hashes = {name: ["hash"] * len(spans) for name, spans in places.items()}
+    hashes = {name: ["hash"] * len(spans) for name, spans in placeholders.items()}
     hashes["v2pe"] = [f"v2pe:{delta!r}" for delta in media.get("deltas", ())]
-    return {"prompt_token_ids": [0] * length, "mm_placeholders": places, "mm_hashes": hashes}
+    return {"prompt_token_ids": [0] * length, "mm_placeholders": placeholders, "mm_hashes": hashes}
 
 
 def test_text_alone():
@@ -24,16 +24,16 @@ def test_text_alone():
 def test_one_image():
     # t t <img> 8 visual </img>: positions 0 1 2, 2.25 ... 4, 5
     sight = prompt_stats(
-        prompt(12, places={"v2pe": [(2, 1)], "image": [(3, 8)]}, deltas=[0.25]), tokens_per_tile=4
+        prompt(12, placeholders={"v2pe": [(2, 1)], "image": [(3, 8)]}, deltas=[0.25]), tokens_per_tile=4
     )
     assert (sight.highest_position, sight.next_position) == (5, 6)
     assert (sight.deltas, sight.tiles, sight.frames) == ((0.25,), 2, 0)
 
 
 def test_a_delta_holds_until_the_next():
-    places = {"v2pe": [(0, 1), (9, 1)], "video": [(1, 2), (5, 2)], "image": [(10, 2)]}
+    placeholders = {"v2pe": [(0, 1), (9, 1)], "video": [(1, 2), (5, 2)], "image": [(10, 2)]}
     # <img> v v </img> <img> v v </img> t <img> v v </img>
     # 0, .5 1, 2, 3, 3.5 4, 5, 6, 7, 8 9, 10
-    sight = prompt_stats(prompt(13, places=places, deltas=[0.5, 1.0]), tokens_per_tile=2)
+    sight = prompt_stats(prompt(13, placeholders=placeholders, deltas=[0.5, 1.0]), tokens_per_tile=2)
     assert (sight.highest_position, sight.next_position) == (10, 11)
     assert (sight.deltas, sight.tiles, sight.frames) == ((0.5, 1.0), 3, 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from model.v2pe import LADDER
+from model.v2pe import TRAINED_DELTAS
 from tests.checkpoints import build_checkpoint
 from tests.ttscaling.train.jobs import command_line, job, recipe
 from ttscaling.train.cli import app
@@ -74,7 +74,7 @@ def test_what_is_given_replaces_what_is_published() -> None:
     assert changed(published("sft", "8B"), {"epochs": 2.0}).steps is None
     with pytest.raises(ValueError, match="either steps or epochs"):
         changed(ours, {"steps": 5, "epochs": 1.0})
-    assert ours.deltas == LADDER
+    assert ours.deltas == TRAINED_DELTAS
 
 
 def test_memory(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.v2pe import LADDER
+from model.v2pe import TRAINED_DELTAS
 from tests.checkpoints import byte_tokenizer
 from tests.ttscaling.train.data.material import data_set, preparation
 from tests.ttscaling.train.samples.test_media_tiles import write_clip
@@ -64,7 +64,7 @@ def test_pre_training_learns_all_text_and_no_visual_token(drawings: DataSet) -> 
 def test_each_image_draws_its_delta_from_the_published_ones(drawings: DataSet) -> None:
     record = ChatRecord(turns=ASKED, images=("square.png",) * 4)
     drawn = [chat_sample(record, drawings, preparation(), rng(seed)).deltas for seed in range(40)]
-    assert {delta for deltas in drawn for delta in deltas} == set(LADDER)
+    assert {delta for deltas in drawn for delta in deltas} == set(TRAINED_DELTAS)
     assert any(len(set(deltas)) > 1 for deltas in drawn)
     fixed = chat_sample(record, drawings, preparation(deltas=(0.25,)), rng())
     assert fixed.deltas == (0.25,) * 4

@@ -8,7 +8,7 @@ from PIL import Image
 from transformers import PreTrainedTokenizerFast
 
 from model.images.tiling import tile_image
-from model.v2pe import LADDER
+from model.v2pe import TRAINED_DELTAS
 from ttscaling.train.samples.sample import Sample, square_average_weight
 
 from .architecture import TILING, TOKENS_PER_TILE
@@ -17,7 +17,7 @@ from .tokenizer import IMAGE_CONTEXT
 
 def random_delta(rng: np.random.Generator) -> float:
     """One of the published deltas: each training image draws its own (InternVL3 section 2.1)."""
-    return LADDER[rng.integers(len(LADDER))]
+    return TRAINED_DELTAS[rng.integers(len(TRAINED_DELTAS))]
 
 
 class ChatEncoder:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from model.v2pe import LADDER
+from model.v2pe import TRAINED_DELTAS
 from ttscaling.train.nano.network.architecture import (
     CONTEXT,
     POLICY_LAYERS,
@@ -30,7 +30,7 @@ from .haystack import Haystack, HaystackEncoder
 
 Positions = Literal["v2pe", "ordinary"]
 BASES: dict[Positions, str] = {"v2pe": "base", "ordinary": "ordinary-base"}
-DELTAS: dict[Positions, Sequence[float]] = {"v2pe": LADDER, "ordinary": (1.0,)}
+DELTAS: dict[Positions, Sequence[float]] = {"v2pe": TRAINED_DELTAS, "ordinary": (1.0,)}
 SMALL = 0.3
 TRAINED = Haystack(length=128, full=False, media=("images", "video"), small=SMALL)
 ALONE = Haystack(length=0, full=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import model
-from model.v2pe import LADDER, next_position, positions
+from model.v2pe import TRAINED_DELTAS, next_position, positions
 from ttscaling.nano_tasks.problems import Problem, problems
 from ttscaling.train.nano.experiments.v2pe.haystack import ANSWER_ROOM, Haystack, HaystackEncoder, Medium
 from ttscaling.train.nano.network.encoder import ChatEncoder
@@ -79,7 +79,7 @@ def test_with_no_room_it_is_the_ordinary_encoder(asked: list[Problem]) -> None:
 
 
 def test_in_training_every_page_draws_its_delta(asked: list[Problem]) -> None:
-    made = encoder(*LADDER, full=False)
+    made = encoder(*TRAINED_DELTAS, full=False)
     samples = [made.answered(p.question, p.answer, p.image, delta=1.0) for p in asked]
     assert any(len(set(sample.deltas)) > 1 for sample in samples)
     assert len({len(sample.deltas) for sample in samples}) > 2  # a random part of the room
