@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any, Protocol
 
 from model.images.tiling import TilingConfig
-from ttscaling.types import Conversation, Critic, Policy, Spent, StepPolicy, StepScores
+from ttscaling.types import Conversation, Critic, Policy, StepPolicy, StepScores, TokenUsage
 
 from .errors import ApiError
 from .request_media import Videos
@@ -23,7 +23,7 @@ class PromptPolicy(Policy, StepPolicy, Protocol):
         ...
 
     @property
-    def spent(self) -> Spent:
+    def usage(self) -> TokenUsage:
         """By all it was asked so far, finished or not."""
         ...
 

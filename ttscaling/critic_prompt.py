@@ -43,7 +43,7 @@ def critic_prefixes(
     return tuple(prefixes)
 
 
-def judgement(logprob_plus: float, logprob_minus: float) -> float:
+def label_probability(logprob_plus: float, logprob_minus: float) -> float:
     """P(+) in [0, 1]: softmax over the two labels alone, from logits or log-probabilities.
 
     Raises CriticError where the two don't decide a number (both minus infinity, or NaN).

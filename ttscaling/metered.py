@@ -1,6 +1,6 @@
 """A critic with a meter: what its scores took, however many of them a selection used."""
 
-from .types import Conversation, Critic, Spent, StepScores
+from .types import Conversation, Critic, StepScores, TokenUsage
 
 
 class MeteredCritic:
@@ -8,7 +8,7 @@ class MeteredCritic:
 
     def __init__(self, critic: Critic) -> None:
         self._critic = critic
-        self.spent = Spent()
+        self.usage = TokenUsage()
 
     @property
     def name(self) -> str:
@@ -17,5 +17,5 @@ class MeteredCritic:
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
         """See `Critic.score`."""
         scores = await self._critic.score(conversation, answer)
-        self.spent += Spent(critic_prompt=scores.prompt_tokens, critic_cached=scores.cached_tokens)
+        self.usage += TokenUsage(critic_prompt=scores.prompt_tokens, critic_cached=scores.cached_tokens)
         return scores

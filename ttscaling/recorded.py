@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .steps import split_steps
-from .types import Candidate, Conversation, CriticError, Note, StepScores, forget
+from .types import Candidate, Conversation, CriticError, OnDraft, StepScores, ignore_draft
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class RecordedPolicy:
         *,
         index: int,
         greedy: bool,
-        live: bool = False,
-        note: Note = forget,
+        streamed: bool = False,
+        on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
         """See `Policy.sample`."""
         for _ in range(self._rolled.tokens[index]):

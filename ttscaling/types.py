@@ -41,7 +41,7 @@ class Candidate:
     completion_tokens: int
 
 
-NOTHING = Candidate(
+EMPTY_ANSWER = Candidate(
     index=-1, text="", finish_reason=None, prompt_tokens=0, cached_tokens=0, completion_tokens=0
 )
 """What an answer begins with, before its first step."""
@@ -67,7 +67,7 @@ class ScoredCandidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
+class TokenUsage:
     """Tokens through both models; `cached` of the prompts' were found in a prefix cache."""
 
     prompt: int = 0
@@ -76,8 +76,8 @@ class Spent:
     critic_prompt: int = 0
     critic_cached: int = 0
 
-    def __add__(self, other: "Spent") -> "Spent":
-        return Spent(
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(
             prompt=self.prompt + other.prompt,
             cached=self.cached + other.cached,
             completion=self.completion + other.completion,
@@ -99,7 +99,7 @@ class Selection:
     stopped: Stopped | None = None  # what ended it before all candidates were finished and scored
     degraded: str | None = None  # what failed on the way: candidates, or the critic on some or all
     failed: int = 0  # candidates, or a search's continuations, that failed or are invalid
-    spent: Spent | None = None  # by a search, what it dropped included
+    usage: TokenUsage | None = None  # by a search, what it dropped included
 
     @property
     def winner(self) -> ScoredCandidate:
@@ -116,10 +116,10 @@ class Progress:
     latest: ScoredCandidate  # whom this report is about; its score is None until the critic has spoken
 
 
-Note = Callable[[Candidate], None]  # is told what is written so far of a candidate
+OnDraft = Callable[[Candidate], None]  # is told what is written so far of a candidate
 
 
-def forget(candidate: Candidate) -> None:
+def ignore_draft(candidate: Candidate) -> None:
     """The note of a caller who needs none."""
 
 
@@ -132,14 +132,14 @@ class Policy(Protocol):
         *,
         index: int,
         greedy: bool,
-        live: bool = False,
-        note: Note = forget,
+        streamed: bool = False,
+        on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
         """One finished answer; `index` tells samples apart. Cancelling ends its generation.
 
-        `note` gets the answer so far, its finish_reason None: while it is written if `live`, and in any case
-        when it is cancelled. Both are optional for a policy. Raises PolicyError where this answer alone
-        failed; other errors end the whole selection.
+        `on_draft` gets the answer so far, with finish_reason None: while it is written if `streamed`, and in
+        any case when it is cancelled. Both are optional for a policy. Raises PolicyError where this answer
+        alone failed; other errors end the whole selection.
         """
         ...
 

@@ -4,10 +4,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from clients.sdk.completions import Candidate, Scaling
+from clients.sdk.completions import Candidate, ScalingReport
 
 
-def candidates_view(scaling: Scaling) -> RenderableType:
+def candidates_view(scaling: ScalingReport) -> RenderableType:
     """All candidates, best first, the winner marked; above them how it was chosen, below what went wrong."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("candidate", no_wrap=True)
@@ -37,7 +37,7 @@ def printable(text: str) -> Text:
     )
 
 
-def _summary(scaling: Scaling) -> str:
+def _summary(scaling: ScalingReport) -> str:
     critic = f", judged by {scaling.critic} ({scaling.aggregation} of the steps)" if scaling.critic else ""
     stopped = f", stopped by {scaling.stopped}" if scaling.stopped else ""
     return f"{scaling.method}: {len(scaling.candidates)} candidates{critic}{stopped}"

@@ -22,7 +22,7 @@ class Candidate(_Wire):
     steps: list[str] | None = None
 
 
-class Scaling(_Wire):
+class ScalingReport(_Wire):
     """How the answer was chosen; `selected` is the winner's index."""
 
     method: str
@@ -53,7 +53,7 @@ class Completion(_Wire):
     choices: list[Choice]
     usage: dict[str, Any] | None = None
     vision: dict[str, Any] | None = None
-    test_time_scaling: Scaling | None = None
+    test_time_scaling: ScalingReport | None = None
 
     @property
     def text(self) -> str:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from server.engine_interface import PromptPolicy
 from server.protocol.request_fields import ScalingFields
 from ttscaling.methods.beam_search import Beam, beam_search
-from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.methods.self_consistency import self_consistency
 from ttscaling.methods.weighted_vote import weighted_vote
 from ttscaling.selection.stopping import StopRule
@@ -53,9 +53,11 @@ async def select(
             stop=stop,
             on_progress=on_progress,
         )
-    method = BestOfN if scaling.method == "best_of_n" else weighted_vote
+    method = best_of_n if scaling.method == "best_of_n" else weighted_vote
     async with _reading_ahead(critic, conversation):
-        return await method(policy, critic).run(
+        return await method(
+            policy,
+            critic,
             conversation,
             n=scaling.n,
             include_greedy=scaling.include_greedy,

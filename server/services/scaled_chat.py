@@ -13,7 +13,7 @@ from server.protocol.chat_call import ChatCall
 from server.protocol.request_fields import ScalingFields
 from server.telemetry.metrics import Metrics
 from ttscaling.metered import MeteredCritic
-from ttscaling.types import Conversation, CriticError, OutOfTime, PolicyError, Progress, Selection, Spent
+from ttscaling.types import Conversation, CriticError, OutOfTime, PolicyError, Progress, Selection, TokenUsage
 
 from .methods import select
 from .selection_report import ranking, report
@@ -63,7 +63,7 @@ class ScaledChat:
         messages, vision = self._call.body["messages"], self._call.vision
         conversation = Conversation(messages=tuple(messages), mm_processor_kwargs=vision)
         try:
-            with self._metrics.selections.timed_selection(self._scaling.method, self._scaling.n, self._spent):
+            with self._metrics.selections.timed_selection(self._scaling.method, self._scaling.n, self._usage):
                 self._selection = await select(
                     self._scaling, policy, self._critic, conversation, self._report_progress
                 )
@@ -97,22 +97,22 @@ class ScaledChat:
     def with_selection(self, reply: dict[str, Any]) -> dict[str, Any]:
         """The reply (or its last chunk) with usage and `test_time_scaling`."""
         assert self._selection is not None and self._policy is not None, "a reply before its selection"
-        spent = self._spent()
-        account = report(self._selection, self._scaling, self._critic, self._seed, spent)
+        usage = self._usage()
+        account = report(self._selection, self._scaling, self._critic, self._seed, usage)
         prompt = self._policy.prompt_tokens
-        usage = dict(reply.get("usage") or {})  # keeps vLLM's details
-        usage |= {
+        reported = dict(reply.get("usage") or {})  # keeps vLLM's details
+        reported |= {
             "prompt_tokens": prompt,
-            "completion_tokens": spent.completion,
-            "total_tokens": prompt + spent.completion,
+            "completion_tokens": usage.completion,
+            "total_tokens": prompt + usage.completion,
         }
         optional = None if self._scaling.return_candidates else {"candidates": {"__all__": {"text", "steps"}}}
-        return {**reply, "usage": usage, "test_time_scaling": account.model_dump(exclude=optional)}
+        return {**reply, "usage": reported, "test_time_scaling": account.model_dump(exclude=optional)}
 
-    def _spent(self) -> Spent:
+    def _usage(self) -> TokenUsage:
         """So far, by both models."""
-        policy = Spent() if self._policy is None else self._policy.spent
-        return policy if self._critic is None else policy + self._critic.spent
+        policy = TokenUsage() if self._policy is None else self._policy.usage
+        return policy if self._critic is None else policy + self._critic.usage
 
     def _report_progress(self, progress: Progress) -> None:
         """A line for whoever watches the stream. A comment in server-sent events: clients skip it."""

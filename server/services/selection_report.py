@@ -10,7 +10,7 @@ from server.protocol.reply_fields import (
     ScalingUsage,
 )
 from server.protocol.request_fields import ScalingFields
-from ttscaling.types import ABANDONED, Critic, ScoredCandidate, Selection, Spent
+from ttscaling.types import ABANDONED, Critic, ScoredCandidate, Selection, TokenUsage
 
 
 def ranking(selection: Selection) -> list[int]:
@@ -25,7 +25,7 @@ def ranking(selection: Selection) -> list[int]:
 
 
 def report(
-    selection: Selection, scaling: ScalingFields, critic: Critic | None, seed: int, spent: Spent
+    selection: Selection, scaling: ScalingFields, critic: Critic | None, seed: int, usage: TokenUsage
 ) -> ScalingReport:
     """The reply's `test_time_scaling`; `critic` is the one that judged, None if none did."""
     return ScalingReport(
@@ -38,8 +38,8 @@ def report(
         degraded=selection.degraded,
         candidates=[_candidate_report(entry) for entry in selection.candidates],
         usage=ScalingUsage(
-            policy=PolicyUsage(prompt=spent.prompt, cached=spent.cached, completion=spent.completion),
-            critic=CriticUsage(prompt=spent.critic_prompt, cached=spent.critic_cached),
+            policy=PolicyUsage(prompt=usage.prompt, cached=usage.cached, completion=usage.completion),
+            critic=CriticUsage(prompt=usage.critic_prompt, cached=usage.critic_cached),
         ),
     )
 

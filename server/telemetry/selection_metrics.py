@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from server.errors import ApiError
-from ttscaling.types import ABANDONED, CriticError, OutOfTime, Selection, Spent
+from ttscaling.types import ABANDONED, CriticError, OutOfTime, Selection, TokenUsage
 
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -71,8 +71,8 @@ class SelectionMetrics:
         )
 
     @contextmanager
-    def timed_selection(self, method: str, n: int, spent: Callable[[], Spent]) -> Iterator[None]:
-        """Around a choice, whatever its end; `spent` is asked then."""
+    def timed_selection(self, method: str, n: int, usage: Callable[[], TokenUsage]) -> Iterator[None]:
+        """Around a choice, whatever its end; `usage` is asked then."""
         begun, outcome = time.perf_counter(), "chosen"
         try:
             yield
@@ -83,7 +83,7 @@ class SelectionMetrics:
             self._ended.labels(method, outcome).inc()
             self._size.labels(method).observe(n)
             self._seconds.labels(method).observe(time.perf_counter() - begun)
-            self._count(spent())
+            self._count(usage())
 
     def count_selection(self, selection: Selection, *, by_critic: bool) -> None:
         """A candidate was chosen."""
@@ -99,12 +99,12 @@ class SelectionMetrics:
         if by_critic and unscored and selection.degraded is not None:
             self._degraded.labels("critic" if len(unscored) == len(finished) else "scores").inc()
 
-    def _count(self, spent: Spent) -> None:
+    def _count(self, usage: TokenUsage) -> None:
         for model, kind, tokens in (
-            ("policy", "prompt_computed", spent.prompt - spent.cached),
-            ("policy", "prompt_cached", spent.cached),
-            ("policy", "completion", spent.completion),
-            ("critic", "prompt_computed", spent.critic_prompt - spent.critic_cached),
-            ("critic", "prompt_cached", spent.critic_cached),
+            ("policy", "prompt_computed", usage.prompt - usage.cached),
+            ("policy", "prompt_cached", usage.cached),
+            ("policy", "completion", usage.completion),
+            ("critic", "prompt_computed", usage.critic_prompt - usage.critic_cached),
+            ("critic", "prompt_cached", usage.critic_cached),
         ):
             self._tokens.labels(model, kind).inc(tokens)

@@ -18,7 +18,7 @@ from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.critic.step_critic import StepCritic
-from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, _reworded
+from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, reworded
 from server.vllm_engine.policy.prompt_stats import add_vision_report
 from ttscaling.types import Conversation, Critic, CriticError, StepScores
 
@@ -86,7 +86,7 @@ class VllmEngine:
         events = await running.answer()
         if isinstance(events, ErrorResponse):
             raise api_error(events)
-        return _reworded(events, running)
+        return reworded(events, running)
 
     async def score(
         self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos

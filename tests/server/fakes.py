@@ -9,7 +9,15 @@ from model.images.tiling import TilingConfig
 from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
 from server.request_media import Videos
-from ttscaling.types import Candidate, Conversation, CriticError, Note, Spent, StepScores, forget
+from ttscaling.types import (
+    Candidate,
+    Conversation,
+    CriticError,
+    OnDraft,
+    StepScores,
+    TokenUsage,
+    ignore_draft,
+)
 
 DONE = "data: [DONE]\n\n"
 
@@ -41,7 +49,7 @@ class FakePolicy:
 
     def __init__(self, generate: Callable[[int], Coroutine[Any, Any, str]]) -> None:
         self._generate = generate
-        self.spent = Spent()
+        self.usage = TokenUsage()
 
     async def sample(
         self,
@@ -49,12 +57,12 @@ class FakePolicy:
         *,
         index: int,
         greedy: bool,
-        live: bool = False,
-        note: Note = forget,
+        streamed: bool = False,
+        on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
         text = await self._generate(index)
         cached, tokens = 0 if index == 0 else 6, len(text.split())
-        self.spent += Spent(prompt=7, cached=cached, completion=tokens)
+        self.usage += TokenUsage(prompt=7, cached=cached, completion=tokens)
         return Candidate(
             index=index,
             text=text,

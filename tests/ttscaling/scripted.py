@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ttscaling.steps import split_steps
-from ttscaling.types import ABANDONED, Candidate, Conversation, CriticError, Note, StepScores, forget
+from ttscaling.types import ABANDONED, Candidate, Conversation, CriticError, OnDraft, StepScores, ignore_draft
 
 QUESTION = Conversation(messages=({"role": "user", "content": "What is 3 + 4?"},), mm_processor_kwargs={})
 
@@ -55,8 +55,8 @@ class Playback:
         *,
         index: int,
         greedy: bool,
-        live: bool = False,
-        note: Note = forget,
+        streamed: bool = False,
+        on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
         self.begun.append(index)
         if greedy:
@@ -71,13 +71,13 @@ class Playback:
                 if answer.finish_reason is not None:
                     return answer
                 draft = answer
-                if live:
-                    note(draft)
+                if streamed:
+                    on_draft(draft)
         except asyncio.CancelledError:
             self.abandoned.append(index)
             self._script = [answer for answer in self._script if answer.index != index]
             if draft is not None:
-                note(replace(draft, finish_reason=ABANDONED))
+                on_draft(replace(draft, finish_reason=ABANDONED))
             raise
         finally:
             self._running -= 1

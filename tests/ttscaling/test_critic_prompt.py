@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.critic_prompt import critic_prefixes, judgement
+from ttscaling.critic_prompt import critic_prefixes, label_probability
 from ttscaling.types import Conversation, CriticError, Message
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -105,19 +105,19 @@ def test_prefixes_nest_and_every_assistant_slot_is_plus(steps: list[str]) -> Non
 
 @given(st.floats(-1e300, 0), st.floats(-1e300, 0))
 def test_judgement_is_a_probability(plus: float, minus: float) -> None:
-    score = judgement(plus, minus)
+    score = label_probability(plus, minus)
     assert 0 <= score <= 1
-    assert math.isclose(score + judgement(minus, plus), 1)
+    assert math.isclose(score + label_probability(minus, plus), 1)
     assert score >= 0.5 if plus >= minus else score <= 0.5
 
 
 def test_judgement_ignores_all_other_tokens() -> None:
-    assert math.isclose(judgement(math.log(0.03), math.log(0.01)), 0.75)
-    assert judgement(-math.inf, -1.0) == 0
-    assert judgement(-1.0, -math.inf) == 1
+    assert math.isclose(label_probability(math.log(0.03), math.log(0.01)), 0.75)
+    assert label_probability(-math.inf, -1.0) == 0
+    assert label_probability(-1.0, -math.inf) == 1
 
 
 @pytest.mark.parametrize(("plus", "minus"), [(-math.inf, -math.inf), (math.nan, -1.0), (-1.0, math.nan)])
 def test_a_judgement_is_never_guessed(plus: float, minus: float) -> None:
     with pytest.raises(CriticError, match="log-probabilities"):
-        judgement(plus, minus)
+        label_probability(plus, minus)

@@ -2,7 +2,7 @@ import pytest
 
 from tests.ttscaling.scripted import QUESTION, ScriptedCritic
 from ttscaling.metered import MeteredCritic
-from ttscaling.types import CriticError, Spent
+from ttscaling.types import CriticError, TokenUsage
 
 
 async def test_every_score_counts_also_one_asked_for_again() -> None:
@@ -12,4 +12,4 @@ async def test_every_score_counts_also_one_asked_for_again() -> None:
         await critic.score(QUESTION, answer)
     with pytest.raises(CriticError):
         await critic.score(QUESTION, "unknown")
-    assert (critic.name, critic.spent) == ("scripted", Spent(critic_prompt=15))
+    assert (critic.name, critic.usage) == ("scripted", TokenUsage(critic_prompt=15))

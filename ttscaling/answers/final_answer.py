@@ -45,7 +45,7 @@ def same_answer(left: str, right: str) -> bool:
     return normal_form(left) == normal_form(right)
 
 
-def groups(answers: Sequence[str | None]) -> list[list[int]]:
+def group_equal_answers(answers: Sequence[str | None]) -> list[list[int]]:
     """Indices of the same answers together, all in order; None (none stated) is in no group."""
     found: dict[object, list[int]] = {}
     for index, answer in enumerate(answers):
@@ -61,7 +61,7 @@ def majority(answers: Sequence[str | None]) -> int:
     """
     if not answers:
         raise ValueError("no answers to vote on")
-    voting = groups(answers)
+    voting = group_equal_answers(answers)
     return max(voting, key=len)[0] if voting else 0
 
 

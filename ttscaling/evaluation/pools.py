@@ -14,7 +14,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.answers.final_answer import final_answer, groups
+from ttscaling.answers.final_answer import final_answer, group_equal_answers
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Aggregation
 
@@ -44,7 +44,7 @@ def pool_of(
     """A pool from candidates and the critic's scores of their steps; `is_right` judges a final answer."""
     stated = [final_answer(text) for text in texts]
     group_M = np.full(len(texts), NONE)
-    for number, members in enumerate(groups(stated)):
+    for number, members in enumerate(group_equal_answers(stated)):
         group_M[members] = number
     verdicts = {answer: is_right(answer) for answer in set(stated)}
     return Pool(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.asking.graders import Grader
-from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.recorded import RecordedCritic, RecordedPolicy, Rollouts
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.selection.stopping import StopRule
@@ -49,7 +49,7 @@ async def replay(
     for rolled, answer in zip(gathered, known, strict=True):
         policy = RecordedPolicy(rolled)
         n = len(rolled.texts)
-        selection = await BestOfN(policy, RecordedCritic(rolled)).run(NO_QUESTION, n=n, stop=rule)
+        selection = await best_of_n(policy, RecordedCritic(rolled), NO_QUESTION, n=n, stop=rule)
         right.append(judge(final_answer(selection.winner.candidate.text), answer))
         tokens.append(policy.tokens)
     return Outcome(np.array(right, dtype=float), np.array(tokens, dtype=float))

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from ttscaling.selection.aggregation import aggregate
-from ttscaling.selection.choosing import best, choose
-from ttscaling.selection.plan import Gathered
+from ttscaling.selection.choosing import choose, highest_scored
+from ttscaling.selection.plan import GatheredCandidates
 from ttscaling.selection.stopping import StopRule
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
-    NOTHING,
+    EMPTY_ANSWER,
     Aggregation,
     Candidate,
     Conversation,
@@ -27,10 +27,10 @@ from ttscaling.types import (
     Progress,
     ScoredCandidate,
     Selection,
-    Spent,
     StepPolicy,
     StepScores,
     Stopped,
+    TokenUsage,
 )
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ async def beam_search(
     kept, so beams differ. The very first continuation is greedy, the others are sampled. Candidates of the
     selection are the finished answers, each under its last continuation's index; where a cap or `max_steps`
     comes first, the beginnings kept last, with finish_reason "length". Of the rules, `score`, `max_tokens`
-    and `max_seconds` have a meaning here. Errors are treated as in `BestOfN`: continuations that fail are
+    and `max_seconds` have a meaning here. Errors are treated as in `best_of_n`: continuations that fail are
     left out, unscored ones are continued only if none has a score; if all of a step fail, the search ends
     with what it has. Raises PolicyError if that is nothing.
     """
@@ -85,11 +85,11 @@ async def beam_search(
             for number in range(beam.max_steps):
                 went_on = await search.step(greedy=include_greedy and number == 0)
                 stopped = search.enough(rule)
-                if stopped or not went_on or not search.live or len(search.finished) >= beam.width:
+                if stopped or not went_on or not search.open_beams or len(search.finished) >= beam.width:
                     break
     except TimeoutError:
         stopped = "seconds"
-    return replace(choose(search.result(stopped), best, on_critic_error), spent=search.spent)
+    return replace(choose(search.result(stopped), highest_scored, on_critic_error), usage=search.usage)
 
 
 @dataclass
@@ -101,25 +101,25 @@ class _Search:
     conversation: Conversation
     beam: Beam
     aggregation: Aggregation
-    critic_must_work: bool
+    raise_critic_errors: bool
     on_progress: Callable[[Progress], None]
-    live: list[ScoredCandidate] = field(init=False)
+    open_beams: list[ScoredCandidate] = field(init=False)
     finished: list[ScoredCandidate] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     asked: int = 0
     failed: int = 0
-    spent: Spent = field(default_factory=Spent)
+    usage: TokenUsage = field(default_factory=TokenUsage)
 
     def __post_init__(self) -> None:
-        self.live = [ScoredCandidate(candidate=NOTHING, step_scores=None, score=None)]
+        self.open_beams = [ScoredCandidate(candidate=EMPTY_ANSWER, step_scores=None, score=None)]
 
     async def step(self, *, greedy: bool) -> bool:
         """Every beam gets continued; the best beginnings stay, what is finished is put aside.
 
         False if none could be continued: the beginnings are then as they were.
         """
-        n, beams = self.beam.n, len(self.live)
-        parents = [self.live[number * beams // n].candidate for number in range(n)]
+        n, beams = self.beam.n, len(self.open_beams)
+        parents = [self.open_beams[number * beams // n].candidate for number in range(n)]
         first, self.asked = self.asked, self.asked + len(parents)
         extending = (
             self._extend(parent, first + number, greedy=greedy and number == 0)
@@ -127,7 +127,7 @@ class _Search:
         )
         written = [candidate for candidate in await _all(extending) if candidate is not None]
         if not written:
-            if self.live[0].candidate is NOTHING:
+            if self.open_beams[0].candidate is EMPTY_ANSWER:
                 why = self.faults[-1] if self.faults else "all steps were empty"
                 raise PolicyError(f"no continuation could be written: {why}")
             return False
@@ -137,7 +137,7 @@ class _Search:
         texts = list(dict.fromkeys(candidate.text for candidate in different.values()))
         scores = dict(zip(texts, await _all(self._judge(text) for text in texts), strict=True))
         entries = [self._entry(candidate, scores[candidate.text]) for candidate in different.values()]
-        self.live = _top(
+        self.open_beams = _top(
             [entry for entry in entries if entry.candidate.finish_reason is None], self.beam.width
         )
         for entry in entries:
@@ -150,17 +150,17 @@ class _Search:
         scores = [entry.score for entry in self.finished if entry.score is not None]
         if rule.score is not None and scores and max(scores) >= rule.score:
             return "score"
-        return "tokens" if rule.max_tokens is not None and self.spent.completion >= rule.max_tokens else None
+        return "tokens" if rule.max_tokens is not None and self.usage.completion >= rule.max_tokens else None
 
-    def result(self, stopped: Stopped | None) -> Gathered:
+    def result(self, stopped: Stopped | None) -> GatheredCandidates:
         """What to choose from. Raises PolicyError if not even one step was finished."""
         entries = self.finished
         if not entries:
-            entries = [_cut(entry) for entry in self.live if entry.candidate is not NOTHING]
+            entries = [_cut(entry) for entry in self.open_beams if entry.candidate is not EMPTY_ANSWER]
         if not entries:
             raise OutOfTime("no step was finished within the seconds allowed")
         in_order = sorted(entries, key=lambda entry: entry.candidate.index)
-        return Gathered(
+        return GatheredCandidates(
             candidates=tuple(in_order), stopped=stopped, faults=tuple(self.faults), failed=self.failed
         )
 
@@ -172,7 +172,7 @@ class _Search:
             self.failed += 1
             self.faults.append(f"continuation {index} failed: {error}")
             return None
-        self.spent += Spent(
+        self.usage += TokenUsage(
             prompt=step.prompt_tokens, cached=step.cached_tokens, completion=step.completion_tokens
         )
         blank = not step.text.strip()
@@ -191,11 +191,11 @@ class _Search:
         try:
             scores = await self.critic.score(self.conversation, text)
         except CriticError as error:
-            if self.critic_must_work:
+            if self.raise_critic_errors:
                 raise
             self.faults.append(f"a beginning has no score: {error}")
             return None
-        self.spent += Spent(critic_prompt=scores.prompt_tokens, critic_cached=scores.cached_tokens)
+        self.usage += TokenUsage(critic_prompt=scores.prompt_tokens, critic_cached=scores.cached_tokens)
         return scores
 
     def _entry(self, candidate: Candidate, scores: StepScores | None) -> ScoredCandidate:

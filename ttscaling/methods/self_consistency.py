@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from ttscaling.selection.choosing import vote
-from ttscaling.selection.gathering import gather
-from ttscaling.selection.plan import Plan
+from ttscaling.selection.choosing import majority_candidate
+from ttscaling.selection.gathering import gather_candidates
+from ttscaling.selection.plan import GatherPlan
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import Conversation, Policy, Progress, Selection
 
@@ -23,7 +23,7 @@ async def self_consistency(
     `stop.agreement` ends it when the leading answer is sure enough to stay ahead. Raises PolicyError, and
     ValueError for n below 1. Cancelling cancels what still runs.
     """
-    plan = Plan(
+    plan = GatherPlan(
         conversation=conversation,
         critic=None,
         n=n,
@@ -31,9 +31,9 @@ async def self_consistency(
         stop=stop or StopRule(),
         on_progress=on_progress,
     )
-    gathered = await gather(policy, plan)
+    gathered = await gather_candidates(policy, plan)
     return Selection(
-        selected=vote(gathered.finished).candidate.index,
+        selected=majority_candidate(gathered.finished).candidate.index,
         candidates=gathered.candidates,
         stopped=gathered.stopped,
         degraded="; ".join(gathered.faults) or None,

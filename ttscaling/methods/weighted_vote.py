@@ -1,17 +1,51 @@
-"""Weighted vote: N answers, each final answer weighing the sum of its candidates' scores.
+"""Weighted vote: the final answer whose candidates' scores add up to most.
 
-"Weighted best-of-N" of Snell et al. (arXiv 2408.03314) and of search-and-learn.
+This is the "weighted best-of-N" of Snell et al. (arXiv 2408.03314) and of search-and-learn.
 """
 
-from functools import partial
+from collections.abc import Callable
 
-from ttscaling.selection.choosing import weighted_best
+from ttscaling.selection.choosing import choose, weighted_best
+from ttscaling.selection.gathering import gather_candidates
+from ttscaling.selection.plan import GatherPlan
+from ttscaling.selection.stopping import StopRule
+from ttscaling.types import (
+    Aggregation,
+    Conversation,
+    Critic,
+    OnCriticError,
+    Policy,
+    Progress,
+    Selection,
+)
 
-from .best_of_n import BestOfN
 
-weighted_vote = partial(BestOfN, pick=weighted_best)
-"""As `BestOfN`, but each final answer weighs the sum of its scores; the best candidate of the winner is it.
+async def weighted_vote(
+    policy: Policy,
+    critic: Critic,
+    conversation: Conversation,
+    *,
+    n: int = 8,
+    include_greedy: bool = True,
+    aggregation: Aggregation = "mean",
+    on_critic_error: OnCriticError = "fail",
+    stop: StopRule | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Selection:
+    """Sample n candidates and choose the final answer with the largest sum of scores.
 
-A tie goes to the answer given first. `stop.agreement` ends it when the leading answer is sure enough to stay
-ahead.
-"""
+    The selected candidate is the highest-scored one of that answer. A tie goes to the answer that was given
+    first. `stop.agreement` ends the selection early, when the leading answer is sure enough to stay ahead.
+    Errors are treated as in `best_of_n`.
+    """
+    plan = GatherPlan(
+        conversation=conversation,
+        critic=critic,
+        n=n,
+        include_greedy=include_greedy,
+        aggregation=aggregation,
+        raise_critic_errors=on_critic_error == "fail",
+        stop=stop or StopRule(),
+        on_progress=on_progress,
+    )
+    return choose(await gather_candidates(policy, plan), weighted_best, on_critic_error)

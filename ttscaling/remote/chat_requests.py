@@ -16,10 +16,10 @@ from ttscaling.types import (
 )
 
 # What a request or the reading of its reply can raise; the last four are replies of an unexpected shape.
-_FAILURES = (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError)
+FAILURES = (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError)
 
 
-async def _post_chat(
+async def post_chat(
     client: httpx.AsyncClient,
     model: str,
     messages: tuple[Message, ...],
@@ -35,13 +35,13 @@ async def _post_chat(
     return response.json()
 
 
-def _prompt_usage(reply: Mapping[str, Any]) -> tuple[int, int]:
+def prompt_usage(reply: Mapping[str, Any]) -> tuple[int, int]:
     """Prompt tokens, and how many of them a prefix cache held."""
     usage = reply["usage"]
     return usage["prompt_tokens"], (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
 
 
-def _reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """One line that says what went wrong, with the server's own words where it sent some."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP {error.response.status_code}: {error.response.text[:500]}"

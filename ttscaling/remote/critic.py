@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import httpx
 
-from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes, judgement
+from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes, label_probability
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores
 
-from .chat_requests import _FAILURES, _post_chat, _prompt_usage, _reason
+from .chat_requests import FAILURES, failure_reason, post_chat, prompt_usage
 
 
 class RemoteCritic:
@@ -53,15 +53,15 @@ class RemoteCritic:
     async def _read(self, prefix: tuple[Message, ...], conversation: Conversation) -> tuple[float, int, int]:
         """One step's score, and the prompt tokens and cached tokens that it took."""
         try:
-            reply = await _post_chat(self._client, self.name, prefix, conversation, self._read_out)
+            reply = await post_chat(self._client, self.name, prefix, conversation, self._read_out)
             top = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             logprobs = {entry["token"]: entry["logprob"] for entry in top}
-            usage = _prompt_usage(reply)
-        except _FAILURES as error:
-            raise CriticError(f"critic {self.name}: {_reason(error)}") from error
+            usage = prompt_usage(reply)
+        except FAILURES as error:
+            raise CriticError(f"critic {self.name}: {failure_reason(error)}") from error
         if PLUS not in logprobs or MINUS not in logprobs:
             raise CriticError(
                 f"critic {self.name}: '{PLUS}' and '{MINUS}' are not both among the tokens it returned; "
                 "give token_ids if its server is vLLM, and check that the model is a critic"
             )
-        return judgement(logprobs[PLUS], logprobs[MINUS]), *usage
+        return label_probability(logprobs[PLUS], logprobs[MINUS]), *usage

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 
 from ttscaling.steps import SEPARATOR
-from ttscaling.types import Candidate, Conversation, Note, PolicyError, forget
+from ttscaling.types import Candidate, Conversation, OnDraft, PolicyError, ignore_draft
 
-from .chat_requests import _FAILURES, _post_chat, _prompt_usage, _reason
+from .chat_requests import FAILURES, failure_reason, post_chat, prompt_usage
 
 
 def _as_list(stop: str | Sequence[str] | None) -> list[str]:
@@ -35,8 +35,8 @@ class RemotePolicy:
         *,
         index: int,
         greedy: bool,
-        live: bool = False,
-        note: Note = forget,
+        streamed: bool = False,
+        on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
         """See `Policy.sample`. An answer arrives whole: nothing is noted before its end."""
         return await self._complete(conversation, index, greedy=greedy)
@@ -67,12 +67,12 @@ class RemotePolicy:
         if sampling.get("seed") is not None:
             sampling["seed"] += index
         try:
-            reply = await _post_chat(self._client, self._model, conversation.messages, conversation, sampling)
+            reply = await post_chat(self._client, self._model, conversation.messages, conversation, sampling)
             choice = reply["choices"][0]
             reason = choice["finish_reason"]
             if fields is not None and reason == "stop" and choice["stop_reason"] == SEPARATOR:
                 reason = None
-            prompt_tokens, cached_tokens = _prompt_usage(reply)
+            prompt_tokens, cached_tokens = prompt_usage(reply)
             return Candidate(
                 index=index,
                 text=choice["message"]["content"] or "",
@@ -81,5 +81,5 @@ class RemotePolicy:
                 cached_tokens=cached_tokens,
                 completion_tokens=reply["usage"]["completion_tokens"],
             )
-        except _FAILURES as error:
-            raise PolicyError(f"{self._model}: {_reason(error)}") from error
+        except FAILURES as error:
+            raise PolicyError(f"{self._model}: {failure_reason(error)}") from error

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 
-from ttscaling.answers.final_answer import final_answer, groups, majority
+from ttscaling.answers.final_answer import final_answer, group_equal_answers, majority
 from ttscaling.types import CriticError, OnCriticError, ScoredCandidate, Selection
 
-from .plan import Gathered
+from .plan import GatheredCandidates
 
 
 def choose(
-    gathered: Gathered,
+    gathered: GatheredCandidates,
     pick: Callable[[Sequence[ScoredCandidate]], ScoredCandidate],
     on_critic_error: OnCriticError,
 ) -> Selection:
@@ -27,7 +27,9 @@ def choose(
     elif on_critic_error == "fail" and gathered.stopped == "seconds":
         raise CriticError("it gave no score within the seconds allowed")
     else:
-        selected = gathered.finished[0] if on_critic_error == "first" else vote(gathered.finished)
+        selected = (
+            gathered.finished[0] if on_critic_error == "first" else majority_candidate(gathered.finished)
+        )
         faults.append(f"no candidate has a score; chosen by on_critic_error={on_critic_error}")
     return Selection(
         selected=selected.candidate.index,
@@ -38,7 +40,7 @@ def choose(
     )
 
 
-def best(scored: Sequence[ScoredCandidate]) -> ScoredCandidate:
+def highest_scored(scored: Sequence[ScoredCandidate]) -> ScoredCandidate:
     """The highest score; a tie goes to the earlier candidate."""
     return max(scored, key=_score)
 
@@ -48,12 +50,12 @@ def weighted_best(scored: Sequence[ScoredCandidate]) -> ScoredCandidate:
 
     A tie goes to the answer given first. Candidates that state none have no vote; if none does, the best.
     """
-    stated = groups([final_answer(entry.candidate.text) for entry in scored])
+    stated = group_equal_answers([final_answer(entry.candidate.text) for entry in scored])
     answers = [[scored[place] for place in members] for members in stated]
-    return best(max(answers, key=_weight) if answers else scored)
+    return highest_scored(max(answers, key=_weight) if answers else scored)
 
 
-def vote(candidates: Sequence[ScoredCandidate]) -> ScoredCandidate:
+def majority_candidate(candidates: Sequence[ScoredCandidate]) -> ScoredCandidate:
     """The first candidate of the most frequent final answer."""
     return candidates[majority([final_answer(entry.candidate.text) for entry in candidates])]
 

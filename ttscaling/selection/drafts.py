@@ -83,7 +83,7 @@ class Drafts:
         for index in list(self._drafts):
             self._end_if_lost(index)
 
-    def rest(self, finish_reason: str) -> list[ScoredCandidate]:
+    def unfinished_candidates(self, finish_reason: str) -> list[ScoredCandidate]:
         """What is left when everything has ended, as candidates that ended for this reason."""
         return [
             ScoredCandidate(

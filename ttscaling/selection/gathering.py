@@ -8,7 +8,7 @@ import asyncio
 import math
 from dataclasses import replace
 
-from ttscaling.answers.final_answer import final_answer, groups
+from ttscaling.answers.final_answer import final_answer, group_equal_answers
 from ttscaling.types import (
     ABANDONED,
     Candidate,
@@ -26,17 +26,17 @@ from ttscaling.types import (
 
 from .aggregation import aggregate
 from .drafts import Drafts
-from .plan import Gathered, Plan
-from .stopping import agreed
+from .plan import GatheredCandidates, GatherPlan
+from .stopping import answers_agree
 
 
-async def gather(policy: Policy, plan: Plan) -> Gathered:
+async def gather_candidates(policy: Policy, plan: GatherPlan) -> GatheredCandidates:
     """Sample, score, stop. A candidate that fails alone is left out and named in `faults`.
 
     Raises PolicyError if no candidate was finished, and the critic's and the policy's own errors.
     """
     stopped: Stopped | None = None
-    state = _State(policy, plan)
+    state = _Gathering(policy, plan)
     try:
         async with asyncio.timeout(plan.stop.max_seconds):
             stopped = await state.run()
@@ -45,17 +45,17 @@ async def gather(policy: Policy, plan: Plan) -> Gathered:
     return state.result(stopped)
 
 
-class _Enough(Exception):
+class _StopEarly(Exception):
     """Cancels all that still runs, from within one candidate's task."""
 
     def __init__(self, reason: Stopped) -> None:
         self.reason = reason
 
 
-class _State:
+class _Gathering:
     """What has come so far."""
 
-    def __init__(self, policy: Policy, plan: Plan) -> None:
+    def __init__(self, policy: Policy, plan: GatherPlan) -> None:
         self._policy = policy
         self._plan = plan
         self._tasks = asyncio.TaskGroup()
@@ -77,13 +77,13 @@ class _State:
             async with self._drafts, self._tasks:
                 self._begin()
         except ExceptionGroup as group:  # the task group's wrapping; callers expect the failure itself
-            enough = next((error for error in group.exceptions if isinstance(error, _Enough)), None)
+            enough = next((error for error in group.exceptions if isinstance(error, _StopEarly)), None)
             if enough is None:
                 raise group.exceptions[0] from None
             return enough.reason
         return "tokens" if self._full else None
 
-    def result(self, stopped: Stopped | None) -> Gathered:
+    def result(self, stopped: Stopped | None) -> GatheredCandidates:
         """Raises PolicyError if there is nothing to choose from."""
         if self._complete:
             stopped = None  # the rule was met by the last one
@@ -94,13 +94,16 @@ class _State:
         if not self._entries and self._invalid:
             first = self._invalid[min(self._invalid)]
             self._entries[first.index] = ScoredCandidate(candidate=first, step_scores=None, score=None)
-        entries = [*self._entries.values(), *self._drafts.rest(ABANDONED if self._entries else "length")]
+        entries = [
+            *self._entries.values(),
+            *self._drafts.unfinished_candidates(ABANDONED if self._entries else "length"),
+        ]
         if not entries:
             if stopped == "seconds":
                 raise OutOfTime(f"no candidate was finished within {self._plan.stop.max_seconds} seconds")
             raise PolicyError(f"no candidate was finished: {'; '.join(faults)}")
         in_order = sorted(entries, key=lambda entry: entry.candidate.index)
-        return Gathered(
+        return GatheredCandidates(
             candidates=tuple(in_order), stopped=stopped, faults=tuple(faults), failed=len(self._failed)
         )
 
@@ -121,11 +124,11 @@ class _State:
     def _begin(self) -> None:
         """As many candidates as there is room for."""
         while self._room > 0 and self._begun < self._plan.n and not self._full:
-            self._writing[self._begun] = self._tasks.create_task(self._make(self._begun))
+            self._writing[self._begun] = self._tasks.create_task(self._sample_and_score(self._begun))
             self._begun += 1
             self._room -= 1
 
-    async def _make(self, index: int) -> None:
+    async def _sample_and_score(self, index: int) -> None:
         """One candidate from its first word to its score; then others, in its room."""
         try:
             candidate = await self._write(index)
@@ -135,7 +138,7 @@ class _State:
             if index not in self._drafts.lost or _own_task().uncancel() > 0:
                 raise
         if self._agreed():
-            raise _Enough("agreement")
+            raise _StopEarly("agreement")
         self._room += self._plan.stop.successors
         if not _own_task().cancelling():
             self._begin()
@@ -147,8 +150,8 @@ class _State:
                 self._plan.conversation,
                 index=index,
                 greedy=self._plan.include_greedy and index == 0,
-                live=self._plan.stop.needs_drafts,
-                note=self._note,
+                streamed=self._plan.stop.needs_drafts,
+                on_draft=self._note,
             )
         except PolicyError as error:
             self._failed[index] = str(error)
@@ -196,13 +199,13 @@ class _State:
         best = max(self._scored.values())
         self._drafts.abandon_below(best)
         if self._plan.stop.score is not None and best >= self._plan.stop.score:
-            raise _Enough("score")
+            raise _StopEarly("score")
 
     async def _read(self, critic: Critic, text: str) -> StepScores | CriticError:
         try:
             return await critic.score(self._plan.conversation, text)
         except CriticError as error:
-            if self._plan.critic_must_work:
+            if self._plan.raise_critic_errors:
                 raise
             return error
 
@@ -219,9 +222,9 @@ class _State:
             return False
         entries = list(self._entries.values())
         weights = [1.0 if self._plan.critic is None else entry.score or 0.0 for entry in entries]
-        voting = groups([final_answer(entry.candidate.text) for entry in entries])
+        voting = group_equal_answers([final_answer(entry.candidate.text) for entry in entries])
         votes = [math.fsum(weights[place] for place in members) for members in voting]
-        return agreed(votes, self._plan.stop.agreement, left=self._plan.n - self._settled)
+        return answers_agree(votes, self._plan.stop.agreement, left=self._plan.n - self._settled)
 
 
 def _own_task() -> asyncio.Task[None]:

@@ -9,10 +9,10 @@ from .stopping import StopRule
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class GatherPlan:
     """How a conversation's candidates are made and scored; no critic: not scored.
 
-    With `critic_must_work` the first CriticError is raised; else that candidate is left without a score.
+    With `raise_critic_errors` the first CriticError is raised; else that candidate is left without a score.
     """
 
     conversation: Conversation
@@ -20,7 +20,7 @@ class Plan:
     n: int
     include_greedy: bool
     aggregation: Aggregation = "mean"
-    critic_must_work: bool = False
+    raise_critic_errors: bool = False
     stop: StopRule
     on_progress: Callable[[Progress], None]
 
@@ -30,7 +30,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gathered:
+class GatheredCandidates:
     """Candidates in index order, scored or not; at least one is finished. `faults`: what failed, in words."""
 
     candidates: tuple[ScoredCandidate, ...]

@@ -83,7 +83,7 @@ def least_votes(agreement: float) -> int:
     return votes
 
 
-def agreed(votes: Sequence[float], agreement: float, *, left: int | None = None) -> bool:
+def answers_agree(votes: Sequence[float], agreement: float, *, left: int | None = None) -> bool:
     """Whether the answer of most votes is that sure to stay ahead; `votes` has one entry for each answer.
 
     It is sure, too, if the `left` votes to come, of at most 1 each, can't bring any other as far.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttscaling.critic_prompt import critic_prefixes, judgement
+from ttscaling.critic_prompt import critic_prefixes, label_probability
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores
 
@@ -74,7 +74,7 @@ class StepCritic:
             reading = await self._read(prefixes, wanted, vision)
             prompt_tokens += reading.prompt_tokens
             cached_tokens += reading.cached_tokens
-            return [judgement(plus, minus) for plus, minus in reading.logits]
+            return [label_probability(plus, minus) for plus, minus in reading.logits]
 
         try:
             async with asyncio.timeout(self._seconds):

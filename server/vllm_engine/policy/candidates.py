@@ -21,10 +21,10 @@ from ttscaling.types import (
     Candidate,
     Conversation,
     InvalidCandidate,
-    Note,
+    OnDraft,
     PolicyError,
-    Spent,
-    forget,
+    TokenUsage,
+    ignore_draft,
 )
 
 from .generated import GeneratedOutput, find_stop_across_steps, merged_output, split_into_chunks
@@ -77,7 +77,7 @@ class CandidateClient:
 class Candidates:
     """A Policy and StepPolicy bound to one rendered prompt, whatever conversation it is asked about.
 
-    `spent` is what all its requests took, as the engine counts it: aborted and failed ones, too.
+    `usage` is what all its requests took, as the engine counts it: aborted and failed ones, too.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Candidates:
         self._find_problem = find_problem
         self._most_tokens = params.max_tokens  # of an answer
         self._answers: dict[int, tuple[GeneratedOutput, ...]] = {}  # the requests that wrote each
-        self.spent = Spent()
+        self.usage = TokenUsage()
 
     @property
     def prompt_tokens(self) -> int:
@@ -113,20 +113,20 @@ class Candidates:
         *,
         index: int,
         greedy: bool,
-        live: bool = False,
-        note: Note = forget,
+        streamed: bool = False,
+        on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
         """See `Policy.sample`."""
         params = sampling_of(self._params, index, greedy=greedy)
-        if live and params.output_kind.name == "FINAL_ONLY":
+        if streamed and params.output_kind.name == "FINAL_ONLY":
             params.output_kind = type(params.output_kind)["CUMULATIVE"]
         written = GeneratedOutput(index, deltas=params.output_kind.name == "DELTA")
         self._answers[index] = (written,)
         try:
-            await self._run(written, self._prompt, params, note if live else forget)
+            await self._run(written, self._prompt, params, on_draft if streamed else ignore_draft)
         except asyncio.CancelledError:
             if written.token_ids:
-                note(written.candidate(ABANDONED))
+                on_draft(written.candidate(ABANDONED))
             raise
         reason, _ = _end(written)
         candidate = written.candidate(reason)
@@ -157,14 +157,14 @@ class Candidates:
             if (stop := find_stop_across_steps(before, own[-1], self._params.stop or ())) is not None:
                 own[-1].cut(stop)
         self._answers[index] = (*begun, *own)
-        spent = sum((step.spent for step in own), Spent())
+        usage = sum((step.usage for step in own), TokenUsage())
         return Candidate(
             index=index,
             text=own[-1].text,
             finish_reason=None if own[-1].continues else own[-1].end[0],
-            prompt_tokens=spent.prompt,
-            cached_tokens=spent.cached,
-            completion_tokens=spent.completion,
+            prompt_tokens=usage.prompt,
+            cached_tokens=usage.cached,
+            completion_tokens=usage.completion,
         )
 
     async def _step(self, begun: Sequence[GeneratedOutput], index: int, *, greedy: bool) -> GeneratedOutput:
@@ -182,7 +182,7 @@ class Candidates:
         prompt = self._prompt
         if token_ids:
             prompt = {**prompt, "prompt_token_ids": [*prompt["prompt_token_ids"], *token_ids]}
-        await self._run(written, prompt, params, forget)
+        await self._run(written, prompt, params, ignore_draft)
         if not begun:
             self._most_tokens = params.max_tokens  # cut down to the window by the client
         _, stopped_by = _end(written)
@@ -200,7 +200,7 @@ class Candidates:
             ]
         return [merged_output(answers)]
 
-    async def _run(self, written: GeneratedOutput, prompt: Any, params: Any, note: Note) -> None:
+    async def _run(self, written: GeneratedOutput, prompt: Any, params: Any, on_draft: OnDraft) -> None:
         """One request, read to its end. If cancelled, the engine aborts it, and tells all it has counted."""
         name = f"{self._name}-{written.index}"
         failure: list[Exception] = []
@@ -211,7 +211,7 @@ class Candidates:
                 async for output in self._client.generate(prompt, params, name, **self._options):
                     written.take(output)
                     if output.outputs[0].finish_reason is None:
-                        note(written.candidate(None))
+                        on_draft(written.candidate(None))
             except Exception as error:
                 failure.append(error)
 
@@ -225,7 +225,7 @@ class Candidates:
             raise
         finally:
             reading.cancel()
-            self.spent += written.spent
+            self.usage += written.usage
         if failure:
             raise failure[0]
 

@@ -129,7 +129,7 @@ class ChatRun:
         return handler._make_parser(self._request, handler.renderer.tokenizer, options)
 
 
-async def _reworded(events: AsyncGenerator[str, None], running: ChatRun) -> AsyncGenerator[str, None]:
+async def reworded(events: AsyncGenerator[str, None], running: ChatRun) -> AsyncGenerator[str, None]:
     """vLLM's events, errors in our words. One before any event is raised: it can still have a status. The
     first says how the prompt's media were seen.
     """

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ttscaling.steps import SEPARATOR
-from ttscaling.types import Candidate, Spent
+from ttscaling.types import Candidate, TokenUsage
 
 
 class GeneratedOutput:
@@ -48,25 +48,25 @@ class GeneratedOutput:
         return completion.finish_reason, completion.stop_reason
 
     @property
-    def spent(self) -> Spent:
+    def usage(self) -> TokenUsage:
         """As the engine counts: a prompt counts once the first token is there."""
         if not self.token_ids:
-            return Spent()
-        return Spent(
+            return TokenUsage()
+        return TokenUsage(
             prompt=len(self.outputs[0].prompt_token_ids),
             cached=self.outputs[0].num_cached_tokens or 0,
             completion=len(self.token_ids),
         )
 
     def candidate(self, finish_reason: str | None) -> Candidate:
-        spent = self.spent
+        usage = self.usage
         return Candidate(
             index=self.index,
             text=self.text,
             finish_reason=finish_reason,
-            prompt_tokens=spent.prompt,
-            cached_tokens=spent.cached,
-            completion_tokens=spent.completion,
+            prompt_tokens=usage.prompt,
+            cached_tokens=usage.cached,
+            completion_tokens=usage.completion,
         )
 
 

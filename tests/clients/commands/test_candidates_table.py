@@ -3,13 +3,13 @@ from typing import Any
 from rich.console import Console
 
 from clients.commands.candidates_table import candidates_view, printable
-from clients.sdk.completions import Scaling
+from clients.sdk.completions import ScalingReport
 from tests.clients.chat_server import scaling
 
 
 def shown(report: dict[str, Any]) -> str:
     console = Console(width=120, record=True)
-    console.print(candidates_view(Scaling.model_validate(report)))
+    console.print(candidates_view(ScalingReport.model_validate(report)))
     return console.export_text()
 
 

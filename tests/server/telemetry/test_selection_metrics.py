@@ -15,10 +15,10 @@ from ttscaling.types import (
     PolicyError,
     ScoredCandidate,
     Selection,
-    Spent,
+    TokenUsage,
 )
 
-SPENT = Spent(prompt=40, cached=24, completion=9, critic_prompt=20, critic_cached=5)
+USAGE = TokenUsage(prompt=40, cached=24, completion=9, critic_prompt=20, critic_cached=5)
 
 
 def scored(index: int, score: float | None, finish_reason: str = "stop") -> ScoredCandidate:
@@ -40,9 +40,9 @@ def figure(registry: CollectorRegistry, name: str, **labels: str) -> float:
 def test_every_end_counts_with_its_tokens():
     registry = CollectorRegistry()
     metrics = SelectionMetrics(registry)
-    with metrics.timed_selection("best_of_n", 8, lambda: SPENT):
+    with metrics.timed_selection("best_of_n", 8, lambda: USAGE):
         pass
-    with pytest.raises(asyncio.CancelledError), metrics.timed_selection("best_of_n", 2, lambda: SPENT):
+    with pytest.raises(asyncio.CancelledError), metrics.timed_selection("best_of_n", 2, lambda: USAGE):
         raise asyncio.CancelledError
     assert figure(registry, "selections_total", method="best_of_n", outcome="chosen") == 1
     assert figure(registry, "selections_total", method="best_of_n", outcome="cancelled") == 1
@@ -75,7 +75,7 @@ def test_every_end_counts_with_its_tokens():
 )
 def test_what_ends_a_choice_passes_through_and_is_counted(error: Exception, outcome: str):
     registry = CollectorRegistry()
-    with pytest.raises(type(error)), SelectionMetrics(registry).timed_selection("best_of_n", 2, Spent):
+    with pytest.raises(type(error)), SelectionMetrics(registry).timed_selection("best_of_n", 2, TokenUsage):
         raise error
     assert figure(registry, "selections_total", method="best_of_n", outcome=outcome) == 1
 

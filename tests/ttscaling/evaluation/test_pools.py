@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.evaluation.pools import AGGREGATIONS, METHODS, accuracies, draws, pool_of
 from ttscaling.selection.aggregation import aggregate
-from ttscaling.selection.choosing import best, vote, weighted_best
+from ttscaling.selection.choosing import highest_scored, majority_candidate, weighted_best
 from ttscaling.types import Candidate, ScoredCandidate
 
 ANSWERS = ("Final answer: 7", "Final answer: 8", "Final answer: 9", "no answer\nat all")
@@ -51,9 +51,9 @@ def test_every_method_takes_what_the_server_would(
     assert figures["oracle"] == any(right)
     for how in AGGREGATIONS:
         entries = [entry(at, text, aggregate(s, how)) for at, (text, s) in enumerate(drawn)]
-        assert figures[f"best_of_n/{how}"] == right[best(entries).candidate.index]
+        assert figures[f"best_of_n/{how}"] == right[highest_scored(entries).candidate.index]
         assert figures[f"weighted_vote/{how}"] == right[weighted_best(entries).candidate.index]
-        assert figures["self_consistency"] == right[vote(entries).candidate.index]
+        assert figures["self_consistency"] == right[majority_candidate(entries).candidate.index]
 
 
 def test_draws_are_orders_and_the_greedy_candidate_leads() -> None:

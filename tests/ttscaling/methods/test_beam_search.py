@@ -106,9 +106,9 @@ async def test_the_best_beginnings_are_continued_and_the_best_answer_wins() -> N
     assert [greedy for _, _, greedy in policy.asked] == [True, False, False, False, False, False]
     assert (selection.stopped, selection.degraded, len(reports)) == (None, None, 1)
     assert selection.winner.candidate.completion_tokens == 3
-    assert selection.spent is not None
-    assert (selection.spent.completion, selection.spent.prompt) == (6, 60)
-    assert (selection.spent.critic_prompt, selection.spent.critic_cached) == (50, 20)
+    assert selection.usage is not None
+    assert (selection.usage.completion, selection.usage.prompt) == (6, 60)
+    assert (selection.usage.critic_prompt, selection.usage.critic_cached) == (50, 20)
 
 
 async def test_same_steps_are_one_beam_scored_once() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ttscaling.scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate, says
-from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Aggregation, CriticError, OnCriticError, Progress, Selection
 
@@ -26,7 +26,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_the_highest_score_wins_and_all_come_back_in_order() -> None:
     policy = says([WRONG, RIGHT, SLIP], finish=[2, 0, 1])
-    selection = await BestOfN(policy, ScriptedCritic(SCORES)).run(QUESTION, n=3)
+    selection = await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3)
     assert selection.selected == 1
     assert selection.winner.candidate.text == RIGHT
     assert [entry.candidate.index for entry in selection.candidates] == [0, 1, 2]
@@ -51,7 +51,7 @@ def test_the_winner_is_the_earliest_of_the_best_whatever_the_order(
     critic = ScriptedCritic(dict(zip(texts, step_scores, strict=True)))
 
     async def select() -> Selection:
-        return await BestOfN(policy, critic).run(QUESTION, n=len(texts), aggregation=aggregation)
+        return await best_of_n(policy, critic, QUESTION, n=len(texts), aggregation=aggregation)
 
     selection = asyncio.run(select())
     scores = [aggregate(scores, aggregation) for scores in step_scores]
@@ -62,7 +62,7 @@ def test_the_winner_is_the_earliest_of_the_best_whatever_the_order(
 
 async def test_the_first_is_scored_while_the_last_is_still_written() -> None:
     reports: list[Progress] = []
-    await BestOfN(says([WRONG, RIGHT]), ScriptedCritic(SCORES)).run(QUESTION, n=2, on_progress=reports.append)
+    await best_of_n(says([WRONG, RIGHT]), ScriptedCritic(SCORES), QUESTION, n=2, on_progress=reports.append)
     assert [(report.finished, report.scored) for report in reports] == [(1, 0), (1, 1), (2, 1), (2, 2)]
     assert [report.latest.score for report in reports] == pytest.approx([None, 0.3, None, 0.85])
 
@@ -70,13 +70,13 @@ async def test_the_first_is_scored_while_the_last_is_still_written() -> None:
 async def test_only_the_first_is_greedy_and_only_if_asked() -> None:
     for include_greedy, greedy in ((True, [0]), (False, [])):
         policy = says([WRONG, RIGHT])
-        await BestOfN(policy, ScriptedCritic(SCORES)).run(QUESTION, n=2, include_greedy=include_greedy)
+        await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, include_greedy=include_greedy)
         assert (policy.begun, policy.greedy) == ([0, 1], greedy)
 
 
 async def test_cancelling_ends_sampling_and_scoring() -> None:
     policy, critic = says([WRONG, RIGHT]), ScriptedCritic(SCORES, hang=True)
-    running = asyncio.create_task(BestOfN(policy, critic).run(QUESTION, n=3))
+    running = asyncio.create_task(best_of_n(policy, critic, QUESTION, n=3))
     await until(lambda: len(critic.seen) == 2)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -91,7 +91,7 @@ async def test_a_watcher_that_fails_ends_sampling_at_once() -> None:
 
     policy = says([WRONG])
     with pytest.raises(ConnectionError, match="the client is gone"):
-        await BestOfN(policy, ScriptedCritic(SCORES)).run(QUESTION, n=2, on_progress=gone)
+        await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, on_progress=gone)
     assert policy.closed
 
 
@@ -99,7 +99,7 @@ async def test_a_failing_policy_ends_scoring_and_passes_through() -> None:
     died = Failed(index=1, error=RuntimeError("the engine died"))
     policy, critic = Playback([candidate(0, WRONG), died]), ScriptedCritic(SCORES, hang=True)
     with pytest.raises(RuntimeError, match="the engine died"):
-        await BestOfN(policy, critic).run(QUESTION, n=3)
+        await best_of_n(policy, critic, QUESTION, n=3)
     assert policy.closed
     assert critic.cancelled == 1
 
@@ -107,7 +107,7 @@ async def test_a_failing_policy_ends_scoring_and_passes_through() -> None:
 async def test_a_failing_critic_ends_sampling_at_once() -> None:
     policy = says([WRONG])
     with pytest.raises(CriticError, match="no scores for"):
-        await BestOfN(policy, ScriptedCritic({})).run(QUESTION, n=2, on_critic_error="fail")
+        await best_of_n(policy, ScriptedCritic({}), QUESTION, n=2, on_critic_error="fail")
     assert policy.closed
 
 
@@ -117,7 +117,7 @@ async def test_a_candidate_without_a_score_cannot_win(fallback: OnCriticError) -
     texts = [RIGHT, WRONG, SLIP, "Final answer: 9"]
     critic = ScriptedCritic({"Final answer: 9": (0.1,)})
     policy = says(texts, finish=[3, 0, 1, 2])
-    selection = await BestOfN(policy, critic).run(QUESTION, n=4, on_critic_error=fallback)
+    selection = await best_of_n(policy, critic, QUESTION, n=4, on_critic_error=fallback)
     assert selection.selected == 3
     assert [entry.score for entry in selection.candidates] == [None, None, None, 0.1]
     assert selection.degraded is not None
@@ -128,7 +128,7 @@ async def test_a_candidate_without_a_score_cannot_win(fallback: OnCriticError) -
 @pytest.mark.parametrize(("fallback", "selected"), [("first", 0), ("self_consistency", 1)])
 async def test_a_dead_critic_falls_back_and_says_so(fallback: OnCriticError, selected: int) -> None:
     policy = says([RIGHT, WRONG, SLIP], finish=[2, 0, 1])
-    selection = await BestOfN(policy, ScriptedCritic({})).run(QUESTION, n=3, on_critic_error=fallback)
+    selection = await best_of_n(policy, ScriptedCritic({}), QUESTION, n=3, on_critic_error=fallback)
     assert selection.selected == selected
     assert selection.degraded is not None
     assert f"on_critic_error={fallback}" in selection.degraded
@@ -137,4 +137,4 @@ async def test_a_dead_critic_falls_back_and_says_so(fallback: OnCriticError, sel
 
 async def test_no_candidates_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        await BestOfN(says([]), ScriptedCritic({})).run(QUESTION, n=0)
+        await best_of_n(says([]), ScriptedCritic({}), QUESTION, n=0)

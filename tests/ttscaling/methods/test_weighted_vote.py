@@ -23,8 +23,8 @@ EIGHT, BOXED_EIGHT, SEVEN, NONE = "Final answer: 8", "\\boxed{8.0}", "Final answ
 )
 async def test_an_answer_weighs_the_sum_of_its_scores(scores: dict[str, float], selected: int) -> None:
     critic = ScriptedCritic({text: (score,) for text, score in scores.items()})
-    selection = await weighted_vote(says([EIGHT, SEVEN, BOXED_EIGHT], finish=[2, 1, 0]), critic).run(
-        QUESTION, n=3
+    selection = await weighted_vote(
+        says([EIGHT, SEVEN, BOXED_EIGHT], finish=[2, 1, 0]), critic, QUESTION, n=3
     )
     assert selection.selected == selected
 
@@ -33,7 +33,7 @@ async def test_an_answer_weighs_the_sum_of_its_scores(scores: dict[str, float], 
 def test_the_winner_is_the_best_of_the_heaviest_answer(votes: list[tuple[str, float]]) -> None:
     texts = [f"candidate {index}\n\nFinal answer: {answer}" for index, (answer, _) in enumerate(votes)]
     critic = ScriptedCritic({text: (score,) for text, (_, score) in zip(texts, votes, strict=True)})
-    selection = asyncio.run(weighted_vote(says(texts), critic).run(QUESTION, n=len(texts)))
+    selection = asyncio.run(weighted_vote(says(texts), critic, QUESTION, n=len(texts)))
     weight = {answer: math.fsum(score for other, score in votes if other == answer) for answer, _ in votes}
     answer, score = votes[selection.selected]
     assert weight[answer] == max(weight.values())
@@ -42,15 +42,15 @@ def test_the_winner_is_the_best_of_the_heaviest_answer(votes: list[tuple[str, fl
 
 async def test_candidates_without_an_answer_have_no_vote() -> None:
     critic = ScriptedCritic({NONE: (0.9,), SEVEN: (0.1,)})
-    selection = await weighted_vote(says([NONE, SEVEN]), critic).run(QUESTION, n=2)
+    selection = await weighted_vote(says([NONE, SEVEN]), critic, QUESTION, n=2)
     assert selection.selected == 1
-    selection = await weighted_vote(says([NONE, NONE]), critic).run(QUESTION, n=2)
+    selection = await weighted_vote(says([NONE, NONE]), critic, QUESTION, n=2)
     assert selection.selected == 0
 
 
 @pytest.mark.parametrize(("fallback", "selected"), [("first", 0), ("self_consistency", 1)])
 async def test_without_scores_it_falls_back(fallback: OnCriticError, selected: int) -> None:
     policy = says([SEVEN, EIGHT, BOXED_EIGHT])
-    selection = await weighted_vote(policy, ScriptedCritic({})).run(QUESTION, n=3, on_critic_error=fallback)
+    selection = await weighted_vote(policy, ScriptedCritic({}), QUESTION, n=3, on_critic_error=fallback)
     assert selection.selected == selected
     assert selection.degraded is not None

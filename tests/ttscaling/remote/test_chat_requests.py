@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.remote.critic import RemoteCritic
 from ttscaling.remote.policy import RemotePolicy
-from ttscaling.types import NOTHING, Conversation, CriticError, PolicyError
+from ttscaling.types import EMPTY_ANSWER, Conversation, CriticError, PolicyError
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 QUESTION = Conversation(
@@ -98,7 +98,7 @@ async def test_failures_carry_the_servers_words(response: httpx.Response, said: 
     with pytest.raises(PolicyError, match=f"^nano: .*{said}"):
         await policy.sample(QUESTION, index=0, greedy=True)
     with pytest.raises(PolicyError, match=f"^nano: .*{said}"):
-        await policy.extend(QUESTION, NOTHING, index=3, greedy=False)
+        await policy.extend(QUESTION, EMPTY_ANSWER, index=3, greedy=False)
     with pytest.raises(CriticError, match=f"critic prm.*{said}"):
         await RemoteCritic(server(reply), model="prm").score(QUESTION, "a\n\nb")
 
@@ -109,7 +109,7 @@ async def test_an_unreachable_server_is_a_policy_error() -> None:
 
     policy = RemotePolicy(server(reply), model="nano", sampling={})
     with pytest.raises(PolicyError, match=r"candidate 0 failed: .*ConnectError: connection refused"):
-        await BestOfN(policy, RemoteCritic(server(reply), model="prm")).run(QUESTION, n=2)
+        await best_of_n(policy, RemoteCritic(server(reply), model="prm"), QUESTION, n=2)
 
 
 def step(text: str, reason: str | int | None) -> httpx.Response:
@@ -130,7 +130,7 @@ async def test_a_step_continues_what_is_written() -> None:
         model="nano",
         sampling={"seed": 5, "temperature": 0.7, "stop": "END", "max_tokens": 50},
     )
-    first = await policy.extend(QUESTION, NOTHING, index=0, greedy=True)
+    first = await policy.extend(QUESTION, EMPTY_ANSWER, index=0, greedy=True)
     last = await policy.extend(QUESTION, first, index=4, greedy=False)
     assert (first.text, first.finish_reason) == ("3, 4.", None)
     assert (last.text, last.finish_reason, last.prompt_tokens) == ("Final answer: 7", "stop", 20)
@@ -148,7 +148,7 @@ async def test_another_stop_string_ends_the_answer() -> None:
         return step("so 7", "END")
 
     policy = RemotePolicy(server(reply), model="nano", sampling={"stop": ["END"]})
-    assert (await policy.extend(QUESTION, NOTHING, index=0, greedy=True)).finish_reason == "stop"
+    assert (await policy.extend(QUESTION, EMPTY_ANSWER, index=0, greedy=True)).finish_reason == "stop"
 
 
 async def test_a_server_that_does_not_tell_its_stop_string_is_refused() -> None:
@@ -157,7 +157,7 @@ async def test_a_server_that_does_not_tell_its_stop_string_is_refused() -> None:
 
     with pytest.raises(PolicyError, match="stop_reason"):
         await RemotePolicy(server(reply), model="nano", sampling={}).extend(
-            QUESTION, NOTHING, index=0, greedy=True
+            QUESTION, EMPTY_ANSWER, index=0, greedy=True
         )
 
 
@@ -199,6 +199,6 @@ async def test_best_of_n_over_http() -> None:
 
     async with server(reply) as client:
         policy = RemotePolicy(client, model="nano", sampling={"seed": 0})
-        selection = await BestOfN(policy, RemoteCritic(client, model="prm")).run(QUESTION, n=4)
+        selection = await best_of_n(policy, RemoteCritic(client, model="prm"), QUESTION, n=4)
     assert selection.selected == 2
     assert selection.winner.candidate.text == "Final answer: 7"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.ttscaling.scripted import QUESTION, Playback, ScriptedCritic, candidate
-from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import ABANDONED, Selection
 
@@ -21,7 +21,7 @@ FINISHED = candidate(1, "x\n\ny\n\nz", tokens=9)
 
 async def select(policy: Playback, critic: ScriptedCritic, **options: Any) -> Selection:
     stop = StopRule(abandon_losers=True, max_steps=options.pop("max_steps", None))
-    return await BestOfN(policy, critic).run(QUESTION, n=2, stop=stop, **options)
+    return await best_of_n(policy, critic, QUESTION, n=2, stop=stop, **options)
 
 
 async def test_a_draft_that_cannot_win_is_abandoned() -> None:
@@ -58,7 +58,7 @@ async def test_under_the_mean_only_a_bound_on_steps_decides() -> None:
 
 async def test_without_the_rule_drafts_are_not_judged() -> None:
     policy, critic = Playback([candidate(0, GOOD), LOSER, FINISHED]), ScriptedCritic(SCORES)
-    selection = await BestOfN(policy, critic).run(QUESTION, n=2, aggregation="min")
+    selection = await best_of_n(policy, critic, QUESTION, n=2, aggregation="min")
     assert critic.seen == [GOOD, FINISHED.text]
     assert [entry.score for entry in selection.candidates] == [0.8, 0.3]
 
@@ -96,6 +96,6 @@ async def test_a_critic_that_hangs_on_a_draft_is_not_waited_for() -> None:
 async def test_an_abandoned_one_makes_room_for_the_next() -> None:
     policy = Playback([candidate(0, GOOD), LOSER, candidate(2, "a")])
     stop = StopRule(abandon_losers=True, max_parallel=2)
-    selection = await BestOfN(policy, ScriptedCritic(SCORES)).run(QUESTION, n=3, stop=stop, aggregation="min")
+    selection = await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3, stop=stop, aggregation="min")
     assert (policy.begun, policy.abandoned, selection.stopped) == ([0, 1, 2], [1], None)
     assert [entry.score for entry in selection.candidates] == [0.8, None, 0.8]

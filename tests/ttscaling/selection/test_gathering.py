@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.ttscaling.scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate
-from ttscaling.methods.best_of_n import BestOfN
+from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.methods.self_consistency import self_consistency
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import (
@@ -26,9 +26,7 @@ SCORES = {"one": (0.5,), "two": (0.9,), "three": (0.7,)}
 async def select(
     policy: Playback, scores: Mapping[str, Sequence[float]] = SCORES, *, n: int, **options: Any
 ) -> Selection:
-    return await BestOfN(policy, ScriptedCritic(scores)).run(
-        QUESTION, n=n, on_critic_error="first", **options
-    )
+    return await best_of_n(policy, ScriptedCritic(scores), QUESTION, n=n, on_critic_error="first", **options)
 
 
 def texts(selection: Selection) -> list[str]:
@@ -40,7 +38,7 @@ async def test_same_answers_are_scored_once() -> None:
     policy = Playback([candidate(index, text) for index, text in enumerate(["one", "two", "one", "one"])])
     critic = ScriptedCritic(SCORES)
     reports: list[Progress] = []
-    selection = await BestOfN(policy, critic).run(QUESTION, n=4, on_progress=reports.append)
+    selection = await best_of_n(policy, critic, QUESTION, n=4, on_progress=reports.append)
     assert critic.seen == ["one", "two"]
     assert [entry.score for entry in selection.candidates] == [0.5, 0.9, 0.5, 0.5]
     judged = [entry.step_scores for entry in selection.candidates]
@@ -50,7 +48,7 @@ async def test_same_answers_are_scored_once() -> None:
         [candidate(index, "one") for index in range(3)], pause=0
     )  # all end before the critic has answered
     critic = ScriptedCritic(SCORES)
-    selection = await BestOfN(together, critic).run(QUESTION, n=3)
+    selection = await best_of_n(together, critic, QUESTION, n=3)
     assert critic.seen == ["one"]
     assert [entry.score for entry in selection.candidates] == [0.5] * 3
 
@@ -97,7 +95,7 @@ async def test_no_candidate_at_all_is_an_error() -> None:
 async def test_fail_means_any_failure_of_the_critic() -> None:
     policy = Playback([candidate(0, "one"), candidate(1, "unknown")])
     with pytest.raises(CriticError, match="no scores for 'unknown'"):
-        await BestOfN(policy, ScriptedCritic(SCORES)).run(QUESTION, n=3, on_critic_error="fail")
+        await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3, on_critic_error="fail")
     assert policy.closed
 
 
@@ -168,7 +166,7 @@ async def test_candidates_are_begun_as_the_rule_needs_them(stop: StopRule, waves
 
     policy = Waves()
     critic = ScriptedCritic({f"{index}": (0.5,) for index in range(8)})
-    selection = await BestOfN(policy, critic).run(QUESTION, n=8, stop=stop)
+    selection = await best_of_n(policy, critic, QUESTION, n=8, stop=stop)
     assert (policy.seen, selection.stopped, len(selection.candidates)) == (waves, None, 8)
 
 
@@ -231,15 +229,13 @@ async def test_a_critic_that_hangs_cannot_hold_an_answer_back() -> None:
         [candidate(0, "Final answer: 1"), candidate(1, "Final answer: 2"), candidate(2, "\\boxed{2}")]
     )
     stop = StopRule(max_seconds=0.5)
-    selection = await BestOfN(policy, critic).run(
-        QUESTION, n=3, on_critic_error="self_consistency", stop=stop
-    )
+    selection = await best_of_n(policy, critic, QUESTION, n=3, on_critic_error="self_consistency", stop=stop)
     assert (selection.selected, selection.stopped) == (1, "seconds")
     assert selection.degraded is not None
     assert critic.cancelled == 3
     with pytest.raises(CriticError, match="no score within"):
         again = Playback([candidate(0, "Final answer: 1")])
-        await BestOfN(again, critic).run(QUESTION, n=1, on_critic_error="fail", stop=stop)
+        await best_of_n(again, critic, QUESTION, n=1, on_critic_error="fail", stop=stop)
 
 
 async def test_time_over_without_an_answer() -> None:

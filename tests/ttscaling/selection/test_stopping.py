@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttscaling.selection.aggregation import aggregate
-from ttscaling.selection.stopping import StopRule, agreed, best_possible, least_votes, stays_ahead
+from ttscaling.selection.stopping import StopRule, answers_agree, best_possible, least_votes, stays_ahead
 from ttscaling.types import Aggregation
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
@@ -28,25 +28,27 @@ def test_more_votes_make_surer(leader: float, second: float, more: float) -> Non
 
 
 def test_agreement_is_between_the_first_two() -> None:
-    assert agreed([4], 0.95)
-    assert not agreed([3], 0.95)
-    assert agreed([1, 6, 1], 0.95) == (stays_ahead(6, 1) >= 0.95)
-    assert not agreed([], 0.51)
-    assert not agreed([2, 2], 0.51)
+    assert answers_agree([4], 0.95)
+    assert not answers_agree([3], 0.95)
+    assert answers_agree([1, 6, 1], 0.95) == (stays_ahead(6, 1) >= 0.95)
+    assert not answers_agree([], 0.51)
+    assert not answers_agree([2, 2], 0.51)
 
 
 def test_agreement_may_be_certain_before_it_is_probable() -> None:
-    assert agreed([3], 0.99, left=2)
-    assert not agreed([3], 0.99, left=3), "a tie goes to the answer given first, which may be the other"
-    assert agreed([2.5, 0.5], 0.99, left=1)
-    assert not agreed([], 0.99, left=0)
+    assert answers_agree([3], 0.99, left=2)
+    assert not answers_agree([3], 0.99, left=3), (
+        "a tie goes to the answer given first, which may be the other"
+    )
+    assert answers_agree([2.5, 0.5], 0.99, left=1)
+    assert not answers_agree([], 0.99, left=0)
 
 
 @given(st.floats(0.501, 0.9999999))
 def test_least_votes_are_the_fewest_that_agree(agreement: float) -> None:
     votes = least_votes(agreement)
-    assert agreed([votes], agreement)
-    assert votes == 1 or not agreed([votes - 1], agreement)
+    assert answers_agree([votes], agreement)
+    assert votes == 1 or not answers_agree([votes - 1], agreement)
 
 
 @given(SCORES, SCORES, HOW)

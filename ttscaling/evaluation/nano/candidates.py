@@ -10,7 +10,7 @@ from ttscaling.asking.client import CHAT, Server, connected
 from ttscaling.asking.concurrency import SEEDS_APART, each
 from ttscaling.console import EvaluationError
 from ttscaling.evaluation.question_sets import Question, heldout_questions
-from ttscaling.types import NOTHING, ScoredCandidate
+from ttscaling.types import EMPTY_ANSWER, ScoredCandidate
 
 N = 8
 
@@ -86,7 +86,9 @@ def read_reply(question: Question, reply: Mapping[str, Any]) -> Answers:
 def scored(texts: Sequence[str], scores: Sequence[float | None]) -> list[ScoredCandidate]:
     """Candidates as `ttscaling.selection.choosing` takes them, those that have a score."""
     return [
-        ScoredCandidate(candidate=replace(NOTHING, index=index, text=text), step_scores=None, score=score)
+        ScoredCandidate(
+            candidate=replace(EMPTY_ANSWER, index=index, text=text), step_scores=None, score=score
+        )
         for index, (text, score) in enumerate(zip(texts, scores, strict=True))
         if score is not None
     ]

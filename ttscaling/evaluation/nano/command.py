@@ -23,7 +23,7 @@ from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.console import AsJson, EvaluationError, finish
 from ttscaling.reports.intervals import bootstrap
-from ttscaling.selection.choosing import best, weighted_best
+from ttscaling.selection.choosing import highest_scored, weighted_best
 
 from .candidates import Answers, N, ask_all, scored
 
@@ -93,7 +93,7 @@ def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
         "greedy": right[0],
         "pass@1": sum(right[1:]) / (N - 1),
         "majority@8": right[majority(stated)],
-        "log_prob_8": right[best(scored(answers.texts, answers.log_prob)).candidate.index],
+        "log_prob_8": right[highest_scored(scored(answers.texts, answers.log_prob)).candidate.index],
         "best_of_8": right[answers.selected],
         "pass@8": any(right),
     }
@@ -101,7 +101,7 @@ def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
     chosen = weighted_best(voting).candidate.index if voting else answers.selected
     values["weighted_vote_8"] = right[chosen]
     if orm is not None:
-        values["orm_8"] = right[best(scored(answers.texts, orm)).candidate.index]
+        values["orm_8"] = right[highest_scored(scored(answers.texts, orm)).candidate.index]
     return Outcome(answers.question.kind, {k: float(v) for k, v in values.items()}, answers.degraded)
 
 

@@ -72,7 +72,9 @@ def hidden_states(model: V2PEInternVL, batch: PackedBatch) -> torch.Tensor:
     return model.hidden_states(**inputs)
 
 
-def _supervised(model: V2PEInternVL, batch: PackedBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def supervised_tokens(
+    model: V2PEInternVL, batch: PackedBatch
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Hidden states (S, D), targets (S,), weights (S,) where something is asked: no other logits are made."""
     at_T = batch.weight_1T[0] > 0
     hidden_SD = hidden_states(model, batch)[0, at_T]
@@ -80,7 +82,7 @@ def _supervised(model: V2PEInternVL, batch: PackedBatch) -> tuple[torch.Tensor, 
     return hidden_SD, batch.target_1T[0, at_T].to(device), batch.weight_1T[0, at_T].to(device)
 
 
-def _nothing() -> Sample:
+def blank_sample() -> Sample:
     """A token of text that asks for nothing: what a process computes once its data have ended."""
     zero_T = torch.zeros(1, dtype=torch.int64).numpy()
     return Sample(zero_T, zero_T, zero_T.astype("float32"), deltas=(), tiles_NHWC=None)

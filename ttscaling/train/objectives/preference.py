@@ -15,7 +15,7 @@ from ttscaling.train.settings.kinds import MpoWeights
 
 from .losses import response_log_probs
 from .mpo_loss import RewardShift, mpo_terms, pair_log_probs
-from .objective import Loss, Micro, _nothing, hidden_states
+from .objective import Loss, Micro, blank_sample, hidden_states
 from .references import References
 
 
@@ -46,7 +46,7 @@ class Preference:
         if pack:
             packed = pack_pairs([drawn.sample for drawn in pack], image_token=self.image_token)
         else:
-            batch = pack_samples([_nothing()], image_token=self.image_token)
+            batch = pack_samples([blank_sample()], image_token=self.image_token)
             packed = PackedPairs(batch, torch.full_like(batch.ids_1T, -1), 0)
         draws = tuple(drawn.draw.number for drawn in pack)
         num_tokens = sum(drawn.num_tokens for drawn in pack)

@@ -16,12 +16,12 @@ from server.vllm_engine.policy.candidates import CandidateClient, Candidates, Fi
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,
-    NOTHING,
+    EMPTY_ANSWER,
     Candidate,
     Conversation,
     InvalidCandidate,
     PolicyError,
-    Spent,
+    TokenUsage,
 )
 
 CONVERSATION = Conversation(messages=(), mm_processor_kwargs={})
@@ -168,7 +168,7 @@ async def test_a_candidate_sums_up_its_deltas():
     candidate = await policy.sample(CONVERSATION, index=0, greedy=False)
     assert (candidate.text, candidate.finish_reason) == ("bc", "length")
     assert (candidate.prompt_tokens, candidate.cached_tokens, candidate.completion_tokens) == (3, 0, 5)
-    assert policy.spent == Spent(prompt=3, completion=5) and policy.prompt_tokens == 3
+    assert policy.usage == TokenUsage(prompt=3, completion=5) and policy.prompt_tokens == 3
 
 
 @pytest.mark.parametrize(("kind", "asked"), [(Kind.FINAL_ONLY, Kind.CUMULATIVE), (Kind.DELTA, Kind.DELTA)])
@@ -176,26 +176,26 @@ async def test_drafts_are_told_only_to_those_who_need_them(kind: Kind, asked: Ki
     deltas = kind is Kind.DELTA
     end = output("" if deltas else "b", tokens=0 if deltas else 2)
     script = [output("b", finish=None, tokens=2), end]
-    for live, of_engine in ((True, asked), (False, kind)):
+    for streamed, of_engine in ((True, asked), (False, kind)):
         client, seen = Client(script), list[Candidate]()
         policy = candidates(client, output_kind=kind)
-        await policy.sample(CONVERSATION, index=0, greedy=False, live=live, note=seen.append)
+        await policy.sample(CONVERSATION, index=0, greedy=False, streamed=streamed, on_draft=seen.append)
         assert client.asked[0][1].output_kind is of_engine
         told = [(draft.text, draft.completion_tokens, draft.finish_reason) for draft in seen]
-        assert told == ([("b", 2, None)] if live else [])
+        assert told == ([("b", 2, None)] if streamed else [])
 
 
 async def test_cancelling_aborts_and_tells_all_that_was_written():
     client, seen = Client([output("a", finish=None, tokens=2), None]), list[Candidate]()
     policy = candidates(client, output_kind=Kind.DELTA)
-    sampling = asyncio.create_task(policy.sample(CONVERSATION, index=0, greedy=False, note=seen.append))
+    sampling = asyncio.create_task(policy.sample(CONVERSATION, index=0, greedy=False, on_draft=seen.append))
     for _ in range(5):
         await asyncio.sleep(0)
     sampling.cancel()
     await asyncio.wait([sampling])
     assert sampling.cancelled() and client.aborted == [0]
     assert [(draft.text, draft.finish_reason) for draft in seen] == [("aunread", ABANDONED)]
-    assert policy.spent == Spent(prompt=3, completion=6)
+    assert policy.usage == TokenUsage(prompt=3, completion=6)
     (_, last) = policy.replay([0], streamed=True)
     assert last.outputs[0].finish_reason == "length", "chosen all the same, at a time cap"
 
@@ -229,7 +229,7 @@ async def test_a_candidate_that_breaks_off_fails_alone_and_counts():
     with pytest.raises(PolicyError, match="nothing"):
         await policy.sample(CONVERSATION, index=2, greedy=True)
     await policy.sample(CONVERSATION, index=1, greedy=False)
-    assert policy.spent == Spent(prompt=6, completion=8)
+    assert policy.usage == TokenUsage(prompt=6, completion=8)
 
 
 async def test_a_complaint_makes_a_candidate_invalid_not_lost():
@@ -246,7 +246,7 @@ async def test_a_complaint_makes_a_candidate_invalid_not_lost():
 
 async def search(policy: Candidates, *parents: int) -> list[Candidate]:
     """Continuation k goes on with that of index parents[k]; -1 is the beginning."""
-    made = {-1: NOTHING}
+    made = {-1: EMPTY_ANSWER}
     for index, parent in enumerate(parents):
         made[index] = await policy.extend(CONVERSATION, made[parent], index=index, greedy=index == 0)
     return [made[index] for index in range(len(parents))]
@@ -291,7 +291,7 @@ async def test_a_step_goes_on_with_the_tokens_of_the_steps_before():
     pieces = [piece.outputs[0] for piece in policy.replay([2], streamed=True)]
     assert [piece.text for piece in pieces] == ["a", "\n\nb", "\n\nc"]
     assert [piece.finish_reason for piece in pieces] == [None, None, "stop"]
-    assert policy.spent == Spent(prompt=12, completion=7)
+    assert policy.usage == TokenUsage(prompt=12, completion=7)
 
 
 async def test_an_answer_cut_between_steps_and_one_that_ends_behind_its_last():
