@@ -58,12 +58,12 @@ serve: setup ## start the server on the nano checkpoints and leave it up (ARGS='
 test: setup ## run the tests, the real engine included
 	@$(BIN)/pytest $(ARGS)
 
-check: setup ## formatting, lint, types, imports between packages, packaging, README
+check: setup ## formatting, lint, types, imports between packages, packaging, docs
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -q tests/test_architecture.py tests/test_packaging.py tests/test_readme.py
+	$(BIN)/pytest -q tests/test_architecture.py tests/test_packaging.py tests/test_docs.py
 
 nano: setup ## train the embedded policy and critic again, into runs/nano (ARGS=--install: into their place)
 	@$(BIN)/internvl3 train nano $(ARGS)
