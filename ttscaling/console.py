@@ -10,7 +10,7 @@ from rich.console import Console
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
-class EvaluationError(Exception):
+class CommandError(Exception):
     """It could not be measured; the message says what to do."""
 
 
@@ -19,7 +19,7 @@ def warn(problem: str) -> None:
     Console(stderr=True).print(f"skipped {problem}", soft_wrap=True, markup=False)
 
 
-def finish(
+def run_command(
     report: Callable[[], Mapping[str, Any]], show: Callable[[Any, Console], None], as_json: bool
 ) -> None:
     """A command's whole course: measured, shown, and as the last line printed as JSON where asked for.
@@ -28,7 +28,7 @@ def finish(
     """
     try:
         measured = report()
-    except EvaluationError as error:
+    except CommandError as error:
         Console(stderr=True).print(f"error: {error}", soft_wrap=True, markup=False)
         raise typer.Exit(1) from None
     show(measured, Console())

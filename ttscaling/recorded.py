@@ -9,7 +9,7 @@ from .types import Candidate, Conversation, CriticError, OnDraft, StepScores, ig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rollouts:
+class QuestionCandidates:
     """Of one question: candidates in index order, and what each beam search found."""
 
     texts: tuple[str, ...]
@@ -23,7 +23,7 @@ class Rollouts:
 class RecordedPolicy:
     """A Policy whose candidates are recorded ones; `tokens` counts all that was written, cut off or not."""
 
-    def __init__(self, rolled: Rollouts) -> None:
+    def __init__(self, rolled: QuestionCandidates) -> None:
         self._rolled = rolled
         self.tokens = 0
 
@@ -53,7 +53,7 @@ class RecordedPolicy:
 class RecordedCritic:
     """A Critic that knows the recorded candidates and nothing else."""
 
-    def __init__(self, rolled: Rollouts) -> None:
+    def __init__(self, rolled: QuestionCandidates) -> None:
         self.name = rolled.critic
         self._scores = dict(zip(rolled.texts, rolled.step_scores, strict=True))
 

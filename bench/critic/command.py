@@ -11,7 +11,7 @@ from rich.console import Console
 from transformers import AutoTokenizer
 
 from bench.harness.contest import Sample, System, measure
-from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.report import Report, versions
 from ttscaling.reports.plots import check_plot
 
@@ -65,7 +65,7 @@ def critic(
     ours = [row for row in table if row["system"] == OURS]
     best = {row["case"]: row["ratio"] for row in ours if row["ratio"] is not None}
     worst = min(best, key=best.__getitem__) if best else ""
-    finish(
+    print_report(
         Report(
             bench="critic",
             ratio=best.get(worst),

@@ -43,7 +43,7 @@ def _table(report: Report) -> Table:
     return table
 
 
-def finish(report: Report, *, as_json: bool, plot: Path | None) -> None:
+def print_report(report: Report, *, as_json: bool, plot: Path | None) -> None:
     """Prints the table; then the plot and, as the last line, the JSON object, where asked for.
 
     Raises:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.harness.contest import Sample, System, measure
 from bench.harness.gpu import bf16_peak
-from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.peer_packages import install_peers, peers_folder
 from bench.harness.report import Report, ratio, versions
 from ttscaling.reports.plots import check_plot
@@ -76,7 +76,7 @@ def training(
     ratios = {case: ratio(alike, case, ours=OURS, peers=(TRL,), figure=figure) for case in CASES.values()}
     known = {case: value for case, value in ratios.items() if value is not None}
     worst = min(known, key=known.__getitem__) if len(known) == len(CASES) else ""
-    finish(
+    print_report(
         Report(
             bench="training",
             ratio=known.get(worst),

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from bench.harness.contest import Sample, System, measure
-from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.peer_packages import install_peers, peers_folder
 from bench.harness.report import Report, ratio, versions
 from ttscaling.reports.plots import check_plot
@@ -81,7 +81,7 @@ def tts(
     decisive = [_case(deciding, places) for places in at_once]
     known = {case: value for case, value in ratios.items() if value is not None and case in decisive}
     worst = min(known, key=known.__getitem__) if known else ""
-    finish(
+    print_report(
         Report(
             bench="tts",
             ratio=known.get(worst),

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from bench.harness.contest import Sample, System, measure
-from bench.harness.output import JsonOption, PlotOption, finish, progress
+from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.report import Report, ratio, versions
 from ttscaling.reports.plots import check_plot
 
@@ -51,7 +51,7 @@ def video(
         )
     samples, failures = found + samples, failures | failed
     value = ratio(samples, name, ours=OURS, peers=PEERS)
-    finish(
+    print_report(
         Report(
             bench="video",
             ratio=value,

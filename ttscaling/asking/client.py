@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 
 CHAT = "/v1/chat/completions"
 BUSY = (408, 429)  # of 4xx, those that another time may not bring
@@ -19,15 +19,15 @@ BaseUrl = Annotated[str, typer.Option(help="The server's address.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-class Refused(EvaluationError):
+class Refused(CommandError):
     """The server refused this request with a status of 4xx; another may do."""
 
 
-class Failed(EvaluationError):
+class Failed(CommandError):
     """The server failed on this request, is busy or out of reach: it may be another time."""
 
 
-class Server:
+class ServerClient:
     """A server's address with an open client. A request that Failed is sent again after each of `pauses`."""
 
     def __init__(self, client: httpx.AsyncClient, pauses: Sequence[float]) -> None:
@@ -54,7 +54,7 @@ class Server:
             if not isinstance(reply, dict):
                 raise ValueError("no object")
         except httpx.ConnectError:
-            kind = Failed if self._seen else EvaluationError
+            kind = Failed if self._seen else CommandError
             raise kind(f"no server answers at {url}; start one with: internvl3 serve") from None
         except httpx.HTTPStatusError as error:
             status, said = error.response.status_code, error.response.text[:300]
@@ -63,14 +63,14 @@ class Server:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Failed(f"asking {url} failed: {type(error).__name__}: {error}") from None
         except ValueError as error:
-            raise EvaluationError(f"{url}{path} sent no JSON object; is it an internvl3 server?") from error
+            raise CommandError(f"{url}{path} sent no JSON object; is it an internvl3 server?") from error
         return reply
 
 
 @asynccontextmanager
 async def connected(
     base_url: str, *, key: str | None = None, pauses: Sequence[float] = PAUSES
-) -> AsyncIterator[Server]:
+) -> AsyncIterator[ServerClient]:
     """The server at an address, with or without /v1. Raises EvaluationError for what is no address.
 
     `key` goes along as bearer token; `pauses` are the seconds before a request that failed is sent again.
@@ -80,8 +80,6 @@ async def connected(
     try:
         client = httpx.AsyncClient(base_url=root, timeout=TIMEOUT, headers=headers)
     except httpx.InvalidURL as error:
-        raise EvaluationError(
-            f"{base_url} is no address ({error}); it must look like {DEFAULT_URL}"
-        ) from None
+        raise CommandError(f"{base_url} is no address ({error}); it must look like {DEFAULT_URL}") from None
     async with client:
-        yield Server(client, pauses)
+        yield ServerClient(client, pauses)

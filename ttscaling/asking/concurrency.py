@@ -13,7 +13,7 @@ SEEDS_APART = 1000  # between questions: candidate i of a question is sampled wi
 Concurrency = Annotated[int, typer.Option(min=1, help="Requests sent at the same time.")]
 
 
-async def each(
+async def run_concurrently(
     items: Iterable[T],
     work: Callable[[T], Awaitable[None]],
     *,

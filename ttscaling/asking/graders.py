@@ -9,7 +9,7 @@ import typer
 
 from ttscaling.answers.grading import Mode, is_right
 from ttscaling.answers.math_verifier import MathVerifier
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 
 Grader = Callable[[str | None, str], bool]
 Grading = Annotated[
@@ -36,6 +36,6 @@ def grader(mode: Mode) -> Iterator[Grader]:
     try:
         verifier = MathVerifier()
     except ImportError as error:
-        raise EvaluationError(f"{error}; or choose another --grading") from error
+        raise CommandError(f"{error}; or choose another --grading") from error
     with verifier:
         yield lambda answer, known: is_right(answer, known, mode=mode, verifier=verifier)

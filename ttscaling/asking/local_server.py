@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 
 CONSOLE_COMMAND = "from clients.cli import main; main()"
 START_SECONDS = 600
@@ -41,10 +41,10 @@ def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> N
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise EvaluationError(f"the server ended while starting; see {log}")
+            raise CommandError(f"the server ended while starting; see {log}")
         try:
             urlopen(f"{url}/readyz", timeout=5).close()
             return
         except (URLError, TimeoutError):
             time.sleep(1)
-    raise EvaluationError(f"the server was not ready after {START_SECONDS} s; see {log}")
+    raise CommandError(f"the server was not ready after {START_SECONDS} s; see {log}")

@@ -6,12 +6,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 
 Row = Mapping[str, Any]
 
 
-class Ledger:
+class ResultsFile:
     """The rows of a file, and of this run behind them; a context manager. Without a path nothing is kept.
 
     The first line says what the rows hold for. Raises EvaluationError where that differs from `identity`, or
@@ -27,10 +27,10 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b")
         except OSError as error:
-            raise EvaluationError(f"{path} can't be written: {error.strerror}") from None
+            raise CommandError(f"{path} can't be written: {error.strerror}") from None
         try:
             self._read(path, identity)
-        except EvaluationError:
+        except CommandError:
             self._file.close()
             raise
 
@@ -59,14 +59,14 @@ class Ledger:
             found = [json.loads(line) for line in whole.splitlines()]
             known = found[0]["identity"] if found else None
         except (ValueError, KeyError, TypeError):
-            raise EvaluationError(f"{path} holds no results of this command: name another file") from None
+            raise CommandError(f"{path} holds no results of this command: name another file") from None
         expected = json.loads(json.dumps(identity))
         if known is None:
             self._write({"identity": identity})
         elif known != expected:
             keys = [key for key in {**known, **expected} if known.get(key) != expected.get(key)]
             differs = "; ".join(f"{key} {known.get(key)!r} there, {expected.get(key)!r} now" for key in keys)
-            raise EvaluationError(f"{path} holds results of another run ({differs}): name another file")
+            raise CommandError(f"{path} holds results of another run ({differs}): name another file")
         self.rows = found[1:]
 
     def _write(self, row: Row) -> None:

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from ttscaling.asking.client import CHAT, connected
-from ttscaling.asking.concurrency import SEEDS_APART, each
-from ttscaling.asking.results_file import Ledger, Row
-from ttscaling.console import EvaluationError
-from ttscaling.recorded import Rollouts
+from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
+from ttscaling.asking.results_file import ResultsFile, Row
+from ttscaling.console import CommandError
+from ttscaling.recorded import QuestionCandidates
 
-from .question_sets import Question
+from .question_sets import EvaluationQuestion
 
 Key = tuple[int, str, int]  # question, "candidate" or "beam", the candidate's index or the search's n
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class CandidatePlan:
     """What is asked about every question; `fields` go into each request as they are (model, temperature)."""
 
     num_candidates: int
@@ -44,21 +44,21 @@ class Plan:
         return [range(first, end) for first, end in pairwise(edges)]
 
 
-async def gather(
+async def collect_candidates(
     base_url: str,
-    questions: Sequence[Question],
-    plan: Plan,
+    questions: Sequence[EvaluationQuestion],
+    plan: CandidatePlan,
     *,
     source: str,
     kept: Path | None,
     concurrency: int,
-) -> list[Rollouts]:
+) -> list[QuestionCandidates]:
     """The rollouts of every question; those in the file `kept` aren't asked for again.
 
     `source` says which questions these are. Raises EvaluationError at the first failure; what was gathered
     until then is kept.
     """
-    with Ledger(kept, {"questions": source, **plan.identity}) as ledger:
+    with ResultsFile(kept, {"questions": source, **plan.identity}) as ledger:
         known = {_key(row) for row in ledger.rows}
         jobs_of_one: list[range | int] = [*plan.parts(), *plan.beams]
         jobs = [(number, job) for number in range(len(questions)) for job in jobs_of_one]
@@ -73,7 +73,7 @@ async def gather(
                         known.add(_key(row))
                         ledger.add(row)
 
-            await each(
+            await run_concurrently(
                 missing,
                 work,
                 total=len(jobs),
@@ -84,7 +84,7 @@ async def gather(
         return _by_question(ledger.rows, len(questions), plan)
 
 
-def _body(question: Question, number: int, job: range | int, plan: Plan) -> dict[str, Any]:
+def _body(question: EvaluationQuestion, number: int, job: range | int, plan: CandidatePlan) -> dict[str, Any]:
     """The request for a part of a question's candidates, or for a beam search of this n."""
     first = job.start if isinstance(job, range) else 0
     if isinstance(job, range):
@@ -123,7 +123,7 @@ def _rows(reply: Mapping[str, Any], number: int, job: range | int) -> list[Row]:
         ]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         said = f"question {number}: the reply holds no scored candidates ({type(error).__name__}: {error})"
-        raise EvaluationError(f"{said}; is it an internvl3 server with a critic?") from error
+        raise CommandError(f"{said}; is it an internvl3 server with a critic?") from error
 
 
 def _keys(number: int, job: range | int) -> set[Key]:
@@ -138,7 +138,7 @@ def _key(row: Row) -> Key:
     return row["question"], kind, row[kind]
 
 
-def _by_question(rows: Sequence[Row], num_questions: int, plan: Plan) -> list[Rollouts]:
+def _by_question(rows: Sequence[Row], num_questions: int, plan: CandidatePlan) -> list[QuestionCandidates]:
     """The kept rows that the plan asks for."""
     row_of = {_key(row): row for row in rows}
     gathered = []
@@ -146,7 +146,7 @@ def _by_question(rows: Sequence[Row], num_questions: int, plan: Plan) -> list[Ro
         candidates = [row_of[number, "candidate", index] for index in range(plan.num_candidates)]
         beams = {n: row_of[number, "beam", n] for n in plan.beams}
         gathered.append(
-            Rollouts(
+            QuestionCandidates(
                 texts=tuple(row["text"] for row in candidates),
                 step_scores=tuple(tuple(row["step_scores"]) for row in candidates),
                 tokens=tuple(row["tokens"] for row in candidates),

@@ -10,7 +10,7 @@ import typer
 from PIL import Image
 
 from ttscaling.asking.user_message import user_message, user_message_parts
-from ttscaling.console import EvaluationError, warn
+from ttscaling.console import CommandError, warn
 from ttscaling.records.bad_records import Faults, TooManyBadRecordsError
 from ttscaling.records.fields import optional_text
 from ttscaling.records.jsonl import read_records
@@ -29,7 +29,7 @@ MediaFolder = Annotated[
 
 
 @dataclass(frozen=True)
-class Question:
+class EvaluationQuestion:
     """A text, its images (in memory or in files) or video, the right answer, a kind to be told apart by."""
 
     text: str
@@ -44,7 +44,9 @@ class Question:
         return user_message(self.text, self.images, self.video)
 
 
-def load_questions(file: Path | None, images: Path | None, n: int, seed: int) -> tuple[str, list[Question]]:
+def load_questions(
+    file: Path | None, images: Path | None, n: int, seed: int
+) -> tuple[str, list[EvaluationQuestion]]:
     """The first n questions of a file, or n of nano's, and what tells them from others.
 
     Bad records of a file are named on standard error and left out. Raises EvaluationError.
@@ -54,31 +56,33 @@ def load_questions(file: Path | None, images: Path | None, n: int, seed: int) ->
     try:
         found = read_questions(file, images or file.parent, Faults(allowed=0.01, tell=warn))[:n]
         if not found:
-            raise EvaluationError(f"{file} holds no questions: write one JSON object a line")
+            raise CommandError(f"{file} holds no questions: write one JSON object a line")
         return f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}", found
     except (TooManyBadRecordsError, OSError) as error:
-        raise EvaluationError(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
-def heldout_questions(n: int, seed: int) -> Iterator[Question]:
+def heldout_questions(n: int, seed: int) -> Iterator[EvaluationQuestion]:
     """n questions on drawings that no stage of nano's training saw; the same for the same seed."""
     from ttscaling.nano_tasks.problems import heldout
 
     for problem in heldout(n, seed):
-        yield Question(problem.question, (problem.image,), problem.answer, problem.kind)
+        yield EvaluationQuestion(problem.question, (problem.image,), problem.answer, problem.kind)
 
 
-def read_questions(path: Path, root: Path, faults: Faults) -> list[Question]:
+def read_questions(path: Path, root: Path, faults: Faults) -> list[EvaluationQuestion]:
     """A file's questions, in the forms of `ttscaling.records.questions`, paths under `root`; and a `kind`.
 
     Bad records go to `faults`; raises TooManyBadRecordsError as it decides, and OSError.
     """
 
-    def parse(data: Mapping[str, Any]) -> Question:
+    def parse(data: Mapping[str, Any]) -> EvaluationQuestion:
         asked = parse_question(data)
         images = tuple(media_path(root, path) for path in asked.images)
         video = None if asked.video is None else media_path(root, asked.video)
         user_message_parts(asked.text, images)
-        return Question(asked.text, images, asked.answer, optional_text(data, "kind") or "all", video)
+        return EvaluationQuestion(
+            asked.text, images, asked.answer, optional_text(data, "kind") or "all", video
+        )
 
     return list(read_records(path, parse, faults))

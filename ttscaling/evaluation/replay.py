@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.asking.graders import Grader
 from ttscaling.methods.best_of_n import best_of_n
-from ttscaling.recorded import RecordedCritic, RecordedPolicy, Rollouts
+from ttscaling.recorded import QuestionCandidates, RecordedCritic, RecordedPolicy
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import Conversation
@@ -42,7 +42,7 @@ class Outcome:
 
 
 async def replay(
-    gathered: Sequence[Rollouts], known: Sequence[str], judge: Grader, rule: StopRule
+    gathered: Sequence[QuestionCandidates], known: Sequence[str], judge: Grader, rule: StopRule
 ) -> Outcome:
     """What Best-of-N under a rule makes of questions with these right answers, all their candidates for N."""
     right, tokens = [], []
@@ -56,7 +56,7 @@ async def replay(
 
 
 async def choose_rule(
-    gathered: Sequence[Rollouts],
+    gathered: Sequence[QuestionCandidates],
     known: Sequence[str],
     judge: Grader,
     *,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 
 
 def write_block(path: Path, name: str, lines: Sequence[str]) -> None:
@@ -20,7 +20,7 @@ def write_block(path: Path, name: str, lines: Sequence[str]) -> None:
     else:
         _, ended, after = rest.partition(end)
         if not ended:
-            raise EvaluationError(f"{path} has {begin} but no {end}: add it where the block ends")
+            raise CommandError(f"{path} has {begin} but no {end}: add it where the block ends")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(before + "\n".join([begin, *lines, end]) + after)
 

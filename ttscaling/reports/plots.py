@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 
 PLOT_FORMATS = (".png", ".svg", ".pdf")
 
@@ -39,6 +39,6 @@ def drawing(path: Path, width: float, height: float, **layout: Any) -> Iterator[
             path.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(path, dpi=120)
         except (OSError, ValueError) as error:
-            raise EvaluationError(f"the plot can't be written: {error}") from error
+            raise CommandError(f"the plot can't be written: {error}") from error
     finally:
         plt.close(figure)

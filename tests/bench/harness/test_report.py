@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from bench.harness.contest import Sample
-from bench.harness.output import finish
+from bench.harness.output import print_report
 from bench.harness.report import Report, machine, ratio, versions
 from ttscaling.reports.plots import check_plot
 
@@ -53,7 +53,7 @@ def test_no_ratio_without_both_sides() -> None:
 
 
 def test_the_last_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
-    finish(REPORT, as_json=True, plot=None)
+    print_report(REPORT, as_json=True, plot=None)
     shown = capsys.readouterr().out
     record = json.loads(shown.splitlines()[-1])
     assert record["ratio"] == 2.5
@@ -64,7 +64,7 @@ def test_the_last_line_is_one_json_object(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_person_sees_rows_ratio_and_who_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    finish(REPORT, as_json=False, plot=None)
+    print_report(REPORT, as_json=False, plot=None)
     shown = capsys.readouterr().out
     for text in ("[peer]", "ratio 2.50", "other could not run: ImportError: [no] library", "pillow 1"):
         assert text in shown
@@ -73,7 +73,7 @@ def test_a_person_sees_rows_ratio_and_who_failed(capsys: pytest.CaptureFixture[s
 
 def test_without_a_ratio_the_status_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as exit_:
-        finish(replace(REPORT, ratio=None), as_json=True, plot=None)
+        print_report(replace(REPORT, ratio=None), as_json=True, plot=None)
     assert exit_.value.exit_code == 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["ratio"] is None
 
@@ -82,7 +82,7 @@ def test_without_a_ratio_the_status_says_so(capsys: pytest.CaptureFixture[str]) 
 def test_a_plot_is_drawn(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"plot{suffix}"
     check_plot(path)
-    finish(REPORT, as_json=False, plot=path)
+    print_report(REPORT, as_json=False, plot=path)
     assert path.stat().st_size > 1000
 
 

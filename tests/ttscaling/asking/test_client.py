@@ -4,8 +4,8 @@ import pytest
 
 from tests.clients.chat_server import Reply, chat_server
 from ttscaling.asking.client import CHAT, Refused, connected
-from ttscaling.asking.concurrency import each
-from ttscaling.console import EvaluationError
+from ttscaling.asking.concurrency import run_concurrently
+from ttscaling.console import CommandError
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
@@ -23,7 +23,7 @@ async def test_a_server_that_fails_is_asked_again(status: int) -> None:
             assert await server.post(CHAT, {}) == {"ok": True}
         seen.clear()
         async with connected(url, pauses=(0,)) as server:
-            with pytest.raises(EvaluationError, match=rf"HTTP {status}.*not yet"):
+            with pytest.raises(CommandError, match=rf"HTTP {status}.*not yet"):
                 await server.post(CHAT, {})
     assert len(seen) == 2
 
@@ -46,12 +46,12 @@ async def test_a_server_that_never_answered_is_not_waited_for() -> None:
     with chat_server(lambda body: Reply({})) as url:
         pass  # the port was free a moment ago
     async with connected(url, pauses=(600,)) as server:
-        with pytest.raises(EvaluationError, match="no server answers"):
+        with pytest.raises(CommandError, match="no server answers"):
             await asyncio.wait_for(server.post(CHAT, {}), 120)
 
 
 async def test_an_address_that_is_none_is_told() -> None:
-    with pytest.raises(EvaluationError, match="is no address"):
+    with pytest.raises(CommandError, match="is no address"):
         async with connected("http://[::1"):
             pass
 
@@ -66,10 +66,10 @@ async def test_no_more_at_once_than_asked_for_and_the_first_failure_ends_it() ->
         await asyncio.sleep(0)
         running -= 1
         if item == 7:
-            raise EvaluationError("the seventh")
+            raise CommandError("the seventh")
 
-    await each(range(6), work, total=6, concurrency=3, label="items")
+    await run_concurrently(range(6), work, total=6, concurrency=3, label="items")
     assert (most, begun) == (3, list(range(6)))
-    with pytest.raises(EvaluationError, match="the seventh"):
-        await each(range(100), work, total=100, concurrency=3, label="items")
+    with pytest.raises(CommandError, match="the seventh"):
+        await run_concurrently(range(100), work, total=100, concurrency=3, label="items")
     assert len(begun) < 30

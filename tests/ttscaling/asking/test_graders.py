@@ -2,7 +2,7 @@ import pytest
 
 from ttscaling.answers.grading import Mode
 from ttscaling.asking.graders import grader
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 
 
 def test_each_mode_compares_as_published() -> None:
@@ -29,5 +29,5 @@ def test_each_mode_compares_as_published() -> None:
 
 def test_without_math_verify_another_grading_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(EvaluationError, match="--grading"), grader("math"):
+    with pytest.raises(CommandError, match="--grading"), grader("math"):
         pass

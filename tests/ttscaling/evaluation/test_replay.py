@@ -1,14 +1,14 @@
 import pytest
 
 from ttscaling.evaluation.replay import SCORES, choose_rule, replay
-from ttscaling.recorded import Rollouts
+from ttscaling.recorded import QuestionCandidates
 from ttscaling.selection.stopping import StopRule
 
 
-def rolled(*candidates: tuple[str, float, int]) -> Rollouts:
+def rolled(*candidates: tuple[str, float, int]) -> QuestionCandidates:
     """Candidates of one step: final answer, score, tokens."""
     answers, scores, tokens = zip(*candidates, strict=True)
-    return Rollouts(
+    return QuestionCandidates(
         texts=tuple(f"candidate {at}. Final answer: {answer}" for at, answer in enumerate(answers)),
         step_scores=tuple((score,) for score in scores),
         tokens=tokens,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 from ttscaling.reports.markdown import interval, table, write_block
 
 
@@ -30,7 +30,7 @@ def test_a_page_is_made_and_blocks_are_added_at_its_end(tmp_path: Path) -> None:
 def test_a_block_without_an_end_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- a -->\nold\n")
-    with pytest.raises(EvaluationError, match="no <!-- end of a -->"):
+    with pytest.raises(CommandError, match="no <!-- end of a -->"):
         write_block(page, "a", ["new"])
     assert page.read_text() == "<!-- a -->\nold\n"
 

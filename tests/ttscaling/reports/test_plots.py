@@ -4,7 +4,7 @@ import pytest
 import typer
 from matplotlib import pyplot as plt
 
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 from ttscaling.reports.plots import check_plot, drawing
 
 
@@ -27,7 +27,7 @@ def test_a_plot_that_cannot_be_drawn_is_refused_at_once() -> None:
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(EvaluationError, match="the plot can't be written"),
+        pytest.raises(CommandError, match="the plot can't be written"),
         drawing(tmp_path / "file" / "a.png", 4, 3),
     ):
         pass

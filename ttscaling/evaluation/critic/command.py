@@ -13,13 +13,13 @@ from rich.table import Table
 
 from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import Concurrency
-from ttscaling.console import AsJson, EvaluationError, finish, warn
+from ttscaling.console import AsJson, CommandError, run_command, warn
 from ttscaling.evaluation.question_sets import MediaFolder
 from ttscaling.records.bad_records import Faults, TooManyBadRecordsError
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.reports.step_f1 import THRESHOLD, best_threshold, f1_of, macro_f1, step_counts
 
-from .solutions import Judged, judge_file
+from .solutions import ScoredSolution, judge_file
 
 COLUMNS = ("f1_wrong", "f1_right", "macro_f1")
 
@@ -58,21 +58,21 @@ def critic(
         try:
             judged = asyncio.run(judging)
         except (TooManyBadRecordsError, OSError) as error:
-            raise EvaluationError(str(error)) from error
+            raise CommandError(str(error)) from error
         figures = summary(judged, threshold=threshold, seed=seed)
         return figures | {"bad": faults.bad, "bad_examples": faults.examples}
 
-    finish(report, print_report, as_json)
+    run_command(report, print_report, as_json)
 
 
-def summary(judged: Sequence[Judged], *, threshold: float, seed: int) -> dict[str, Any]:
+def summary(judged: Sequence[ScoredSolution], *, threshold: float, seed: int) -> dict[str, Any]:
     """The report as `--json` prints it. Raises EvaluationError where there is nothing to measure."""
     critics = sorted({solution.critic for solution in judged})
     if len(critics) > 1:
-        raise EvaluationError(f"the scores are of several critics ({', '.join(critics)}): keep them apart")
+        raise CommandError(f"the scores are of several critics ({', '.join(critics)}): keep them apart")
     marked = [solution for solution in judged if any(solution.marks)]
     if not marked:
-        raise EvaluationError("no solution has a step marked right or wrong: there is nothing to measure")
+        raise CommandError("no solution has a step marked right or wrong: there is nothing to measure")
     sources = sorted({solution.source for solution in marked})
     counts_NS4 = np.zeros((len(marked), len(sources), 4))
     for row, solution in zip(counts_NS4, marked, strict=True):

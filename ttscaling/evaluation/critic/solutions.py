@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ttscaling.asking.client import Refused, Server, connected
-from ttscaling.asking.concurrency import each
-from ttscaling.asking.results_file import Ledger
+from ttscaling.asking.client import Refused, ServerClient, connected
+from ttscaling.asking.concurrency import run_concurrently
+from ttscaling.asking.results_file import ResultsFile
 from ttscaling.asking.user_message import user_message
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 from ttscaling.records.bad_records import Faults, RecordError
 from ttscaling.records.jsonl import LineFile
 from ttscaling.records.marked_steps import MarkedRecord, parse_marked
@@ -17,7 +17,7 @@ from ttscaling.records.media_paths import media_path
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredSolution:
     """A solution's steps as people marked them and as the critic scored them."""
 
     source: str
@@ -26,19 +26,19 @@ class Judged:
     critic: str
 
 
-class Unscored(Exception):
+class CannotScore(Exception):
     """The critic can't score this solution; others it may."""
 
 
 async def judge_file(
     file: Path, root: Path, base_url: str, faults: Faults, *, scores: Path | None, concurrency: int
-) -> list[Judged]:
+) -> list[ScoredSolution]:
     """Every usable solution of a file with the critic's scores, in order; the others go to `faults`.
 
     Raises EvaluationError, TooManyBadRecordsError and OSError.
     """
-    lines, judged = LineFile(file), dict[int, Judged]()
-    with Ledger(scores, {"file": hashlib.sha256(file.read_bytes()).hexdigest()}) as ledger:
+    lines, judged = LineFile(file), dict[int, ScoredSolution]()
+    with ResultsFile(scores, {"file": hashlib.sha256(file.read_bytes()).hexdigest()}) as ledger:
         known = {row["line"]: row for row in ledger.rows}
         async with connected(base_url) as server:
 
@@ -50,40 +50,42 @@ async def judge_file(
                         ledger.add(known[number])
                 except RecordError as error:
                     faults.reject(str(error))
-                except Unscored as error:
+                except CannotScore as error:
                     faults.reject(f"{lines.where(number)}: {error}")
                 else:
                     faults.accept()
                     row = known[number]
-                    judged[number] = Judged(
+                    judged[number] = ScoredSolution(
                         record.data_source or "unknown", record.marks, tuple(row["scores"]), row["critic"]
                     )
 
-            await each(range(len(lines)), work, total=len(lines), concurrency=concurrency, label="solutions")
+            await run_concurrently(
+                range(len(lines)), work, total=len(lines), concurrency=concurrency, label="solutions"
+            )
     faults.finish()
     return [judged[number] for number in sorted(judged)]
 
 
-async def score(server: Server, record: MarkedRecord, root: Path) -> dict[str, Any]:
+async def score(server: ServerClient, record: MarkedRecord, root: Path) -> dict[str, Any]:
     """The critic's name and its score of each step. Raises Unscored; EvaluationError where none can be."""
     try:
         message = user_message(record.question, [media_path(root, image) for image in record.images])
     except RecordError as error:
-        raise Unscored(str(error)) from error
+        raise CannotScore(str(error)) from error
     body = {"messages": [message], "answers": [list(record.steps)]}
     try:
         reply = await server.post("/v1/critic/score", body)
     except Refused as error:
-        raise Unscored(str(error)) from error
+        raise CannotScore(str(error)) from error
     try:
         (entry,) = reply["scores"]
         if entry.get("error"):
-            raise Unscored(f"the critic failed: {entry['error']}")
+            raise CannotScore(f"the critic failed: {entry['error']}")
         scores = [float(value) for value in entry["step_scores"]]
         name = str(reply["model"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         said = f"the reply holds no step scores ({type(error).__name__}: {error})"
-        raise EvaluationError(f"{said}; is it an internvl3 server with a critic?") from error
+        raise CommandError(f"{said}; is it an internvl3 server with a critic?") from error
     if len(scores) != len(record.steps):
-        raise Unscored(f"the critic gave {len(scores)} scores for {len(record.steps)} steps")
+        raise CannotScore(f"the critic gave {len(scores)} scores for {len(record.steps)} steps")
     return {"critic": name, "scores": scores}

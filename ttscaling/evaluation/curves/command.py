@@ -10,8 +10,8 @@ import typer
 from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import SEEDS_APART, Concurrency
 from ttscaling.asking.graders import Grading, grader, mode_of
-from ttscaling.console import AsJson, finish
-from ttscaling.evaluation.candidates import Plan, gather
+from ttscaling.console import AsJson, run_command
+from ttscaling.evaluation.candidates import CandidatePlan, collect_candidates
 from ttscaling.evaluation.question_sets import MediaFolder, QuestionsFile, load_questions
 from ttscaling.reports.markdown import write_block
 from ttscaling.reports.plots import check_plot
@@ -65,7 +65,7 @@ def curves(
         source, asked = load_questions(questions, images, n_questions, seed)
         largest_beam = max_n if max_beam is None else max_beam
         sampling = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
-        plan = Plan(
+        plan = CandidatePlan(
             num_candidates=max_n,
             beams=tuple(n for n in sizes_up_to(max_n) if 1 < n <= largest_beam),
             per_request=per_request,
@@ -74,7 +74,7 @@ def curves(
             fields={name: value for name, value in sampling.items() if value is not None},
         )
         gathered = asyncio.run(
-            gather(base_url, asked, plan, source=source, kept=rollouts, concurrency=concurrency)
+            collect_candidates(base_url, asked, plan, source=source, kept=rollouts, concurrency=concurrency)
         )
         mode = mode_of(grading, questions)
         with grader(mode) as judge:
@@ -87,4 +87,4 @@ def curves(
             write_block(page, "curves", curve_lines(figures, shown))
         return figures
 
-    finish(report, print_curves, as_json)
+    run_command(report, print_curves, as_json)

@@ -9,10 +9,10 @@ from rich.progress import track
 
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.asking.graders import Grader
-from ttscaling.evaluation.candidates import Plan
+from ttscaling.evaluation.candidates import CandidatePlan
 from ttscaling.evaluation.pools import METHODS, accuracies, draws, pool_of
-from ttscaling.evaluation.question_sets import Question
-from ttscaling.recorded import Rollouts
+from ttscaling.evaluation.question_sets import EvaluationQuestion
+from ttscaling.recorded import QuestionCandidates
 from ttscaling.reports.intervals import bootstrap
 
 DIFFERENCES = (
@@ -30,9 +30,9 @@ def sizes_up_to(most: int) -> list[int]:
 
 
 def summary(
-    questions: Sequence[Question],
-    gathered: Sequence[Rollouts],
-    plan: Plan,
+    questions: Sequence[EvaluationQuestion],
+    gathered: Sequence[QuestionCandidates],
+    plan: CandidatePlan,
     judge: Grader,
     *,
     num_draws: int,
@@ -71,7 +71,13 @@ def summary(
 
 
 def figures_of(
-    rolled: Rollouts, answer: str, plan: Plan, judge: Grader, *, num_draws: int, number: int
+    rolled: QuestionCandidates,
+    answer: str,
+    plan: CandidatePlan,
+    judge: Grader,
+    *,
+    num_draws: int,
+    number: int,
 ) -> Values:
     """Of one question: each method's share of right draws of N, and the tokens that N candidates take."""
 

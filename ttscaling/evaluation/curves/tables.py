@@ -25,8 +25,8 @@ Cell = Callable[[Mapping[str, float], str], str]
 
 def print_curves(report: Report, console: Console) -> None:
     """The tables for a person; intervals are in the JSON object and on the page."""
-    console.print(told(report), soft_wrap=True)
-    for title, (header, rows) in tables(report, alone).items():
+    console.print(caption(report), soft_wrap=True)
+    for title, (header, rows) in tables(report, value_only).items():
         shown = Table(title=title)
         for name in header:
             shown.add_column(name, justify="left" if name == "N" else "right", overflow="fold")
@@ -38,7 +38,7 @@ def print_curves(report: Report, console: Console) -> None:
 
 def curve_lines(report: Report, plot: str | None) -> list[str]:
     """The same as lines of Markdown, with the plot in front where there is one."""
-    lines = [told(report), ""]
+    lines = [caption(report), ""]
     if plot:
         lines += [f"![Accuracy over the number of candidates]({plot})", ""]
     for title, (header, rows) in tables(report, with_interval).items():
@@ -46,7 +46,7 @@ def curve_lines(report: Report, plot: str | None) -> list[str]:
     return lines[:-1]
 
 
-def told(report: Report) -> str:
+def caption(report: Report) -> str:
     """What the figures stand on."""
     (sample,) = report["curves"]["one_sample"]
     first = "candidate 0 greedy" if report["include_greedy"] else "all sampled"
@@ -96,7 +96,7 @@ def with_interval(entry: Mapping[str, float], figure: str) -> str:
     return interval(entry, figure, sign="+" if figure == "difference" else "")
 
 
-def alone(entry: Mapping[str, float], figure: str) -> str:
+def value_only(entry: Mapping[str, float], figure: str) -> str:
     """A figure as a terminal has room for it; a difference that is surely one has a star."""
     shown = with_interval(entry, figure).partition(" ")[0]
     return f"{shown}*" if figure == "difference" and entry["low"] * entry["high"] > 0 else shown

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ttscaling.asking.client import CHAT, Server, connected
-from ttscaling.asking.concurrency import SEEDS_APART, each
-from ttscaling.console import EvaluationError
-from ttscaling.evaluation.question_sets import Question, heldout_questions
+from ttscaling.asking.client import CHAT, ServerClient, connected
+from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
+from ttscaling.console import CommandError
+from ttscaling.evaluation.question_sets import EvaluationQuestion, heldout_questions
 from ttscaling.types import EMPTY_ANSWER, ScoredCandidate
 
 N = 8
@@ -22,7 +22,7 @@ class Answers:
     `score` is the critic's of each, None where it failed; `log_prob` the policy's own mean over tokens.
     """
 
-    question: Question
+    question: EvaluationQuestion
     texts: tuple[str, ...]
     score: tuple[float | None, ...]
     log_prob: tuple[float, ...]
@@ -35,16 +35,16 @@ async def ask_all(base_url: str, n: int, *, seed: int, concurrency: int) -> list
     answers: dict[int, Answers] = {}
     async with connected(base_url) as server:
 
-        async def work(numbered: tuple[int, Question]) -> None:
+        async def work(numbered: tuple[int, EvaluationQuestion]) -> None:
             number, question = numbered
             answers[number] = await ask(server, question, seed=seed + number * SEEDS_APART)
 
         questions = enumerate(heldout_questions(n, seed))
-        await each(questions, work, total=n, concurrency=concurrency, label="held-out questions")
+        await run_concurrently(questions, work, total=n, concurrency=concurrency, label="held-out questions")
     return [answers[number] for number in range(n)]
 
 
-async def ask(server: Server, question: Question, *, seed: int) -> Answers:
+async def ask(server: ServerClient, question: EvaluationQuestion, *, seed: int) -> Answers:
     """One Best-of-8 request. Raises EvaluationError."""
     body = {
         "messages": [question.message],
@@ -60,10 +60,10 @@ async def ask(server: Server, question: Question, *, seed: int) -> Answers:
         message = (
             f"the reply holds no candidates ({type(error).__name__}: {error}); is it an internvl3 server?"
         )
-        raise EvaluationError(message) from error
+        raise CommandError(message) from error
 
 
-def read_reply(question: Question, reply: Mapping[str, Any]) -> Answers:
+def read_reply(question: EvaluationQuestion, reply: Mapping[str, Any]) -> Answers:
     """A reply's candidates; KeyError, ValueError or TypeError for another kind of reply."""
     scaling = reply["test_time_scaling"]
     candidates = scaling["candidates"]

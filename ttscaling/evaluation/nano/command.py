@@ -21,7 +21,7 @@ from rich.table import Table
 from ttscaling.answers.final_answer import final_answer, majority, same_answer
 from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import Concurrency
-from ttscaling.console import AsJson, EvaluationError, finish
+from ttscaling.console import AsJson, CommandError, run_command
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.selection.choosing import highest_scored, weighted_best
 
@@ -67,14 +67,12 @@ def nano(
 
     def report() -> dict[str, Any]:
         if orm is not None and not (orm / "config.json").exists():
-            raise EvaluationError(
-                f"{orm} is no checkpoint; `internvl3 train nano --resume` makes runs/nano/orm"
-            )
+            raise CommandError(f"{orm} is no checkpoint; `internvl3 train nano --resume` makes runs/nano/orm")
         asked = asyncio.run(ask_all(base_url, n, seed=seed, concurrency=concurrency))
         judged = [None] * n if orm is None else outcome_scores(orm, asked)
         return summary([outcome(*both) for both in zip(asked, judged, strict=True)], seed=seed)
 
-    finish(report, print_report, as_json)
+    run_command(report, print_report, as_json)
 
 
 def outcome_scores(checkpoint: Path, asked: Sequence[Answers]) -> list[Sequence[float]]:

@@ -12,8 +12,8 @@ from rich.table import Table
 from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import SEEDS_APART, Concurrency
 from ttscaling.asking.graders import Grader, grader
-from ttscaling.console import AsJson, EvaluationError, finish
-from ttscaling.evaluation.candidates import Plan, gather
+from ttscaling.console import AsJson, CommandError, run_command
+from ttscaling.evaluation.candidates import CandidatePlan, collect_candidates
 from ttscaling.evaluation.question_sets import load_questions
 from ttscaling.evaluation.replay import choose_rule
 from ttscaling.reports.markdown import interval, table, write_block
@@ -62,7 +62,7 @@ def stopping(
             rule, chosen = given, dict[str, Any]()
             if stop_score is None and stop_agreement is None:
                 if choose_seed == seed:
-                    raise EvaluationError("the rule must be chosen on other questions: change --choose-seed")
+                    raise CommandError("the rule must be chosen on other questions: change --choose-seed")
                 rule, chosen = asyncio.run(chosen_rule(judge))
             answered = asyncio.run(measure(base_url, n_questions, n, rule, judge, seed, concurrency))
         figures = summary(answered, seed=seed) | {"n": n, "rule": fields_of(rule), "chosen_on": chosen}
@@ -72,10 +72,10 @@ def stopping(
 
     async def chosen_rule(judge: Grader) -> tuple[StopRule, dict[str, Any]]:
         source, questions = load_questions(None, None, choose_on, choose_seed)
-        plan = Plan(
+        plan = CandidatePlan(
             num_candidates=n, beams=(), per_request=n, seed=choose_seed, include_greedy=True, fields={}
         )
-        gathered = await gather(
+        gathered = await collect_candidates(
             base_url, questions, plan, source=source, kept=rollouts, concurrency=concurrency
         )
         known = [question.answer for question in questions]
@@ -89,7 +89,7 @@ def stopping(
             "full": {"accuracy": full.accuracy, "tokens": full.tokens},
         }
 
-    finish(report, print_report, as_json)
+    run_command(report, print_report, as_json)
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
@@ -100,16 +100,16 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         shown.add_row(*row)
     for column in shown.columns[1:]:
         column.justify = "right"
-    console.print(told(report), soft_wrap=True)
+    console.print(caption(report), soft_wrap=True)
     console.print(shown)
 
 
 def page_lines(report: Mapping[str, Any]) -> list[str]:
     """The same as lines of Markdown."""
-    return [told(report), "", *table(*cells(report))]
+    return [caption(report), "", *table(*cells(report))]
 
 
-def told(report: Mapping[str, Any]) -> str:
+def caption(report: Mapping[str, Any]) -> str:
     """What the figures stand on."""
     rule = ", ".join(f"{name} {value:g}" for name, value in report["rule"].items()) or "none"
     on = report["chosen_on"]

@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttscaling.answers.final_answer import final_answer
-from ttscaling.asking.client import CHAT, Server, connected
-from ttscaling.asking.concurrency import SEEDS_APART, each
+from ttscaling.asking.client import CHAT, ServerClient, connected
+from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
 from ttscaling.asking.graders import Grader
-from ttscaling.console import EvaluationError
-from ttscaling.evaluation.question_sets import Question, load_questions
+from ttscaling.console import CommandError
+from ttscaling.evaluation.question_sets import EvaluationQuestion, load_questions
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.selection.stopping import StopRule
 
 
 @dataclass(frozen=True)
-class Answered:
+class PairedAnswer:
     """One request's worth: whether its answer is right, the tokens generated for it, what stopped it."""
 
     right: bool
@@ -28,10 +28,10 @@ class Answered:
 
 async def measure(
     base_url: str, n_questions: int, n: int, rule: StopRule, judge: Grader, seed: int, concurrency: int
-) -> list[tuple[Answered, Answered]]:
+) -> list[tuple[PairedAnswer, PairedAnswer]]:
     """Every held-out question's (full, adaptive), in order. Raises EvaluationError at the first failure."""
     _, questions = load_questions(None, None, n_questions, seed)
-    found: dict[int, tuple[Answered, Answered]] = {}
+    found: dict[int, tuple[PairedAnswer, PairedAnswer]] = {}
     async with connected(base_url) as server:
 
         async def work(number: int) -> None:
@@ -40,13 +40,15 @@ async def measure(
             found[number] = full, await ask(server, question, {"n": n, **fields_of(rule)}, judge, first)
 
         numbers = range(n_questions)
-        await each(numbers, work, total=n_questions, concurrency=concurrency, label="held-out questions")
+        await run_concurrently(
+            numbers, work, total=n_questions, concurrency=concurrency, label="held-out questions"
+        )
     return [found[number] for number in range(n_questions)]
 
 
 async def ask(
-    server: Server, question: Question, scaling: Mapping[str, Any], judge: Grader, seed: int
-) -> Answered:
+    server: ServerClient, question: EvaluationQuestion, scaling: Mapping[str, Any], judge: Grader, seed: int
+) -> PairedAnswer:
     """One request. Raises EvaluationError."""
     scaling = {"method": "best_of_n", "on_critic_error": "fail", **scaling}
     reply = await server.post(
@@ -57,8 +59,8 @@ async def ask(
         tokens, stopped = told["usage"]["policy"]["completion"], told["stopped"]
     except (KeyError, TypeError, IndexError) as error:
         said = f"the reply tells no usage ({type(error).__name__}: {error})"
-        raise EvaluationError(f"{said}; is it an internvl3 server?") from error
-    return Answered(judge(final_answer(text or ""), question.answer), tokens, stopped)
+        raise CommandError(f"{said}; is it an internvl3 server?") from error
+    return PairedAnswer(judge(final_answer(text or ""), question.answer), tokens, stopped)
 
 
 def fields_of(rule: StopRule) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def fields_of(rule: StopRule) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def summary(answered: Sequence[tuple[Answered, Answered]], *, seed: int) -> dict[str, Any]:
+def summary(answered: Sequence[tuple[PairedAnswer, PairedAnswer]], *, seed: int) -> dict[str, Any]:
     """The report as `--json` prints it. `saved` is a share of the tokens of all questions together."""
     values_N4 = np.array(
         [[full.right, adaptive.right, full.tokens, adaptive.tokens] for full, adaptive in answered],

@@ -16,7 +16,7 @@ from model.v2pe import TRAINED_DELTAS, parse_delta
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.asking.graders import Grading, grader, mode_of
 from ttscaling.asking.local_server import serving
-from ttscaling.console import AsJson, EvaluationError, finish
+from ttscaling.console import AsJson, CommandError, run_command
 from ttscaling.evaluation.question_sets import MediaFolder, QuestionsFile, load_questions
 from ttscaling.reports.markdown import write_block
 from ttscaling.reports.plots import check_plot
@@ -73,7 +73,7 @@ def tune_delta(
         with _server(base_url, policy) as url, grader(mode) as judge:
             current = asyncio.run(own_delta(url, asked[0], fields))
             if write and policy is not None and current != read_delta(policy):
-                raise EvaluationError(
+                raise CommandError(
                     f"the server takes {current:g} where a request names no delta, but {policy} says "
                     f"{read_delta(policy):g}: start the server on it, without a delta in --policy-args"
                 )
@@ -91,7 +91,7 @@ def tune_delta(
             write_block(page, "tune-delta", delta_lines(figures, shown))
         return figures
 
-    finish(_told(report), print_deltas, as_json)
+    run_command(_told(report), print_deltas, as_json)
 
 
 def _told(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -101,7 +101,7 @@ def _told(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
         try:
             return report()
         except ValueError as error:
-            raise EvaluationError(str(error)) from error
+            raise CommandError(str(error)) from error
 
     return told
 
@@ -111,17 +111,15 @@ def parsed(text: str) -> tuple[float, ...]:
     try:
         found = tuple(parse_delta(float(Fraction(part.strip()))) for part in text.split(","))
     except (ValueError, ZeroDivisionError) as error:
-        raise EvaluationError(f"--deltas {text!r}: {error}; write numbers like 1,1/4,0.0625") from error
+        raise CommandError(f"--deltas {text!r}: {error}; write numbers like 1,1/4,0.0625") from error
     return tuple(float(delta) for delta in found)
 
 
 def _check(base_url: str | None, policy: Path | None, *, write: bool) -> None:
     if base_url is None and policy is None:
-        raise EvaluationError(
-            "say what to measure: a running server's --base-url, or a checkpoint's --policy"
-        )
+        raise CommandError("say what to measure: a running server's --base-url, or a checkpoint's --policy")
     if write and policy is None:
-        raise EvaluationError("--write needs --policy: the folder of the checkpoint that the server runs on")
+        raise CommandError("--write needs --policy: the folder of the checkpoint that the server runs on")
     if policy is not None:
         read_delta(policy)
 

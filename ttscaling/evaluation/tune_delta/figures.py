@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttscaling.answers.final_answer import final_answer
-from ttscaling.asking.client import CHAT, Refused, Server, connected
-from ttscaling.asking.concurrency import each
+from ttscaling.asking.client import CHAT, Refused, ServerClient, connected
+from ttscaling.asking.concurrency import run_concurrently
 from ttscaling.asking.graders import Grader
-from ttscaling.console import EvaluationError
-from ttscaling.evaluation.question_sets import Question
+from ttscaling.console import CommandError
+from ttscaling.evaluation.question_sets import EvaluationQuestion
 from ttscaling.reports.intervals import bootstrap
 
 
 @dataclass(frozen=True)
-class Measured:
+class DeltaAccuracies:
     """Answers with every delta, largest first. `right_ND` is 0 also where a question was too long."""
 
     deltas: tuple[float, ...]
@@ -29,7 +29,7 @@ class Measured:
     refused_ND: NDArray[np.bool_]
 
 
-async def own_delta(base_url: str, question: Question, fields: Mapping[str, Any]) -> float:
+async def own_delta(base_url: str, question: EvaluationQuestion, fields: Mapping[str, Any]) -> float:
     """The delta that the server takes where a request names none. Raises EvaluationError."""
     async with connected(base_url) as server:
         return delta_of(await server.post(CHAT, {**_body(question, fields), "max_tokens": 1}))
@@ -37,13 +37,13 @@ async def own_delta(base_url: str, question: Question, fields: Mapping[str, Any]
 
 async def measure(
     base_url: str,
-    asked: Sequence[Question],
+    asked: Sequence[EvaluationQuestion],
     deltas: Sequence[float],
     fields: Mapping[str, Any],
     judge: Grader,
     *,
     concurrency: int,
-) -> Measured:
+) -> DeltaAccuracies:
     """Every question with every delta, greedily; `fields` go into each request.
 
     Raises EvaluationError, also where the server doesn't heed the delta.
@@ -65,17 +65,19 @@ async def measure(
                 right_ND[place] = judge(stated, question.answer)
 
         places = product(range(len(asked)), range(len(ordered)))
-        await each(places, work, total=right_ND.size, concurrency=concurrency, label="questions x deltas")
-    return Measured(ordered, right_ND, refused_ND)
+        await run_concurrently(
+            places, work, total=right_ND.size, concurrency=concurrency, label="questions x deltas"
+        )
+    return DeltaAccuracies(ordered, right_ND, refused_ND)
 
 
-def summary(measured: Measured, *, current: float, seed: int) -> dict[str, Any]:
+def summary(measured: DeltaAccuracies, *, current: float, seed: int) -> dict[str, Any]:
     """The report: each delta's accuracy, the best, and what it gains over the current one, paired.
 
     Equally good: the largest. Raises EvaluationError where no question fits with any delta.
     """
     if measured.refused_ND.all():
-        raise EvaluationError(
+        raise CommandError(
             "no question fits the window with any delta: send less, or serve with a larger --max-model-len"
         )
     deltas = measured.deltas
@@ -101,24 +103,26 @@ def delta_of(reply: Mapping[str, Any]) -> float:
     """The delta that a reply says it was made with. Raises EvaluationError where it says none, or several."""
     delta = (reply.get("vision") or {}).get("v2pe_delta")
     if not isinstance(delta, int | float):
-        raise EvaluationError(
+        raise CommandError(
             "the reply doesn't name one v2pe_delta: is it an internvl3 server, and does every question show "
             "an image or a video?"
         )
     return float(delta)
 
 
-async def _answer(server: Server, question: Question, delta: float, fields: Mapping[str, Any]) -> str | None:
+async def _answer(
+    server: ServerClient, question: EvaluationQuestion, delta: float, fields: Mapping[str, Any]
+) -> str | None:
     body = {**_body(question, fields), "mm_processor_kwargs": {"v2pe_delta": delta}}
     reply = await server.post(CHAT, body)
     used = delta_of(reply)
     if used != delta:
-        raise EvaluationError(f"the server used v2pe_delta {used:g} where {delta:g} was asked for")
+        raise CommandError(f"the server used v2pe_delta {used:g} where {delta:g} was asked for")
     try:
         return final_answer(reply["choices"][0]["message"]["content"] or "")
     except (KeyError, IndexError, TypeError) as error:
-        raise EvaluationError(f"the reply holds no answer ({type(error).__name__}: {error})") from error
+        raise CommandError(f"the reply holds no answer ({type(error).__name__}: {error})") from error
 
 
-def _body(question: Question, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _body(question: EvaluationQuestion, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": [question.message], "temperature": 0, **fields}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ttscaling.console import AsJson, EvaluationError, finish
+from ttscaling.console import AsJson, CommandError, run_command
 
 from .mixture import LanguageShares, Levels, Output, Page, search_ratio
 
@@ -74,7 +74,7 @@ def nano_mpo(
         )
         return run_plan(plan, page)
 
-    finish(said(report), print_mpo, as_json)
+    run_command(said(report), print_mpo, as_json)
 
 
 def nano_v2pe(
@@ -111,7 +111,7 @@ def nano_v2pe(
     def report() -> dict[str, Any]:
         return run_table(run, base, page, times=[int(factor) for factor in lengths.split(",")])
 
-    finish(said(report), print_v2pe, as_json)
+    run_command(said(report), print_v2pe, as_json)
 
 
 def said(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -121,7 +121,7 @@ def said(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
         try:
             return report()
         except (ValueError, OSError) as error:
-            raise EvaluationError(str(error)) from error
+            raise CommandError(str(error)) from error
 
     return told
 
@@ -186,7 +186,7 @@ def nano_critics(
     from ttscaling.train.nano.pipeline import Run
 
     run = Run(directory, seed=seed, processes=processes, questions=questions, miniature=miniature)
-    finish(
+    run_command(
         lambda: ablate(run, output, labels=labels.split(","), seed=eval_seed),
         lambda report, console: console.print(f"report: {output}"),
         as_json,

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import Concurrency
-from ttscaling.console import AsJson, EvaluationError, finish
+from ttscaling.console import AsJson, CommandError, run_command
 
 
 def rollouts(
@@ -96,16 +96,16 @@ def rollouts(
             )
         )
 
-    finish(report, _show, as_json)
+    run_command(report, _show, as_json)
 
 
 def _object(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise EvaluationError(f"--fields isn't JSON: {error}") from error
+        raise CommandError(f"--fields isn't JSON: {error}") from error
     if not isinstance(content, dict):
-        raise EvaluationError(f"--fields is a JSON {type(content).__name__}: write an object")
+        raise CommandError(f"--fields is a JSON {type(content).__name__}: write an object")
     return content
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from ttscaling.asking.client import connected
 from ttscaling.asking.graders import grader
-from ttscaling.asking.results_file import Ledger
+from ttscaling.asking.results_file import ResultsFile
 from ttscaling.asking.user_message import user_message_parts
-from ttscaling.console import EvaluationError, warn
+from ttscaling.console import CommandError, warn
 from ttscaling.records.bad_records import Faults, TooManyBadRecordsError
 from ttscaling.records.jsonl import read_records
 from ttscaling.records.media_paths import media_path
@@ -52,7 +52,7 @@ def make_data(run: RolloutRun) -> Mapping[str, Any]:
     Goes on from what the output folder holds of this very run. Raises EvaluationError.
     """
     if PLACE not in run.instruction:
-        raise EvaluationError(f"--instruction has no {PLACE}: write where the question goes")
+        raise CommandError(f"--instruction has no {PLACE}: write where the question goes")
     asked = _read(run)
     identity = {
         "questions": hashlib.sha256(run.questions.read_bytes()).hexdigest(),
@@ -60,13 +60,13 @@ def make_data(run: RolloutRun) -> Mapping[str, Any]:
         **asdict(run.plan),
         **run.fields,
     }
-    with _verdict(asked) as verdict, Ledger(run.output / KEPT, identity) as ledger:
+    with _verdict(asked) as verdict, ResultsFile(run.output / KEPT, identity) as ledger:
         made = asyncio.run(_roll_out(run, asked, verdict, ledger))
     return _summary(made, write_data(run.output, run.root, made, run.plan), run.output)
 
 
 async def _roll_out(
-    run: RolloutRun, asked: Sequence[Question], verdict: Verdict, ledger: Ledger
+    run: RolloutRun, asked: Sequence[Question], verdict: Verdict, ledger: ResultsFile
 ) -> list[Rollout]:
     async with connected(run.base_url, key=run.api_key) as server:
         return await roll_out(
@@ -104,9 +104,9 @@ def _read(run: RolloutRun) -> list[Question]:
     try:
         found = list(read_records(run.questions, parse, Faults(allowed=run.bad_questions, tell=warn)))
     except (TooManyBadRecordsError, OSError) as error:
-        raise EvaluationError(str(error)) from error
+        raise CommandError(str(error)) from error
     if not found:
-        raise EvaluationError(f"{run.questions} holds no questions: write one JSON object a line")
+        raise CommandError(f"{run.questions} holds no questions: write one JSON object a line")
     return found
 
 

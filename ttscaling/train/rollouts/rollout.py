@@ -20,10 +20,10 @@ from typing import Any
 
 from model.image_tokens import VIDEO_TEXT
 from ttscaling.asking.client import Refused
-from ttscaling.asking.concurrency import each
-from ttscaling.asking.results_file import Ledger, Row
+from ttscaling.asking.concurrency import run_concurrently
+from ttscaling.asking.results_file import ResultsFile, Row
 from ttscaling.asking.user_message import user_message
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 from ttscaling.records.bad_records import Faults, RecordError, TooManyBadRecordsError
 from ttscaling.records.media_paths import media_path
 from ttscaling.records.questions import Question
@@ -91,7 +91,7 @@ async def roll_out(
     plan: Plan,
     *,
     verdict: Verdict,
-    ledger: Ledger,
+    ledger: ResultsFile,
     faults: Faults,
     concurrency: int,
 ) -> list[Rollout]:
@@ -115,12 +115,12 @@ async def roll_out(
             faults.reject(problem)
 
     try:
-        await each(
+        await run_concurrently(
             range(len(questions)), work, total=len(questions), concurrency=concurrency, label="questions"
         )
         faults.finish()
     except TooManyBadRecordsError as error:
-        raise EvaluationError(str(error)) from error
+        raise CommandError(str(error)) from error
     return rollouts
 
 
@@ -133,7 +133,7 @@ class _Asking:
     root: Path
     plan: Plan
     verdict: Verdict
-    ledger: Ledger
+    ledger: ResultsFile
     number: int
 
     async def run(self) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ttscaling.answers.final_answer import final_answer
-from ttscaling.asking.client import CHAT, Refused, Server
-from ttscaling.console import EvaluationError
+from ttscaling.asking.client import CHAT, Refused, ServerClient
+from ttscaling.console import CommandError
 from ttscaling.types import Message
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
@@ -42,7 +42,7 @@ class Tokens:
 class Sampler:
     """Samples from a server. `fields` go into each request as they are (model, temperature, max_tokens)."""
 
-    def __init__(self, server: Server, fields: Mapping[str, Any]) -> None:
+    def __init__(self, server: ServerClient, fields: Mapping[str, Any]) -> None:
         self._server = server
         self._fields = fields
 
@@ -66,13 +66,9 @@ class Sampler:
             cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
             tokens = Tokens(usage["prompt_tokens"], cached, usage["completion_tokens"])
         except (KeyError, TypeError) as error:
-            raise EvaluationError(
-                f"the reply isn't of OpenAI's form: {type(error).__name__} {error}"
-            ) from error
+            raise CommandError(f"the reply isn't of OpenAI's form: {type(error).__name__} {error}") from error
         if len(made) != n:
-            raise EvaluationError(
-                f"{n} answers were asked for and {len(made)} came: the server must heed 'n'"
-            )
+            raise CommandError(f"{n} answers were asked for and {len(made)} came: the server must heed 'n'")
         return made, tokens
 
     async def check_continues(self) -> None:
@@ -82,7 +78,7 @@ class Sampler:
         Raises EvaluationError where it doesn't, or the server fails: nothing is sent again here.
         """
         message = {"role": "user", "content": "Count to three."}
-        lacks = EvaluationError(
+        lacks = CommandError(
             "the server begins a new answer instead of going on with the one it is given "
             "(continue_final_message): use vLLM, SGLang or internvl3 serve, or ask for solutions alone with "
             "--continuations 0 --blind 0"
@@ -103,7 +99,7 @@ class Sampler:
         reply = await self._server.post(CHAT, {**self._fields, **body, "max_tokens": 1})
         usage = reply.get("usage")
         if not isinstance(usage, Mapping) or not isinstance(usage.get("prompt_tokens"), int):
-            raise EvaluationError("the reply has no usage.prompt_tokens: the server must count tokens")
+            raise CommandError("the reply has no usage.prompt_tokens: the server must count tokens")
         return int(usage["prompt_tokens"])
 
 

@@ -11,10 +11,10 @@ from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server, completion, scaling
 from ttscaling.evaluation.nano.candidates import read_reply
 from ttscaling.evaluation.nano.command import METRICS, Outcome, outcome, summary
-from ttscaling.evaluation.question_sets import Question, heldout_questions
+from ttscaling.evaluation.question_sets import EvaluationQuestion, heldout_questions
 
 RIGHT, WRONG = "3 + 4 = 7.\n\nFinal answer: 7", "3 + 4 = 8.\n\nFinal answer: 8"
-QUESTION = Question("What is 3 + 4?", (Image.new("RGB", (8, 8)),), answer="7", kind="row sum")
+QUESTION = EvaluationQuestion("What is 3 + 4?", (Image.new("RGB", (8, 8)),), answer="7", kind="row sum")
 
 
 def reply(

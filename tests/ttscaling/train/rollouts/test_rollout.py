@@ -10,8 +10,8 @@ import pytest
 
 from tests.ttscaling.train.rollout_policy import PIXEL, RIGHT, PolicyServer, begun_of, written
 from ttscaling.asking.client import connected
-from ttscaling.asking.results_file import Ledger
-from ttscaling.console import EvaluationError
+from ttscaling.asking.results_file import ResultsFile
+from ttscaling.console import CommandError
 from ttscaling.records.bad_records import Faults
 from ttscaling.records.questions import Question
 from ttscaling.train.rollouts.rollout import Plan, Rollout, prefixes, roll_out
@@ -35,7 +35,7 @@ async def run(
     allowed: float = 0.0,
 ) -> list[Rollout]:
     (folder / "a.png").write_bytes(PIXEL)
-    with Ledger(folder / "rollouts.jsonl", {"seed": plan.seed}) as ledger:
+    with ResultsFile(folder / "rollouts.jsonl", {"seed": plan.seed}) as ledger:
         async with connected(policy.url, pauses=()) as server:
             return await roll_out(
                 Sampler(server, {}),
@@ -121,7 +121,7 @@ async def test_a_run_cut_off_anywhere_goes_on_without_asking_twice(tmp_path: Pat
         folder = tmp_path / str(last)
         folder.mkdir()
         broken = PolicyServer(lambda number, body, last=last: 500 if number > last else None)
-        with broken.running(), pytest.raises(EvaluationError, match="500"):
+        with broken.running(), pytest.raises(CommandError, match="500"):
             await run(broken, folder)
         with PolicyServer().running() as mended:
             assert await run(mended, folder) == whole
@@ -145,7 +145,7 @@ async def test_a_bad_question_is_named_and_left_out(tmp_path: Path) -> None:
         rollouts = await run(policy, tmp_path, allowed=0.5)
         assert [rollout.bad is None for rollout in rollouts] == [True, False, True]
         assert "question 2: the server refused (HTTP 400)" in str(rollouts[1].bad)
-        with pytest.raises(EvaluationError, match="1 of 3 records were bad"):
+        with pytest.raises(CommandError, match="1 of 3 records were bad"):
             await run(policy, tmp_path, allowed=0.2)
     with PolicyServer().running() as mended:
         assert all(rollout.bad is None for rollout in await run(mended, tmp_path)), "asked again"

@@ -7,7 +7,7 @@ import pytest
 from tests.clients.chat_server import Reply, chat_server
 from tests.ttscaling.train.rollout_policy import PolicyServer
 from ttscaling.asking.client import Refused, connected
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 from ttscaling.train.rollouts.server_sampler import Answer, Sampler, Tokens, stated
 
 MESSAGE = {"role": "user", "content": "What is 3 + 4?"}
@@ -56,7 +56,7 @@ async def test_whether_a_server_continues_is_found_out(
             if message is None:
                 await sampler.check_continues()
             else:
-                with pytest.raises(EvaluationError, match=message):
+                with pytest.raises(CommandError, match=message):
                     await sampler.check_continues()
 
 
@@ -68,7 +68,7 @@ async def test_a_server_that_stumbles_is_asked_again(status: int) -> None:
         assert policy.seen == 3
         policy.seen = 0
         async with connected(policy.url, pauses=(0,)) as server:
-            with pytest.raises(EvaluationError, match=str(status)):
+            with pytest.raises(CommandError, match=str(status)):
                 await Sampler(server, {}).answers(MESSAGE, n=1, seed=0)
 
 
@@ -90,7 +90,7 @@ async def test_what_is_refused_is_not_asked_again() -> None:
 async def test_what_else_a_server_may_send_is_told(reply: dict[str, Any], message: str) -> None:
     with chat_server(lambda body: Reply(reply)) as url:
         async with connected(url) as server:
-            with pytest.raises(EvaluationError, match=message):
+            with pytest.raises(CommandError, match=message):
                 await Sampler(server, {}).answers(MESSAGE, n=2, seed=0)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ttscaling.console import EvaluationError
+from ttscaling.console import CommandError
 from ttscaling.train.nano.network.encoder import ChatEncoder
 from ttscaling.train.nano.network.tokenizer import load_tokenizer
 from ttscaling.train.nano.pipeline import Run, train_stage
@@ -40,12 +40,12 @@ def ablate(run: Run, output: Path, *, labels: Sequence[str], seed: int) -> dict[
         CalledProcessError: a training failed.
     """
     if "value" not in labels or not set(labels) <= set(SCHEMES):
-        raise EvaluationError(
+        raise CommandError(
             f"--labels are {', '.join(SCHEMES)}; value is needed, the others are compared with it"
         )
     missing = [name for name in NEEDED if not (run.directory / name / "config.json").exists()]
     if missing:
-        raise EvaluationError(
+        raise CommandError(
             f"{run.directory} lacks {', '.join(missing)}; train them first: "
             f"internvl3 train nano --resume --directory {run.directory}"
         )
