@@ -18,6 +18,13 @@ ENGINE_SETTINGS = {
 }
 
 
+def pytest_configure() -> None:
+    """What commands print is wrapped at the same width wherever the tests run, and without colours."""
+    os.environ |= {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "TERM": "dumb"}
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS"):
+        os.environ.pop(name, None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_torch_thread() -> None:
     """Tiny models on a busy machine: threads that wait for each other made one test ten times slower."""

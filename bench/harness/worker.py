@@ -44,16 +44,16 @@ def main(target: str) -> None:
     print(json.dumps({"ready": True}), file=replies)
     for line in sys.stdin:
         try:
-            reply = obey(contender, json.loads(line))
+            reply = run_order(contender, json.loads(line))
         except Exception as error:
             reply = {"error": one_line(error)}
         print(json.dumps(reply), file=replies)
 
 
-def obey(contender: Contender, order: Mapping[str, Any]) -> dict[str, Any]:
+def run_order(contender: Contender, order: Mapping[str, Any]) -> dict[str, Any]:
     """Works on `order["case"]` `order["times"]` times; seconds are means, memory is the peak."""
     prepared = contender.prepare(order["case"])
-    forget_peak()
+    reset_peak()
     before = memory_mib("VmRSS")
     cpu, wall = cpu_seconds(), time.perf_counter()
     for _ in range(order["times"]):
@@ -74,7 +74,7 @@ def cpu_seconds() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     """Lets VmHWM start again from the present size, where the kernel allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

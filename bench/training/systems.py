@@ -17,10 +17,10 @@ from ttscaling.records.meta import read_meta
 from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.objectives.references import References, write_references
 from ttscaling.train.packs.mixture import Draw
-from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.packs.packing import Packer
-from ttscaling.train.run.global_batch import Packs
-from ttscaling.train.run.loop import Sums, step
+from ttscaling.train.run.global_batch import StepPacks
+from ttscaling.train.run.loop import BatchTotals, step
 from ttscaling.train.run.sharding import make_accelerator, prepared
 from ttscaling.train.run.task import make_task
 from ttscaling.train.settings.kinds import CriticData
@@ -39,7 +39,7 @@ class Ours:
         """What is trained towards; known once a case is prepared."""
         return self._task.objective
 
-    def prepare(self, case: Mapping[str, Any]) -> list[Packs]:
+    def prepare(self, case: Mapping[str, Any]) -> list[StepPacks]:
         folder, kind, gpu = Path(case["folder"]), case["kind"], torch.cuda.is_available()
         self._recipe = Recipe(
             steps=case["steps"],
@@ -59,14 +59,14 @@ class Ours:
         self._module, self._optimizer = prepared(start_model(folder), self._task, self._accelerator)
         return [self._packs(number, case["batch"]) for number in range(case["steps"])]
 
-    def work(self, steps: list[Packs]) -> list[Packs]:
+    def work(self, steps: list[StepPacks]) -> list[StepPacks]:
         self._references(steps)
         for packs in steps:
             self._step(packs)
         wait_for_gpu()
         return steps
 
-    def summary(self, steps: list[Packs]) -> dict[str, Any]:
+    def summary(self, steps: list[StepPacks]) -> dict[str, Any]:
         """How many positions are supervised in all, and a GPU's figures."""
         batches = [micro.batch for packs in steps for micro in packs.micros]
         packed = [getattr(batch, "packed", None) for batch in batches]
@@ -74,18 +74,18 @@ class Ours:
         supervised = sum(int((row.weight_1T > 0).sum()) for row in rows)
         return {"supervised": supervised, **gpu_figures(lambda: self.work(steps))}
 
-    def _packs(self, number: int, batch: int) -> Packs:
+    def _packs(self, number: int, batch: int) -> StepPacks:
         """The records of a step, packed as a run's stream packs them."""
-        packer: Packer[Drawn[Any]] = Packer(self._recipe.limits)
+        packer: Packer[DrawnSample[Any]] = Packer(self._recipe.limits)
         packs = []
         for record in range(number * batch, (number + 1) * batch):
             draw = Draw(number=record, source=0, record=record)
-            packs.append(packer.add(Drawn(draw, self._task.corpus.sample(draw, self._recipe.limits))))
+            packs.append(packer.add(DrawnSample(draw, self._task.corpus.sample(draw, self._recipe.limits))))
         while packs[-1:] != [None] or packer.open_packs():
             packs.append(packer.close())
-        return Packs(tuple(self._task.objective.micro(pack) for pack in packs if pack), states={})
+        return StepPacks(tuple(self._task.objective.micro(pack) for pack in packs if pack), states={})
 
-    def _references(self, steps: list[Packs]) -> None:
+    def _references(self, steps: list[StepPacks]) -> None:
         objective = self._task.objective
         if not isinstance(objective, Preference):
             return
@@ -103,9 +103,9 @@ class Ours:
             write_references(path, rows, {})
             objective.references = References([path], {})
 
-    def _step(self, packs: Packs) -> None:
+    def _step(self, packs: StepPacks) -> None:
         weight = torch.tensor(sum(micro.weight for micro in packs.micros), dtype=torch.float64)
-        sums = Sums(weight, samples=sum(micro.num_samples for micro in packs.micros), tokens=0)
+        sums = BatchTotals(weight, samples=sum(micro.num_samples for micro in packs.micros), tokens=0)
         objective, accelerator = self._task.objective, self._accelerator
         step(self._module, self._optimizer, objective, packs, sums, accelerator, rate=RATE, clip=CLIP)
 
@@ -113,10 +113,10 @@ class Ours:
 class OursReferencesGiven(Ours):
     """The steps alone, as of a run whose references were computed before."""
 
-    def prepare(self, case: Mapping[str, Any]) -> list[Packs]:
+    def prepare(self, case: Mapping[str, Any]) -> list[StepPacks]:
         steps = super().prepare(case)
         super()._references(steps)
         return steps
 
-    def _references(self, steps: list[Packs]) -> None:
+    def _references(self, steps: list[StepPacks]) -> None:
         """They are there already."""

@@ -15,7 +15,7 @@ from tests.server.test_usage import counted
 from ttscaling.asking.client import connected
 from ttscaling.asking.user_message import user_message
 from ttscaling.train.cli import app
-from ttscaling.train.rollouts.server_sampler import Sampler
+from ttscaling.train.rollouts.server_sampler import ServerSampler
 
 pytestmark = pytest.mark.engine
 LETTERS = "abcdefgh"
@@ -37,7 +37,7 @@ def photo(tmp_path: Path) -> Path:
 async def test_an_answer_goes_on_as_it_was_written(server: RunningServer, photo: Path) -> None:
     message = user_message("What is it?", [photo])
     async with connected(server.url) as asked:
-        sampler = Sampler(asked, {**SPELLING, "temperature": 0})
+        sampler = ServerSampler(asked, {**SPELLING, "temperature": 0})
         await sampler.check_continues()
         (whole,), _ = await sampler.answers(message, n=1, seed=0)
         assert set(whole.text) <= set(LETTERS)
@@ -53,7 +53,7 @@ async def test_a_prefix_is_computed_once_for_all_its_continuations(
     message = user_message("What is it? " + "Say why. " * 30, [photo])
     begun = "".join(LETTERS[at % 8] for at in range(100))
     async with connected(server.url) as asked:
-        sampler = Sampler(asked, {**SPELLING, "max_tokens": 2})
+        sampler = ServerSampler(asked, {**SPELLING, "max_tokens": 2})
         _, first = await sampler.answers(message, n=1, seed=0)
         for length in (40, 100):
             before = await counted(client)

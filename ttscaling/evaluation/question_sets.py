@@ -11,7 +11,7 @@ from PIL import Image
 
 from ttscaling.asking.user_message import user_message, user_message_parts
 from ttscaling.console import CommandError, warn
-from ttscaling.records.bad_records import Faults, TooManyBadRecordsError
+from ttscaling.records.bad_records import BadRecords, TooManyBadRecordsError
 from ttscaling.records.fields import optional_text
 from ttscaling.records.jsonl import read_records
 from ttscaling.records.media_paths import media_path
@@ -54,7 +54,7 @@ def load_questions(
     if file is None:
         return f"nano held-out, seed {seed}", list(heldout_questions(n, seed))
     try:
-        found = read_questions(file, images or file.parent, Faults(allowed=0.01, tell=warn))[:n]
+        found = read_questions(file, images or file.parent, BadRecords(allowed=0.01, tell=warn))[:n]
         if not found:
             raise CommandError(f"{file} holds no questions: write one JSON object a line")
         return f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}", found
@@ -70,7 +70,7 @@ def heldout_questions(n: int, seed: int) -> Iterator[EvaluationQuestion]:
         yield EvaluationQuestion(problem.question, (problem.image,), problem.answer, problem.kind)
 
 
-def read_questions(path: Path, root: Path, faults: Faults) -> list[EvaluationQuestion]:
+def read_questions(path: Path, root: Path, faults: BadRecords) -> list[EvaluationQuestion]:
     """A file's questions, in the forms of `ttscaling.records.questions`, paths under `root`; and a `kind`.
 
     Bad records go to `faults`; raises TooManyBadRecordsError as it decides, and OSError.

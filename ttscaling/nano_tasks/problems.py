@@ -22,7 +22,7 @@ SHARE_OF_LARGE = 0.15
 
 
 @dataclass(frozen=True)
-class Task:
+class SheetQuestion:
     """A question without its picture: the sheet, the kind, which rows or columns it asks about (from 1)."""
 
     sheet: Sheet
@@ -130,7 +130,7 @@ class Solver:
         return Solution((*self.steps, f"Final answer: {abs(answer + slip.offset) if slip else answer}"))
 
 
-def solve(task: Task, slips: Mapping[int, Slip] | None = None) -> Solution:
+def solve(task: SheetQuestion, slips: Mapping[int, Slip] | None = None) -> Solution:
     """The written solution of a task; with `slips` (step index -> slip), one that carries them on."""
     solver = Solver(slips or {})
     sheet, lines = task.sheet, task.lines
@@ -153,21 +153,21 @@ def solve(task: Task, slips: Mapping[int, Slip] | None = None) -> Solution:
     return solver.finish(answer)
 
 
-def random_task(rng: np.random.Generator, *, kind: Kind | None = None) -> Task:
+def random_task(rng: np.random.Generator, *, kind: Kind | None = None) -> SheetQuestion:
     """A task on a random sheet."""
     kind = kind or KINDS[rng.integers(len(KINDS))]
     sheet = random_sheet(rng)
     num_lines = 2 if kind in ("two rows", "difference") else 1
     lines = tuple(int(line) + 1 for line in rng.choice(SIDE, size=num_lines, replace=False))
-    return Task(sheet, kind, lines, smallest=kind == "extreme" and bool(rng.integers(2)))
+    return SheetQuestion(sheet, kind, lines, smallest=kind == "extreme" and bool(rng.integers(2)))
 
 
-def draw_task(task: Task, pool: DigitPool, rng: np.random.Generator) -> Image.Image:
+def draw_task(task: SheetQuestion, pool: DigitPool, rng: np.random.Generator) -> Image.Image:
     """The task's sheet, at times large."""
     return draw_sheet(task.sheet, pool, rng, large=bool(rng.random() < SHARE_OF_LARGE))
 
 
-def drawn(split: Split, n: int, seed: int) -> Iterator[tuple[Task, Image.Image]]:
+def drawn(split: Split, n: int, seed: int) -> Iterator[tuple[SheetQuestion, Image.Image]]:
     """n tasks with pictures of one split's drawings, the kinds in turn; the same for the same seed."""
     rng = np.random.default_rng([seed, split == "heldout"])
     pool = digit_pool(split)

@@ -26,7 +26,7 @@ class TooManyBadRecordsError(ValueError):
 
 
 @dataclass
-class Faults:
+class BadRecords:
     """Counts good and bad records of a run.
 
     `allowed` is the share of bad records that is put up with, 0 to 1; 0 stops at the first. `tell` hears of
@@ -65,7 +65,7 @@ class Faults:
         """Whether more were bad than allowed, on the way through the data."""
         return self.bad > self.allowed * max(self.good + self.bad, GRACE)
 
-    def finish(self) -> None:
+    def check_share(self) -> None:
         """At the end of the data: the share counts without grace. Raises TooManyBadRecordsError."""
         if self.bad > self.allowed * (self.good + self.bad):
             raise self._error()
@@ -89,9 +89,9 @@ class Faults:
         return TooManyBadRecordsError(f"{self.summary()}\n{advice}")
 
 
-def together(parts: Iterable[Faults], allowed: float) -> Faults:
+def merge_counts(parts: Iterable[BadRecords], allowed: float) -> BadRecords:
     """What several have counted, judged as one."""
-    whole = Faults(allowed)
+    whole = BadRecords(allowed)
     for part in parts:
         whole.good, whole.bad = whole.good + part.good, whole.bad + part.bad
         whole.examples += part.examples[: SHOWN - len(whole.examples)]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .bad_records import Faults, RecordError
+from .bad_records import BadRecords, RecordError
 from .chats import parse_chat
 from .jsonl import LineFile
 from .judged_steps import parse_judged
@@ -26,12 +26,12 @@ class Checked:
     """What was found in a data set. `media` counts images and videos; `length` notes a wrong `length`."""
 
     name: str
-    faults: Faults
+    faults: BadRecords
     media: int
     length: str | None
 
     @property
-    def sound(self) -> bool:
+    def passed(self) -> bool:
         return not self.faults.bad and self.length is None
 
     def summary(self) -> str:
@@ -61,7 +61,7 @@ def check_data_set(data_set: DataSet, parse: Callable[[Mapping[str, Any]], HasIm
         OSError: the annotation can't be read.
     """
     file, media = LineFile(data_set.annotation), 0
-    faults = Faults(allowed=1.0, tell=lambda problem: None)  # the summary tells
+    faults = BadRecords(allowed=1.0, tell=lambda problem: None)  # the summary tells
 
     def followed(data: Mapping[str, Any]) -> int:
         record = parse(data)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .bad_records import Faults, RecordError
+from .bad_records import BadRecords, RecordError
 
 Json = Mapping[str, Any]
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def parse_line(line: bytes, parse: Callable[[Json], T], where: str) -> T:
         raise RecordError(f"{where}: {error}") from error
 
 
-def read_records(path: Path, parse: Callable[[Json], T], faults: Faults) -> Iterator[T]:
+def read_records(path: Path, parse: Callable[[Json], T], faults: BadRecords) -> Iterator[T]:
     """The records of a file, line by line; bad ones go to `faults`, blank lines are passed over.
 
     Raises:
@@ -62,7 +62,7 @@ def read_records(path: Path, parse: Callable[[Json], T], faults: Faults) -> Iter
                 continue
             faults.accept()
             yield record
-    faults.finish()
+    faults.check_share()
 
 
 def write_records(path: Path, rows: Iterable[Json]) -> int:

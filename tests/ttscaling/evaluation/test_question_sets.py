@@ -8,7 +8,7 @@ from PIL import Image
 
 from ttscaling.asking.user_message import user_message
 from ttscaling.evaluation.question_sets import heldout_questions, read_questions
-from ttscaling.records.bad_records import Faults, RecordError
+from ttscaling.records.bad_records import BadRecords, RecordError
 
 
 def pixels(part: dict) -> Image.Image:
@@ -39,7 +39,7 @@ def test_a_files_video_stands_in_front_of_the_text(tmp_path: Path) -> None:
     (tmp_path / "q.jsonl").write_text(
         json.dumps({"question": "<video>\nWhen?", "answer": "now", "video": "clip.webm"})
     )
-    (question,) = read_questions(tmp_path / "q.jsonl", tmp_path, Faults(allowed=0))
+    (question,) = read_questions(tmp_path / "q.jsonl", tmp_path, BadRecords(allowed=0))
     shown, asked = question.message["content"]
     assert shown["video_url"]["url"] == "data:video/webm;base64," + base64.b64encode(b"moving").decode()
     assert asked == {"type": "text", "text": "When?"}
@@ -69,7 +69,7 @@ def test_a_files_questions(tmp_path: Path) -> None:
     ]
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    faults = Faults(allowed=0.6, tell=lambda problem: None)
+    faults = BadRecords(allowed=0.6, tell=lambda problem: None)
     counted, plain, chat = read_questions(path, tmp_path, faults)
     assert (counted.answer, counted.kind) == ("3", "count")
     assert pixels(counted.message["content"][0]).size == (4, 4)

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.nano_tasks.digits import digit_pool
-from ttscaling.nano_tasks.problems import KINDS, Kind, Slip, Task, heldout, problems, random_task, solve
+from ttscaling.nano_tasks.problems import (
+    KINDS,
+    Kind,
+    SheetQuestion,
+    Slip,
+    heldout,
+    problems,
+    random_task,
+    solve,
+)
 from ttscaling.nano_tasks.sheets import Sheet
 from ttscaling.steps import split_steps
 
@@ -29,7 +38,7 @@ EXPECTED: dict[Kind, str] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_written_solutions(kind: Kind) -> None:
     lines = (2, 3) if kind in ("two rows", "difference") else (2,)
-    assert solve(Task(SHEET, kind, lines)).text == EXPECTED[kind]
+    assert solve(SheetQuestion(SHEET, kind, lines)).text == EXPECTED[kind]
 
 
 @given(st.integers(0, 10_000))
@@ -43,12 +52,12 @@ def test_every_operation_of_a_solution_is_right_and_the_answer_is_found(seed: in
 
 
 def test_a_slip_is_carried_on() -> None:
-    slipped = solve(Task(SHEET, "row sum", (2,)), {1: Slip(offset=-1)})
+    slipped = solve(SheetQuestion(SHEET, "row sum", (2,)), {1: Slip(offset=-1)})
     assert slipped.steps == ("Row 2: 9 8 2", "9+8=16", "16+2=18", "Final answer: 18")
 
 
 def test_a_misreading_and_a_slip_of_the_answer() -> None:
-    task = Task(SHEET, "extreme", (1,), smallest=True)
+    task = SheetQuestion(SHEET, "extreme", (1,), smallest=True)
     assert solve(task, {0: Slip(position=0, digit=1)}).steps[0] == "Row 1: 1 7 4"
     assert solve(task, {2: Slip(offset=5)}).answer == "4", "the other operand of min(3,4)"
     assert solve(task, {3: Slip(offset=5)}).answer == "8"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ttscaling.records import jsonl
-from ttscaling.records.bad_records import Faults, RecordError, TooManyBadRecordsError
+from ttscaling.records.bad_records import BadRecords, RecordError, TooManyBadRecordsError
 from ttscaling.records.jsonl import LineFile, parse_line, read_records, write_records
 
 
@@ -21,7 +21,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     rows = [{"n": 1, "text": "línea\n書"}, {"n": 2, "nested": {"a": [1.5, None]}}]
     path = tmp_path / "made" / "rows.jsonl"
     assert write_records(path, rows) == 2
-    assert list(read_records(path, dict, Faults(allowed=0))) == rows
+    assert list(read_records(path, dict, BadRecords(allowed=0))) == rows
 
 
 def test_a_failing_writer_leaves_what_was_there(tmp_path: Path) -> None:
@@ -29,13 +29,13 @@ def test_a_failing_writer_leaves_what_was_there(tmp_path: Path) -> None:
     write_records(path, [{"n": 1}])
     with pytest.raises(TypeError):
         write_records(path, [{"n": 2}, {"n": {1, 2}}])
-    assert list(read_records(path, number_of, Faults())) == [1]
+    assert list(read_records(path, number_of, BadRecords())) == [1]
 
 
 def test_bad_lines_are_named_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"n": 1}\n\n{"n": \n[1]\n{"m": 2}\n\xff\xfe\n{"n": 7}')
-    faults = Faults(allowed=0.9)
+    faults = BadRecords(allowed=0.9)
     assert list(read_records(path, number_of, faults)) == [1, 7]
     assert (faults.good, faults.bad) == (2, 4)
     for line, problem in zip(
@@ -58,13 +58,13 @@ def test_a_file_of_bad_lines_stops_the_reading(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"n": 1}\n' * 50 + "oops\n")
     with pytest.raises(TooManyBadRecordsError, match=r"rows\.jsonl:51"):
-        list(read_records(path, number_of, Faults(allowed=0.01)))
+        list(read_records(path, number_of, BadRecords(allowed=0.01)))
 
 
 def test_records_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"n": 1}\n{"n": 2}\nbroken\n')
-    records = read_records(path, number_of, Faults(allowed=0))
+    records = read_records(path, number_of, BadRecords(allowed=0))
     assert next(records) == 1
     assert next(records) == 2
     with pytest.raises(TooManyBadRecordsError):
@@ -85,7 +85,7 @@ def test_an_endless_line_is_not_read_into_memory(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(jsonl, "LONGEST_LINE", 40)
     path = tmp_path / "rows.jsonl"
     path.write_text('{"n": 1}\n' + '{"n": ' + "1" * 200 + '}\n{"n": 3}\n')
-    faults = Faults(allowed=0.9)
+    faults = BadRecords(allowed=0.9)
     assert list(read_records(path, number_of, faults)) == [1, 3]
     assert "longer than" in faults.examples[0]
     file = LineFile(path)

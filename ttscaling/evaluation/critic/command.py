@@ -15,7 +15,7 @@ from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.console import AsJson, CommandError, run_command, warn
 from ttscaling.evaluation.question_sets import MediaFolder
-from ttscaling.records.bad_records import Faults, TooManyBadRecordsError
+from ttscaling.records.bad_records import BadRecords, TooManyBadRecordsError
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.reports.step_f1 import THRESHOLD, best_threshold, f1_of, macro_f1, step_counts
 
@@ -51,7 +51,7 @@ def critic(
     """
 
     def report() -> dict[str, Any]:
-        faults = Faults(allowed=bad, tell=warn)
+        faults = BadRecords(allowed=bad, tell=warn)
         judging = judge_file(
             file, images or file.parent, base_url, faults, scores=scores, concurrency=concurrency
         )

@@ -10,7 +10,7 @@ from ttscaling.asking.concurrency import run_concurrently
 from ttscaling.asking.results_file import ResultsFile
 from ttscaling.asking.user_message import user_message
 from ttscaling.console import CommandError
-from ttscaling.records.bad_records import Faults, RecordError
+from ttscaling.records.bad_records import BadRecords, RecordError
 from ttscaling.records.jsonl import LineFile
 from ttscaling.records.marked_steps import MarkedRecord, parse_marked
 from ttscaling.records.media_paths import media_path
@@ -31,7 +31,7 @@ class CannotScore(Exception):
 
 
 async def judge_file(
-    file: Path, root: Path, base_url: str, faults: Faults, *, scores: Path | None, concurrency: int
+    file: Path, root: Path, base_url: str, faults: BadRecords, *, scores: Path | None, concurrency: int
 ) -> list[ScoredSolution]:
     """Every usable solution of a file with the critic's scores, in order; the others go to `faults`.
 
@@ -62,7 +62,7 @@ async def judge_file(
             await run_concurrently(
                 range(len(lines)), work, total=len(lines), concurrency=concurrency, label="solutions"
             )
-    faults.finish()
+    faults.check_share()
     return [judged[number] for number in sorted(judged)]
 
 

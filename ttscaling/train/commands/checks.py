@@ -8,7 +8,7 @@ import typer
 from ttscaling.train.settings.kinds import Kind
 from ttscaling.train.settings.published import Size, published
 
-from .training import changed
+from .training import with_overrides
 
 
 def check(
@@ -29,7 +29,7 @@ def check(
     checked = [check_data_set(data_set, parse) for data_set in data_sets]
     for found in checked:
         typer.echo(found.summary())
-    raise typer.Exit(not all(found.sound for found in checked))
+    raise typer.Exit(not all(found.passed for found in checked))
 
 
 def memory(
@@ -46,7 +46,9 @@ def memory(
     from ttscaling.train.network.memory import memory as needed
 
     try:
-        recipe = changed(published(kind, size), {} if max_tokens is None else {"max_tokens": max_tokens})
+        recipe = with_overrides(
+            published(kind, size), {} if max_tokens is None else {"max_tokens": max_tokens}
+        )
         estimate = needed(model_config(model), recipe, devices=devices)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error

@@ -10,7 +10,7 @@ import typer
 from ttscaling.train.settings.published import Size, published
 from ttscaling.train.settings.recipe import Recipe
 
-from .training import changed
+from .training import with_overrides
 
 Output = Annotated[Path, typer.Option(help="Folder for all runs and the report. The same again: goes on.")]
 Page = Annotated[
@@ -59,7 +59,7 @@ def ratio(
         "seed": seed,
     }
     try:
-        recipe = changed(
+        recipe = with_overrides(
             published("pretrain", size), {name: value for name, value in given.items() if value is not None}
         )
         found = search_ratio(

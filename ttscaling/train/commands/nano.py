@@ -50,17 +50,17 @@ def nano_mpo(
     drawings; pass@1, greedy and Best-of-8 are measured on held-out ones, before and after, with paired
     intervals.
 
-        internvl3 train nano-mpo --page docs/mpo.md --json
+        internvl3 train nano-mpo --page docs/results/mpo.md --json
     """
     from ttscaling.train.nano.experiments.mpo.page import print_mpo
-    from ttscaling.train.nano.experiments.mpo.run import Plan, embedded, run_plan
+    from ttscaling.train.nano.experiments.mpo.run import MpoPlan, embedded, run_plan
 
     def report() -> dict[str, Any]:
         given: dict[str, Any] = {
             "rates": rates and tuple(float(rate) for rate in rates.split(",")),
             "variants": variants and tuple(name.strip() for name in variants.split(",")),
         }
-        plan = Plan(
+        plan = MpoPlan(
             directory=directory,
             policy=policy or embedded("policy"),
             critic=critic or embedded("critic"),
@@ -100,7 +100,7 @@ def nano_v2pe(
     Two policies that differ in nothing but positions learn to find a sheet of digits among blank pages or
     frames. Then the one with V2PE is asked with deltas from 1 to 1/256.
 
-        internvl3 train nano-v2pe --base runs/nano/base --page docs/v2pe.md --json
+        internvl3 train nano-v2pe --base runs/nano/base --page docs/results/v2pe.md --json
     """
     from ttscaling.train.nano.experiments.v2pe.page import print_v2pe
     from ttscaling.train.nano.experiments.v2pe.run import run_table
@@ -180,7 +180,7 @@ def nano_critics(
     verifier, each for as long as those, 20 minutes on two cores. All choose among the same candidates and
     judge the steps of a VisualProcessBench file (in DIRECTORY/process-bench). Writes a page with a plot.
 
-        internvl3 train nano-critics --output docs/critic-ablation.md
+        internvl3 train nano-critics --output docs/results/critic-ablation.md
     """
     from ttscaling.train.nano.experiments.critic_labels.run import ablate
     from ttscaling.train.nano.pipeline import Run
@@ -204,7 +204,7 @@ def nano_ratio(
 ) -> None:
     """The same search on nano: its own data and vision path, fifteen pre-trainings of under a minute.
 
-    internvl3 train nano-ratio --page docs/ratio-search.md
+    internvl3 train nano-ratio --page docs/results/ratio-search.md
     """
     from ttscaling.train.nano.experiments.mixture_data import BUDGET, MINIATURE, write_material
 

@@ -66,7 +66,7 @@ def rollouts(
 
     def report() -> Mapping[str, Any]:
         from ttscaling.train.rollouts.job import RolloutRun, make_data
-        from ttscaling.train.rollouts.rollout import Plan
+        from ttscaling.train.rollouts.rollout import RolloutPlan
 
         sampling = {
             "model": model,
@@ -80,10 +80,10 @@ def rollouts(
                 root=images or questions.parent,
                 output=output,
                 instruction=instruction,
-                plan=Plan(
+                plan=RolloutPlan(
                     solutions=solutions,
                     continuations=continuations,
-                    blind=blind,
+                    without_image=blind,
                     max_steps=max_steps,
                     seed=seed,
                 ),

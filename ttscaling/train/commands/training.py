@@ -118,7 +118,7 @@ def start(
             data=data,
             base=base,
             output=output,
-            recipe=changed(published(kind, size), recipe),
+            recipe=with_overrides(published(kind, size), recipe),
             layout=layout,
             save_every=save_every,
             keep=keep,
@@ -132,7 +132,7 @@ def start(
     typer.echo(f"trained: {trained}")
 
 
-def changed(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
+def with_overrides(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
     """A recipe with some fields replaced. Steps take the place of epochs, and epochs that of steps.
 
     Raises:
@@ -157,10 +157,10 @@ def command_of(kind: Kind, extras: Extras) -> Callable[..., None]:
     settings = _recipe_options()
 
     def command(**given: Any) -> None:
-        mine = {parameter.name: given.pop(parameter.name) for parameter in own}
+        own_options = {parameter.name: given.pop(parameter.name) for parameter in own}
         chosen = {name: given.pop(name) for name in settings}
         recipe = {name: _parsed(name, value) for name, value in chosen.items() if value is not None}
-        start(kind, **given, **extras(**mine), recipe=recipe)
+        start(kind, **given, **extras(**own_options), recipe=recipe)
 
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     parameters = [p.replace(kind=keyword_only) for p in (*shared, *own)] + [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ttscaling.records.bad_records import together
+from ttscaling.records.bad_records import merge_counts
 from ttscaling.records.jsonl import LineFile
 from ttscaling.records.meta import DataSet, read_meta, write_meta
 from ttscaling.train.checkpoints.load import load_model
@@ -108,7 +108,7 @@ def heldout_losses(
             micro = task.objective.micro(pack)
             loss, _ = task.objective.loss(model, micro)
             total, weight = total + float(loss), weight + micro.weight
-        together([stream.faults], recipe.bad_records).finish()
+        merge_counts([stream.faults], recipe.bad_records).check_share()
         losses[data_set.name] = total / weight
     return losses
 

@@ -16,7 +16,7 @@ from ttscaling.train.settings.recipe import Part, Recipe
 
 from .internvl import V2PEInternVL
 from .log_probs import CHUNK
-from .parts import modules_of, units
+from .parts import modules_of, shard_unit_names
 
 _FP32 = 4
 _MOMENTS = 2
@@ -56,7 +56,7 @@ def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
     model = _skeleton(config)
     each = {part: _count(nn.ModuleList(modules)) for part, modules in modules_of(model).items()}
     everything, trained = sum(each.values()), sum(each[part] for part in recipe.parts)
-    names = units(model)
+    names = shard_unit_names(model)
     unit_sizes = [_count(module) for module in model.modules() if type(module).__name__ in names]
     width = 2 if recipe.precision == "bf16" else _FP32
     gathered = 0

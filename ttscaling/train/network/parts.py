@@ -25,7 +25,7 @@ def freeze_all_but(model: V2PEInternVL, trained: Collection[Part]) -> None:
             module.requires_grad_(part in trained)
 
 
-def units(model: V2PEInternVL) -> tuple[str, ...]:
+def shard_unit_names(model: V2PEInternVL) -> tuple[str, ...]:
     """Class names of the modules that FSDP shards each by itself, whatever the language model.
 
     Layers and projector, never the language model as a whole: FSDP casts the inputs of its units to bf16, and

@@ -9,7 +9,7 @@ from ttscaling.train.packs.packed_batch import PackedBatch
 
 from .losses import weighted_cross_entropy
 from .next_token import NextToken
-from .objective import Loss, Micro, supervised_tokens
+from .objective import Loss, MicroBatch, supervised_tokens
 
 
 class Judgement(NextToken):
@@ -23,7 +23,7 @@ class Judgement(NextToken):
         super().__init__(image_token=image_token)
         self.labels = tuple(labels)
 
-    def loss(self, model: V2PEInternVL, micro: Micro[PackedBatch]) -> Loss:
+    def loss(self, model: V2PEInternVL, micro: MicroBatch[PackedBatch]) -> Loss:
         hidden_SD, target_S, weight_S = supervised_tokens(model, micro.batch)
         label_L = torch.tensor(self.labels, device=target_S.device)
         logits_SL = hidden_SD @ model.lm_head.weight[label_L].to(hidden_SD.dtype).T

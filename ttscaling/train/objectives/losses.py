@@ -11,7 +11,7 @@ def weighted_cross_entropy(
     return (F.cross_entropy(logits_SV.float(), target_S, reduction="none") * weight_S).sum()
 
 
-def share_of_mean(loss_sum: torch.Tensor, total_weight: torch.Tensor, *, num_processes: int) -> torch.Tensor:
+def scaled_loss(loss_sum: torch.Tensor, total_weight: torch.Tensor, *, num_processes: int) -> torch.Tensor:
     """What a micro-batch contributes to the global weighted mean, to be called `backward` on.
 
     Gradients are averaged over processes (DDP, FSDP), hence the factor; over micro-batches they add up.

@@ -7,11 +7,11 @@ import torch
 
 from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.network.log_probs import target_log_probs
-from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.packs.packed_batch import PackedBatch, pack_samples
 from ttscaling.train.samples.sample import Sample
 
-from .objective import Loss, Micro, blank_sample, supervised_tokens
+from .objective import Loss, MicroBatch, blank_sample, supervised_tokens
 
 
 class NextToken:
@@ -23,14 +23,14 @@ class NextToken:
     def __init__(self, *, image_token: int):
         self.image_token = image_token
 
-    def micro(self, pack: Sequence[Drawn[Sample]]) -> Micro[PackedBatch]:
+    def micro(self, pack: Sequence[DrawnSample[Sample]]) -> MicroBatch[PackedBatch]:
         batch = pack_samples(
             [drawn.sample for drawn in pack] or [blank_sample()], image_token=self.image_token
         )
         weight = float(batch.weight_1T.double().sum())
-        return Micro(batch, weight, len(pack), sum(drawn.num_tokens for drawn in pack))
+        return MicroBatch(batch, weight, len(pack), sum(drawn.num_tokens for drawn in pack))
 
-    def loss(self, model: V2PEInternVL, micro: Micro[PackedBatch]) -> Loss:
+    def loss(self, model: V2PEInternVL, micro: MicroBatch[PackedBatch]) -> Loss:
         hidden_SD, target_S, weight_S = supervised_tokens(model, micro.batch)
         loss = -(target_log_probs(model.lm_head, hidden_SD, target_S) * weight_S).sum()
         return loss, {"loss": loss.detach()}

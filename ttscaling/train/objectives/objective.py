@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 
 from ttscaling.train.network.internvl import V2PEInternVL
-from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.packs.packed_batch import PackedBatch
 from ttscaling.train.samples.sample import Sample
 from ttscaling.train.settings.pack_limits import Packable
@@ -23,7 +23,7 @@ B = TypeVar("B")
 
 
 @dataclass(frozen=True)
-class Micro(Generic[B]):
+class MicroBatch(Generic[B]):
     """A pack as tensors. `weight` is what its loss and figures are sums over; 0 for one that fills a gap."""
 
     batch: B
@@ -39,10 +39,10 @@ Loss = tuple[torch.Tensor, dict[str, torch.Tensor]]
 class Objective(Protocol[P, B]):
     """One kind of training."""
 
-    def micro(self, pack: Sequence[Drawn[P]]) -> Micro[B]:
+    def micro(self, pack: Sequence[DrawnSample[P]]) -> MicroBatch[B]:
         """A pack as tensors; of an empty one, a micro-batch without any loss."""
 
-    def loss(self, model: V2PEInternVL, micro: Micro[B]) -> Loss:
+    def loss(self, model: V2PEInternVL, micro: MicroBatch[B]) -> Loss:
         """What a micro-batch adds to the global batch."""
 
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:

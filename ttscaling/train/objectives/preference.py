@@ -8,14 +8,14 @@ import torch
 
 from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.network.log_probs import target_log_probs
-from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.packs.packed_batch import PackedPairs, pack_pairs, pack_samples
 from ttscaling.train.samples.pair_samples import PairSample
 from ttscaling.train.settings.kinds import MpoWeights
 
 from .losses import response_log_probs
 from .mpo_loss import RewardShift, mpo_terms, pair_log_probs
-from .objective import Loss, Micro, blank_sample, hidden_states
+from .objective import Loss, MicroBatch, blank_sample, hidden_states
 from .references import References
 
 
@@ -42,7 +42,7 @@ class Preference:
         self.references: References | None = None
         self._rewards: list[torch.Tensor] = []
 
-    def micro(self, pack: Sequence[Drawn[PairSample]]) -> Micro[Preferences]:
+    def micro(self, pack: Sequence[DrawnSample[PairSample]]) -> MicroBatch[Preferences]:
         if pack:
             packed = pack_pairs([drawn.sample for drawn in pack], image_token=self.image_token)
         else:
@@ -50,13 +50,15 @@ class Preference:
             packed = PackedPairs(batch, torch.full_like(batch.ids_1T, -1), 0)
         draws = tuple(drawn.draw.number for drawn in pack)
         num_tokens = sum(drawn.num_tokens for drawn in pack)
-        return Micro(Preferences(packed, draws), float(len(pack)), len(pack), num_tokens)
+        return MicroBatch(Preferences(packed, draws), float(len(pack)), len(pack), num_tokens)
 
-    def loss(self, model: V2PEInternVL, micro: Micro[Preferences]) -> Loss:
+    def loss(self, model: V2PEInternVL, micro: MicroBatch[Preferences]) -> Loss:
         if self.references is None:
             raise ValueError("the reference's log-probabilities come first: compute and set them")
         sum_R, length_R = self.log_probs(model, micro)
-        chosen_P, rejected_P = (values.to(sum_R.device) for values in self.references.of(micro.batch.draws))
+        chosen_P, rejected_P = (
+            values.to(sum_R.device) for values in self.references.for_draws(micro.batch.draws)
+        )
         log_probs = pair_log_probs(sum_R, length_R, chosen_P, rejected_P)
         terms = mpo_terms(log_probs, beta=self.weights.beta, shift=self.shift.mean)
         self._rewards += [terms.chosen_reward, terms.rejected_reward]
@@ -71,7 +73,9 @@ class Preference:
         }
         return loss, {name: figure.detach() for name, figure in figures.items()}
 
-    def log_probs(self, model: V2PEInternVL, micro: Micro[Preferences]) -> tuple[torch.Tensor, torch.Tensor]:
+    def log_probs(
+        self, model: V2PEInternVL, micro: MicroBatch[Preferences]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Sums of log-probabilities and numbers of tokens of the responses, (R,) each, chosen ones first."""
         packed = micro.batch.packed
         at_T = packed.response_1T[0] >= 0

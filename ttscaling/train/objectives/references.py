@@ -50,7 +50,7 @@ class References:
     def __len__(self) -> int:
         return len(self._draw)
 
-    def of(self, draws: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def for_draws(self, draws: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """float32 log-probabilities (P,) of the chosen and of the rejected responses of these draws.
 
         Raises:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ttscaling.records.bad_records import Faults, RecordError
+from ttscaling.records.bad_records import BadRecords, RecordError
 from ttscaling.records.jsonl import LineFile
 from ttscaling.records.meta import DataSet
 from ttscaling.train.settings.pack_limits import Packable, PackLimits
@@ -23,7 +23,7 @@ P = TypeVar("P", bound=Packable)
 
 
 @dataclass(frozen=True)
-class Drawn(Generic[P]):
+class DrawnSample(Generic[P]):
     """A prepared sample and the draw that it came from."""
 
     draw: Draw
@@ -103,17 +103,17 @@ class PackStream(Generic[P]):
     for whoever reads all shards to judge: one of them may be a handful of records.
     """
 
-    def __init__(self, corpus: Corpus[Any, P], mixture: Mixture, limits: PackLimits, faults: Faults):
+    def __init__(self, corpus: Corpus[Any, P], mixture: Mixture, limits: PackLimits, faults: BadRecords):
         self.corpus = corpus
         self.mixture = mixture
         self.limits = limits
         self.faults = faults
-        self._packer: Packer[Drawn[P]] = Packer(limits)
+        self._packer: Packer[DrawnSample[P]] = Packer(limits)
 
     def __iter__(self) -> "PackStream[P]":
         return self
 
-    def __next__(self) -> tuple[Drawn[P], ...]:
+    def __next__(self) -> tuple[DrawnSample[P], ...]:
         for draw in self.mixture:
             try:
                 drawn = self._drawn(draw)
@@ -145,8 +145,8 @@ class PackStream(Generic[P]):
         packs = [[Draw(**draw) for draw in pack] for pack in state["waiting"]]
         self._packer.reopen([tuple(self._drawn(draw) for draw in pack) for pack in packs])
 
-    def _drawn(self, draw: Draw) -> Drawn[P]:
-        return Drawn(draw, self.corpus.sample(draw, self.limits))
+    def _drawn(self, draw: Draw) -> DrawnSample[P]:
+        return DrawnSample(draw, self.corpus.sample(draw, self.limits))
 
 
 def one_pass(sources: Sequence[Source]) -> int:

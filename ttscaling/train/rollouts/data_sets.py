@@ -12,7 +12,7 @@ from ttscaling.records.pairs import PairRecord, pair_json
 from ttscaling.steps import SEPARATOR, split_steps
 
 from .pairing import Solution, correctness_pairs, dropout_pair, format_pairs
-from .rollout import Plan, Rollout
+from .rollout import Rollout, RolloutPlan
 
 CRITIC, PAIRS = "critic.json", "pairs.json"
 
@@ -37,7 +37,7 @@ def judged_solution(rollout: Rollout, solution: Solution, max_steps: int | None)
     )
 
 
-def write_data(folder: Path, root: Path, rollouts: Sequence[Rollout], plan: Plan) -> Mapping[str, int]:
+def write_data(folder: Path, root: Path, rollouts: Sequence[Rollout], plan: RolloutPlan) -> Mapping[str, int]:
     """Write all data sets that aren't empty; returns how many records each has.
 
     Judged steps are in critic.json, the three kinds of pairs in pairs.json, as `internvl3 train` reads them.
@@ -65,7 +65,7 @@ def write_data(folder: Path, root: Path, rollouts: Sequence[Rollout], plan: Plan
     return counts
 
 
-def _judged(rollouts: Iterable[Rollout], plan: Plan) -> Iterator[JudgedRecord]:
+def _judged(rollouts: Iterable[Rollout], plan: RolloutPlan) -> Iterator[JudgedRecord]:
     """Every solution that says something, equal ones of a question once."""
     for rollout in rollouts:
         for solution in {solution.text: solution for solution in rollout.solutions}.values():
@@ -75,13 +75,13 @@ def _judged(rollouts: Iterable[Rollout], plan: Plan) -> Iterator[JudgedRecord]:
 
 def _pairs(rollouts: Sequence[Rollout], seed: int) -> Mapping[str, list[PairRecord]]:
     rng = np.random.default_rng(seed)
-    blind = (
+    without_image = (
         dropout_pair(rollout.question, chosen, rejected)
         for rollout in rollouts
-        for chosen, rejected in rollout.blind.items()
+        for chosen, rejected in rollout.without_image.items()
     )
     return {
         "correctness": [p for r in rollouts for p in correctness_pairs(r.question, r.solutions, rng)],
         "format": [p for r in rollouts for p in format_pairs(r.question, r.solutions, rng)],
-        "dropout": [pair for pair in blind if pair is not None],
+        "dropout": [pair for pair in without_image if pair is not None],
     }

@@ -13,14 +13,14 @@ from ttscaling.asking.graders import grader
 from ttscaling.asking.results_file import ResultsFile
 from ttscaling.asking.user_message import user_message_parts
 from ttscaling.console import CommandError, warn
-from ttscaling.records.bad_records import Faults, TooManyBadRecordsError
+from ttscaling.records.bad_records import BadRecords, TooManyBadRecordsError
 from ttscaling.records.jsonl import read_records
 from ttscaling.records.media_paths import media_path
 from ttscaling.records.questions import Question, parse_question
 
 from .data_sets import CRITIC, PAIRS, write_data
-from .rollout import Plan, Rollout, Verdict, roll_out
-from .server_sampler import Sampler, Tokens
+from .rollout import Rollout, RolloutPlan, Verdict, roll_out
+from .server_sampler import ServerSampler, Tokens
 
 PLACE = "{question}"
 KEPT = "rollouts.jsonl"
@@ -38,7 +38,7 @@ class RolloutRun:
     root: Path
     output: Path
     instruction: str
-    plan: Plan
+    plan: RolloutPlan
     fields: Mapping[str, Any]
     base_url: str
     api_key: str | None
@@ -70,13 +70,13 @@ async def _roll_out(
 ) -> list[Rollout]:
     async with connected(run.base_url, key=run.api_key) as server:
         return await roll_out(
-            Sampler(server, run.fields),
+            ServerSampler(server, run.fields),
             asked,
             run.root,
             run.plan,
             verdict=verdict,
             ledger=ledger,
-            faults=Faults(allowed=run.bad_questions, tell=warn),
+            faults=BadRecords(allowed=run.bad_questions, tell=warn),
             concurrency=run.concurrency,
         )
 
@@ -102,7 +102,7 @@ def _read(run: RolloutRun) -> list[Question]:
         return replace(question, text=run.instruction.replace(PLACE, question.text))
 
     try:
-        found = list(read_records(run.questions, parse, Faults(allowed=run.bad_questions, tell=warn)))
+        found = list(read_records(run.questions, parse, BadRecords(allowed=run.bad_questions, tell=warn)))
     except (TooManyBadRecordsError, OSError) as error:
         raise CommandError(str(error)) from error
     if not found:

@@ -24,32 +24,32 @@ from ttscaling.asking.concurrency import run_concurrently
 from ttscaling.asking.results_file import ResultsFile, Row
 from ttscaling.asking.user_message import user_message
 from ttscaling.console import CommandError
-from ttscaling.records.bad_records import Faults, RecordError, TooManyBadRecordsError
+from ttscaling.records.bad_records import BadRecords, RecordError, TooManyBadRecordsError
 from ttscaling.records.media_paths import media_path
 from ttscaling.records.questions import Question
 from ttscaling.steps import SEPARATOR, split_steps
 from ttscaling.types import Message
 
 from .pairing import Solution, dropout_beginning, dropout_question
-from .server_sampler import Answer, Sampler, Tokens, stated
+from .server_sampler import Answer, ServerSampler, Tokens, stated
 
 Verdict = Callable[[Question, str | None], bool]
 """Whether a final answer to a question is right. Called in threads."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RolloutPlan:
     """What is asked about each question."""
 
     solutions: int
     continuations: int  # of each prefix; 0 for none
-    blind: int  # right solutions continued without the image, at most
+    without_image: int  # right solutions continued without the image, at most
     max_steps: int | None  # neighbours are merged until a solution has no more
     seed: int
 
 
 @dataclass(frozen=True)
-class Value:
+class PrefixValue:
     """`right` of `total` continuations of a prefix reached the right answer."""
 
     right: int
@@ -58,12 +58,15 @@ class Value:
 
 @dataclass
 class Rollout:
-    """What is known about one question. `values` are by prefix, `blind` by solution; `bad` says why it is."""
+    """What is known about one question.
+
+    `values` are keyed by prefix, `without_image` by solution; `bad` says why the question is a bad record.
+    """
 
     question: Question
     solutions: tuple[Solution, ...] = ()
-    values: dict[str, Value] = field(default_factory=dict)
-    blind: dict[str, str] = field(default_factory=dict)
+    values: dict[str, PrefixValue] = field(default_factory=dict)
+    without_image: dict[str, str] = field(default_factory=dict)
     bad: str | None = None
     tokens: Tokens = field(default_factory=Tokens)
 
@@ -73,9 +76,9 @@ class Rollout:
         if "solutions" in row:
             self.solutions = tuple(Solution(**solution) for solution in row["solutions"])
         elif "prefix" in row:
-            self.values[row["prefix"]] = Value(row["right"], row["total"])
+            self.values[row["prefix"]] = PrefixValue(row["right"], row["total"])
         else:
-            self.blind[row["blind"]] = row["text"]
+            self.without_image[row["blind"]] = row["text"]
 
 
 def prefixes(solution: str, max_steps: int | None) -> list[str]:
@@ -85,14 +88,14 @@ def prefixes(solution: str, max_steps: int | None) -> list[str]:
 
 
 async def roll_out(
-    sampler: Sampler,
+    sampler: ServerSampler,
     questions: Sequence[Question],
     root: Path,
-    plan: Plan,
+    plan: RolloutPlan,
     *,
     verdict: Verdict,
     ledger: ResultsFile,
-    faults: Faults,
+    faults: BadRecords,
     concurrency: int,
 ) -> list[Rollout]:
     """All of it for all questions: what `ledger` holds, and what is missing.
@@ -103,11 +106,11 @@ async def roll_out(
     rollouts = [Rollout(question) for question in questions]
     for row in ledger.rows:
         rollouts[row["question"]].add(row)
-    if plan.continuations or plan.blind:
+    if plan.continuations or plan.without_image:
         await sampler.check_continues()
 
     async def work(number: int) -> None:
-        await _Asking(sampler, rollouts[number], root, plan, verdict, ledger, number).run()
+        await _QuestionRollout(sampler, rollouts[number], root, plan, verdict, ledger, number).run()
         problem = rollouts[number].bad
         if problem is None:
             faults.accept()
@@ -118,20 +121,20 @@ async def roll_out(
         await run_concurrently(
             range(len(questions)), work, total=len(questions), concurrency=concurrency, label="questions"
         )
-        faults.finish()
+        faults.check_share()
     except TooManyBadRecordsError as error:
         raise CommandError(str(error)) from error
     return rollouts
 
 
 @dataclass(frozen=True)
-class _Asking:
+class _QuestionRollout:
     """The requests about one question, each answered once."""
 
-    sampler: Sampler
+    sampler: ServerSampler
     rollout: Rollout
     root: Path
-    plan: Plan
+    plan: RolloutPlan
     verdict: Verdict
     ledger: ResultsFile
     number: int
@@ -177,9 +180,9 @@ class _Asking:
     async def _continue_blindly(self) -> None:
         right = dict.fromkeys(solution.text for solution in self.rollout.solutions if solution.right)
         message = {"role": "user", "content": dropout_question(self.rollout.question)}
-        for chosen in list(right)[: self.plan.blind]:
+        for chosen in list(right)[: self.plan.without_image]:
             begun = dropout_beginning(chosen)
-            if begun and chosen not in self.rollout.blind:
+            if begun and chosen not in self.rollout.without_image:
                 (answer,), tokens = await self.sampler.answers(
                     message, n=1, seed=self._seed("blind", begun), begun=begun
                 )

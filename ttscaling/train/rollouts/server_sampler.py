@@ -39,7 +39,7 @@ class Tokens:
         )
 
 
-class Sampler:
+class ServerSampler:
     """Samples from a server. `fields` go into each request as they are (model, temperature, max_tokens)."""
 
     def __init__(self, server: ServerClient, fields: Mapping[str, Any]) -> None:

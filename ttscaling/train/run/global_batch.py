@@ -5,15 +5,15 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ttscaling.train.objectives.objective import Micro, Objective
+from ttscaling.train.objectives.objective import MicroBatch, Objective
 from ttscaling.train.packs.pack_stream import PackStream
 
 
 @dataclass(frozen=True)
-class Packs:
+class StepPacks:
     """A process's part of a global batch, and its streams' states behind it."""
 
-    micros: tuple[Micro[Any], ...]
+    micros: tuple[MicroBatch[Any], ...]
     states: Mapping[int, Mapping[str, Any]]
 
 
@@ -33,7 +33,7 @@ def own_streams(num_streams: int, rank: int, num_processes: int) -> range:
 
 def global_batches(
     streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any], *, workers: int = 1
-) -> Generator[Packs]:
+) -> Generator[StepPacks]:
     """A process's packs, step by step, without an end: a stream that has ended gives empty micro-batches.
 
     The next step's packs are prepared meanwhile, so the states that come with a step's packs are the ones to
@@ -53,10 +53,10 @@ def global_batches(
 
 def _next_packs(
     streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any], readers: Executor
-) -> Packs:
+) -> StepPacks:
     """Reading is decoding and tiling, most of it outside Python's lock."""
     drawn: Iterator[Sequence[Any]] = readers.map(lambda stream: next(stream, ()), streams.values())
-    return Packs(
+    return StepPacks(
         micros=tuple(objective.micro(pack) for pack in drawn),
         states={index: stream.state() for index, stream in streams.items()},
     )

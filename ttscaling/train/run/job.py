@@ -76,7 +76,7 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
         ValueError: something doesn't fit together; the message says what to change.
         OSError: a file can't be read or written.
     """
-    asked = settled(job, resume=resume)
+    asked = checked_job_settings(job, resume=resume)
     set_seed(job.recipe.seed)
     data_sets = read_meta(job.data, base=job.base)
     task = make_task(job.kind, job.model, data_sets, job.recipe, critic=job.critic, mpo=job.mpo)
@@ -89,8 +89,8 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     if job.kind == "mpo":
         compute_references(module, task, accelerator, job.output / "references", workers=job.workers)
     checkpoints = Checkpoints(job.output / "checkpoints", every=job.save_every, keep=job.keep)
-    told = job.output if accelerator.is_main_process else None
-    with Logs(told, title=job.kind, total=job.recipe.steps) as logs:
+    log_folder = job.output if accelerator.is_main_process else None
+    with Logs(log_folder, title=job.kind, total=job.recipe.steps) as logs:
         train(module, optimizer, task, accelerator, checkpoints, logs, resume=resume, workers=job.workers)
     state = accelerator.get_state_dict(module)
     if accelerator.is_main_process:
@@ -106,7 +106,7 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     return job.output / "model"
 
 
-def settled(job: Job, *, resume: bool) -> dict[str, Any]:
+def checked_job_settings(job: Job, *, resume: bool) -> dict[str, Any]:
     """What the output folder's `job.json` is to hold.
 
     Raises:

@@ -10,20 +10,20 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from ttscaling.records.bad_records import Faults, together
-from ttscaling.train.objectives.losses import share_of_mean
+from ttscaling.records.bad_records import BadRecords, merge_counts
+from ttscaling.train.objectives.losses import scaled_loss
 from ttscaling.train.objectives.objective import Objective
 from ttscaling.train.packs.pack_stream import PackStream
 
-from .global_batch import Packs, global_batches, own_streams
+from .global_batch import StepPacks, global_batches, own_streams
 from .logs import Logs
 from .optimizer import learning_rate_factor
 from .states import Checkpoints, Snapshot
-from .task import Task
+from .task import TrainingTask
 
 
 @dataclass(frozen=True)
-class Sums:
+class BatchTotals:
     """What a global batch holds, over all processes."""
 
     weight: torch.Tensor  # float64
@@ -39,7 +39,7 @@ class Progress:
     samples: int = 0
     tokens: int = 0
 
-    def after(self, sums: Sums) -> "Progress":
+    def after(self, sums: BatchTotals) -> "Progress":
         """One more step."""
         return Progress(self.step + 1, self.samples + sums.samples, self.tokens + sums.tokens)
 
@@ -47,7 +47,7 @@ class Progress:
 def train(
     module: nn.Module,
     optimizer: Any,
-    task: Task,
+    task: TrainingTask,
     accelerator: Accelerator,
     checkpoints: Checkpoints,
     logs: Logs,
@@ -101,11 +101,11 @@ def train(
             if checkpoints.due(progress.step):
                 checkpoints.save(unsaved, accelerator)
                 unsaved = None
-            if faults_of_all(streams, task, accelerator).too_many:
+            if bad_records_of_all_processes(streams, task, accelerator).too_many:
                 break
     if unsaved is not None:
         checkpoints.save(unsaved, accelerator)  # also where bad records end the run: it can go on
-    judge(streams, task, accelerator)
+    check_bad_records(streams, task, accelerator)
     if progress.step == 0:
         raise ValueError("the data hold no record that can be used: `internvl3 train check` says why")
 
@@ -114,8 +114,8 @@ def step(
     module: nn.Module,
     optimizer: Any,
     objective: Objective[Any, Any],
-    packs: Packs,
-    sums: Sums,
+    packs: StepPacks,
+    sums: BatchTotals,
     accelerator: Accelerator,
     *,
     rate: float,
@@ -129,7 +129,7 @@ def step(
         last = number == len(packs.micros)
         with nullcontext() if last else accelerator.no_sync(module):
             loss, figures = module(objective.loss, micro)
-            accelerator.backward(share_of_mean(loss, sums.weight, num_processes=accelerator.num_processes))
+            accelerator.backward(scaled_loss(loss, sums.weight, num_processes=accelerator.num_processes))
         for name, figure in figures.items():
             total[name] = total.get(name, 0) + figure.double()
     norm = accelerator.clip_grad_norm_(module.parameters(), clip)
@@ -140,7 +140,9 @@ def step(
     return {**dict(zip(total, summed.tolist(), strict=True)), "gradient": float(norm), "rate": rate}
 
 
-def until_all_end(batches: Iterator[Packs], accelerator: Accelerator) -> Iterator[tuple[Packs, Sums]]:
+def until_all_end(
+    batches: Iterator[StepPacks], accelerator: Accelerator
+) -> Iterator[tuple[StepPacks, BatchTotals]]:
     """Global batches and what they hold, until no process has a sample left. The same number for each."""
     for packs in batches:
         counts = [(micro.weight, micro.num_samples, micro.num_tokens) for micro in packs.micros]
@@ -149,32 +151,36 @@ def until_all_end(batches: Iterator[Packs], accelerator: Accelerator) -> Iterato
         if samples == 0:
             return
         # A batch in which nothing is supervised has a loss of 0, not NaN.
-        yield packs, Sums(weight.clamp(min=1e-12), int(samples), int(tokens))
+        yield packs, BatchTotals(weight.clamp(min=1e-12), int(samples), int(tokens))
 
 
-def faults_of_all(streams: Mapping[int, PackStream[Any]], task: Task, accelerator: Accelerator) -> Faults:
+def bad_records_of_all_processes(
+    streams: Mapping[int, PackStream[Any]], task: TrainingTask, accelerator: Accelerator
+) -> BadRecords:
     """Good and bad records of all processes' streams, the first bad ones of this process named."""
-    faults = together((stream.faults for stream in streams.values()), task.recipe.bad_records)
+    faults = merge_counts((stream.faults for stream in streams.values()), task.recipe.bad_records)
     own = torch.tensor([faults.good, faults.bad], device=accelerator.device)
     faults.good, faults.bad = accelerator.reduce(own, reduction="sum").tolist()
     return faults
 
 
-def judge(streams: Mapping[int, PackStream[Any]], task: Task, accelerator: Accelerator) -> None:
+def check_bad_records(
+    streams: Mapping[int, PackStream[Any]], task: TrainingTask, accelerator: Accelerator
+) -> None:
     """Behind a run's last pack, on all processes at once. Raises TooManyBadRecordsError."""
-    faults = faults_of_all(streams, task, accelerator)
+    faults = bad_records_of_all_processes(streams, task, accelerator)
     if task.draws is not None or faults.too_many:  # where steps decide, the grace counts to the end
-        faults.finish()
+        faults.check_share()
 
 
-def learning_rate(task: Task, before: Progress, after: Progress) -> float:
+def learning_rate(task: TrainingTask, before: Progress, after: Progress) -> float:
     """Of the step between the two."""
     recipe = task.recipe
     factor = learning_rate_factor(_share_done(before, task), _share_done(after, task), recipe.warmup)
     return recipe.learning_rate * factor
 
 
-def _share_done(progress: Progress, task: Task) -> float:
+def _share_done(progress: Progress, task: TrainingTask) -> float:
     """By steps, or by samples where the data decide when a run ends."""
     if task.recipe.steps is not None:
         return progress.step / task.recipe.steps

@@ -17,12 +17,12 @@ from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.objectives.references import References, write_references
 
 from .global_batch import global_batches, own_streams
-from .loop import faults_of_all, judge, until_all_end
-from .task import Task
+from .loop import bad_records_of_all_processes, check_bad_records, until_all_end
+from .task import TrainingTask
 
 
 def compute_references(
-    module: nn.Module, task: Task, accelerator: Accelerator, folder: Path, *, workers: int = 1
+    module: nn.Module, task: TrainingTask, accelerator: Accelerator, folder: Path, *, workers: int = 1
 ) -> None:
     """Writes the references of all draws of the run, a file for each process, and sets the objective's.
 
@@ -51,7 +51,7 @@ def compute_references(
     objective.references = References(sorted(folder.glob("*.jsonl")), identity)
 
 
-def identity_of(task: Task) -> dict[str, Any]:
+def identity_of(task: TrainingTask) -> dict[str, Any]:
     """What references depend on, as JSON: the draws and how they are prepared."""
     mixture: Mapping[str, Any] = task.stream(0).mixture.identity()
     recipe = task.recipe.as_json()
@@ -60,7 +60,7 @@ def identity_of(task: Task) -> dict[str, Any]:
 
 
 def _rows(
-    module: nn.Module, task: Task, accelerator: Accelerator, workers: int
+    module: nn.Module, task: TrainingTask, accelerator: Accelerator, workers: int
 ) -> list[tuple[int, float, float]]:
     objective: Preference = task.objective  # type: ignore[assignment]
     own = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
@@ -73,8 +73,8 @@ def _rows(
                 sum_R, _ = module(objective.log_probs, micro)
                 chosen_P, rejected_P = sum_R.double()[0::2].tolist(), sum_R.double()[1::2].tolist()
                 rows += zip(micro.batch.draws, chosen_P, rejected_P, strict=True)
-            if step == task.recipe.steps or faults_of_all(streams, task, accelerator).too_many:
+            if step == task.recipe.steps or bad_records_of_all_processes(streams, task, accelerator).too_many:
                 break
-    judge(streams, task, accelerator)
+    check_bad_records(streams, task, accelerator)
     module.train()
     return rows

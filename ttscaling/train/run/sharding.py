@@ -7,22 +7,24 @@ from accelerate import Accelerator
 from torch import nn
 
 from ttscaling.train.network.internvl import V2PEInternVL
-from ttscaling.train.network.parts import freeze_all_but, units
-from ttscaling.train.objectives.objective import Micro
+from ttscaling.train.network.parts import freeze_all_but, shard_unit_names
+from ttscaling.train.objectives.objective import MicroBatch
 
 from .optimizer import make_optimizer
-from .task import Task
+from .task import TrainingTask
 
 
-class Trainee(nn.Module):
+class ShardedRoot(nn.Module):
     """The model as distributed wrappers want it: whatever is computed with it happens within `forward`."""
 
     def __init__(self, model: V2PEInternVL):
         super().__init__()
         self.model = model
-        self._no_split_modules = units(model)  # where accelerate looks for what FSDP shards by itself
+        self._no_split_modules = shard_unit_names(
+            model
+        )  # where accelerate looks for what FSDP shards by itself
 
-    def forward(self, work: Any, micro: Micro[Any]) -> Any:
+    def forward(self, work: Any, micro: MicroBatch[Any]) -> Any:
         """`work(model, micro)`."""
         return work(self.model, micro)
 
@@ -38,11 +40,11 @@ def make_accelerator(precision: str) -> Accelerator:
     )
 
 
-def prepared(model: V2PEInternVL, task: Task, accelerator: Accelerator) -> tuple[nn.Module, Any]:
+def prepared(model: V2PEInternVL, task: TrainingTask, accelerator: Accelerator) -> tuple[nn.Module, Any]:
     """The wrapped model and its optimiser: parts frozen, activations recomputed, as the recipe says."""
     freeze_all_but(model, task.recipe.parts)
     if task.recipe.recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    module = Trainee(model.train())
+    module = ShardedRoot(model.train())
     module, optimizer = accelerator.prepare(module, make_optimizer(module, task.recipe))
     return module, optimizer

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from model.checkpoint.config_file import described
-from ttscaling.records.bad_records import Faults
+from ttscaling.records.bad_records import BadRecords
 from ttscaling.records.chats import parse_chat
 from ttscaling.records.judged_steps import parse_judged
 from ttscaling.records.meta import DataSet
@@ -29,7 +29,7 @@ from ttscaling.train.settings.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Task:
+class TrainingTask:
     """What a run trains on and towards."""
 
     corpus: Corpus[Any, Any]
@@ -55,7 +55,7 @@ class Task:
             shard=Shard(index, recipe.batch),
             limit=self.draws,
         )
-        return PackStream(self.corpus, mixture, recipe.limits, Faults(allowed=1.0))
+        return PackStream(self.corpus, mixture, recipe.limits, BadRecords(allowed=1.0))
 
 
 def make_task(
@@ -66,7 +66,7 @@ def make_task(
     *,
     critic: CriticData | None = None,
     mpo: MpoWeights | None = None,
-) -> Task:
+) -> TrainingTask:
     """A kind of training of the model in `checkpoint`, on data of the format that the kind reads.
 
     Raises:
@@ -80,7 +80,7 @@ def make_task(
         labels = "+-=" if how.form == "chats" or how.labelling == "advantage" else "+-"
         tokens = [preparation.encoder.ids(label)[0] for label in labels]
         corpus = _critic_corpus(data_sets, preparation, recipe, how)
-        return Task(corpus, Judgement(image_token=image_token, labels=tokens), recipe)
+        return TrainingTask(corpus, Judgement(image_token=image_token, labels=tokens), recipe)
     if kind == "mpo":
         pairs = Corpus(
             data_sets,
@@ -88,7 +88,7 @@ def make_task(
             lambda record, data_set, rng: pair_sample(record, data_set, preparation, rng),
             seed=recipe.seed,
         )
-        return Task(pairs, Preference(image_token=image_token, weights=mpo or MpoWeights()), recipe)
+        return TrainingTask(pairs, Preference(image_token=image_token, weights=mpo or MpoWeights()), recipe)
     chats = Corpus(
         data_sets,
         parse_chat,
@@ -97,7 +97,7 @@ def make_task(
         ),
         seed=recipe.seed,
     )
-    return Task(chats, NextToken(image_token=image_token), recipe)
+    return TrainingTask(chats, NextToken(image_token=image_token), recipe)
 
 
 def preparation_of(checkpoint: Path, recipe: Recipe) -> Preparation:

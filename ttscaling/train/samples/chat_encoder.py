@@ -26,12 +26,13 @@ END = "<|im_end|>"
 class EncodedChat:
     """A conversation's tokens.
 
-    `said_T` marks assistants' tokens and the ends of their turns: what the loss is on in fine-tuning. `slots`
-    are the positions of the last header token of every assistant turn: where its first token is predicted.
+    `assistant_mask_T` marks assistants' tokens and the ends of their turns: what the loss is on in
+    fine-tuning. `slots` are the positions of the last header token of every assistant turn: where its first
+    token is predicted.
     """
 
     ids_T: NDArray[np.int64]
-    said_T: NDArray[np.bool_]
+    assistant_mask_T: NDArray[np.bool_]
     slots: tuple[int, ...]
 
 
@@ -114,7 +115,7 @@ class ChatEncoder:
         last_S = np.cumsum(times_S) - 1
         return EncodedChat(
             ids_T=np.repeat(ids_S, times_S),
-            said_T=np.repeat(said_S, times_S),
+            assistant_mask_T=np.repeat(said_S, times_S),
             slots=tuple(int(last_S[slot]) for slot in slots),
         )
 

@@ -55,7 +55,7 @@ def chat_sample(
     """
     turns, images_NHWC = read_media(record.turns, record.images, record.video, data_set, preparation, rng)
     chat = preparation.encoder.encode(turns, [len(tiles) for tiles in images_NHWC])
-    wanted_T = (chat.ids_T != preparation.encoder.image_token) if all_text else chat.said_T
+    wanted_T = (chat.ids_T != preparation.encoder.image_token) if all_text else chat.assistant_mask_T
     return next_token_sample(chat, _next_T(wanted_T), images_NHWC, preparation, rng)
 
 

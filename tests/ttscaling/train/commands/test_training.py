@@ -10,7 +10,7 @@ from model.v2pe import TRAINED_DELTAS
 from tests.checkpoints import build_checkpoint
 from tests.ttscaling.train.jobs import command_line, job, recipe
 from ttscaling.train.cli import app
-from ttscaling.train.commands.training import changed
+from ttscaling.train.commands.training import with_overrides
 from ttscaling.train.settings.published import published
 
 
@@ -68,12 +68,12 @@ def test_help_teaches(kind: str) -> None:
 
 def test_what_is_given_replaces_what_is_published() -> None:
     ours = published("mpo", "8B")
-    assert changed(ours, {}) == ours
-    short = changed(ours, {"steps": 5, "deltas": (1.0,)})
+    assert with_overrides(ours, {}) == ours
+    short = with_overrides(ours, {"steps": 5, "deltas": (1.0,)})
     assert (short.steps, short.epochs, short.deltas) == (5, None, (1.0,))
-    assert changed(published("sft", "8B"), {"epochs": 2.0}).steps is None
+    assert with_overrides(published("sft", "8B"), {"epochs": 2.0}).steps is None
     with pytest.raises(ValueError, match="either steps or epochs"):
-        changed(ours, {"steps": 5, "epochs": 1.0})
+        with_overrides(ours, {"steps": 5, "epochs": 1.0})
     assert ours.deltas == TRAINED_DELTAS
 
 

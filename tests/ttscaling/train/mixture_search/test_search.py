@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.ttscaling.train.jobs import job
-from ttscaling.records.bad_records import Faults
+from ttscaling.records.bad_records import BadRecords
 from ttscaling.records.chats import parse_chat
 from ttscaling.records.jsonl import read_records
 from ttscaling.records.meta import read_meta
@@ -167,7 +167,7 @@ def test_nanos_own_data_is_of_both_modalities_and_split(tmp_path: Path) -> None:
         data_sets, sides = read_modalities(meta, base=Path())
         assert {side: len(names) for side, names in sides.items()} == {"language": 2, "multimodal": 2}
         for data_set in data_sets:
-            records = list(read_records(data_set.annotation, parse_chat, Faults(allowed=0)))
+            records = list(read_records(data_set.annotation, parse_chat, BadRecords(allowed=0)))
             assert len(records) == number
             for record in records:
                 assert bool(record.images) == (data_set.name in sides["multimodal"])

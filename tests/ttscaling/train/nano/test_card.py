@@ -6,19 +6,21 @@ from pathlib import Path
 import pytest
 
 from ttscaling.evaluation.nano.command import METRICS
-from ttscaling.nano_tasks.problems import Task
+from ttscaling.nano_tasks.problems import SheetQuestion
 from ttscaling.nano_tasks.sheets import Sheet
 from ttscaling.train.nano.card import MINUTES, model_card
-from ttscaling.train.nano.stages.monte_carlo import Rollout, load_rollouts, save_rollouts
+from ttscaling.train.nano.stages.monte_carlo import LabelledRollout, load_rollouts, save_rollouts
 
 SHEET = Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6)))
 ROLLOUTS = [
-    Rollout(
-        task=Task(SHEET, "row sum", (1,)),
+    LabelledRollout(
+        task=SheetQuestion(SHEET, "row sum", (1,)),
         steps=("Row 1: 3 7 4", "3+7=10", "10+4=14", "Final answer: 14"),
         mc=(0.5, 0.75, 1.0, 1.0),
     ),
-    Rollout(task=Task(SHEET, "extreme", (2,), smallest=True), steps=("Row 2: 9 8 1",), mc=(0.0,)),
+    LabelledRollout(
+        task=SheetQuestion(SHEET, "extreme", (2,), smallest=True), steps=("Row 2: 9 8 1",), mc=(0.0,)
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ttscaling.train.network.log_probs import token_log_probs
-from ttscaling.train.objectives.losses import response_log_probs, share_of_mean, weighted_cross_entropy
+from ttscaling.train.objectives.losses import response_log_probs, scaled_loss, weighted_cross_entropy
 from ttscaling.train.samples.sample import square_average_weight, token_weight
 from ttscaling.train.settings.recipe import Average
 
@@ -55,7 +55,7 @@ def test_an_average_over_processes_and_micro_batches_is_that_of_all_tokens() -> 
     averaged = torch.zeros((), dtype=torch.float64)
     for part in of_process:
         for i in part:
-            share = share_of_mean((losses[i] * weights[i]).sum(), everything, num_processes=2)
+            share = scaled_loss((losses[i] * weights[i]).sum(), everything, num_processes=2)
             averaged += share / 2  # as DDP averages gradients
     expected = (torch.cat(losses) * torch.cat(weights)).sum() / torch.cat(weights).sum()
     torch.testing.assert_close(averaged, expected)

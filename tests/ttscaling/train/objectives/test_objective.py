@@ -20,7 +20,7 @@ from ttscaling.train.objectives.objective import Objective, hidden_states
 from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.objectives.references import References, write_references
 from ttscaling.train.packs.mixture import Draw
-from ttscaling.train.packs.pack_stream import Drawn
+from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.samples.chat_samples import chat_sample, critic_sample
 from ttscaling.train.samples.critic_chats import CriticRecord
 from ttscaling.train.samples.pair_samples import pair_sample
@@ -35,8 +35,8 @@ def model() -> V2PEInternVL:
     return tiny_model()
 
 
-def drawn(samples: Sequence[Any]) -> list[Drawn[Any]]:
-    return [Drawn(Draw(number, 0, number), sample) for number, sample in enumerate(samples)]
+def drawn(samples: Sequence[Any]) -> list[DrawnSample[Any]]:
+    return [DrawnSample(Draw(number, 0, number), sample) for number, sample in enumerate(samples)]
 
 
 def image_token(model: V2PEInternVL) -> int:

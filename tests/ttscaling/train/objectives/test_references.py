@@ -15,7 +15,7 @@ def test_values_of_all_processes_come_back_by_draw(tmp_path: Path) -> None:
     assert write_references(even, [(4, -1.25, -2.5), (0, -1 / 3, -7.0)], IDENTITY) == 2
     assert write_references(odd, [(1, -3.0, -4.0)], IDENTITY) == 1
     references = References([even, odd], IDENTITY)
-    chosen_P, rejected_P = references.of([1, 0, 4, 1])
+    chosen_P, rejected_P = references.for_draws([1, 0, 4, 1])
     torch.testing.assert_close(chosen_P, torch.tensor([-3.0, -1 / 3, -1.25, -3.0]))
     torch.testing.assert_close(rejected_P, torch.tensor([-4.0, -7.0, -2.5, -4.0]))
     assert len(references) == 3
@@ -25,7 +25,7 @@ def test_values_of_all_processes_come_back_by_draw(tmp_path: Path) -> None:
 def test_a_draw_without_a_reference_is_named(tmp_path: Path, draw: int) -> None:
     write_references(tmp_path / "0.jsonl", [(0, -1.0, -1.0), (4, -1.0, -1.0)], IDENTITY)
     with pytest.raises(ValueError, match=f"no reference for draw {draw}"):
-        References([tmp_path / "0.jsonl"], IDENTITY).of([0, draw])
+        References([tmp_path / "0.jsonl"], IDENTITY).for_draws([0, draw])
 
 
 def test_references_of_other_data_are_refused(tmp_path: Path) -> None:

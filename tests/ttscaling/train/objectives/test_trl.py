@@ -107,7 +107,7 @@ def test_a_pack_with_shared_prompts_has_the_log_probabilities_of_trl_s_rows(
     (packs,) = ours.prepare({**CASE, "folder": str(folder)})
     objective = ours.objective
     assert start_model(folder).config.image_token_id == objective.image_token
-    chosen_P, rejected_P = objective.references.of(range(4))
+    chosen_P, rejected_P = objective.references.for_draws(range(4))
     torch.testing.assert_close(chosen_P, log_probs.reference_chosen, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(rejected_P, log_probs.reference_rejected, atol=1e-3, rtol=1e-4)
     assert sum(micro.num_samples for micro in packs.micros) == 4

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.ttscaling.train.data.material import data_set, preparation
-from ttscaling.records.bad_records import Faults, RecordError, TooManyBadRecordsError
+from ttscaling.records.bad_records import BadRecords, RecordError, TooManyBadRecordsError
 from ttscaling.records.chats import ChatRecord, Turn, chat_json, parse_chat
 from ttscaling.records.jsonl import write_records
 from ttscaling.records.meta import DataSet
 from ttscaling.train.packs.mixture import Mixture, Shard
-from ttscaling.train.packs.pack_stream import Corpus, Drawn, PackStream, one_pass
+from ttscaling.train.packs.pack_stream import Corpus, DrawnSample, PackStream, one_pass
 from ttscaling.train.samples.chat_samples import chat_sample
 from ttscaling.train.samples.sample import Sample
 from ttscaling.train.settings.pack_limits import PackLimits
@@ -46,11 +46,11 @@ def stream(
 ) -> PackStream[Sample]:
     opened = corpus(data_sets)
     mixture = Mixture(opened.sources(), seed=5, shard=shard or Shard(), limit=limit)
-    return PackStream(opened, mixture, LIMITS, Faults(allowed=allowed))
+    return PackStream(opened, mixture, LIMITS, BadRecords(allowed=allowed))
 
 
 def contents(
-    packs: list[tuple[Drawn[Sample], ...]],
+    packs: list[tuple[DrawnSample[Sample], ...]],
 ) -> list[list[tuple[int, bytes, bytes, tuple[float, ...]]]]:
     """Everything about packs that can differ."""
     return [

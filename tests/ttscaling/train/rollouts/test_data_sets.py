@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.ttscaling.train.rollout_policy import PIXEL
-from ttscaling.records.bad_records import Faults
+from ttscaling.records.bad_records import BadRecords
 from ttscaling.records.checking import check_data_set, parser_of
 from ttscaling.records.jsonl import read_records
 from ttscaling.records.judged_steps import JudgedStep, parse_judged
@@ -14,9 +14,9 @@ from ttscaling.records.pairs import PairRecord, parse_pair
 from ttscaling.records.questions import Question
 from ttscaling.train.rollouts.data_sets import judged_solution, write_data
 from ttscaling.train.rollouts.pairing import Solution
-from ttscaling.train.rollouts.rollout import Plan, Rollout, Value
+from ttscaling.train.rollouts.rollout import PrefixValue, Rollout, RolloutPlan
 
-PLAN = Plan(solutions=4, continuations=16, blind=1, max_steps=None, seed=0)
+PLAN = RolloutPlan(solutions=4, continuations=16, without_image=1, max_steps=None, seed=0)
 QUESTION = Question(text="<image>\nWhich?", answer="7", images=("a.png",))
 RIGHT = Solution(text="a\n\nb\n\nFinal answer: 7", answer="7", right=True)
 WRONG = Solution(text="a\n\nc\n\nFinal answer: 8", answer="8", right=False)
@@ -24,7 +24,7 @@ UNSTATED = Solution(text="a\n\nand so on", answer=None, right=False)
 
 
 def rollout(*solutions: Solution, question: Question = QUESTION, bad: str | None = None) -> Rollout:
-    values = {"a": Value(9, 16), "a\n\nb": Value(16, 16), "a\n\nc": Value(0, 16)}
+    values = {"a": PrefixValue(9, 16), "a\n\nb": PrefixValue(16, 16), "a\n\nc": PrefixValue(0, 16)}
     return Rollout(question, solutions, values, {RIGHT.text: "a and so I guess"}, bad)
 
 
@@ -47,7 +47,7 @@ def test_merged_steps_have_the_value_of_their_last() -> None:
 def test_a_video_stays_with_its_solution(tmp_path: Path) -> None:
     question = Question(text="<video>\nWhich?", answer="7", video="a.mp4")
     write_data(tmp_path, tmp_path, [rollout(RIGHT, question=question)], PLAN)
-    (record,) = read_records(tmp_path / "judged.jsonl", parse_judged, Faults())
+    (record,) = read_records(tmp_path / "judged.jsonl", parse_judged, BadRecords())
     assert (record.video, record.images) == ("a.mp4", ())
 
 
@@ -62,10 +62,10 @@ def test_data_sets_are_written_for_the_readers(tmp_path: Path, monkeypatch: pyte
     for meta, form in (("critic.json", "judged"), ("pairs.json", "pairs")):
         for data_set in read_meta(folder / meta, base=Path()):
             checked = check_data_set(data_set, parser_of(form))
-            assert checked.sound, checked.summary()
+            assert checked.passed, checked.summary()
             assert checked.media == checked.faults.good == counts[data_set.name]
-    (blind,) = read_records(folder / "dropout.jsonl", parse_pair, Faults())
-    assert blind == PairRecord(
+    (without_image,) = read_records(folder / "dropout.jsonl", parse_pair, BadRecords())
+    assert without_image == PairRecord(
         question=QUESTION.text,
         chosen=RIGHT.text,
         rejected="a and so I guess",
@@ -75,7 +75,7 @@ def test_data_sets_are_written_for_the_readers(tmp_path: Path, monkeypatch: pyte
 
 
 def test_nothing_is_named_that_holds_nothing(tmp_path: Path) -> None:
-    plan = Plan(solutions=1, continuations=0, blind=0, max_steps=None, seed=0)
+    plan = RolloutPlan(solutions=1, continuations=0, without_image=0, max_steps=None, seed=0)
     counts = write_data(tmp_path, tmp_path, [Rollout(QUESTION, (RIGHT,))], plan)
     assert set(counts.values()) == {0}
     assert not (tmp_path / "critic.json").exists()

@@ -12,12 +12,12 @@ from tests.ttscaling.train.rollout_policy import PIXEL, RIGHT, PolicyServer, beg
 from ttscaling.asking.client import connected
 from ttscaling.asking.results_file import ResultsFile
 from ttscaling.console import CommandError
-from ttscaling.records.bad_records import Faults
+from ttscaling.records.bad_records import BadRecords
 from ttscaling.records.questions import Question
-from ttscaling.train.rollouts.rollout import Plan, Rollout, prefixes, roll_out
-from ttscaling.train.rollouts.server_sampler import Sampler
+from ttscaling.train.rollouts.rollout import Rollout, RolloutPlan, prefixes, roll_out
+from ttscaling.train.rollouts.server_sampler import ServerSampler
 
-PLAN = Plan(solutions=4, continuations=8, blind=2, max_steps=None, seed=3)
+PLAN = RolloutPlan(solutions=4, continuations=8, without_image=2, max_steps=None, seed=3)
 QUESTIONS = [
     Question(text="<image>\nWhich?", answer=RIGHT, images=("a.png",)),
     Question(text="How many?", answer=RIGHT, images=("a.png",)),
@@ -29,7 +29,7 @@ async def run(
     policy: PolicyServer,
     folder: Path,
     *,
-    plan: Plan = PLAN,
+    plan: RolloutPlan = PLAN,
     questions: Sequence[Question] = QUESTIONS,
     concurrency: int = 2,
     allowed: float = 0.0,
@@ -38,13 +38,13 @@ async def run(
     with ResultsFile(folder / "rollouts.jsonl", {"seed": plan.seed}) as ledger:
         async with connected(policy.url, pauses=()) as server:
             return await roll_out(
-                Sampler(server, {}),
+                ServerSampler(server, {}),
                 questions,
                 folder,
                 plan,
                 verdict=lambda question, answer: answer == question.answer,
                 ledger=ledger,
-                faults=Faults(allowed=allowed, tell=lambda problem: None),
+                faults=BadRecords(allowed=allowed, tell=lambda problem: None),
                 concurrency=concurrency,
             )
 
@@ -93,19 +93,19 @@ async def test_prefixes_are_asked_once_and_the_shorter_first(tmp_path: Path) -> 
 async def test_only_what_shows_something_is_continued_blindly(tmp_path: Path) -> None:
     with PolicyServer().running() as policy:
         rollouts = await run(policy, tmp_path)
-    assert rollouts[0].blind
-    assert not rollouts[2].blind
-    for chosen, rejected in rollouts[0].blind.items():
+    assert rollouts[0].without_image
+    assert not rollouts[2].without_image
+    for chosen, rejected in rollouts[0].without_image.items():
         beginning, guess = rejected.split(" and so I guess")
         assert chosen.startswith(beginning)
         assert guess == ""
-    blind = [body for body in policy.asked if body["n"] == 1]
-    assert {body["messages"][0]["content"] for body in blind} == {"Which?", "How many?"}
-    assert max(len(rollout.blind) for rollout in rollouts) <= PLAN.blind
+    without_image = [body for body in policy.asked if body["n"] == 1]
+    assert {body["messages"][0]["content"] for body in without_image} == {"Which?", "How many?"}
+    assert max(len(rollout.without_image) for rollout in rollouts) <= PLAN.without_image
 
 
 async def test_without_continuations_solutions_are_all(tmp_path: Path) -> None:
-    plan = Plan(solutions=2, continuations=0, blind=0, max_steps=None, seed=0)
+    plan = RolloutPlan(solutions=2, continuations=0, without_image=0, max_steps=None, seed=0)
     with PolicyServer(continues=False).running() as policy:
         rollouts = await run(policy, tmp_path, plan=plan)
     assert [len(rollout.solutions) for rollout in rollouts] == [2, 2, 2]
@@ -154,7 +154,7 @@ async def test_a_bad_question_is_named_and_left_out(tmp_path: Path) -> None:
 async def test_a_video_is_shown_in_front_of_its_question(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"frames")
     asked = [Question(text="<video>\nWhat moves?", answer=RIGHT, video="clip.mp4")]
-    plan = Plan(solutions=1, continuations=1, blind=1, max_steps=None, seed=0)
+    plan = RolloutPlan(solutions=1, continuations=1, without_image=1, max_steps=None, seed=0)
     with PolicyServer().running() as policy:
         await run(policy, tmp_path, plan=plan, questions=asked)
     shown, text = policy.asked[0]["messages"][0]["content"]

@@ -8,7 +8,7 @@ from tests.clients.chat_server import Reply, chat_server
 from tests.ttscaling.train.rollout_policy import PolicyServer
 from ttscaling.asking.client import Refused, connected
 from ttscaling.console import CommandError
-from ttscaling.train.rollouts.server_sampler import Answer, Sampler, Tokens, stated
+from ttscaling.train.rollouts.server_sampler import Answer, ServerSampler, Tokens, stated
 
 MESSAGE = {"role": "user", "content": "What is 3 + 4?"}
 
@@ -16,7 +16,7 @@ MESSAGE = {"role": "user", "content": "What is 3 + 4?"}
 async def test_answers_come_in_one_request_and_in_order() -> None:
     with PolicyServer().running() as policy:
         async with connected(policy.url) as server:
-            answers, tokens = await Sampler(server, {"temperature": 0.5}).answers(MESSAGE, n=3, seed=8)
+            answers, tokens = await ServerSampler(server, {"temperature": 0.5}).answers(MESSAGE, n=3, seed=8)
     (body,) = policy.answered
     assert body == {"temperature": 0.5, "messages": [MESSAGE], "n": 3, "seed": 8}
     assert len({answer.text for answer in answers}) > 1
@@ -29,7 +29,7 @@ async def test_answers_come_in_one_request_and_in_order() -> None:
 async def test_a_continuation_leaves_the_last_message_open() -> None:
     with PolicyServer().running() as policy:
         async with connected(policy.url) as server:
-            await Sampler(server, {}).answers(MESSAGE, n=1, seed=8, begun="step 1")
+            await ServerSampler(server, {}).answers(MESSAGE, n=1, seed=8, begun="step 1")
     assert policy.answered[0]["messages"] == [MESSAGE, {"role": "assistant", "content": "step 1"}]
     assert policy.answered[0]["continue_final_message"] is True
     assert policy.answered[0]["add_generation_prompt"] is False
@@ -52,7 +52,7 @@ async def test_whether_a_server_continues_is_found_out(
     policy = PolicyServer(lambda number, body: 400 if refuses(body) else None, continues=continues)
     with policy.running():
         async with connected(policy.url) as server:
-            sampler = Sampler(server, {})
+            sampler = ServerSampler(server, {})
             if message is None:
                 await sampler.check_continues()
             else:
@@ -64,19 +64,19 @@ async def test_whether_a_server_continues_is_found_out(
 async def test_a_server_that_stumbles_is_asked_again(status: int) -> None:
     with PolicyServer(lambda number, body: status if number < 3 else None).running() as policy:
         async with connected(policy.url, pauses=(0, 0)) as server:
-            await Sampler(server, {}).answers(MESSAGE, n=1, seed=0)
+            await ServerSampler(server, {}).answers(MESSAGE, n=1, seed=0)
         assert policy.seen == 3
         policy.seen = 0
         async with connected(policy.url, pauses=(0,)) as server:
             with pytest.raises(CommandError, match=str(status)):
-                await Sampler(server, {}).answers(MESSAGE, n=1, seed=0)
+                await ServerSampler(server, {}).answers(MESSAGE, n=1, seed=0)
 
 
 async def test_what_is_refused_is_not_asked_again() -> None:
     with PolicyServer(lambda number, body: 400).running() as policy:
         async with connected(policy.url, pauses=(0, 0)) as server:
             with pytest.raises(Refused, match="not now"):
-                await Sampler(server, {}).answers(MESSAGE, n=1, seed=0)
+                await ServerSampler(server, {}).answers(MESSAGE, n=1, seed=0)
     assert policy.seen == 1
 
 
@@ -91,7 +91,7 @@ async def test_what_else_a_server_may_send_is_told(reply: dict[str, Any], messag
     with chat_server(lambda body: Reply(reply)) as url:
         async with connected(url) as server:
             with pytest.raises(CommandError, match=message):
-                await Sampler(server, {}).answers(MESSAGE, n=2, seed=0)
+                await ServerSampler(server, {}).answers(MESSAGE, n=2, seed=0)
 
 
 def test_a_text_that_was_cut_off_states_nothing() -> None:

@@ -12,11 +12,11 @@ import torch
 
 from tests.ttscaling.train.jobs import job
 from ttscaling.records.meta import read_meta
-from ttscaling.train.run.global_batch import Packs, global_batches
+from ttscaling.train.run.global_batch import StepPacks, global_batches
 from ttscaling.train.run.task import make_task
 
 
-def batches(folder: Path, *, workers: int, number: int) -> Sequence[Packs]:
+def batches(folder: Path, *, workers: int, number: int) -> Sequence[StepPacks]:
     asked = job(folder)
     data_sets = read_meta(asked.data, base=asked.base)
     task = make_task("sft", asked.model, data_sets, asked.recipe)

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from ttscaling.train.objectives.losses import share_of_mean
+from ttscaling.train.objectives.losses import scaled_loss
 from ttscaling.train.objectives.mpo_loss import RewardShift
 
 
@@ -23,7 +23,7 @@ def of_process(rank: int, folder: Path) -> None:
     weight = torch.tensor([[0.5, 0.5], [0.25, 0.0]][rank])
     total = add_up(2 * weight.sum())
     parameter = torch.ones((), requires_grad=True)
-    share_of_mean((weight * 2 * parameter).sum() * 2, total, num_processes=2).backward()
+    scaled_loss((weight * 2 * parameter).sum() * 2, total, num_processes=2).backward()
     assert parameter.grad is not None
     averaged = add_up(parameter.grad) / 2
     shift = RewardShift()

@@ -39,7 +39,7 @@ def test_tokens_are_those_of_the_published_chat_template() -> None:
 
 def test_the_loss_is_on_what_assistants_say_and_on_the_end_of_their_turns() -> None:
     chat = encoder("Be brief.").encode(TURNS, [1])
-    assert decoded(chat.ids_T[chat.said_T]) == "A cat.<|im_end|>\nYes.\n<|im_end|>"
+    assert decoded(chat.ids_T[chat.assistant_mask_T]) == "A cat.<|im_end|>\nYes.\n<|im_end|>"
 
 
 def test_slots_are_where_answers_begin() -> None:
@@ -47,7 +47,7 @@ def test_slots_are_where_answers_begin() -> None:
     assert len(chat.slots) == 2
     for slot in chat.slots:
         assert decoded(chat.ids_T[: slot + 1]).endswith("<|im_start|>assistant\n")
-        assert not chat.said_T[slot]
+        assert not chat.assistant_mask_T[slot]
     assert chat.slots[-1] == len(chat.ids_T) - 1
 
 
@@ -84,5 +84,5 @@ def test_a_tokenizer_that_begins_texts_has_its_token_in_front() -> None:
     tokenizer.bos_token = "<|endoftext|>"
     chat = ChatEncoder(tokenizer, tokens_per_tile=4, system=None).encode(TURNS, [1])
     assert chat.ids_T[0] == tokenizer.bos_token_id
-    assert decoded(chat.ids_T[chat.said_T]).startswith("A cat.")
+    assert decoded(chat.ids_T[chat.assistant_mask_T]).startswith("A cat.")
     assert decoded(chat.ids_T[: chat.slots[0] + 1]).endswith("assistant\n")

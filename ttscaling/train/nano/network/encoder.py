@@ -20,7 +20,7 @@ def random_delta(rng: np.random.Generator) -> float:
     return TRAINED_DELTAS[rng.integers(len(TRAINED_DELTAS))]
 
 
-class ChatEncoder:
+class NanoEncoder:
     """Turns chat turns into token ids, the way the tokenizer's chat template would."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast):

@@ -19,17 +19,17 @@ from torch import nn
 from model.images.tiling import tile_image
 from ttscaling.critic_prompt import PLUS
 from ttscaling.nano_tasks.digits import digit_pool
-from ttscaling.nano_tasks.problems import SHARE_OF_LARGE, Task
+from ttscaling.nano_tasks.problems import SHARE_OF_LARGE, SheetQuestion
 from ttscaling.train.nano.network.architecture import TILING
-from ttscaling.train.nano.network.encoder import ChatEncoder, random_delta
+from ttscaling.train.nano.network.encoder import NanoEncoder, random_delta
 from ttscaling.train.nano.network.padding import Batch, collate, padded
 from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.samples.sample import Sample
 
 from .curriculum import Round
-from .exercises import Judging, exercises, facts, readings, rollout_judging, solutions
+from .exercises import CriticExercise, exercises, facts, readings, rollout_judging, solutions
 from .labelling import BY_VALUE, Scheme
-from .monte_carlo import Rollout
+from .monte_carlo import LabelledRollout
 from .training_loop import Schedule, train
 
 BATCH = 12  # conversations per process and step; what it learns late depends on the number of updates
@@ -49,14 +49,14 @@ class JudgedSample:
 
 
 @dataclass(frozen=True)
-class JudgedBatch:
+class CriticBatch:
     batch: Batch
     label_BT: torch.Tensor
     right_BT: torch.Tensor
 
 
 def encode_judging(
-    encoder: ChatEncoder, judging: Judging, *, delta: float, scheme: Scheme = BY_VALUE
+    encoder: NanoEncoder, judging: CriticExercise, *, delta: float, scheme: Scheme = BY_VALUE
 ) -> JudgedSample:
     """A conversation as tokens, targets and labels; its last token is the last slot's role token."""
     tiles_NHWC = tile_image(judging.image, TILING) if judging.image else None
@@ -66,7 +66,7 @@ def encode_judging(
     target: dict[int, int] = {}
     right: dict[int, int] = {}
     label: dict[int, int] = {}
-    for number, (statement, said) in enumerate(zip(*scheme.taught(judging), strict=True)):
+    for number, (statement, said) in enumerate(zip(*scheme.labelled_statements(judging), strict=True)):
         if number:
             ids += encoder.ids(f"{PLUS}<|im_end|>\n<|im_start|>user\n")
         shown = (*encoder.ids(statement.shown), encoder.end_token)
@@ -96,16 +96,16 @@ def _scatter(values: dict[int, int], length: int) -> np.ndarray:
     return row_T
 
 
-def collate_judged(samples: Sequence[JudgedSample]) -> JudgedBatch:
+def collate_judged(samples: Sequence[JudgedSample]) -> CriticBatch:
     """Pad conversations and their labels alike."""
-    return JudgedBatch(
+    return CriticBatch(
         collate([s.sample for s in samples]),
         torch.from_numpy(padded([s.label_T for s in samples], UNKNOWN)),
         torch.from_numpy(padded([s.right_T for s in samples], UNKNOWN)),
     )
 
 
-def label_tokens(encoder: ChatEncoder, scheme: Scheme) -> list[int]:
+def label_tokens(encoder: NanoEncoder, scheme: Scheme) -> list[int]:
     """Ids of the labels, in the order of the scheme's."""
     return [encoder.ids(label)[0] for label in scheme.labels]
 
@@ -113,13 +113,13 @@ def label_tokens(encoder: ChatEncoder, scheme: Scheme) -> list[int]:
 class CriticLoss(nn.Module):
     """The three losses of a critic."""
 
-    def __init__(self, model: V2PEInternVL, encoder: ChatEncoder, scheme: Scheme = BY_VALUE):
+    def __init__(self, model: V2PEInternVL, encoder: NanoEncoder, scheme: Scheme = BY_VALUE):
         super().__init__()
         self.model = model
         self.token_head = nn.Linear(model.config.text_config.hidden_size, 1)
         self.labels = label_tokens(encoder, scheme)
 
-    def forward(self, judged: JudgedBatch) -> tuple[torch.Tensor, dict[str, float]]:
+    def forward(self, judged: CriticBatch) -> tuple[torch.Tensor, dict[str, float]]:
         hidden_BTD = self.model.hidden_states(**judged.batch.inputs)
         at_BT = judged.label_BT != UNKNOWN
         label_S = judged.label_BT[at_BT]
@@ -151,8 +151,8 @@ class CriticLoss(nn.Module):
 
 def train_critic(
     model: V2PEInternVL,
-    encoder: ChatEncoder,
-    rollouts: Sequence[Rollout],
+    encoder: NanoEncoder,
+    rollouts: Sequence[LabelledRollout],
     accelerator: Accelerator,
     *,
     plan: Round,
@@ -164,13 +164,13 @@ def train_critic(
     pool = digit_pool("train")
     groups = by_problem(rollouts)
 
-    def batch_at(step: int) -> JudgedBatch:
+    def batch_at(step: int) -> CriticBatch:
         together = np.random.default_rng([seed, 4, step])
         alone = np.random.default_rng([seed, 4, step, accelerator.process_index])
         shares = plan.shares(step)
         kind = together.choice(list(shares), p=list(shares.values()))
         large = bool(together.random() < SHARE_OF_LARGE)
-        make: dict[str, Callable[[], Judging]] = {
+        make: dict[str, Callable[[], CriticExercise]] = {
             "readings": lambda: readings(pool, alone, large=large),
             "facts": lambda: facts(alone),
             "exercises": lambda: exercises(alone),
@@ -195,12 +195,12 @@ def train_critic(
     )
 
 
-def by_problem(rollouts: Sequence[Rollout]) -> list[list[Rollout]]:
+def by_problem(rollouts: Sequence[LabelledRollout]) -> list[list[LabelledRollout]]:
     """Rollouts of one problem together, so that problems are drawn alike however many solutions each has.
 
     A problem that no continuation solved tells no step apart and is left out, if any other is left.
     """
-    groups: dict[Task, list[Rollout]] = {}
+    groups: dict[SheetQuestion, list[LabelledRollout]] = {}
     for rollout in rollouts:
         groups.setdefault(rollout.task, []).append(rollout)
     solved = [group for group in groups.values() if any(any(rollout.mc) for rollout in group)]
@@ -215,8 +215,8 @@ def pick(items: Sequence[T], rng: np.random.Generator) -> T:
 @torch.no_grad()
 def score_steps(
     model: V2PEInternVL,
-    encoder: ChatEncoder,
-    judgings: Sequence[Judging],
+    encoder: NanoEncoder,
+    judgings: Sequence[CriticExercise],
     *,
     delta: float = 1.0,
     scheme: Scheme = BY_VALUE,

@@ -19,7 +19,7 @@ from ttscaling.nano_tasks.digits import DigitPool
 from ttscaling.nano_tasks.problems import Slip, Solution, random_task, solve
 from ttscaling.nano_tasks.sheets import SIDE, draw_sheet, random_sheet
 
-from .monte_carlo import Rollout
+from .monte_carlo import LabelledRollout
 
 CHECK_QUESTION = "Check each statement."
 NUM_FACTS = 8
@@ -40,7 +40,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Judging:
+class CriticExercise:
     """One critic conversation; with `chained` its statements are the steps of one solution."""
 
     question: str
@@ -57,7 +57,7 @@ def slipped_number(value: int, rng: np.random.Generator) -> int:
     return abs(value + offset) if abs(value + offset) != value else value + 1
 
 
-def facts(rng: np.random.Generator) -> Judging:
+def facts(rng: np.random.Generator) -> CriticExercise:
     """Independent operations without a picture, half of them wrong."""
     statements = []
     for _ in range(NUM_FACTS):
@@ -71,10 +71,10 @@ def facts(rng: np.random.Generator) -> Judging:
                 stated = slipped_number(result, rng)
         shown, right_text = f"{expression}={stated}", f"{expression}={result}"
         statements.append(Statement(shown, stated == result, right_text, given=len(expression) + 1))
-    return Judging(CHECK_QUESTION, None, tuple(statements), chained=False)
+    return CriticExercise(CHECK_QUESTION, None, tuple(statements), chained=False)
 
 
-def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judging:
+def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> CriticExercise:
     """Rows and columns of a sheet as read; digits are wrong so often that half the readings are right."""
     sheet = random_sheet(rng)
     statements = []
@@ -89,13 +89,13 @@ def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judgi
         shown, right = (f"{name} {' '.join(map(str, row))}" for row in (stated, digits))
         statements.append(Statement(shown, stated == digits, right, given=len(name)))
     picture = draw_sheet(sheet, pool, rng, large=large)
-    return Judging(CHECK_QUESTION, picture, tuple(statements), chained=False)
+    return CriticExercise(CHECK_QUESTION, picture, tuple(statements), chained=False)
 
 
-def exercises(rng: np.random.Generator) -> Judging:
+def exercises(rng: np.random.Generator) -> CriticExercise:
     """A text-only exercise with slips carried on."""
     exercise = random_exercise(rng)
-    return Judging(exercise.question, None, slipped_statements(exercise.solve, rng))
+    return CriticExercise(exercise.question, None, slipped_statements(exercise.solve, rng))
 
 
 def random_slips(num_steps: int, rng: np.random.Generator) -> dict[int, Slip]:
@@ -124,21 +124,23 @@ def slipped_statements(
     return tuple(statements)
 
 
-def solutions(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judging:
+def solutions(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> CriticExercise:
     """A whole solution about a sheet with slips carried on."""
     task = random_task(rng)
     statements = slipped_statements(partial(solve, task), rng)
-    return Judging(task.question, draw_sheet(task.sheet, pool, rng, large=large), statements)
+    return CriticExercise(task.question, draw_sheet(task.sheet, pool, rng, large=large), statements)
 
 
-def rollout_judging(rollout: Rollout, pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Judging:
+def rollout_judging(
+    rollout: LabelledRollout, pool: DigitPool, rng: np.random.Generator, *, large: bool
+) -> CriticExercise:
     """A rollout under a new drawing of its sheet; right steps are the written solution's."""
     right = _padded(solve(rollout.task).steps, len(rollout.steps))
     statements = (
         Statement(step, mc, right_step)
         for step, mc, right_step in zip(rollout.steps, rollout.mc, right, strict=True)
     )
-    return Judging(
+    return CriticExercise(
         rollout.task.question, draw_sheet(rollout.task.sheet, pool, rng, large=large), tuple(statements)
     )
 

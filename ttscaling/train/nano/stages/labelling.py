@@ -14,7 +14,7 @@ from ttscaling.steps import SEPARATOR
 from ttscaling.train.samples.critic_chats import Label, label_steps
 from ttscaling.train.settings.kinds import Labelling
 
-from .exercises import Judging, Statement
+from .exercises import CriticExercise, Statement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Scheme:
         """What the critic answers with, in the order of its classes."""
         return ("-", "+", "=") if self.labelling == "advantage" else ("-", "+")
 
-    def taught(self, judging: Judging) -> tuple[tuple[Statement, ...], tuple[Label, ...]]:
+    def labelled_statements(self, judging: CriticExercise) -> tuple[tuple[Statement, ...], tuple[Label, ...]]:
         """The statements that a conversation shows, and the label of each.
 
         By outcome a solution is one statement. Nothing says then where a wrong one went wrong; a right one is
@@ -48,11 +48,11 @@ class Scheme:
             return (Statement(whole, statements[-1].value, right),), record.labels
         return statements[: len(record.labels)], record.labels
 
-    def shown(self, question: str, image: Image.Image, steps: Sequence[str]) -> Judging:
+    def shown(self, question: str, image: Image.Image, steps: Sequence[str]) -> CriticExercise:
         """A solution to be scored, by outcome whole. All of it is shown: no step counts as wrong."""
         if self.labelling == "outcome":
             steps = (SEPARATOR.join(steps),)
-        return Judging(question, image, tuple(Statement(step, value=1, right=None) for step in steps))
+        return CriticExercise(question, image, tuple(Statement(step, value=1, right=None) for step in steps))
 
 
 BY_VALUE = Scheme()

@@ -17,10 +17,10 @@ from rich.progress import track
 
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.nano_tasks.digits import digit_pool
-from ttscaling.nano_tasks.problems import KINDS, Task, draw_task, random_task, solve
+from ttscaling.nano_tasks.problems import KINDS, SheetQuestion, draw_task, random_task, solve
 from ttscaling.nano_tasks.sheets import Sheet
 from ttscaling.steps import SEPARATOR, split_steps
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.sampling import sample_continuations
 from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.samples.sample import Sample
@@ -30,10 +30,10 @@ CHUNK = 48  # problems sampled together
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rollout:
+class LabelledRollout:
     """One sampled solution; `mc[i]` is the share of right answers continued from steps 0..i."""
 
-    task: Task
+    task: SheetQuestion
     steps: tuple[str, ...]
     mc: tuple[float, ...]
 
@@ -41,28 +41,28 @@ class Rollout:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, line: str) -> "Rollout":
+    def from_json(cls, line: str) -> "LabelledRollout":
         record = json.loads(line)
         task = record["task"]
         sheet = Sheet(tuple(tuple(row) for row in task["sheet"]["rows"]))
         return cls(
-            task=Task(sheet, task["kind"], tuple(task["lines"]), task["smallest"]),
+            task=SheetQuestion(sheet, task["kind"], tuple(task["lines"]), task["smallest"]),
             steps=tuple(record["steps"]),
             mc=tuple(record["mc"]),
         )
 
 
-def save_rollouts(rollouts: Iterable[Rollout], path: Path) -> None:
+def save_rollouts(rollouts: Iterable[LabelledRollout], path: Path) -> None:
     """One JSON object a line."""
     path.write_text("".join(rollout.to_json() + "\n" for rollout in rollouts))
 
 
-def load_rollouts(path: Path) -> list[Rollout]:
+def load_rollouts(path: Path) -> list[LabelledRollout]:
     """What `save_rollouts` wrote."""
-    return [Rollout.from_json(line) for line in path.read_text().splitlines()]
+    return [LabelledRollout.from_json(line) for line in path.read_text().splitlines()]
 
 
-def drawn_tasks(n: int, seed: int) -> Iterator[tuple[Task, Image.Image]]:
+def drawn_tasks(n: int, seed: int) -> Iterator[tuple[SheetQuestion, Image.Image]]:
     """n tasks with pictures of training drawings, the kinds in turn."""
     rng = np.random.default_rng([seed, 3])
     pool = digit_pool("train")
@@ -71,13 +71,13 @@ def drawn_tasks(n: int, seed: int) -> Iterator[tuple[Task, Image.Image]]:
         yield task, draw_task(task, pool, rng)
 
 
-class Sampler:
+class TorchSampler:
     """The policy as rollouts need it: texts that continue an answer's beginning."""
 
     def __init__(
         self,
         model: V2PEInternVL,
-        encoder: ChatEncoder,
+        encoder: NanoEncoder,
         *,
         temperature: float,
         seed: int,
@@ -87,7 +87,9 @@ class Sampler:
         self.temperature = temperature
         self.generator = torch.Generator().manual_seed(seed)
 
-    def continue_texts(self, prompts: Sequence[tuple[Task, Image.Image, str]], *, n: int) -> list[list[str]]:
+    def continue_texts(
+        self, prompts: Sequence[tuple[SheetQuestion, Image.Image, str]], *, n: int
+    ) -> list[list[str]]:
         """n continuations of each (task, picture, beginning), without the beginning."""
         samples = [self._prompt(*prompt) for prompt in prompts]
         replies = sample_continuations(
@@ -101,14 +103,18 @@ class Sampler:
         )
         return [[self.encoder.tokenizer.decode(reply) for reply in group] for group in replies]
 
-    def _prompt(self, task: Task, image: Image.Image, beginning: str) -> Sample:
+    def _prompt(self, task: SheetQuestion, image: Image.Image, beginning: str) -> Sample:
         prompt = self.encoder.prompt(task.question, image, delta=1.0)
         return prompt.followed_by(self.encoder.ids(beginning)) if beginning else prompt
 
 
 def monte_carlo(
-    sampler: Sampler, drawn: Sequence[tuple[Task, Image.Image]], *, num_solutions: int, num_continuations: int
-) -> list[Rollout]:
+    sampler: TorchSampler,
+    drawn: Sequence[tuple[SheetQuestion, Image.Image]],
+    *,
+    num_solutions: int,
+    num_continuations: int,
+) -> list[LabelledRollout]:
     """Labelled rollouts of some problems."""
     solutions = sampler.continue_texts([(task, image, "") for task, image in drawn], n=num_solutions)
     distinct = [sorted({split_steps(text) for text in texts}) for texts in solutions]
@@ -137,7 +143,7 @@ def monte_carlo(
         answer = solve(drawn[number][0]).answer
         scores |= {(number, steps): float(final_answer(SEPARATOR.join(steps)) == answer) for steps in group}
     return [
-        Rollout(
+        LabelledRollout(
             task=drawn[number][0],
             steps=steps,
             mc=tuple(scores[number, steps[:length]] for length in range(1, len(steps) + 1)),
@@ -148,7 +154,7 @@ def monte_carlo(
 
 
 def make_rollouts(
-    sampler: Sampler,
+    sampler: TorchSampler,
     *,
     num_problems: int,
     num_solutions: int,
@@ -156,10 +162,10 @@ def make_rollouts(
     seed: int,
     part: int,
     parts: int,
-) -> list[Rollout]:
+) -> list[LabelledRollout]:
     """This process's part of the rollouts."""
     drawn = list(drawn_tasks(num_problems, seed))[part::parts]
-    rollouts: list[Rollout] = []
+    rollouts: list[LabelledRollout] = []
     for start in track(range(0, len(drawn), CHUNK), "rollouts", disable=part > 0):
         rollouts += monte_carlo(
             sampler,

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from ttscaling.train.nano.network.architecture import load_checkpoint
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.tokenizer import load_tokenizer
 
 from .labelling import BY_OUTCOME
@@ -20,7 +20,7 @@ class OutcomeRewardModel:
     def __init__(self, checkpoint: Path):
         torch.set_num_threads(1)  # tensors this small gain nothing from more
         self._model = load_checkpoint(checkpoint)
-        self._encoder = ChatEncoder(load_tokenizer(checkpoint))
+        self._encoder = NanoEncoder(load_tokenizer(checkpoint))
 
     def scores(self, question: str, image: Image.Image, solutions: Sequence[str]) -> list[float]:
         """P(the answer is right) of each solution."""

@@ -19,14 +19,14 @@ from ttscaling.nano_tasks.problems import (
     SHARE_OF_LARGE,
     Kind,
     Problem,
-    Task,
+    SheetQuestion,
     problems,
     random_task,
     solve,
 )
 from ttscaling.nano_tasks.sheets import draw_sheet
 from ttscaling.steps import SEPARATOR
-from ttscaling.train.nano.network.encoder import ChatEncoder, random_delta
+from ttscaling.train.nano.network.encoder import NanoEncoder, random_delta
 from ttscaling.train.nano.network.padding import Batch, collate
 from ttscaling.train.nano.network.sampling import sample_continuations
 from ttscaling.train.network.internvl import V2PEInternVL
@@ -59,14 +59,14 @@ class LanguageLoss(nn.Module):
         return loss, {"loss": loss.item()}
 
 
-def read_sheet(task: Task) -> str:
+def read_sheet(task: SheetQuestion) -> str:
     """The whole sheet as text: what the first part of pre-training asks most."""
     rows = (f"Row {number}: {' '.join(map(str, row))}" for number, row in enumerate(task.sheet.rows, start=1))
     return SEPARATOR.join(rows)
 
 
 def sheet_samples(
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     pool: DigitPool,
     rng: np.random.Generator,
     *,
@@ -84,7 +84,7 @@ def sheet_samples(
     return samples
 
 
-def text_samples(encoder: ChatEncoder, rng: np.random.Generator) -> list[Sample]:
+def text_samples(encoder: NanoEncoder, rng: np.random.Generator) -> list[Sample]:
     """A batch of text-only arithmetic."""
     exercises = [random_exercise(rng) for _ in range(BATCH)]
     return [encoder.answered(e.question, e.solve().text, None, delta=1.0, whole=True) for e in exercises]
@@ -97,7 +97,7 @@ def reading_share(progress: float) -> float:
 
 def pretrain(
     model: V2PEInternVL,
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     accelerator: Accelerator,
     *,
     steps: int,
@@ -125,7 +125,7 @@ def pretrain(
 
 def finetune(
     model: V2PEInternVL,
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     accelerator: Accelerator,
     *,
     steps: int,
@@ -152,7 +152,7 @@ def similar_kinds(rng: np.random.Generator) -> tuple[Kind, ...]:
 
 def run(
     model: V2PEInternVL,
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     accelerator: Accelerator,
     batch_at: Callable[[int], Batch],
     schedule: Schedule,
@@ -172,7 +172,7 @@ def run(
 
 def answer_greedily(
     model: V2PEInternVL,
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     asked: Sequence[Problem],
     *,
     max_tokens: int = 120,
@@ -186,7 +186,7 @@ def answer_greedily(
 
 
 def greedy_accuracy(
-    model: V2PEInternVL, encoder: ChatEncoder, *, seed: int, n: int = 120
+    model: V2PEInternVL, encoder: NanoEncoder, *, seed: int, n: int = 120
 ) -> dict[str, float]:
     """Share of training-split problems answered right, by kind; a progress figure, not an evaluation."""
     asked = list(problems("train", n, seed))

@@ -24,14 +24,14 @@ from ttscaling.train.nano.network.architecture import (
     new_model,
     save_checkpoint,
 )
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.tokenizer import build_tokenizer, load_tokenizer
 from ttscaling.train.network.internvl import V2PEInternVL
 
 from .critic import train_critic
 from .curriculum import Round, learn_to_judge, learn_to_verify
 from .labelling import BY_OUTCOME, BY_VALUE, Scheme
-from .monte_carlo import Sampler, drawn_tasks, load_rollouts, make_rollouts, save_rollouts
+from .monte_carlo import TorchSampler, drawn_tasks, load_rollouts, make_rollouts, save_rollouts
 from .policy import finetune, pretrain
 from .ranking import Ranked, rank_candidates, sample_candidates
 from .training_loop import make_accelerator
@@ -79,7 +79,7 @@ def pretrain_stage(directory: Path, budget: Budget, seed: int) -> None:
     model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
     figures = train_vision(model, accelerator, steps=budget.vision, seed=seed)
     accelerator.print(f"digits read right on held-out drawings: {figures['heldout_reading']:.3f}")
-    pretrain(model, ChatEncoder(tokenizer), accelerator, steps=budget.pretrain, seed=seed)
+    pretrain(model, NanoEncoder(tokenizer), accelerator, steps=budget.pretrain, seed=seed)
     if accelerator.is_main_process:
         save_checkpoint(model, tokenizer, directory / "base", sampling=SAMPLING)
 
@@ -99,7 +99,7 @@ def finetuned(directory: Path, name: str, *, steps: int, seed: int) -> None:
     accelerator = make_accelerator()
     tokenizer = load_tokenizer(directory / "base")
     model = load_checkpoint(directory / "base")
-    finetune(model, ChatEncoder(tokenizer), accelerator, steps=steps, seed=seed)
+    finetune(model, NanoEncoder(tokenizer), accelerator, steps=steps, seed=seed)
     if accelerator.is_main_process:
         save_checkpoint(model, tokenizer, directory / name, sampling=SAMPLING)
 
@@ -107,10 +107,10 @@ def finetuned(directory: Path, name: str, *, steps: int, seed: int) -> None:
 def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
     """The policy's solutions of training problems with Monte-Carlo labels: `rollouts.jsonl`."""
     accelerator = make_accelerator()
-    encoder = ChatEncoder(load_tokenizer(directory / "policy"))
+    encoder = NanoEncoder(load_tokenizer(directory / "policy"))
     part, parts = accelerator.process_index, accelerator.num_processes
     mine = make_rollouts(
-        Sampler(
+        TorchSampler(
             load_checkpoint(directory / "policy"),
             encoder,
             temperature=SAMPLING["temperature"],
@@ -136,7 +136,7 @@ def verifier_stage(directory: Path, budget: Budget, seed: int) -> None:
     """The critic's first round, from `expert/` with two more layers and the rollouts: `verifier/`."""
     tokenizer = load_tokenizer(directory / "expert")
     config = nano_config(tokenizer, num_layers=CRITIC_LAYERS)
-    model = grown(load_checkpoint(directory / "expert"), config, seed=seed)
+    model = deepened(load_checkpoint(directory / "expert"), config, seed=seed)
     critic_round(model, directory, "verifier", plan=learn_to_verify(budget.verifier), seed=seed)
 
 
@@ -168,10 +168,10 @@ def critic_round(
     """Train a critic for a round and save it as `name`."""
     accelerator = make_accelerator()
     tokenizer = load_tokenizer(directory / "policy")
-    encoder = ChatEncoder(tokenizer)
+    encoder = NanoEncoder(tokenizer)
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     policy = load_checkpoint(directory / "policy")
-    sampler = Sampler(policy, encoder, temperature=SAMPLING["temperature"], seed=seed)
+    sampler = TorchSampler(policy, encoder, temperature=SAMPLING["temperature"], seed=seed)
     # Of the training split: the held-out drawings steer nothing.
     watched = sample_candidates(sampler, list(drawn_tasks(NUM_WATCHED, seed + 1)))
     report = progress_report(model, encoder, watched, accelerator, scheme)
@@ -180,7 +180,7 @@ def critic_round(
         save_checkpoint(model, tokenizer, directory / name, sampling={"temperature": 1.0})
 
 
-def grown(expert: V2PEInternVL, config: object, *, seed: int) -> V2PEInternVL:
+def deepened(expert: V2PEInternVL, config: object, *, seed: int) -> V2PEInternVL:
     """The same weights in a deeper model; the added layers, at the end, start random."""
     model = new_model(config, seed=seed)
     missing, unexpected = model.load_state_dict(expert.state_dict(), strict=False)
@@ -191,7 +191,7 @@ def grown(expert: V2PEInternVL, config: object, *, seed: int) -> V2PEInternVL:
 
 def progress_report(
     model: V2PEInternVL,
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     watched: list[Ranked],
     accelerator: Accelerator,
     scheme: Scheme,

@@ -11,14 +11,14 @@ import numpy as np
 from PIL import Image
 
 from ttscaling.answers.final_answer import final_answer, majority
-from ttscaling.nano_tasks.problems import Task, solve
+from ttscaling.nano_tasks.problems import SheetQuestion, solve
 from ttscaling.steps import split_steps
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.network.internvl import V2PEInternVL
 
 from .critic import score_steps
 from .labelling import BY_VALUE, Scheme
-from .monte_carlo import CHUNK, Sampler
+from .monte_carlo import CHUNK, TorchSampler
 
 NUM_CANDIDATES = 8
 
@@ -27,7 +27,7 @@ NUM_CANDIDATES = 8
 class Ranked:
     """A question with sampled candidates."""
 
-    task: Task
+    task: SheetQuestion
     image: Image.Image
     texts: tuple[str, ...]
 
@@ -38,7 +38,7 @@ class Ranked:
 
 
 def sample_candidates(
-    sampler: Sampler, drawn: Sequence[tuple[Task, Image.Image]], *, n: int = NUM_CANDIDATES
+    sampler: TorchSampler, drawn: Sequence[tuple[SheetQuestion, Image.Image]], *, n: int = NUM_CANDIDATES
 ) -> list[Ranked]:
     """n candidates for each of some tasks with their pictures."""
     texts: list[list[str]] = []
@@ -50,7 +50,7 @@ def sample_candidates(
 
 def score_candidates(
     model: V2PEInternVL,
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     question: str,
     image: Image.Image,
     texts: Sequence[str],
@@ -65,7 +65,7 @@ def score_candidates(
 
 
 def rank_candidates(
-    model: V2PEInternVL, encoder: ChatEncoder, questions: list[Ranked], *, scheme: Scheme = BY_VALUE
+    model: V2PEInternVL, encoder: NanoEncoder, questions: list[Ranked], *, scheme: Scheme = BY_VALUE
 ) -> dict[str, float]:
     """pass@1, majority, Best-of-8 by mean step score, and the mean score gap between right and wrong."""
     training = model.training

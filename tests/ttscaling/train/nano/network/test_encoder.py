@@ -8,36 +8,36 @@ from ttscaling.critic_prompt import critic_prefixes
 from ttscaling.nano_tasks.digits import digit_pool
 from ttscaling.nano_tasks.problems import draw_task, random_task
 from ttscaling.train.nano.network.architecture import CONTEXT, TILING, TOKENS_PER_TILE
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.tokenizer import IMAGE_CONTEXT, build_tokenizer
 from ttscaling.train.nano.stages.critic import UNKNOWN, encode_judging
-from ttscaling.train.nano.stages.exercises import Judging, Statement, facts, readings
+from ttscaling.train.nano.stages.exercises import CriticExercise, Statement, facts, readings
 from ttscaling.types import Conversation
 
 
 @pytest.fixture(scope="module")
-def encoder() -> ChatEncoder:
-    return ChatEncoder(build_tokenizer(CONTEXT))
+def encoder() -> NanoEncoder:
+    return NanoEncoder(build_tokenizer(CONTEXT))
 
 
-def rendered(encoder: ChatEncoder, messages: list[dict[str, object]], *, tiles: int) -> str:
+def rendered(encoder: NanoEncoder, messages: list[dict[str, object]], *, tiles: int) -> str:
     text = encoder.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert isinstance(text, str)
     return text.replace("<image>", f"<img>{IMAGE_CONTEXT * (TOKENS_PER_TILE * tiles)}</img>")
 
 
-def test_any_text_survives_the_tokenizer(encoder: ChatEncoder) -> None:
+def test_any_text_survives_the_tokenizer(encoder: NanoEncoder) -> None:
     for text in ("Row 1: 3 7 4\n\n3+7=10", "héllo wörld 书生 🙂\t<x>", "   ", "a\n\n\nb"):
         assert encoder.tokenizer.decode(encoder.ids(text)) == text
 
 
-def test_digits_are_single_tokens(encoder: ChatEncoder) -> None:
+def test_digits_are_single_tokens(encoder: NanoEncoder) -> None:
     assert len(encoder.ids("1234567890")) == 10
     assert len(encoder.ids(" 1 2 3")) == 3
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_question_encodes_as_the_chat_template_renders_it(encoder: ChatEncoder, seed: int) -> None:
+def test_a_question_encodes_as_the_chat_template_renders_it(encoder: NanoEncoder, seed: int) -> None:
     rng = np.random.default_rng(seed)
     task = random_task(rng)
     image = draw_task(task, digit_pool("train"), rng)
@@ -46,14 +46,14 @@ def test_a_question_encodes_as_the_chat_template_renders_it(encoder: ChatEncoder
     assert tuple(encoder.prompt(task.question, image, delta=1.0).ids_T) == encoder.ids(text)
 
 
-def test_the_loss_is_on_the_answer_and_its_end(encoder: ChatEncoder) -> None:
+def test_the_loss_is_on_the_answer_and_its_end(encoder: NanoEncoder) -> None:
     sample = encoder.answered("What is 1+2?", "1+2=3\n\nFinal answer: 3", None, delta=1.0)
     supervised = sample.target_T[sample.weight_T > 0]
     assert encoder.tokenizer.decode(supervised) == "1+2=3\n\nFinal answer: 3<|im_end|>"
     assert np.sum(sample.weight_T) == pytest.approx(np.sqrt(len(supervised)))
 
 
-def test_whole_samples_supervise_every_text_token_but_no_visual_one(encoder: ChatEncoder) -> None:
+def test_whole_samples_supervise_every_text_token_but_no_visual_one(encoder: NanoEncoder) -> None:
     rng = np.random.default_rng(0)
     image = draw_task(random_task(rng), digit_pool("train"), rng)
     sample = encoder.answered("Read the sheet.", "Row 1: 1 2 3", image, delta=1.0, whole=True)
@@ -62,7 +62,7 @@ def test_whole_samples_supervise_every_text_token_but_no_visual_one(encoder: Cha
     assert len(supervised) == np.sum(sample.ids_T[1:] != encoder.image_token)
 
 
-def test_a_judging_encodes_as_the_judge_conversation_of_the_server(encoder: ChatEncoder) -> None:
+def test_a_judging_encodes_as_the_judge_conversation_of_the_server(encoder: NanoEncoder) -> None:
     rng = np.random.default_rng(2)
     judging = readings(digit_pool("train"), rng, large=True)
     steps = [statement.shown for statement in judging.statements]
@@ -77,10 +77,10 @@ def test_a_judging_encodes_as_the_judge_conversation_of_the_server(encoder: Chat
 
 
 def test_token_labels_stop_at_a_solution_s_first_wrong_token_and_go_on_in_single_facts(
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
 ) -> None:
-    solution = Judging("?", None, (Statement("8+5=32", False, "8+5=13"),))
-    fact = Judging("?", None, (Statement("8+5=32", False, "8+5=13", given=4),))
+    solution = CriticExercise("?", None, (Statement("8+5=32", False, "8+5=13"),))
+    fact = CriticExercise("?", None, (Statement("8+5=32", False, "8+5=13", given=4),))
     of_solution, of_fact = (
         encode_judging(encoder, judging, delta=1.0).right_T for judging in (solution, fact)
     )

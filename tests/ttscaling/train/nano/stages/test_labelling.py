@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from ttscaling.train.nano.network.architecture import CONTEXT, nano_config, new_model
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.tokenizer import build_tokenizer
 from ttscaling.train.nano.stages.critic import (
     UNKNOWN,
@@ -15,11 +15,11 @@ from ttscaling.train.nano.stages.critic import (
     encode_judging,
     score_steps,
 )
-from ttscaling.train.nano.stages.exercises import Judging, Statement, facts
+from ttscaling.train.nano.stages.exercises import CriticExercise, Statement, facts
 from ttscaling.train.nano.stages.labelling import Scheme
 
 IMAGE = Image.new("RGB", (84, 84), "white")
-WRONG = Judging(
+WRONG = CriticExercise(
     "What is the sum of row 1?",
     IMAGE,
     (
@@ -38,44 +38,44 @@ SCHEMES = (
 
 
 @pytest.fixture(scope="module")
-def encoder() -> ChatEncoder:
-    return ChatEncoder(build_tokenizer(CONTEXT))
+def encoder() -> NanoEncoder:
+    return NanoEncoder(build_tokenizer(CONTEXT))
 
 
 @pytest.mark.parametrize(
     ("scheme", "labels"), list(zip(SCHEMES, ("++--", "++-", "++-=", "-"), strict=True)), ids=str
 )
 def test_labels_of_a_solution(scheme: Scheme, labels: str) -> None:
-    statements, taught = scheme.taught(WRONG)
-    assert "".join(taught) == labels
+    statements, labelled_statements = scheme.labelled_statements(WRONG)
+    assert "".join(labelled_statements) == labels
     assert len(statements) == len(labels)
 
 
-def test_by_outcome_nothing_says_where_it_went_wrong(encoder: ChatEncoder) -> None:
+def test_by_outcome_nothing_says_where_it_went_wrong(encoder: NanoEncoder) -> None:
     sample = encode_judging(encoder, WRONG, delta=1.0, scheme=Scheme(labelling="outcome"))
     assert (sample.label_T != UNKNOWN).sum() == 1
     assert (sample.right_T == UNKNOWN).all() and not sample.sample.weight_T.any()
 
 
-def test_by_outcome_a_right_solution_is_one_statement_and_its_own_text(encoder: ChatEncoder) -> None:
-    right = Judging(
+def test_by_outcome_a_right_solution_is_one_statement_and_its_own_text(encoder: NanoEncoder) -> None:
+    right = CriticExercise(
         WRONG.question, IMAGE, tuple(Statement(s.right or "", 1.0, s.right) for s in WRONG.statements)
     )
-    ((whole,), (label,)) = Scheme(labelling="outcome").taught(right)
+    ((whole,), (label,)) = Scheme(labelling="outcome").labelled_statements(right)
     assert label == "+"
     assert whole.shown == whole.right == "Row 1: 3 7 4\n\n3+7=10\n\n10+4=14\n\nFinal answer: 14"
 
 
 def test_single_statements_are_labelled_alike_by_all() -> None:
     judging = facts(np.random.default_rng(0))
-    expected = Scheme().taught(judging)
+    expected = Scheme().labelled_statements(judging)
     assert {"+", "-"} == set(expected[1])
-    assert all(scheme.taught(judging) == expected for scheme in SCHEMES)
+    assert all(scheme.labelled_statements(judging) == expected for scheme in SCHEMES)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_every_scheme_gives_a_loss_and_a_score_for_each_judgement(
-    scheme: Scheme, encoder: ChatEncoder
+    scheme: Scheme, encoder: NanoEncoder
 ) -> None:
     model = new_model(nano_config(encoder.tokenizer, num_layers=1), seed=0).eval()
     batch = collate_judged([encode_judging(encoder, WRONG, delta=1.0, scheme=scheme)] * 2)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from ttscaling.nano_tasks.problems import Task, solve
+from ttscaling.nano_tasks.problems import SheetQuestion, solve
 from ttscaling.records.jsonl import write_records
 from ttscaling.records.marked_steps import Mark, MarkedRecord, marked_json
 from ttscaling.steps import split_steps
@@ -14,7 +14,7 @@ FILE = "solutions.jsonl"
 IMAGES = "images"
 
 
-def mark_steps(task: Task, steps: Sequence[str]) -> tuple[Mark, ...]:
+def mark_steps(task: SheetQuestion, steps: Sequence[str]) -> tuple[Mark, ...]:
     """1 for a step that is the written solution's at its place, -1 for any other.
 
     A sum that is right but of wrong numbers is wrong: all wrong steps are to be found, not only the first.

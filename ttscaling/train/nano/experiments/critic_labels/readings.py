@@ -11,16 +11,16 @@ from rich.progress import track
 
 from ttscaling.nano_tasks.digits import Split
 from ttscaling.nano_tasks.problems import drawn
-from ttscaling.records.bad_records import Faults
+from ttscaling.records.bad_records import BadRecords
 from ttscaling.records.jsonl import read_records
 from ttscaling.records.marked_steps import MarkedRecord, parse_marked
 from ttscaling.records.media_paths import media_path, read_image
 from ttscaling.reports.step_f1 import best_threshold
 from ttscaling.train.nano.network.architecture import load_checkpoint
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.stages.critic import score_steps
 from ttscaling.train.nano.stages.labelling import Scheme
-from ttscaling.train.nano.stages.monte_carlo import Sampler
+from ttscaling.train.nano.stages.monte_carlo import TorchSampler
 from ttscaling.train.nano.stages.program import SAMPLING
 from ttscaling.train.nano.stages.ranking import NUM_CANDIDATES, Ranked, sample_candidates, score_candidates
 from ttscaling.train.network.internvl import V2PEInternVL
@@ -49,12 +49,12 @@ class Reading:
     threshold: float
 
 
-def candidates_of(directory: Path, encoder: ChatEncoder, split: Split, n: int, seed: int) -> list[Ranked]:
+def candidates_of(directory: Path, encoder: NanoEncoder, split: Split, n: int, seed: int) -> list[Ranked]:
     """The policy's candidates for n questions on a split's drawings: the greedy answer, then sampled ones."""
     model = load_checkpoint(directory / "policy")
     asked = list(drawn(split, n, seed))
     greedy, sampled = (
-        sample_candidates(Sampler(model, encoder, temperature=temperature, seed=seed), asked, n=number)
+        sample_candidates(TorchSampler(model, encoder, temperature=temperature, seed=seed), asked, n=number)
         for temperature, number in ((0.0, 1), (SAMPLING["temperature"], NUM_CANDIDATES - 1))
     )
     return [
@@ -66,7 +66,7 @@ def candidates_of(directory: Path, encoder: ChatEncoder, split: Split, n: int, s
 def read_all(
     contenders: Mapping[str, Contender],
     directory: Path,
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     questions: Sequence[Ranked],
     *,
     seed: int,
@@ -99,7 +99,7 @@ def read_all(
 
 
 def score_marked(
-    model: V2PEInternVL, encoder: ChatEncoder, bench: Path, scheme: Scheme
+    model: V2PEInternVL, encoder: NanoEncoder, bench: Path, scheme: Scheme
 ) -> list[tuple[tuple[float, ...], tuple[int, ...]]]:
     """Scores and marks of the steps of every solution of a VisualProcessBench file, images beside it.
 
@@ -112,5 +112,5 @@ def score_marked(
         shown = [scheme.shown(record.question, image, record.steps[:end]) for end in ends]
         return sum(score_steps(model, encoder, shown, scheme=scheme), ())
 
-    records = list(read_records(bench, parse_marked, Faults(allowed=0)))
+    records = list(read_records(bench, parse_marked, BadRecords(allowed=0)))
     return [(scores(record), record.marks) for record in records]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ttscaling.console import CommandError
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.tokenizer import load_tokenizer
 from ttscaling.train.nano.pipeline import Run, train_stage
 from ttscaling.train.nano.stages.labelling import BY_OUTCOME, BY_VALUE
@@ -58,7 +58,7 @@ def ablate(run: Run, output: Path, *, labels: Sequence[str], seed: int) -> dict[
         if not (contender.checkpoint / "config.json").exists():
             train_stage(run, name)
     torch.set_num_threads(1)  # tensors this small gain nothing from more
-    encoder = ChatEncoder(load_tokenizer(run.directory / "policy"))
+    encoder = NanoEncoder(load_tokenizer(run.directory / "policy"))
     questions = candidates_of(run.directory, encoder, "heldout", run.questions, seed)
     readings = read_all(contenders, run.directory, encoder, questions, seed=seed)
     budget = MINIATURE if run.miniature else Budget()

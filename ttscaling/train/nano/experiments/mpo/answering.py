@@ -17,7 +17,7 @@ from rich.progress import track
 
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.nano_tasks.problems import Problem
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.sampling import sample_continuations
 from ttscaling.train.nano.stages.monte_carlo import CHUNK, MAX_TOKENS
 from ttscaling.train.nano.stages.ranking import score_candidates
@@ -33,7 +33,7 @@ def temperature_of(checkpoint: Path) -> float:
 
 
 def answer(
-    model: V2PEInternVL, encoder: ChatEncoder, asked: Sequence[Problem], *, temperature: float, seed: int
+    model: V2PEInternVL, encoder: NanoEncoder, asked: Sequence[Problem], *, temperature: float, seed: int
 ) -> list[tuple[str, ...]]:
     """Eight candidates for each question, the greedy one first."""
     generator = torch.Generator().manual_seed(seed)
@@ -64,7 +64,7 @@ def answer(
 
 def judge(
     critic: V2PEInternVL,
-    encoder: ChatEncoder,
+    encoder: NanoEncoder,
     asked: Sequence[Problem],
     candidates: Sequence[Sequence[str]],
 ) -> list[list[float]]:

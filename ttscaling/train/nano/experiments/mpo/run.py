@@ -30,9 +30,9 @@ from ttscaling.records.questions import Question
 from ttscaling.reports.markdown import write_block
 from ttscaling.steps import SEPARATOR, split_steps
 from ttscaling.train.nano.network.architecture import load_checkpoint, write_json
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.tokenizer import load_tokenizer
-from ttscaling.train.nano.stages.monte_carlo import CHUNK, Sampler, drawn_tasks
+from ttscaling.train.nano.stages.monte_carlo import CHUNK, TorchSampler, drawn_tasks
 from ttscaling.train.rollouts.pairing import Solution, correctness_pairs, format_pairs
 from ttscaling.train.run.job import Job, run_job
 from ttscaling.train.run.sharding import make_accelerator
@@ -60,7 +60,7 @@ PACKS = 6  # of a step: 70 pairs; with 24 the noise of a step outweighs what it 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class MpoPlan:
     """What is run. Every seed has pairs of its own, of solutions sampled at `temperature`.
 
     `rates` are the learning rates to choose from. All terms are trained with every seed, the other variants
@@ -95,7 +95,7 @@ def embedded(name: str) -> Path:
     return Path(model.__file__).parent / "nano" / name
 
 
-def run_plan(plan: Plan, page: Path | None) -> dict[str, Any]:
+def run_plan(plan: MpoPlan, page: Path | None) -> dict[str, Any]:
     """Everything; what is there already is kept. Returns the report, written into `page` too."""
     torch.set_num_threads(1)  # tensors this small gain nothing from more
     console = Console(stderr=True)
@@ -126,20 +126,20 @@ def run_plan(plan: Plan, page: Path | None) -> dict[str, Any]:
     return report
 
 
-def seed_folder(plan: Plan, seed: int) -> Path:
+def seed_folder(plan: MpoPlan, seed: int) -> Path:
     """Where a seed's pairs and runs are."""
     return plan.directory / f"seed-{seed}"
 
 
-def make_pairs(plan: Plan, seed: int) -> int:
+def make_pairs(plan: MpoPlan, seed: int) -> int:
     """The policy's solutions of training problems as preference pairs, with a meta.json; their number."""
     folder = seed_folder(plan, seed)
     annotation = folder / "pairs.jsonl"
     if not (folder / "meta.json").exists():
         (folder / "images").mkdir(parents=True, exist_ok=True)
-        encoder = ChatEncoder(load_tokenizer(plan.policy))
+        encoder = NanoEncoder(load_tokenizer(plan.policy))
         start = load_checkpoint(plan.policy)
-        sampler = Sampler(start, encoder, temperature=plan.temperature, seed=seed)
+        sampler = TorchSampler(start, encoder, temperature=plan.temperature, seed=seed)
         rng = np.random.default_rng([seed, 4])
         drawn = list(drawn_tasks(plan.problems, seed))
         pairs: list[PairRecord] = []
@@ -183,7 +183,7 @@ def until_slip(pair: PairRecord) -> PairRecord:
     return replace(pair, rejected=SEPARATOR.join(rejected[: same + 1]))
 
 
-def trained(plan: Plan, name: str, *, rate: float, seed: int) -> Path:
+def trained(plan: MpoPlan, name: str, *, rate: float, seed: int) -> Path:
     """`internvl3 train mpo` on a seed's pairs; the run's folder, with the trained policy in model/."""
     pairs = seed_folder(plan, seed)
     output = pairs / f"{name.replace(' ', '-')}-{rate:g}"
@@ -218,7 +218,7 @@ def trained(plan: Plan, name: str, *, rate: float, seed: int) -> Path:
     return output
 
 
-def search(plan: Plan, rate: float) -> float:
+def search(plan: MpoPlan, rate: float) -> float:
     """pass@1 on training drawings after all terms at a learning rate, with the first seed's pairs."""
     seed = plan.seeds[0]
     output = trained(plan, ALL, rate=rate, seed=seed)
@@ -228,11 +228,11 @@ def search(plan: Plan, rate: float) -> float:
 
 
 def measured(
-    plan: Plan, policy: Path, kept: Path, asked: Sequence[Problem], *, seed: int
+    plan: MpoPlan, policy: Path, kept: Path, asked: Sequence[Problem], *, seed: int
 ) -> NDArray[np.float64]:
     """A policy's figures of each question, (N, M), kept in a file."""
     if not kept.exists():
-        encoder = ChatEncoder(load_tokenizer(plan.policy))
+        encoder = NanoEncoder(load_tokenizer(plan.policy))
         temperature = temperature_of(plan.policy)
         candidates = answer(load_checkpoint(policy), encoder, asked, temperature=temperature, seed=seed)
         scores = judge(load_checkpoint(plan.critic), encoder, asked, candidates)

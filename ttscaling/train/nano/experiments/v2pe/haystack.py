@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from model.images.tiling import tile_image
 from ttscaling.nano_tasks.sheets import LARGE_CELL, SIDE, SMALL_CELL
 from ttscaling.train.nano.network.architecture import TILING
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.samples.sample import Sample
 
 Medium = Literal["images", "video"]
@@ -44,7 +44,7 @@ def blank_page(rng: np.random.Generator, *, large: bool) -> Image.Image:
     return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
 
 
-class HaystackEncoder(ChatEncoder):
+class HaystackEncoder(NanoEncoder):
     """Puts every image between blank pages, at a random place, and lets each page draw its delta.
 
     The deltas that callers name are not heeded: `deltas` are what is drawn from, one of them or the ladder.

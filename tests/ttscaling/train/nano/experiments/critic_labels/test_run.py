@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from ttscaling.nano_tasks.problems import Task
+from ttscaling.nano_tasks.problems import SheetQuestion
 from ttscaling.nano_tasks.sheets import Sheet
-from ttscaling.records.bad_records import Faults
+from ttscaling.records.bad_records import BadRecords
 from ttscaling.records.jsonl import read_records
 from ttscaling.records.marked_steps import parse_marked
 from ttscaling.train.cli import app
@@ -20,7 +20,7 @@ from ttscaling.train.nano.experiments.critic_labels.readings import Contender, R
 from ttscaling.train.nano.stages.labelling import BY_OUTCOME, BY_VALUE, Scheme
 from ttscaling.train.nano.stages.ranking import Ranked
 
-TASK = Task(Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6))), "row sum", (1,))
+TASK = SheetQuestion(Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6))), "row sum", (1,))
 RIGHT = "Row 1: 3 7 4\n\n3+7=10\n\n10+4=14\n\nFinal answer: 14"
 WRONG = "Row 1: 3 7 4\n\n3+7=11\n\n11+4=15\n\nFinal answer: 15"
 IMAGE = Image.new("RGB", (84, 84), "white")
@@ -35,7 +35,7 @@ def test_a_step_is_right_if_it_is_the_written_solutions_at_its_place() -> None:
 
 def test_the_bench_is_a_file_of_the_published_format_with_its_images(tmp_path: Path) -> None:
     path = write_process_bench(tmp_path, [Ranked(TASK, IMAGE, (RIGHT, RIGHT, WRONG))])
-    (record,) = read_records(path, parse_marked, Faults(allowed=0))
+    (record,) = read_records(path, parse_marked, BadRecords(allowed=0))
     assert (record.question, record.answer) == ("What is the sum of row 1?", "14")
     assert (record.steps, record.marks) == (tuple(WRONG.split("\n\n")), (1, -1, -1, -1))
     assert Image.open(tmp_path / record.images[0]).size == (84, 84)

@@ -12,14 +12,14 @@ from ttscaling.records.pairs import PairRecord, parse_pair
 from ttscaling.steps import split_steps
 from ttscaling.train.nano.experiments.mpo.answering import METRICS, figures
 from ttscaling.train.nano.experiments.mpo.page import mpo_lines, summary
-from ttscaling.train.nano.experiments.mpo.run import Plan, embedded, make_pairs, seed_folder, until_slip
+from ttscaling.train.nano.experiments.mpo.run import MpoPlan, embedded, make_pairs, seed_folder, until_slip
 
 RIGHT, WRONG = "1+2=3\n\nFinal answer: 3", "1+2=4\n\nFinal answer: 4"
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return Plan(
+def plan(tmp_path_factory: pytest.TempPathFactory) -> MpoPlan:
+    return MpoPlan(
         directory=tmp_path_factory.mktemp("mpo"),
         policy=embedded("policy"),
         critic=embedded("critic"),
@@ -34,13 +34,13 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def pairs(plan: Plan) -> list[PairRecord]:
+def pairs(plan: MpoPlan) -> list[PairRecord]:
     make_pairs(plan, 1)
     annotation = seed_folder(plan, 1) / "pairs.jsonl"
     return [parse_pair(json.loads(line)) for line in annotation.read_text().splitlines()]
 
 
-def test_right_solutions_are_preferred_to_wrong_ones(plan: Plan, pairs: list[PairRecord]) -> None:
+def test_right_solutions_are_preferred_to_wrong_ones(plan: MpoPlan, pairs: list[PairRecord]) -> None:
     (data_set,) = read_meta(seed_folder(plan, 1) / "meta.json", base=seed_folder(plan, 1))
     assert data_set.length == len(pairs) > 4
     for pair in pairs:
@@ -66,7 +66,7 @@ def test_a_rejected_response_ends_where_it_goes_wrong(chosen: str, rejected: str
     assert until_slip(pair) == PairRecord(question="?", chosen=chosen, rejected=ended)
 
 
-def test_what_a_question_counts(plan: Plan) -> None:
+def test_what_a_question_counts(plan: MpoPlan) -> None:
     """Candidate 0 is greedy; the critic's choice is the first of the best."""
     (asked,) = problems("train", 1, 1)
     asked = Problem(asked.image, asked.question, "3", asked.kind)
@@ -97,7 +97,7 @@ def test_changes_are_paired() -> None:
 
 
 def test_the_whole_experiment_in_small(
-    plan: Plan, pairs: list[PairRecord], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    plan: MpoPlan, pairs: list[PairRecord], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """On the pairs that are there: trained, measured before and after, written into a page with a plot."""
     command = ["train", "nano-mpo", "--directory", str(plan.directory), "--seeds", "1", "--rates", "1e-5"]

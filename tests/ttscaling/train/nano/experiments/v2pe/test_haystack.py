@@ -7,7 +7,7 @@ import model
 from model.v2pe import TRAINED_DELTAS, next_position, positions
 from ttscaling.nano_tasks.problems import Problem, problems
 from ttscaling.train.nano.experiments.v2pe.haystack import ANSWER_ROOM, Haystack, HaystackEncoder, Medium
-from ttscaling.train.nano.network.encoder import ChatEncoder
+from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.tokenizer import load_tokenizer
 from ttscaling.train.nano.stages.policy import SHORT_KINDS
 from ttscaling.train.samples.sample import Sample
@@ -70,7 +70,7 @@ def test_a_smaller_delta_takes_fewer_positions(asked: list[Problem]) -> None:
 
 def test_with_no_room_it_is_the_ordinary_encoder(asked: list[Problem]) -> None:
     """So that a policy without V2PE sees the chain's very samples, but for the delta."""
-    alone, plain = encoder(1.0, length=0, full=False), ChatEncoder(load_tokenizer(POLICY))
+    alone, plain = encoder(1.0, length=0, full=False), NanoEncoder(load_tokenizer(POLICY))
     for problem in asked:
         ours = alone.answered(problem.question, "Final answer: 3", problem.image, delta=0.5)
         theirs = plain.answered(problem.question, "Final answer: 3", problem.image, delta=1.0)
