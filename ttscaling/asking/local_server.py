@@ -1,50 +1,87 @@
-"""A server of our own for the time of a measurement, in a process of its own."""
+"""Start a server on this machine for the time of a measurement, and wait until it is ready."""
 
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+
+import httpx
 
 from ttscaling.console import CommandError
 
 CONSOLE_COMMAND = "from clients.cli import main; main()"
 START_SECONDS = 600
+STOP_SECONDS = 60
 
 
 @contextmanager
 def serving(flags: Sequence[str], log: Path) -> Iterator[str]:
-    """`internvl3 serve` with these flags on a free port, ready; ended with the block. Yields its address.
+    """Run `internvl3 serve` with these flags on a free port and yield its address as soon as it is ready.
 
-    Raises EvaluationError if it ends or takes too long; the message names its log.
+    The server's output goes to `log`. The server stops at the end of the block. Raises CommandError if the
+    server ends while it starts, or takes longer than START_SECONDS.
     """
+    port = free_port()
+    command = [sys.executable, "-c", CONSOLE_COMMAND, "serve", *flags, "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with running_process(command, log) as server:
+        wait_until_ready(f"{url}/readyz", server, log)
+        yield url
+
+
+def free_port() -> int:
+    """Return a TCP port of this machine that nothing listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-c", CONSOLE_COMMAND, "serve", *flags, "--port", str(port)]
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_process(
+    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command until the end of the block and yield its process; its output goes to `log`.
+
+    Without `environment` the process gets this process's variables. A process that doesn't stop within
+    STOP_SECONDS is killed.
+    """
     with log.open("w") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(server, url, log)
-        yield url
+        yield process
     finally:
-        server.terminate()
-        server.wait(timeout=60)
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+def wait_until_ready(
+    url: str, server: subprocess.Popen[bytes], log: Path, *, seconds: float = START_SECONDS
+) -> None:
+    """Wait until `url` answers with status 200.
+
+    Raises CommandError if the server ends first or `seconds` pass; the message names `log` and quotes its
+    last three lines.
+    """
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise CommandError(f"the server ended while starting; see {log}")
+            raise CommandError(f"the server ended while it started; {_last_lines(log)}")
         try:
-            urlopen(f"{url}/readyz", timeout=5).close()
-            return
-        except (URLError, TimeoutError):
-            time.sleep(1)
-    raise CommandError(f"the server was not ready after {START_SECONDS} s; see {log}")
+            if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass  # The server doesn't listen yet, or is too busy to answer.
+        time.sleep(1)
+    raise CommandError(f"the server was not ready after {seconds:g} s; {_last_lines(log)}")
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-3:]
+    return f"its log {log} ends with: {' / '.join(lines)[-500:]}"
