@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 
 from ttscaling.train.network.internvl import V2PEInternVL
-from ttscaling.train.packs.packed_batch import PackedBatch
 
 from .losses import weighted_cross_entropy
 from .next_token import NextToken
@@ -23,7 +22,7 @@ class Judgement(NextToken):
         super().__init__(image_token=image_token)
         self.labels = tuple(labels)
 
-    def loss(self, model: V2PEInternVL, micro: MicroBatch[PackedBatch]) -> Loss:
+    def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
         hidden_SD, target_S, weight_S = supervised_tokens(model, micro.batch)
         label_L = torch.tensor(self.labels, device=target_S.device)
         logits_SL = hidden_SD @ model.lm_head.weight[label_L].to(hidden_SD.dtype).T

@@ -8,7 +8,7 @@ import torch
 from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.network.log_probs import target_log_probs
 from ttscaling.train.packs.pack_stream import DrawnSample
-from ttscaling.train.packs.packed_batch import PackedBatch, pack_samples
+from ttscaling.train.packs.packed_batch import pack_samples
 from ttscaling.train.samples.sample import Sample
 
 from .objective import Loss, MicroBatch, blank_sample, supervised_tokens
@@ -23,14 +23,14 @@ class NextToken:
     def __init__(self, *, image_token: int):
         self.image_token = image_token
 
-    def micro(self, pack: Sequence[DrawnSample[Sample]]) -> MicroBatch[PackedBatch]:
+    def micro(self, pack: Sequence[DrawnSample[Sample]]) -> MicroBatch:
         batch = pack_samples(
             [drawn.sample for drawn in pack] or [blank_sample()], image_token=self.image_token
         )
         weight = float(batch.weight_1T.double().sum())
         return MicroBatch(batch, weight, len(pack), sum(drawn.num_tokens for drawn in pack))
 
-    def loss(self, model: V2PEInternVL, micro: MicroBatch[PackedBatch]) -> Loss:
+    def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
         hidden_SD, target_S, weight_S = supervised_tokens(model, micro.batch)
         loss = -(target_log_probs(model.lm_head, hidden_SD, target_S) * weight_S).sum()
         return loss, {"loss": loss.detach()}

@@ -8,7 +8,7 @@ Shapes: T tokens of a pack, S supervised positions, D channels, V vocabulary, L 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 
@@ -16,17 +16,13 @@ from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.packs.packed_batch import PackedBatch
 from ttscaling.train.samples.sample import Sample
-from ttscaling.train.settings.pack_limits import Packable
-
-P = TypeVar("P", bound=Packable)
-B = TypeVar("B")
 
 
 @dataclass(frozen=True)
-class MicroBatch(Generic[B]):
+class MicroBatch:
     """A pack as tensors. `weight` is what its loss and figures are sums over; 0 for one that fills a gap."""
 
-    batch: B
+    batch: Any
     weight: float
     num_samples: int
     num_tokens: int
@@ -36,13 +32,13 @@ Loss = tuple[torch.Tensor, dict[str, torch.Tensor]]
 """The weighted sum of losses, and weighted sums of figures to show, without gradients."""
 
 
-class Objective(Protocol[P, B]):
+class Objective(Protocol):
     """One kind of training."""
 
-    def micro(self, pack: Sequence[DrawnSample[P]]) -> MicroBatch[B]:
+    def micro(self, pack: Sequence[DrawnSample[Any]]) -> MicroBatch:
         """A pack as tensors; of an empty one, a micro-batch without any loss."""
 
-    def loss(self, model: V2PEInternVL, micro: MicroBatch[B]) -> Loss:
+    def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
         """What a micro-batch adds to the global batch."""
 
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:

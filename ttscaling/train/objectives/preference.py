@@ -42,7 +42,7 @@ class Preference:
         self.references: References | None = None
         self._rewards: list[torch.Tensor] = []
 
-    def micro(self, pack: Sequence[DrawnSample[PairSample]]) -> MicroBatch[Preferences]:
+    def micro(self, pack: Sequence[DrawnSample[PairSample]]) -> MicroBatch:
         if pack:
             packed = pack_pairs([drawn.sample for drawn in pack], image_token=self.image_token)
         else:
@@ -52,7 +52,7 @@ class Preference:
         num_tokens = sum(drawn.num_tokens for drawn in pack)
         return MicroBatch(Preferences(packed, draws), float(len(pack)), len(pack), num_tokens)
 
-    def loss(self, model: V2PEInternVL, micro: MicroBatch[Preferences]) -> Loss:
+    def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
         if self.references is None:
             raise ValueError("the reference's log-probabilities come first: compute and set them")
         sum_R, length_R = self.log_probs(model, micro)
@@ -73,11 +73,9 @@ class Preference:
         }
         return loss, {name: figure.detach() for name, figure in figures.items()}
 
-    def log_probs(
-        self, model: V2PEInternVL, micro: MicroBatch[Preferences]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def log_probs(self, model: V2PEInternVL, micro: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Sums of log-probabilities and numbers of tokens of the responses, (R,) each, chosen ones first."""
-        packed = micro.batch.packed
+        packed: PackedPairs = micro.batch.packed
         at_T = packed.response_1T[0] >= 0
         hidden_SD = hidden_states(model, packed.batch)[0, at_T]
         device = hidden_SD.device

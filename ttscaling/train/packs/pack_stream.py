@@ -96,24 +96,24 @@ class Corpus(Generic[R, P]):
         return file.record(draw.record, prepared)
 
 
-class PackStream(Generic[P]):
+class PackStream:
     """Iterates over a shard's packs. Ends after the mixture's limit, if it has one.
 
     Raises TooManyBadRecordsError while iterating, as `faults` decides. The share of bad records in the end is
     for whoever reads all shards to judge: one of them may be a handful of records.
     """
 
-    def __init__(self, corpus: Corpus[Any, P], mixture: Mixture, limits: PackLimits, faults: BadRecords):
+    def __init__(self, corpus: Corpus[Any, Any], mixture: Mixture, limits: PackLimits, faults: BadRecords):
         self.corpus = corpus
         self.mixture = mixture
         self.limits = limits
         self.faults = faults
-        self._packer: Packer[DrawnSample[P]] = Packer(limits)
+        self._packer: Packer[DrawnSample[Any]] = Packer(limits)
 
-    def __iter__(self) -> "PackStream[P]":
+    def __iter__(self) -> "PackStream":
         return self
 
-    def __next__(self) -> tuple[DrawnSample[P], ...]:
+    def __next__(self) -> tuple[DrawnSample[Any], ...]:
         for draw in self.mixture:
             try:
                 drawn = self._drawn(draw)
@@ -145,7 +145,7 @@ class PackStream(Generic[P]):
         packs = [[Draw(**draw) for draw in pack] for pack in state["waiting"]]
         self._packer.reopen([tuple(self._drawn(draw) for draw in pack) for pack in packs])
 
-    def _drawn(self, draw: Draw) -> DrawnSample[P]:
+    def _drawn(self, draw: Draw) -> DrawnSample[Any]:
         return DrawnSample(draw, self.corpus.sample(draw, self.limits))
 
 

@@ -13,7 +13,7 @@ from ttscaling.train.packs.pack_stream import PackStream
 class StepPacks:
     """A process's part of a global batch, and its streams' states behind it."""
 
-    micros: tuple[MicroBatch[Any], ...]
+    micros: tuple[MicroBatch, ...]
     states: Mapping[int, Mapping[str, Any]]
 
 
@@ -32,7 +32,7 @@ def own_streams(num_streams: int, rank: int, num_processes: int) -> range:
 
 
 def global_batches(
-    streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any], *, workers: int = 1
+    streams: Mapping[int, PackStream], objective: Objective, *, workers: int = 1
 ) -> Generator[StepPacks]:
     """A process's packs, step by step, without an end: a stream that has ended gives empty micro-batches.
 
@@ -51,9 +51,7 @@ def global_batches(
             yield packs
 
 
-def _next_packs(
-    streams: Mapping[int, PackStream[Any]], objective: Objective[Any, Any], readers: Executor
-) -> StepPacks:
+def _next_packs(streams: Mapping[int, PackStream], objective: Objective, readers: Executor) -> StepPacks:
     """Reading is decoding and tiling, most of it outside Python's lock."""
     drawn: Iterator[Sequence[Any]] = readers.map(lambda stream: next(stream, ()), streams.values())
     return StepPacks(

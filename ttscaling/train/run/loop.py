@@ -113,7 +113,7 @@ def train(
 def step(
     module: nn.Module,
     optimizer: Any,
-    objective: Objective[Any, Any],
+    objective: Objective,
     packs: StepPacks,
     sums: BatchTotals,
     accelerator: Accelerator,
@@ -155,7 +155,7 @@ def until_all_end(
 
 
 def bad_records_of_all_processes(
-    streams: Mapping[int, PackStream[Any]], task: TrainingTask, accelerator: Accelerator
+    streams: Mapping[int, PackStream], task: TrainingTask, accelerator: Accelerator
 ) -> BadRecords:
     """Good and bad records of all processes' streams, the first bad ones of this process named."""
     faults = merge_counts((stream.faults for stream in streams.values()), task.recipe.bad_records)
@@ -165,7 +165,7 @@ def bad_records_of_all_processes(
 
 
 def check_bad_records(
-    streams: Mapping[int, PackStream[Any]], task: TrainingTask, accelerator: Accelerator
+    streams: Mapping[int, PackStream], task: TrainingTask, accelerator: Accelerator
 ) -> None:
     """Behind a run's last pack, on all processes at once. Raises TooManyBadRecordsError."""
     faults = bad_records_of_all_processes(streams, task, accelerator)

@@ -24,7 +24,7 @@ class ShardedRoot(nn.Module):
             model
         )  # where accelerate looks for what FSDP shards by itself
 
-    def forward(self, work: Any, micro: MicroBatch[Any]) -> Any:
+    def forward(self, work: Any, micro: MicroBatch) -> Any:
         """`work(model, micro)`."""
         return work(self.model, micro)
 

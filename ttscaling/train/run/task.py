@@ -33,7 +33,7 @@ class TrainingTask:
     """What a run trains on and towards."""
 
     corpus: Corpus[Any, Any]
-    objective: Objective[Any, Any]
+    objective: Objective
     recipe: Recipe
 
     @property
@@ -42,7 +42,7 @@ class TrainingTask:
         epochs = self.recipe.epochs
         return None if epochs is None else max(1, round(epochs * one_pass(self.corpus.sources())))
 
-    def stream(self, index: int) -> PackStream[Any]:
+    def stream(self, index: int) -> PackStream:
         """The packs of one place in the global batch, from the start.
 
         There are as many streams as a global batch has packs, whatever the number of processes. Each only

@@ -8,17 +8,17 @@ import torch.nn.functional as F
 
 from ttscaling.train.network.log_probs import token_log_probs
 from ttscaling.train.objectives.losses import response_log_probs, scaled_loss, weighted_cross_entropy
-from ttscaling.train.samples.sample import square_average_weight, token_weight
+from ttscaling.train.samples.sample import token_weight
 from ttscaling.train.settings.recipe import Average
 
 
 @pytest.mark.parametrize("length", [1, 4, 100])
 def test_a_sample_of_l_tokens_counts_the_square_root_of_l(length: int) -> None:
-    assert length * square_average_weight(length) == pytest.approx(math.sqrt(length))
+    assert length * token_weight(length, "square") == pytest.approx(math.sqrt(length))
 
 
 def test_nothing_supervised_is_no_division_by_zero() -> None:
-    assert square_average_weight(0) == 1
+    assert token_weight(0, "square") == 1
 
 
 def test_weighted_cross_entropy_is_the_sum_of_weighted_token_losses() -> None:

@@ -139,7 +139,7 @@ def test_preference_is_mpo_with_the_shift_of_the_steps_before(model: V2PEInternV
     assert again.shift.mean == objective.shift.mean and again.shift.count == 8
 
 
-def objectives(token: int) -> list[Objective[Any, Any]]:
+def objectives(token: int) -> list[Objective]:
     preference = Preference(image_token=token, weights=WEIGHTS)
     preference.references = References([], {})
     return [NextToken(image_token=token), Judgement(image_token=token, labels=[43, 45]), preference]

@@ -43,7 +43,7 @@ def corpus(data_sets: list[DataSet]) -> Corpus[ChatRecord, Sample]:
 
 def stream(
     data_sets: list[DataSet], *, shard: Shard | None = None, limit: int | None = None, allowed: float = 0.0
-) -> PackStream[Sample]:
+) -> PackStream:
     opened = corpus(data_sets)
     mixture = Mixture(opened.sources(), seed=5, shard=shard or Shard(), limit=limit)
     return PackStream(opened, mixture, LIMITS, BadRecords(allowed=allowed))
