@@ -53,8 +53,3 @@ def token_weight(num_supervised: int, average: Average) -> float:
     """
     exponent = {"token": 0.0, "square": -0.5, "sample": -1.0}[average]
     return float(max(num_supervised, 1) ** exponent)
-
-
-def square_average_weight(num_supervised: int) -> float:
-    """Weight of each supervised token of a sample that has l of them: 1 / sqrt(l) (InternVL3 section 2.2)."""
-    return max(num_supervised, 1) ** -0.5

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from model.images.tiling import tile_image
 from model.v2pe import TRAINED_DELTAS
-from ttscaling.train.samples.sample import Sample, square_average_weight
+from ttscaling.train.samples.sample import Sample, token_weight
 
 from .architecture import TILING, TOKENS_PER_TILE
 from .tokenizer import IMAGE_CONTEXT
@@ -76,7 +76,7 @@ class NanoEncoder:
         supervised_T = np.zeros(len(ids_T), dtype=bool)
         supervised_T[0 if whole else len(context) - 1 : -1] = bool(reply)
         supervised_T &= target_T != self.image_token  # visual tokens are context only
-        weight = square_average_weight(int(supervised_T.sum()))
+        weight = token_weight(int(supervised_T.sum()), "square")
         return Sample(
             ids_T=ids_T,
             target_T=target_T,
