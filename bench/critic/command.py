@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from bench.harness.contest import Sample, System, measure
 from bench.harness.output import JsonOption, PlotOption, print_report, progress
-from bench.harness.report import Report, versions
+from bench.harness.report import Report, versions, worst_case
 from ttscaling.reports.plots import check_plot
 
 from .systems import BLOCK, CHECKPOINT, conversation_texts
@@ -63,12 +63,11 @@ def critic(
         [tails([texts[-1] for texts in conversation_texts(tokenizer, asked)], tokenizer) for asked in rounds],
     )
     ours = [row for row in table if row["system"] == OURS]
-    best = {row["case"]: row["ratio"] for row in ours if row["ratio"] is not None}
-    worst = min(best, key=best.__getitem__) if best else ""
+    worst, worst_ratio = worst_case({row["case"]: row["ratio"] for row in ours})
     print_report(
         Report(
             bench="critic",
-            ratio=best.get(worst),
+            ratio=worst_ratio,
             ratio_of=f"tokens that the best of vLLM's own ways computed over ours; the worst case, {worst}",
             column="computed",
             rows=table,

@@ -54,6 +54,15 @@ def ratio(
     return median(best[repeat] / own[repeat] for repeat in own)
 
 
+def worst_case(ratios: Mapping[str, float | None]) -> tuple[str, float | None]:
+    """Return the case with the least ratio, and that ratio; ("", None) if no case has one."""
+    known = {case: value for case, value in ratios.items() if value is not None}
+    if not known:
+        return "", None
+    worst = min(known, key=known.__getitem__)
+    return worst, known[worst]
+
+
 def versions(distributions: Sequence[str], path: Sequence[Path] = ()) -> dict[str, str]:
     """Versions of the distributions that are installed, here or in the folders of `path`."""
     found = {"python": platform.python_version()}

@@ -13,7 +13,7 @@ from rich.console import Console
 from bench.harness.contest import Sample, System, measure
 from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.peer_packages import install_peers
-from bench.harness.report import Report, ratio, versions
+from bench.harness.report import Report, ratio, versions, worst_case
 from ttscaling.reports.plots import check_plot
 
 SIZES = {"1080p": (1920, 1080), "12 tiles": (3000, 2250)}
@@ -64,12 +64,11 @@ def preprocess(
         case: ratio(samples, case, ours=OURS, peers=PEERS)
         for case in dict.fromkeys(sample.case for sample in samples)
     }
-    known = {case: value for case, value in ratios.items() if value is not None}
-    worst = min(known, key=known.__getitem__) if known else ""
+    worst, worst_ratio = worst_case(ratios)
     print_report(
         Report(
             bench="preprocess",
-            ratio=known.get(worst),
+            ratio=worst_ratio,
             ratio_of=f"CPU time of the fastest peer over ours; the worst of the cases, {worst}",
             column="cpu_ms_per_image",
             rows=_rows(samples, ratios, differences),

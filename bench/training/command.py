@@ -14,7 +14,7 @@ from bench.harness.contest import Sample, System, measure
 from bench.harness.gpu import bf16_peak
 from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.peer_packages import install_peers, peers_folder
-from bench.harness.report import Report, ratio, versions
+from bench.harness.report import Report, ratio, versions, worst_case
 from ttscaling.reports.plots import check_plot
 
 from .material import Kind, Size, write_material
@@ -74,12 +74,11 @@ def training(
     figure = "wall_seconds" if torch.cuda.is_available() else "cpu_seconds"
     alike = [sample for sample in samples if sample.system not in failures]
     ratios = {case: ratio(alike, case, ours=OURS, peers=(TRL,), figure=figure) for case in CASES.values()}
-    known = {case: value for case, value in ratios.items() if value is not None}
-    worst = min(known, key=known.__getitem__) if len(known) == len(CASES) else ""
+    worst, worst_ratio = ("", None) if None in ratios.values() else worst_case(ratios)
     print_report(
         Report(
             bench="training",
-            ratio=known.get(worst),
+            ratio=worst_ratio,
             ratio_of=f"{figure.replace('_', ' ')} of TRL's trainer over ours; the worse of the two, {worst}",
             column="samples_per_s",
             rows=rows(samples, ratios, figure, batch * steps),

@@ -13,7 +13,7 @@ from rich.console import Console
 from bench.harness.contest import Sample, System, measure
 from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.peer_packages import install_peers, peers_folder
-from bench.harness.report import Report, ratio, versions
+from bench.harness.report import Report, ratio, versions, worst_case
 from ttscaling.reports.plots import check_plot
 
 from .servers import all_servers
@@ -79,12 +79,11 @@ def tts(
     ratios = {case: ratio(samples, case, ours=OURS, peers=rivals, figure="wall_seconds") for case in cases}
     deciding = DECISIVE if DECISIVE in numbers else max(numbers)
     decisive = [_case(deciding, places) for places in at_once]
-    known = {case: value for case, value in ratios.items() if value is not None and case in decisive}
-    worst = min(known, key=known.__getitem__) if known else ""
+    worst, worst_ratio = worst_case({case: ratios[case] for case in decisive})
     print_report(
         Report(
             bench="tts",
-            ratio=known.get(worst),
+            ratio=worst_ratio,
             ratio_of=f"seconds of the fastest peer over ours, N = {deciding}; the worst case, {worst}",
             column="seconds",
             rows=rows(samples, ratios, questions),
