@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from its_hub.api import AbstractOutcomeRewardModel, ChatMessage
-from its_hub.core.algorithms.bon import BestOfN as ItsHubBestOfN
+from its_hub.core.algorithms.bon import BestOfN
 from its_hub.core.lms.openai_lm import OpenAICompatibleLanguageModel
 from its_hub.core.orchestrator import LMOrchestrator
 from transformers import AutoTokenizer
@@ -22,7 +22,7 @@ from ttscaling.remote.critic import RemoteCritic
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Conversation
 
-from .systems import CRITIC, POLICY, SAMPLING, Ask, BestOfN, client_of, content_of
+from .systems import CRITIC, POLICY, SAMPLING, Ask, BestOfNService, client_of, content_of
 
 
 class Critic(AbstractOutcomeRewardModel):
@@ -43,7 +43,7 @@ class Critic(AbstractOutcomeRewardModel):
         return aggregate(scores.scores, "mean")
 
 
-class ItsHub(BestOfN):
+class ItsHub(BestOfNService):
     """its_hub's library."""
 
     names = ("policy", "critic")
@@ -59,7 +59,7 @@ class ItsHub(BestOfN):
         lm = OpenAICompatibleLanguageModel(f"{case['servers']['policy'][0]}/v1", "none", POLICY, **SAMPLING)
         async with client_of(case["servers"]["critic"]) as client:
             critic = Critic(RemoteCritic(client, model=CRITIC, token_ids=self._labels))
-            best_of_n = ItsHubBestOfN(critic, LMOrchestrator())
+            best_of_n = BestOfN(critic, LMOrchestrator())
 
             async def ask(messages: list[dict[str, Any]]) -> str:
                 chat = [ChatMessage.from_dict(message) for message in messages]
@@ -69,7 +69,7 @@ class ItsHub(BestOfN):
         await lm.close()
 
 
-class Optillm(BestOfN):
+class Optillm(BestOfNService):
     """optillm's server, one for each N: it takes N as a flag."""
 
     names = ("policy", "optillm {n}")

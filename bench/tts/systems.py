@@ -39,7 +39,7 @@ Ask = Callable[[list[dict[str, Any]]], Awaitable[str]]
 """From a conversation to its best answer."""
 
 
-class BestOfN:
+class BestOfNService:
     """Asks a turn's questions; `names` are the servers that work for it, those first that count tokens."""
 
     names: tuple[str, ...]
@@ -80,7 +80,7 @@ class BestOfN:
             return list(await asyncio.gather(*(answer(problem) for problem in turn.problems)))
 
 
-class Ours(BestOfN):
+class Ours(BestOfNService):
     """One request to our server."""
 
     names = ("ours",)
