@@ -5,14 +5,14 @@ As search-and-learn and its_hub do it (step-level beam search with a process rew
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
 
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.selection.choosing import choose, highest_scored
 from ttscaling.selection.plan import GatheredCandidates
 from ttscaling.selection.stopping import StopRule
+from ttscaling.selection.task_groups import run_all
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     EMPTY_ANSWER,
@@ -32,8 +32,6 @@ from ttscaling.types import (
     Stopped,
     TokenUsage,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +123,7 @@ class _Search:
             self._extend(parent, first + number, greedy=greedy and number == 0)
             for number, parent in enumerate(parents)
         )
-        written = [candidate for candidate in await _all(extending) if candidate is not None]
+        written = [candidate for candidate in await run_all(extending) if candidate is not None]
         if not written:
             if self.open_beams[0].candidate is EMPTY_ANSWER:
                 why = self.faults[-1] if self.faults else "all steps were empty"
@@ -135,7 +133,7 @@ class _Search:
         for candidate in written:
             different.setdefault((candidate.text, candidate.finish_reason is None), candidate)
         texts = list(dict.fromkeys(candidate.text for candidate in different.values()))
-        scores = dict(zip(texts, await _all(self._judge(text) for text in texts), strict=True))
+        scores = dict(zip(texts, await run_all(self._judge(text) for text in texts), strict=True))
         entries = [self._entry(candidate, scores[candidate.text]) for candidate in different.values()]
         self.open_beams = _top(
             [entry for entry in entries if entry.candidate.finish_reason is None], self.beam.width
@@ -217,13 +215,3 @@ def _top(entries: Sequence[ScoredCandidate], width: int) -> list[ScoredCandidate
 
 def _cut(entry: ScoredCandidate) -> ScoredCandidate:
     return replace(entry, candidate=replace(entry.candidate, finish_reason="length"))
-
-
-async def _all(awaited: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results in order; the first failure cancels the others and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in awaited]
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

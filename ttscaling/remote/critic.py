@@ -1,11 +1,11 @@
 """TODO: what this file is about."""
 
-import asyncio
 from collections.abc import Mapping
 
 import httpx
 
 from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes, label_probability
+from ttscaling.selection.task_groups import run_all
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores
 
@@ -37,15 +37,9 @@ class RemoteCritic:
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
         """See `Critic.score`. Steps are asked at once: their prompts nest, and a prefix cache shares them."""
         steps = split_steps(answer)
-        try:
-            async with asyncio.TaskGroup() as asking:
-                readings = [
-                    asking.create_task(self._read(prefix, conversation))
-                    for prefix in critic_prefixes(conversation, steps, system=self._system)
-                ]
-        except ExceptionGroup as group:  # the task group's wrapping; callers expect the failure itself
-            raise group.exceptions[0] from None
-        scores, prompt_tokens, cached_tokens = zip(*(reading.result() for reading in readings), strict=True)
+        prefixes = critic_prefixes(conversation, steps, system=self._system)
+        readings = await run_all(self._read(prefix, conversation) for prefix in prefixes)
+        scores, prompt_tokens, cached_tokens = zip(*readings, strict=True)
         return StepScores(
             steps=steps, scores=scores, prompt_tokens=sum(prompt_tokens), cached_tokens=sum(cached_tokens)
         )

@@ -28,6 +28,7 @@ from .aggregation import aggregate
 from .drafts import Drafts
 from .plan import GatheredCandidates, GatherPlan
 from .stopping import answers_agree
+from .task_groups import raise_first_failure
 
 
 async def gather_candidates(policy: Policy, plan: GatherPlan) -> GatheredCandidates:
@@ -74,12 +75,10 @@ class _Gathering:
     async def run(self) -> Stopped | None:
         """Until all candidates are finished and scored; else the reason why not."""
         try:
-            async with self._drafts, self._tasks:
-                self._begin()
-        except ExceptionGroup as group:  # the task group's wrapping; callers expect the failure itself
-            enough = next((error for error in group.exceptions if isinstance(error, _StopEarly)), None)
-            if enough is None:
-                raise group.exceptions[0] from None
+            with raise_first_failure(preferred=_StopEarly):
+                async with self._drafts, self._tasks:
+                    self._begin()
+        except _StopEarly as enough:
             return enough.reason
         return "tokens" if self._full else None
 
