@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Build the user message, with images or a video, that asks a server one question."""
 
 import base64
 import mimetypes
@@ -13,14 +13,32 @@ from model.image_tokens import IMAGE_TEXT, VIDEO_TEXT
 from ttscaling.records.bad_records import RecordError
 
 
+def user_message(
+    text: str, images: Sequence[Image.Image | Path], video: Path | None = None
+) -> dict[str, Any]:
+    """Return a question as OpenAI's user message.
+
+    Each `<image>` in the text is replaced by the next image. Without `<image>` the images come before the
+    text, and so does a video, which takes the place of all images. Raises RecordError where the text has
+    another number of `<image>` than there are images, and OSError where a file can't be read.
+    """
+    if video is not None:
+        question = text.replace(VIDEO_TEXT, "").strip("\n")
+        return {"role": "user", "content": [_video_part(video), _text_part(question)]}
+    parts = user_message_parts(text, images)
+    content = [_text_part(part) if isinstance(part, str) else image_part(part) for part in parts]
+    return {"role": "user", "content": content}
+
+
 def user_message_parts(text: str, images: Sequence[Image.Image | Path]) -> list[str | Image.Image | Path]:
-    """Texts and images in their order. Raises as `user_message`."""
+    """Return texts and images in the order of the message. Raises RecordError as `user_message` does."""
     texts = text.split(IMAGE_TEXT)
     if len(texts) == 1:
         return [*images, text]
     if len(texts) != len(images) + 1:
         raise RecordError(
-            f"{len(texts) - 1} {IMAGE_TEXT} for {len(images)} images: write one for each, or none at all"
+            f"the text has {len(texts) - 1} {IMAGE_TEXT} for {len(images)} images: write one for each image, "
+            "or none at all"
         )
     parts: list[str | Image.Image | Path] = []
     for piece, image in zip(texts, (*images, None), strict=True):
@@ -29,34 +47,25 @@ def user_message_parts(text: str, images: Sequence[Image.Image | Path]) -> list[
     return parts
 
 
-def _data_url(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def image_part(image: Image.Image | Path) -> dict[str, Any]:
-    """An image as an OpenAI content part: a file's bytes as they are, an image in memory as PNG."""
+    """Return an image as an OpenAI part: a file's bytes unchanged, an image in memory as PNG."""
     if isinstance(image, Path):
-        content, kind = image.read_bytes(), mimetypes.guess_type(image.name)[0] or "image/png"
+        url = _data_url(image.read_bytes(), mimetypes.guess_type(image.name)[0] or "image/png")
     else:
         png = BytesIO()
         image.save(png, format="PNG")
-        content, kind = png.getvalue(), "image/png"
-    return {"type": "image_url", "image_url": {"url": _data_url(content, kind)}}
+        url = _data_url(png.getvalue(), "image/png")
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
-def user_message(
-    text: str, images: Sequence[Image.Image | Path], video: Path | None = None
-) -> dict[str, Any]:
-    """OpenAI's user message: images in the places of `<image>` in the text, else in front; a video in front.
+def _video_part(video: Path) -> dict[str, Any]:
+    url = _data_url(video.read_bytes(), mimetypes.guess_type(video.name)[0] or "video/mp4")
+    return {"type": "video_url", "video_url": {"url": url}}
 
-    Raises RecordError where the text places another number of images.
-    """
-    parts = [
-        {"type": "text", "text": part} if isinstance(part, str) else image_part(part)
-        for part in user_message_parts(text, images)
-    ]
-    if video is not None:
-        url = _data_url(video.read_bytes(), mimetypes.guess_type(video.name)[0] or "video/mp4")
-        shown = {"type": "video_url", "video_url": {"url": url}}
-        parts = [shown, {"type": "text", "text": text.replace(VIDEO_TEXT, "").strip("\n")}]
-    return {"role": "user", "content": parts}
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _data_url(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -10,15 +10,12 @@ Every reply is kept before the next request is sent. A run that was cut off goes
 """
 
 import asyncio
-import base64
 import hashlib
-import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from model.image_tokens import VIDEO_TEXT
 from ttscaling.asking.client import Refused
 from ttscaling.asking.concurrency import run_concurrently
 from ttscaling.asking.results_file import ResultsFile, Row
@@ -203,11 +200,6 @@ class _QuestionRollout:
 
     def _message(self) -> Message:
         question = self.rollout.question
-        if question.video is None:
-            return user_message(question.text, [media_path(self.root, image) for image in question.images])
-        path = media_path(self.root, question.video)
-        kind = mimetypes.guess_type(path.name)[0] or "video/mp4"
-        url = f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-        text = question.text.replace(VIDEO_TEXT, "").strip("\n")
-        shown = {"type": "video_url", "video_url": {"url": url}}
-        return {"role": "user", "content": [shown, {"type": "text", "text": text}]}
+        images = [media_path(self.root, image) for image in question.images]
+        video = None if question.video is None else media_path(self.root, question.video)
+        return user_message(question.text, images, video)
