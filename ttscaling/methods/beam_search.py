@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.selection.choosing import choose, highest_scored
+from ttscaling.selection.gathering import in_index_order
 from ttscaling.selection.plan import GatheredCandidates
 from ttscaling.selection.stopping import StopRule
 from ttscaling.selection.task_groups import run_all
@@ -155,12 +156,8 @@ class _Search:
         entries = self.finished
         if not entries:
             entries = [_cut(entry) for entry in self.open_beams if entry.candidate is not EMPTY_ANSWER]
-        if not entries:
-            raise OutOfTime("no step was finished within the seconds allowed")
-        in_order = sorted(entries, key=lambda entry: entry.candidate.index)
-        return GatheredCandidates(
-            candidates=tuple(in_order), stopped=stopped, faults=tuple(self.faults), failed=self.failed
-        )
+        if_none = OutOfTime("no step was finished within the seconds allowed")
+        return in_index_order(entries, stopped, self.faults, self.failed, if_none=if_none)
 
     async def _extend(self, parent: Candidate, index: int, *, greedy: bool) -> Candidate | None:
         """The parent with one more step; None if that failed, or is blank."""

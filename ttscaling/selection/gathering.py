@@ -6,6 +6,7 @@ cancelled or by an error, no sampling and no scoring is left running.
 
 import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ttscaling.answers.final_answer import final_answer, group_equal_answers
@@ -44,6 +45,23 @@ async def gather_candidates(policy: Policy, plan: GatherPlan) -> GatheredCandida
     except TimeoutError:
         stopped = "seconds"
     return state.result(stopped)
+
+
+def in_index_order(
+    entries: Sequence[ScoredCandidate],
+    stopped: Stopped | None,
+    faults: Sequence[str],
+    failed: int,
+    *,
+    if_none: PolicyError,
+) -> GatheredCandidates:
+    """Return the candidates that a method chooses from, in index order. Raises `if_none` if there are none."""
+    if not entries:
+        raise if_none
+    in_order = sorted(entries, key=lambda entry: entry.candidate.index)
+    return GatheredCandidates(
+        candidates=tuple(in_order), stopped=stopped, faults=tuple(faults), failed=failed
+    )
 
 
 class _StopEarly(Exception):
@@ -97,14 +115,13 @@ class _Gathering:
             *self._entries.values(),
             *self._drafts.unfinished_candidates(ABANDONED if self._entries else "length"),
         ]
-        if not entries:
-            if stopped == "seconds":
-                raise OutOfTime(f"no candidate was finished within {self._plan.stop.max_seconds} seconds")
-            raise PolicyError(f"no candidate was finished: {'; '.join(faults)}")
-        in_order = sorted(entries, key=lambda entry: entry.candidate.index)
-        return GatheredCandidates(
-            candidates=tuple(in_order), stopped=stopped, faults=tuple(faults), failed=len(self._failed)
-        )
+        if stopped == "seconds":
+            if_none: PolicyError = OutOfTime(
+                f"no candidate was finished within {self._plan.stop.max_seconds} seconds"
+            )
+        else:
+            if_none = PolicyError(f"no candidate was finished: {'; '.join(faults)}")
+        return in_index_order(entries, stopped, faults, len(self._failed), if_none=if_none)
 
     @property
     def _settled(self) -> int:
