@@ -15,7 +15,7 @@ _SAID = re.compile(
     r"(?:\b(?:answer|option|choice)[ \t*]+is\b|答案[是为选])[ \t*:：]*(?P<stated>\S[^\n]*)", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"[.。](?:\s|$)")
-_BOX = re.compile(r"\\f?boxed\s?\{")
+_BOX = re.compile(r"\\boxed\s?\{")
 
 
 def final_answer(text: str) -> str | None:
