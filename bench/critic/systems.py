@@ -7,7 +7,6 @@ tokens; what differs is which of them are computed again.
 
 import base64
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 
 import httpx
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from ttscaling.asking.local_server import serving
 from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes
@@ -197,15 +197,17 @@ def _counted(client: httpx.Client, name: str) -> Iterator[dict[str, int]]:
     """What an engine of the server computed meanwhile, by its own counters."""
 
     def computed() -> int:
-        text = client.get("/metrics").text
-        asked, cached = (
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        samples = [sample for family in families for sample in family.samples]
+        prompts, cached = (
             sum(
-                float(value)
-                for value in re.findall(rf'^{counter}_total\{{.*"{name}".*\}} (\S+)$', text, re.M)
+                sample.value
+                for sample in samples
+                if sample.name == f"{counter}_total" and sample.labels.get("model_name") == name
             )
             for counter in COUNTERS
         )
-        return int(asked - cached)
+        return int(prompts - cached)
 
     before = computed()
     found: dict[str, int] = {}

@@ -5,7 +5,6 @@ so that what differs is the layer of test-time scaling. (vLLM's own InternVL nee
 """
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -16,13 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from server.settings import Settings
 from server.vllm_engine.engine_flags import engine_flags, engine_roles
 
 START_SECONDS = 900
 WINDOW = 8192
-CHAT = 'handler="/v1/chat/completions"'
+CHAT = "/v1/chat/completions"
 # As server/vllm_engine/start.py sets them for two engines on a CPU.
 ENGINE_VARIABLES = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCH_COMPILE_DISABLE": "1"}
 
@@ -79,16 +79,17 @@ class Counts:
         )
         return {
             "tokens": prompt - cached + generated,
-            "requests": total(text, "http_requests_total", CHAT),
-            "bytes": total(text, "http_request_size_bytes_sum", CHAT),
+            "requests": total(text, "http_requests_total", handler=CHAT),
+            "bytes": total(text, "http_request_size_bytes_sum", handler=CHAT),
             "cpu_seconds": sum(map(cpu_seconds, self._pids)),
         }
 
 
-def total(metrics: str, name: str, label: str = "") -> float:
-    """The sum of a metric's samples that have a label, in Prometheus' text format."""
-    samples = re.findall(rf"^{re.escape(name)}(?:\{{(.*)\}})? (\S+)$", metrics, re.M)
-    return sum(float(value) for labels, value in samples if label in labels)
+def total(metrics: str, name: str, **labels: str) -> float:
+    """Return the sum of the samples with this name and these labels in a text of Prometheus' format."""
+    families = text_string_to_metric_families(metrics)
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def cpu_seconds(root: int, proc: Path = Path("/proc")) -> float:

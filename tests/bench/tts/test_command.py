@@ -129,7 +129,7 @@ def test_every_turn_has_questions_of_its_own(upstream: tuple[str, list[Mapping[s
 
 def test_metrics_are_summed_over_models() -> None:
     assert total(METRICS, "vllm:prompt_tokens_total") == 200
-    assert total(METRICS, "http_requests_total", 'handler="/v1/chat/completions"') == 5
+    assert total(METRICS, "http_requests_total", handler="/v1/chat/completions") == 5
     assert total(METRICS, "http_request_size_bytes_sum") == 4096
     assert total(METRICS, "vllm:generation_tokens_total") == 0
 
