@@ -2,7 +2,7 @@
 .ONESHELL:
 .SHELLFLAGS := -eu -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test check nano lock
+.PHONY: help setup demo serve test check contents nano lock
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +11,7 @@ STAMP := $(VENV)/.complete
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; do
-		printf '  make %-7s %s\n' "$$name" "$$what"
+		printf '  make %-8s %s\n' "$$name" "$$what"
 	done
 
 setup: $(STAMP) ## make .venv from the lock (Python 3.11+ and a package index; a few minutes, once)
@@ -63,7 +63,10 @@ check: setup ## formatting, lint, types, imports between packages, packaging, do
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -q tests/test_architecture.py tests/test_packaging.py tests/test_docs.py
+	$(BIN)/pytest -q tests/test_architecture.py tests/test_packaging.py tests/test_docs.py tests/test_texts.py
+
+contents: setup ## print what each file of the packages is about, in a line
+	@$(BIN)/python -m tests.contents
 
 nano: setup ## train the embedded policy and critic again, into runs/nano (ARGS=--install: into their place)
 	@$(BIN)/internvl3 train nano $(ARGS)

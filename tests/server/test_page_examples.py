@@ -1,0 +1,86 @@
+"""The examples in the README and in docs/ that ask a server run as they stand; the others are marked."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.server.running import RunningServer
+from tests.test_docs import PAGES, ROOT, blocks
+from tests.videos import write_video
+
+pytestmark = pytest.mark.engine
+
+ADDRESS = "http://127.0.0.1:8000"
+ASKS = re.compile(r"curl -s|internvl3 ask |import OpenAI|from clients\.sdk import Client,")
+# Why the examples that ask no server, or not this one, aren't run here, by what they begin with.
+NOT_RUN = {
+    "make ": "continuous integration runs setup, check and test; the others start what is tested here",
+    "pip install": "it installs packages, from an index that a test may not reach",
+    "export PIP_EXTRA_INDEX_URL": "it names an index that a test may not reach",
+    ".venv/bin/pytest": "this is pytest already",
+    "internvl3 serve --policy OpenGVLab": "it needs released checkpoints and GPUs",
+    "internvl3 train check": "tests/ttscaling/train runs check, sft, critic and mpo on small data",
+    "internvl3 train rollouts": "tests/server/test_rollouts.py runs it, tests/ttscaling/train the other two",
+    "internvl3 train ratio": "tests/ttscaling/train/mixture_search runs it on small data",
+    "internvl3 train nano-critics": "it takes 30 minutes; tests/ttscaling/train/nano runs its parts",
+    "accelerate launch": "tests/ttscaling/train/run/test_sharding.py shards a small model",
+    ".venv/bin/internvl3 eval nano": "tests/server/test_evaluation.py runs it with fewer questions",
+    "internvl3 tune-delta": "tests/ttscaling/evaluation/tune_delta runs it on questions of its own",
+    "import asyncio": "tests/ttscaling/test_library.py runs the README's example of the library",
+    "import httpx": "it defines a function and asks nothing by itself",
+}
+
+
+def examples(page: Path, language: str) -> list[str]:
+    return [block for block in blocks(page, language) if ASKS.search(block)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with what the examples name: the package model with nano's images, a picture, a clip."""
+    (tmp_path / "model").symlink_to(ROOT / "model")
+    shutil.copy(ROOT / "model/nano/examples/difference.png", tmp_path / "sheet.png")
+    write_video(tmp_path / "clip.mp4", 8)
+    return tmp_path
+
+
+def run(command: list[str], folder: Path) -> str:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if examples(page, "sh")], ids=lambda page: page.name)
+def test_shell_examples_answer(page: Path, server: RunningServer, folder: Path):
+    """In one shell, since an example may use what an earlier one of its page has set."""
+    internvl3 = Path(sys.executable).with_name("internvl3")
+    script = "set -eu\n" + "\n".join(examples(page, "sh"))
+    script = script.replace(".venv/bin/internvl3 ask", f"{internvl3} ask --base-url {ADDRESS}")
+    output = run(["sh", "-c", script.replace(ADDRESS, server.url)], folder)
+    assert output.strip() and '"error"' not in output
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if examples(page, "python")], ids=lambda page: page.name
+)
+def test_python_examples_answer(page: Path, server: RunningServer, folder: Path):
+    for block in examples(page, "python"):
+        assert run([sys.executable, "-c", block.replace(ADDRESS, server.url)], folder).strip()
+
+
+def test_every_other_example_says_why_it_is_not_run():
+    others = [
+        block
+        for page in PAGES
+        for language in ("sh", "python")
+        for block in blocks(page, language)
+        if not ASKS.search(block)
+    ]
+    unmarked = [block for block in others if not block.startswith(tuple(NOT_RUN))]
+    assert unmarked == []
+    assert [start for start in NOT_RUN if not any(block.startswith(start) for block in others)] == []
