@@ -1,7 +1,6 @@
 """TODO: what this file is about."""
 
 import asyncio
-import json
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 from server.engine_interface import Engine, PromptPolicy
 from server.errors import ApiError, internal_error
 from server.protocol.chat_call import ChatCall
+from server.protocol.event_stream import DONE, read_event, write_event
 from server.protocol.request_fields import ScalingFields
 from server.telemetry.metrics import Metrics
 from ttscaling.metered import MeteredCritic
@@ -19,7 +19,6 @@ from .methods import select
 from .selection_report import ranking, report
 
 logger = logging.getLogger("internvl3.server")
-DONE = "data: [DONE]\n\n"
 SILENCE_SECONDS = 10.0  # proxies drop a stream that says nothing for long
 
 
@@ -91,7 +90,7 @@ class ScaledChat:
         """
         if self._replies == self._call.n or event == DONE:
             return False
-        choices = json.loads(event.removeprefix("data: ")).get("choices")
+        choices = read_event(event).get("choices")
         return bool(choices) and all(choice["index"] >= self._replies for choice in choices)
 
     def with_selection(self, reply: dict[str, Any]) -> dict[str, Any]:
@@ -126,10 +125,10 @@ class ScaledChat:
 
 def _with_selection_in_event(event: str, choice: ScaledChat) -> str:
     """A chunk with usage and `test_time_scaling`; an error event stays as it is."""
-    chunk = json.loads(event.removeprefix("data: "))
+    chunk = read_event(event)
     if "error" in chunk:
         return event
-    return f"data: {json.dumps(choice.with_selection(chunk), separators=(',', ':'))}\n\n"
+    return write_event(choice.with_selection(chunk))
 
 
 async def with_selection_in_last_chunk(
@@ -175,7 +174,7 @@ async def with_progress(choice: ScaledChat, events: AsyncGenerator[str, None]) -
     except ApiError as error:
         if not begun:
             raise
-        yield f"data: {json.dumps(error.body)}\n\n"
+        yield write_event(error.body)
         yield DONE
     finally:
         relaying.cancel()  # the client may have gone: this aborts its candidates

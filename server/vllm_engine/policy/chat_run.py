@@ -1,7 +1,6 @@
 """TODO: what this file is about."""
 
 import copy
-import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from vllm.exceptions import VLLMError
 from model.checkpoint.description import Checkpoint
 from server.engine_interface import ChooseCandidates
 from server.errors import ApiError, field_error
+from server.protocol.event_stream import read_event, write_event
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.media_connector import CURRENT_MEDIA
@@ -137,14 +137,13 @@ async def reworded(events: AsyncGenerator[str, None], running: ChatRun) -> Async
     async for event in events:
         if event.startswith(ERROR_EVENT):
             failure = running.failure
-            reported = ErrorResponse.model_validate_json(event.removeprefix("data: "))
+            reported = ErrorResponse.model_validate(read_event(event))
             error = failure if isinstance(failure, ApiError) else api_error(failure or reported)
             if not begun:
                 raise error
-            event = f"data: {json.dumps(error.body)}\n\n"
+            event = write_event(error.body)
         elif not begun or MEDIA_USAGE in event:
             sight = None if begun else running.sight
-            chunk = add_vision_report(json.loads(event.removeprefix("data: ")), sight)
-            event = f"data: {json.dumps(chunk, separators=(',', ':'))}\n\n"
+            event = write_event(add_vision_report(read_event(event), sight))
         begun = True
         yield event

@@ -1,0 +1,19 @@
+"""The server-sent events of a streamed reply: read one, write one."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+PREFIX = "data: "
+DONE = f"{PREFIX}[DONE]\n\n"  # the last event of a stream, as OpenAI's API ends it
+
+
+def read_event(event: str) -> dict[str, Any]:
+    """Return the JSON object that an event holds. `DONE` holds none."""
+    body: dict[str, Any] = json.loads(event.removeprefix(PREFIX))
+    return body
+
+
+def write_event(body: Mapping[str, Any]) -> str:
+    """Return the event that holds a JSON object, written on one line and without spaces between its parts."""
+    return f"{PREFIX}{json.dumps(body, separators=(',', ':'))}\n\n"
