@@ -14,6 +14,7 @@ from bench.harness.contest import Sample, System, measure
 from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.peer_packages import install_peers, peers_folder
 from bench.harness.report import Report, ratio, versions, worst_case
+from ttscaling.console import CommandError
 from ttscaling.reports.plots import check_plot
 
 from .servers import all_servers
@@ -60,7 +61,7 @@ def tts(
         try:
             with console.status("starting the servers"):
                 servers = stack.enter_context(all_servers(Path(logs), numbers, path[0]))
-        except RuntimeError as error:
+        except CommandError as error:
             console.print(str(error), markup=False)
             raise typer.Exit(1) from None
         cases = {

@@ -5,11 +5,8 @@ so that what differs is the layer of test-time scaling. (vLLM's own InternVL nee
 """
 
 import os
-import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from server.settings import Settings
 from server.vllm_engine.engine_flags import engine_flags, engine_roles
+from ttscaling.asking.local_server import free_port, running_process, wait_until_ready
 
 START_SECONDS = 900
 WINDOW = 8192
@@ -31,7 +29,7 @@ ENGINE_VARIABLES = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCH_COMPILE_DISABL
 def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dict[str, tuple[str, int]]]:
     """Ours, the peers' `policy` and `critic`, and `optillm N` for each N: address and process number by name.
 
-    All are ready. Raises RuntimeError where one can't be; the message names its log.
+    All are ready. Raises CommandError where one can't be; the message names its log.
     """
     cores = len(os.sched_getaffinity(0))
     environment = os.environ | ENGINE_VARIABLES | {"OMP_NUM_THREADS": str(max(1, cores // 2))}
@@ -43,7 +41,7 @@ def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dic
         )
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
         commands[role.title] = (command, environment)
-    ports = {name: _free_port() for name in [*commands, *(f"optillm {n}" for n in numbers)]}
+    ports = {name: free_port() for name in [*commands, *(f"optillm {n}" for n in numbers)]}
     for n in numbers:
         flags = ["--base-url", f"http://127.0.0.1:{ports['policy']}/v1", "--best-of-n", str(n)]
         command = [sys.executable, "-P", "-c", "from optillm.server import main; main()", *flags]
@@ -53,10 +51,10 @@ def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dic
         running = {}
         for name, (command, variables) in commands.items():
             flags = ["--port", str(ports[name])]
-            starting = process([*command, *flags], variables, logs / f"{name}.log")
+            starting = running_process([*command, *flags], logs / f"{name}.log", variables)
             running[name] = (f"http://127.0.0.1:{ports[name]}", stack.enter_context(starting))
         for name, (url, server) in running.items():
-            wait(f"{url}/health", server, logs / f"{name}.log")
+            wait_until_ready(f"{url}/health", server, logs / f"{name}.log", seconds=START_SECONDS)
         yield {name: (url, server.pid) for name, (url, server) in running.items()}
 
 
@@ -106,41 +104,3 @@ def cpu_seconds(root: int, proc: Path = Path("/proc")) -> float:
     while found := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= found
     return sum(ticks.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def process(
-    command: Sequence[str], environment: Mapping[str, str], log: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    """One that runs until the end of the block, its output in `log`."""
-    with log.open("w") as output:
-        running = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        yield running
-    finally:
-        running.terminate()
-        try:
-            running.wait(60)
-        except subprocess.TimeoutExpired:
-            running.kill()
-
-
-def wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Until `url` answers. Raises RuntimeError, with the end of its log, where it ended or takes too long."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(url, timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(1)
-    end = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
-    raise RuntimeError(f"{log.stem} isn't ready: {end[-500:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +14,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.harness.contest import Sample, System, measure
 from bench.tts.command import OURS, PEERS, PEERS_FOLDER, STOPPING, rows
-from bench.tts.servers import cpu_seconds, process, total, wait
+from bench.tts.servers import cpu_seconds, total
 
 METRICS = """# TYPE http_requests_total counter
 http_requests_total{handler="/v1/chat/completions",method="POST",status="2xx"} 5.0
@@ -140,15 +139,6 @@ def test_cpu_time_is_that_of_a_process_and_its_descendants(tmp_path: Path) -> No
         fields = ["S", parent, *[0] * 9, ticks, ticks, *[0] * 5]
         (tmp_path / str(pid) / "stat").write_text(f"{pid} (a) b) {' '.join(map(str, fields))}")
     assert cpu_seconds(10, tmp_path) * os.sysconf("SC_CLK_TCK") == pytest.approx(2 * 135)
-
-
-def test_a_server_that_ends_is_told_with_its_last_words(tmp_path: Path) -> None:
-    log = tmp_path / "policy.log"
-    with (
-        process([sys.executable, "-c", "raise SystemExit('no such model')"], os.environ, log) as server,
-        pytest.raises(RuntimeError, match="policy isn't ready: no such model"),
-    ):
-        wait("http://127.0.0.1:9/health", server, log)
 
 
 def test_rows_are_per_answer() -> None:
