@@ -15,6 +15,7 @@ from server.telemetry.metrics import Metrics
 from ttscaling.metered import MeteredCritic
 from ttscaling.types import Conversation, CriticError, OutOfTime, PolicyError, Progress, Selection, TokenUsage
 
+from .context import check_critic_tiles
 from .methods import select
 from .selection_report import ranking, report
 
@@ -30,15 +31,15 @@ class ScaledChat:
         self._call = call
         self._scaling = scaling
         self._metrics = metrics
-        if call.videos and scaling.by_critic and not engine.critic_shares_tiles:
-            raise ApiError(
-                "The critic of this server cuts videos into tiles of another size than the policy. "
-                "Send test_time_scaling with method self_consistency.",
-                param="test_time_scaling.method",
-            )
         self._seed = secrets.randbelow(2**31) if call.seed is None else call.seed
         self._critic: MeteredCritic | None = None
         if scaling.by_critic:
+            check_critic_tiles(
+                engine,
+                call.videos,
+                remedy="Send test_time_scaling with method self_consistency.",
+                param="test_time_scaling.method",
+            )
             assert engine.critic is not None, "parse_call refuses these methods without a critic"
             self._critic = MeteredCritic(engine.critic)
         self._policy: PromptPolicy | None = None

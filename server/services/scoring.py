@@ -18,7 +18,7 @@ from ttscaling.selection.aggregation import aggregate
 from ttscaling.steps import split_steps
 from ttscaling.types import Aggregation, Conversation, StepScores
 
-from .context import ServerContext
+from .context import ServerContext, check_critic_tiles
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
@@ -107,11 +107,7 @@ async def _scored(engine: Engine, judged: ScoreRequest, critic: str, state: Serv
     vision, wish = parse_vision_options(judged, state.settings)
     with state.metrics.media_seconds.time():
         messages, videos = await state.media.load(judged.messages, wish, engine.tiling)
-    if videos and not engine.critic_shares_tiles:
-        raise ApiError(
-            "The critic of this server cuts videos into tiles of another size than the policy. Send images.",
-            param="messages",
-        )
+    check_critic_tiles(engine, videos, remedy="Send images.", param="messages")
     steps = [split_steps(answer) if isinstance(answer, str) else tuple(answer) for answer in judged.answers]
     empty = {index for index, own in enumerate(steps) if not "".join(own).strip()}
     conversation = Conversation(messages=messages, mm_processor_kwargs=vision)
