@@ -1,38 +1,57 @@
-"""A chat request's way to its reply: one plain generation, or many candidates and a choice among them.
+"""Answer a chat request: with one plain generation, or with a choice among candidates.
 
-No HTTP here: bodies in, replies and events out.
+Nothing here knows HTTP: a body comes in, and a reply or its events go out.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
 from server.engine_interface import Engine
-from server.protocol.chat_call import ChatCall
+from server.protocol.chat_call import ChatCall, parse_call
 from server.telemetry.metrics import Metrics
 
+from .context import ServerContext
 from .scaled_chat import ScaledChat, with_progress
 
 
+async def answer(
+    context: ServerContext, engine: Engine, body: Mapping[str, Any]
+) -> dict[str, Any] | AsyncGenerator[str, None]:
+    """Return the reply to a chat request's body, or its events if the body asks for a stream.
+
+    Raises ApiError.
+    """
+    call = parse_call(body, context.settings)
+    with context.metrics.media_seconds.time():
+        messages, videos = await context.media.load(call.body["messages"], call.video, engine.tiling)
+    call = call.with_media(messages, videos)
+    if call.stream:
+        return await stream(engine, call, context.metrics)
+    return await complete(engine, call, context.metrics)
+
+
 async def complete(engine: Engine, call: ChatCall, metrics: Metrics) -> dict[str, Any]:
-    """The reply to a call; raises ApiError."""
+    """Return the reply to a call; raises ApiError."""
     if call.scaling is None:
         return await engine.complete(call.body, videos=call.videos)
-    choice = ScaledChat(engine, call, call.scaling, metrics)
-    return choice.with_selection(
-        await engine.complete(choice.body, choice.select_candidates, videos=call.videos)
-    )
+    scaled = ScaledChat(engine, call, call.scaling, metrics)
+    reply = await engine.complete(scaled.body, scaled.select_candidates, videos=call.videos)
+    return scaled.with_selection(reply)
 
 
 async def stream(engine: Engine, call: ChatCall, metrics: Metrics) -> AsyncGenerator[str, None]:
-    """The reply as server-sent events. Returns with the first: what fails before it raises (ApiError)."""
+    """Return the reply to a call as server-sent events.
+
+    It waits for the first event, so that a failure before it is raised as ApiError and can still have an HTTP
+    status.
+    """
     if call.scaling is None:
         events = await engine.stream(call.body, videos=call.videos)
     else:
-        choice = ScaledChat(engine, call, call.scaling, metrics)
-        events = with_progress(
-            choice, await engine.stream(choice.body, choice.select_candidates, videos=call.videos)
-        )
+        scaled = ScaledChat(engine, call, call.scaling, metrics)
+        engine_events = await engine.stream(scaled.body, scaled.select_candidates, videos=call.videos)
+        events = with_progress(scaled, engine_events)
     return _resumed(await anext(events), events)
 
 

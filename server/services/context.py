@@ -23,7 +23,7 @@ class ServerContext:
 
 
 def check_critic_tiles(engine: Engine, videos: Videos, *, remedy: str, param: str) -> None:
-    """Raise ApiError if the critic would have to score videos that are cut into the policy's tiles only.
+    """Raise ApiError if there are videos and the critic can't take the policy's tiles.
 
     `remedy` is the sentence that tells the client what to send instead, and `param` the field to change.
     """
