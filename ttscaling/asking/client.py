@@ -1,42 +1,48 @@
-"""Asking a running server many things at once, with a bar on standard error."""
+"""Send requests to a running server, send failed ones again, and check the shape of its replies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import httpx
 import typer
 
 from ttscaling.console import CommandError
 
+T = TypeVar("T")
 CHAT = "/v1/chat/completions"
-BUSY = (408, 429)  # of 4xx, those that another time may not bring
+BUSY = (408, 429)  # A server answers these 4xx statuses while it is busy; the same request may succeed later.
 PAUSES = (1.0, 5.0, 25.0)
-TIMEOUT = 600.0  # seconds between two signs of life; many candidates on a CPU take a while
+TIMEOUT = 600.0  # Seconds without a byte from the server; many candidates on a CPU take minutes.
 
-BaseUrl = Annotated[str, typer.Option(help="The server's address.")]
+BaseUrl = Annotated[str, typer.Option(help="The address of the running server.")]
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class Refused(CommandError):
-    """The server refused this request with a status of 4xx; another may do."""
+    """The server refused this request with a 4xx status; it may accept other requests."""
 
 
 class Failed(CommandError):
-    """The server failed on this request, is busy or out of reach: it may be another time."""
+    """The server failed on this request, is busy or is out of reach; a later attempt may succeed."""
 
 
 class ServerClient:
-    """A server's address with an open client. A request that Failed is sent again after each of `pauses`."""
+    """An open HTTP client for one server, which sends a request that Failed again after each of `pauses`."""
 
     def __init__(self, client: httpx.AsyncClient, pauses: Sequence[float]) -> None:
         self._client = client
         self._pauses = pauses
-        self._seen = False  # has it ever answered? If not, waiting for it is in vain
+        # While this is false, a refused connection means that no server runs there, and waiting won't help.
+        self._has_answered = False
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The reply's JSON object. Raises EvaluationError, Refused for what the server calls our fault."""
+        """Return the JSON object that the server replies.
+
+        Raises Refused for a 4xx status, Failed if the last attempt failed too, and CommandError if no server
+        is there or the reply is no JSON object.
+        """
         for pause in self._pauses:
             try:
                 return await self._post(path, body)
@@ -48,32 +54,58 @@ class ServerClient:
         url = self._client.base_url
         try:
             response = await self._client.post(path, json=body)
-            self._seen = True
+            self._has_answered = True
             response.raise_for_status()
             reply = response.json()
             if not isinstance(reply, dict):
-                raise ValueError("no object")
+                raise ValueError("the JSON is no object")
         except httpx.ConnectError:
-            kind = Failed if self._seen else CommandError
+            kind = Failed if self._has_answered else CommandError
             raise kind(f"no server answers at {url}; start one with: internvl3 serve") from None
         except httpx.HTTPStatusError as error:
-            status, said = error.response.status_code, error.response.text[:300]
+            status, message = error.response.status_code, error.response.text[:300]
             kind = Refused if status < 500 and status not in BUSY else Failed
-            raise kind(f"the server refused (HTTP {status}): {said}") from None
+            raise kind(f"the server refused (HTTP {status}): {message}") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Failed(f"asking {url} failed: {type(error).__name__}: {error}") from None
+            raise Failed(f"the request to {url} failed: {type(error).__name__}: {error}") from None
         except ValueError as error:
-            raise CommandError(f"{url}{path} sent no JSON object; is it an internvl3 server?") from error
+            raise _another_server(f"{url}{path} sent no JSON object") from error
         return reply
+
+
+async def reply_of(
+    server: ServerClient,
+    path: str,
+    body: Mapping[str, Any],
+    read: Callable[[Mapping[str, Any]], T],
+    *,
+    expected: str,
+) -> T:
+    """Return what `read` finds in the server's reply to one request.
+
+    `expected` names it in the message of the CommandError that is raised where `read` raises ValueError,
+    KeyError, TypeError, IndexError or AttributeError. Raises also what `ServerClient.post` raises.
+    """
+    reply = await server.post(path, body)
+    try:
+        return read(reply)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        problem = f"the reply holds no {expected} ({type(error).__name__}: {error})"
+        raise _another_server(problem) from error
+
+
+def _another_server(problem: str) -> CommandError:
+    return CommandError(f"{problem}; use the address of an internvl3 server")
 
 
 @asynccontextmanager
 async def connected(
     base_url: str, *, key: str | None = None, pauses: Sequence[float] = PAUSES
 ) -> AsyncIterator[ServerClient]:
-    """The server at an address, with or without /v1. Raises EvaluationError for what is no address.
+    """Yield a client for the server at an address, with or without /v1; it closes at the end of the block.
 
-    `key` goes along as bearer token; `pauses` are the seconds before a request that failed is sent again.
+    `key` is sent as bearer token. `pauses` are the seconds to wait before each new attempt at a request that
+    failed. Raises CommandError if `base_url` isn't an address.
     """
     root = base_url.rstrip("/").removesuffix("/v1")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}

@@ -10,10 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ttscaling.asking.client import CHAT, connected
+from ttscaling.asking.client import CHAT, connected, reply_of
 from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
 from ttscaling.asking.results_file import ResultsFile, Row
-from ttscaling.console import CommandError
 from ttscaling.recorded import QuestionCandidates
 
 from .question_sets import EvaluationQuestion
@@ -67,8 +66,14 @@ async def collect_candidates(
 
             async def work(asked: tuple[int, range | int]) -> None:
                 number, job = asked
-                reply = await server.post(CHAT, _body(questions[number], number, job, plan))
-                for row in _rows(reply, number, job):
+                rows = await reply_of(
+                    server,
+                    CHAT,
+                    _body(questions[number], number, job, plan),
+                    lambda reply: _rows(reply, number, job),
+                    expected=f"scored candidates of question {number}",
+                )
+                for row in rows:
                     if _key(row) not in known:
                         known.add(_key(row))
                         ledger.add(row)
@@ -101,29 +106,28 @@ def _body(question: EvaluationQuestion, number: int, job: range | int, plan: Can
 
 
 def _rows(reply: Mapping[str, Any], number: int, job: range | int) -> list[Row]:
-    """What a reply brought, as it is kept. Raises EvaluationError where something is missing."""
-    try:
-        scaling = reply["test_time_scaling"]
-        if not isinstance(job, range):
-            text, tokens = reply["choices"][0]["message"]["content"], scaling["usage"]["policy"]["completion"]
-            return [{"question": number, "beam": job, "text": text or "", "tokens": tokens}]
-        found = {job.start + entry["index"]: entry for entry in scaling["candidates"]}
-        if set(found) != set(job):
-            raise ValueError(f"{len(found)} of {len(job)} candidates came back: {scaling['degraded']}")
-        return [
-            {
-                "question": number,
-                "candidate": index,
-                "text": entry["text"],
-                "step_scores": [float(score) for score in entry["step_scores"]],
-                "tokens": entry["completion_tokens"],
-                "critic": scaling["critic"],
-            }
-            for index, entry in sorted(found.items())
-        ]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        said = f"question {number}: the reply holds no scored candidates ({type(error).__name__}: {error})"
-        raise CommandError(f"{said}; is it an internvl3 server with a critic?") from error
+    """Return the rows of the results file that a reply brings.
+
+    Raises ValueError, KeyError, TypeError or IndexError where the reply lacks something.
+    """
+    scaling = reply["test_time_scaling"]
+    if not isinstance(job, range):
+        text, tokens = reply["choices"][0]["message"]["content"], scaling["usage"]["policy"]["completion"]
+        return [{"question": number, "beam": job, "text": text or "", "tokens": tokens}]
+    found = {job.start + entry["index"]: entry for entry in scaling["candidates"]}
+    if set(found) != set(job):
+        raise ValueError(f"{len(found)} of {len(job)} candidates came back: {scaling['degraded']}")
+    return [
+        {
+            "question": number,
+            "candidate": index,
+            "text": entry["text"],
+            "step_scores": [float(score) for score in entry["step_scores"]],
+            "tokens": entry["completion_tokens"],
+            "critic": scaling["critic"],
+        }
+        for index, entry in sorted(found.items())
+    ]
 
 
 def _keys(number: int, job: range | int) -> set[Key]:

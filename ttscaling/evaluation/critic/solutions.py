@@ -1,15 +1,15 @@
 """Solutions whose steps people marked, scored by the critic that a server holds."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ttscaling.asking.client import Refused, ServerClient, connected
+from ttscaling.asking.client import Refused, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import run_concurrently
 from ttscaling.asking.results_file import ResultsFile
 from ttscaling.asking.user_message import user_message
-from ttscaling.console import CommandError
 from ttscaling.records.bad_records import BadRecords, RecordError
 from ttscaling.records.jsonl import LineFile
 from ttscaling.records.marked_steps import MarkedRecord, parse_marked
@@ -74,18 +74,18 @@ async def score(server: ServerClient, record: MarkedRecord, root: Path) -> dict[
         raise CannotScore(str(error)) from error
     body = {"messages": [message], "answers": [list(record.steps)]}
     try:
-        reply = await server.post("/v1/critic/score", body)
+        critic, scores = await reply_of(
+            server, "/v1/critic/score", body, _read_scores, expected="step scores"
+        )
     except Refused as error:
         raise CannotScore(str(error)) from error
-    try:
-        (entry,) = reply["scores"]
-        if entry.get("error"):
-            raise CannotScore(f"the critic failed: {entry['error']}")
-        scores = [float(value) for value in entry["step_scores"]]
-        name = str(reply["model"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"the reply holds no step scores ({type(error).__name__}: {error})"
-        raise CommandError(f"{said}; is it an internvl3 server with a critic?") from error
     if len(scores) != len(record.steps):
         raise CannotScore(f"the critic gave {len(scores)} scores for {len(record.steps)} steps")
-    return {"critic": name, "scores": scores}
+    return {"critic": critic, "scores": scores}
+
+
+def _read_scores(reply: Mapping[str, Any]) -> tuple[str, list[float]]:
+    (entry,) = reply["scores"]
+    if entry.get("error"):
+        raise CannotScore(f"the critic failed: {entry['error']}")
+    return str(reply["model"]), [float(value) for value in entry["step_scores"]]

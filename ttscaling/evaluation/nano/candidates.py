@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ttscaling.asking.client import CHAT, ServerClient, connected
+from ttscaling.asking.client import CHAT, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
-from ttscaling.console import CommandError
 from ttscaling.evaluation.question_sets import EvaluationQuestion, heldout_questions
 from ttscaling.types import EMPTY_ANSWER, ScoredCandidate
 
@@ -53,14 +52,9 @@ async def ask(server: ServerClient, question: EvaluationQuestion, *, seed: int) 
         "logprobs": True,
         "seed": seed,
     }
-    reply = await server.post(CHAT, body)
-    try:
-        return read_reply(question, reply)
-    except (ValueError, KeyError, TypeError) as error:
-        message = (
-            f"the reply holds no candidates ({type(error).__name__}: {error}); is it an internvl3 server?"
-        )
-        raise CommandError(message) from error
+    return await reply_of(
+        server, CHAT, body, lambda reply: read_reply(question, reply), expected="candidates"
+    )
 
 
 def read_reply(question: EvaluationQuestion, reply: Mapping[str, Any]) -> Answers:

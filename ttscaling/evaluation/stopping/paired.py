@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttscaling.answers.final_answer import final_answer
-from ttscaling.asking.client import CHAT, ServerClient, connected
+from ttscaling.asking.client import CHAT, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
 from ttscaling.asking.graders import Grader
-from ttscaling.console import CommandError
 from ttscaling.evaluation.question_sets import EvaluationQuestion, load_questions
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.selection.stopping import StopRule
@@ -51,16 +50,14 @@ async def ask(
 ) -> PairedAnswer:
     """One request. Raises EvaluationError."""
     scaling = {"method": "best_of_n", "on_critic_error": "fail", **scaling}
-    reply = await server.post(
-        CHAT, {"messages": [question.message], "seed": seed, "test_time_scaling": scaling}
-    )
-    try:
-        told, text = reply["test_time_scaling"], reply["choices"][0]["message"]["content"]
-        tokens, stopped = told["usage"]["policy"]["completion"], told["stopped"]
-    except (KeyError, TypeError, IndexError) as error:
-        said = f"the reply tells no usage ({type(error).__name__}: {error})"
-        raise CommandError(f"{said}; is it an internvl3 server?") from error
-    return PairedAnswer(judge(final_answer(text or ""), question.answer), tokens, stopped)
+    body = {"messages": [question.message], "seed": seed, "test_time_scaling": scaling}
+    text, tokens, stopped = await reply_of(server, CHAT, body, _read_answer, expected="answer with its usage")
+    return PairedAnswer(judge(final_answer(text), question.answer), tokens, stopped)
+
+
+def _read_answer(reply: Mapping[str, Any]) -> tuple[str, int, str | None]:
+    scaling, text = reply["test_time_scaling"], reply["choices"][0]["message"]["content"]
+    return text or "", scaling["usage"]["policy"]["completion"], scaling["stopped"]
 
 
 def fields_of(rule: StopRule) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ttscaling.answers.final_answer import final_answer
-from ttscaling.asking.client import CHAT, Refused, ServerClient, connected
+from ttscaling.asking.client import CHAT, Refused, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import run_concurrently
 from ttscaling.asking.graders import Grader
 from ttscaling.console import CommandError
@@ -32,7 +32,8 @@ class DeltaAccuracies:
 async def own_delta(base_url: str, question: EvaluationQuestion, fields: Mapping[str, Any]) -> float:
     """The delta that the server takes where a request names none. Raises EvaluationError."""
     async with connected(base_url) as server:
-        return delta_of(await server.post(CHAT, {**_body(question, fields), "max_tokens": 1}))
+        body = {**_body(question, fields), "max_tokens": 1}
+        return await reply_of(server, CHAT, body, _read_delta, expected="v2pe_delta")
 
 
 async def measure(
@@ -99,29 +100,28 @@ def summary(measured: DeltaAccuracies, *, current: float, seed: int) -> dict[str
     }
 
 
-def delta_of(reply: Mapping[str, Any]) -> float:
-    """The delta that a reply says it was made with. Raises EvaluationError where it says none, or several."""
-    delta = (reply.get("vision") or {}).get("v2pe_delta")
-    if not isinstance(delta, int | float):
-        raise CommandError(
-            "the reply doesn't name one v2pe_delta: is it an internvl3 server, and does every question show "
-            "an image or a video?"
-        )
-    return float(delta)
-
-
 async def _answer(
     server: ServerClient, question: EvaluationQuestion, delta: float, fields: Mapping[str, Any]
 ) -> str | None:
     body = {**_body(question, fields), "mm_processor_kwargs": {"v2pe_delta": delta}}
-    reply = await server.post(CHAT, body)
-    used = delta_of(reply)
+    used, text = await reply_of(server, CHAT, body, _read_answer, expected="answer with its v2pe_delta")
     if used != delta:
-        raise CommandError(f"the server used v2pe_delta {used:g} where {delta:g} was asked for")
-    try:
-        return final_answer(reply["choices"][0]["message"]["content"] or "")
-    except (KeyError, IndexError, TypeError) as error:
-        raise CommandError(f"the reply holds no answer ({type(error).__name__}: {error})") from error
+        raise CommandError(
+            f"the server used v2pe_delta {used:g} where {delta:g} was asked for; use an internvl3 server"
+        )
+    return final_answer(text)
+
+
+def _read_answer(reply: Mapping[str, Any]) -> tuple[float, str]:
+    return _read_delta(reply), reply["choices"][0]["message"]["content"] or ""
+
+
+def _read_delta(reply: Mapping[str, Any]) -> float:
+    """Return the delta that the server used. Raises ValueError where the reply names none, or several."""
+    delta = (reply.get("vision") or {}).get("v2pe_delta")
+    if not isinstance(delta, int | float):
+        raise ValueError(f"v2pe_delta is {delta}; every question must show an image or a video")
+    return float(delta)
 
 
 def _body(question: EvaluationQuestion, fields: Mapping[str, Any]) -> dict[str, Any]:

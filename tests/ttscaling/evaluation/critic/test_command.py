@@ -134,7 +134,7 @@ def test_bad_records_are_named_counted_and_left_out(bench: Path, capsys: pytest.
     ("reply", "said"),
     [
         (Reply({"object": "critic.score", "model": "m", "scores": []}), "holds no step scores"),
-        (Reply({"choices": []}), "is it an internvl3 server with a critic"),
+        (Reply({"choices": []}), "use the address of an internvl3 server"),
     ],
 )
 def test_another_kind_of_server_is_one_line(

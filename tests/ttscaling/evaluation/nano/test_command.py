@@ -139,7 +139,7 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
     [
         (Reply({"error": {"message": "no critic"}}, status=400), r"refused \(HTTP 400\).*no critic"),
         (Reply(completion("7")), "holds no candidates"),
-        (Reply("<html>"), "is it an internvl3 server"),
+        (Reply("<html>"), "use the address of an internvl3 server"),
     ],
 )
 def test_a_server_that_cannot_be_measured_is_one_line(

@@ -117,7 +117,7 @@ def test_what_can_not_be_measured_is_said(
     assert "must be a checkpoint's folder" in said("--policy", tmp_path)
     assert "write numbers like" in said("--base-url", "http://127.0.0.1:9", "--deltas", "1/0")
     with chat_server(without_vision) as url:
-        assert "is it an internvl3 server" in said("--base-url", url)
+        assert "every question must show an image or a video" in said("--base-url", url)
     with chat_server(deaf) as url:
         assert "--write needs --policy" in said("--base-url", url, "--write")
         assert "the server used v2pe_delta 1 where 0.00390625 was asked" in said(
