@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The tokens of an image, the texts that stand for media in a prompt, and the labels of frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,15 @@ from typing import Protocol
 IMAGE_START = "<img>"
 IMAGE_END = "</img>"
 IMAGE_CONTEXT = "<IMG_CONTEXT>"
+"""Special tokens of the tokenizer. An image is IMAGE_START, a run of IMAGE_CONTEXT, and IMAGE_END."""
+
 IMAGE_TEXT = "<image>"
 VIDEO_TEXT = "<video>"
-VIDEO_TEXT = "<video>"
+"""Ordinary text that stands for an image or a video in prompts of OpenGVLab's style."""
 
 
 class Tokenizer(Protocol):
-    """What this module needs of a tokenizer; transformers' and vLLM's both have it."""
+    """The methods that prompts with media need; the tokenizers of transformers and vLLM have them."""
 
     def convert_tokens_to_ids(self, tokens: list[str]) -> list[int | None]: ...
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
@@ -22,7 +24,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """Ids of the three tokens that frame and fill an image."""
+    """The ids of the three tokens that frame and fill an image."""
 
     start: int
     end: int
@@ -36,10 +38,10 @@ def _clock(seconds: float) -> str:
 
 
 def image_tokens(tokenizer: Tokenizer) -> ImageTokens:
-    """The ids of the image tokens in this tokenizer.
+    """Return the ids of the image tokens in a tokenizer.
 
     Raises:
-        ValueError: it lacks one: the tokenizer isn't InternVL's.
+        ValueError: the tokenizer lacks one of them, so it isn't InternVL's.
     """
     names = [IMAGE_START, IMAGE_END, IMAGE_CONTEXT]
     ids = tokenizer.convert_tokens_to_ids(names)
@@ -47,14 +49,18 @@ def image_tokens(tokenizer: Tokenizer) -> ImageTokens:
     missing = [name for name, token in zip(names, ids, strict=True) if token is None or token == unknown]
     if missing:
         raise ValueError(
-            f"the tokenizer has no {', '.join(missing)}: it isn't that of an InternVL checkpoint"
+            f"the tokenizer has no {', '.join(missing)}, so it isn't an InternVL tokenizer: "
+            "use the tokenizer files of an InternVL checkpoint"
         )
     start, end, context = (int(token) for token in ids if token is not None)
     return ImageTokens(start=start, end=end, context=context)
 
 
 def frame_labels(num_frames: int, times_F: Sequence[float] | None = None) -> list[str]:
-    """What announces each frame: "Frame1: ", or with times in seconds "Frame1 (00:12): "."""
+    """Return the text that stands in front of each frame.
+
+    It is "Frame1: ", or "Frame1 (00:12): " where `times_F` gives the seconds at which frames are shown.
+    """
     if times_F is None:
         return [f"Frame{number}: " for number in range(1, num_frames + 1)]
     return [f"Frame{number} ({_clock(time)}): " for number, time in enumerate(times_F, start=1)]

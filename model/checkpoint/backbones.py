@@ -1,16 +1,17 @@
-"""Language models that InternVL checkpoints are built on, as transformers' config classes describe them.
+"""The language models of InternVL checkpoints, described by transformers' config classes.
 
-InternLM2 and InternLM3 have no class in transformers, only code beside their weights, which is never run:
-both are Llama, InternLM2 under other names (docs/decisions/0009). Sources: OpenGVLab/InternVL
-`configuration_internlm2.py`, `modeling_internlm2.py` and issue 1267 (the 9B, which builds on InternLM3, is
-published as InternLM2); vLLM's registry, which serves InternLM3 as Llama.
+transformers has no class for InternLM2 and InternLM3; their checkpoints bring code beside the weights. That
+code is never run, because both models are Llama, and InternLM2 only has other names for its tensors
+(docs/decisions/0009). Sources: OpenGVLab/InternVL `configuration_internlm2.py`, `modeling_internlm2.py` and
+issue 1267 (the 9B, which builds on InternLM3, is published as InternLM2); vLLM's registry, which serves
+InternLM3 as Llama.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 LANGUAGE_MODELS = ("qwen2", "qwen3", "llama")
-"""Model types of transformers that the engine serves."""
+"""The model types of transformers that the engine serves."""
 
 _MODEL_TYPES = {
     "Qwen2ForCausalLM": "qwen2",
@@ -19,7 +20,7 @@ _MODEL_TYPES = {
     "InternLM2ForCausalLM": "internlm2",
     "InternLM3ForCausalLM": "internlm3",
 }
-# What the published config classes take where a key is absent, if it isn't what transformers' Llama takes.
+# The defaults of the published config classes, where they differ from those of transformers' Llama.
 _INTERNLM_DEFAULTS = {
     "internlm2": {"vocab_size": 103168, "bias": True, "rms_norm_eps": 1e-6},
     "internlm3": {"vocab_size": 128512, "bias": False, "rms_norm_eps": 1e-5},
@@ -27,29 +28,34 @@ _INTERNLM_DEFAULTS = {
 
 
 def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A language model's part of `config.json` for transformers: InternLM becomes the Llama that it is.
+    """Return a language model's part of `config.json` for transformers; InternLM becomes a Llama.
 
     Args:
         config: `llm_config` or `text_config` as published.
 
     Raises:
-        ValueError: neither an architecture nor a model type is named; an InternLM3 whose attention and MLP
-            don't agree on biases, which Llama can't express.
+        ValueError: neither an architecture nor a model type is named, or an InternLM3 has biases in its
+            attention alone or in its MLP alone, which Llama can't express.
     """
     architecture = (config.get("architectures") or [None])[0]
-    # OpenGVLab's code goes by the architecture and ignores the model type.
+    # OpenGVLab's code chooses by the architecture and ignores the model type.
     model_type = _MODEL_TYPES.get(architecture, config.get("model_type", architecture))
     if model_type is None:
-        raise ValueError("config.json doesn't say which language model it is: give it a model_type")
+        raise ValueError(
+            "config.json doesn't name its language model: add a model_type to llm_config or text_config"
+        )
     if model_type not in _INTERNLM_DEFAULTS:
         return dict(config) | {"model_type": model_type}
-    given: dict[str, Any] = {**_INTERNLM_DEFAULTS[model_type], **config}
-    bias = given.pop("bias")
-    if given.pop("qkv_bias", bias) != bias:
-        raise ValueError("InternLM3 with biases in some of its layers isn't supported: bias must be qkv_bias")
+    settings: dict[str, Any] = {**_INTERNLM_DEFAULTS[model_type], **config}
+    bias = settings.pop("bias")
+    if settings.pop("qkv_bias", bias) != bias:
+        raise ValueError(
+            "InternLM3 with biases in only some of its layers isn't supported: "
+            "use a checkpoint whose bias and qkv_bias are equal"
+        )
     for key in ("auto_map", "attn_implementation"):
-        given.pop(key, None)
-    return given | {
+        settings.pop(key, None)
+    return settings | {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": bias,
@@ -58,15 +64,15 @@ def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require_language_model(text_config: Any) -> None:
-    """Checks that V2PE is defined for a language model, and takes its rotary scaling off.
+    """Check that V2PE is defined for a language model, and remove its rotary scaling.
 
-    The authors' code switches dynamic NTK off whenever V2PE is on: the rotary base is the plain theta.
+    The authors' code switches dynamic NTK off whenever V2PE is on, so the rotary base is the plain theta.
 
     Args:
         text_config: transformers' config; its `rope_parameters` are replaced.
 
     Raises:
-        ValueError: a language model that isn't supported, or a rotary embedding that V2PE doesn't define.
+        ValueError: the language model isn't supported, or V2PE isn't defined for its rotary embedding.
     """
     if text_config.model_type not in LANGUAGE_MODELS:
         raise ValueError(
@@ -75,13 +81,21 @@ def require_language_model(text_config: Any) -> None:
         )
     rope = text_config.rope_parameters
     if rope.get("rope_type", "default") not in ("default", "dynamic"):
-        raise ValueError(f"V2PE with rotary scaling {rope['rope_type']!r} isn't defined: use the plain base")
+        raise ValueError(
+            f"V2PE isn't defined for the rotary scaling {rope['rope_type']!r}: "
+            "use a checkpoint without rotary scaling, or with dynamic"
+        )
     if rope.get("partial_rotary_factor", 1) != 1:
-        raise ValueError("V2PE with a partial rotary embedding isn't defined: every channel must rotate")
+        raise ValueError(
+            "V2PE isn't defined for a partial rotary embedding: use a checkpoint that rotates every channel"
+        )
     text_config.rope_parameters = {"rope_type": "default", "rope_theta": rope["rope_theta"]}
 
 
 def head_dim(text_config: Any) -> int:
-    """Channels of one attention head: Qwen3 says it, elsewhere the heads share the hidden size."""
-    own: int | None = getattr(text_config, "head_dim", None)
-    return own or text_config.hidden_size // text_config.num_attention_heads
+    """Return the channels of one attention head.
+
+    Qwen3's config holds the number; in the other models the heads share the hidden size equally.
+    """
+    configured: int | None = getattr(text_config, "head_dim", None)
+    return configured or text_config.hidden_size // text_config.num_attention_heads

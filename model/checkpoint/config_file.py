@@ -1,4 +1,4 @@
-"""What a checkpoint folder says about itself, for training."""
+"""Read `config.json` and the other settings of a checkpoint folder, and write its delta."""
 
 import json
 import os
@@ -13,19 +13,20 @@ from .config_layouts import config_to_transformers
 from .description import Checkpoint, read_checkpoint
 
 Layout = Literal["opengvlab", "transformers"]
+_DELTA_KEY = "v2pe_delta"
 
 
 def layout_of(checkpoint: Path) -> Layout:
-    """The layout of a checkpoint's `config.json`. Raises OSError where there is none."""
+    """Return the layout of a checkpoint's `config.json`. Raises OSError if there is no such file."""
     content = json.loads((checkpoint / "config.json").read_text())
     return "opengvlab" if "llm_config" in content else "transformers"
 
 
 def described(checkpoint: Path) -> Checkpoint:
-    """Tiling, tokens of a tile, system message and so on, as the server reads them.
+    """Return the description of a checkpoint (tiling, system message and so on), as the server reads it.
 
     Raises:
-        ValueError: a value that the model can't be built with.
+        ValueError: the model can't be built with one of the values.
         OSError: there is no `config.json`.
     """
     content = json.loads((checkpoint / "config.json").read_text())
@@ -36,35 +37,36 @@ def described(checkpoint: Path) -> Checkpoint:
 
 
 def model_config(checkpoint: Path) -> transformers.InternVLConfig:
-    """transformers' config of the model, from `config.json` alone. Raises as `described`."""
+    """Return transformers' config of the model, from `config.json` alone. Raises as `described` does."""
     content = json.loads((checkpoint / "config.json").read_text())
     if "llm_config" in content:
-        content = config_to_transformers(content, image_token_id=0)  # no size depends on it
+        content = config_to_transformers(content, image_token_id=0)  # No tensor's size depends on the id.
     return transformers.InternVLConfig(**content)
 
 
-KEY = "v2pe_delta"
-
-
 def read_delta(folder: Path) -> float:
-    """A checkpoint's own delta, 1 where it says nothing. Raises ValueError where there is no config."""
-    return float(_config(folder).get(KEY, 1.0))
+    """Return the delta that the checkpoint names, or 1. Raises ValueError if `config.json` can't be read."""
+    return float(_config(folder).get(_DELTA_KEY, 1.0))
 
 
 def write_delta(folder: Path, delta: float) -> Path:
-    """Make it the checkpoint's own; the other keys stay as they are. Returns the file.
+    """Write the delta into a checkpoint's `config.json`, leave its other keys alone, and return the path.
 
-    The file is replaced, not written into: in a hub cache it is a link to a file that others share. Raises
-    ValueError.
+    The file is replaced, because in a hub cache it is a link to a file that other checkpoints may share.
+
+    Raises:
+        ValueError: `config.json` can't be read or written.
     """
     path = folder / "config.json"
-    changed = json.dumps({**_config(folder), KEY: delta}, indent=2, ensure_ascii=False) + "\n"
+    changed = json.dumps({**_config(folder), _DELTA_KEY: delta}, indent=2, ensure_ascii=False) + "\n"
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         unfinished.write_text(changed, encoding="utf-8")
         os.replace(unfinished, path)
     except OSError as error:
-        raise ValueError(f"{path} can't be written: {error}") from error
+        raise ValueError(
+            f"{path} can't be written ({error}): make the folder writable, or use a copy of it"
+        ) from error
     return path
 
 
@@ -75,5 +77,5 @@ def _config(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} can't be read ({error}): --policy must be a checkpoint's folder") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{path} holds no JSON object: it is no checkpoint's config")
+        raise ValueError(f"{path} holds no JSON object: --policy must be a checkpoint's folder")
     return config

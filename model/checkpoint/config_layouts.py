@@ -1,4 +1,4 @@
-"""`config.json` in the two InternVL checkpoint layouts, and the way from one to the other.
+"""Convert `config.json` between the two layouts of InternVL checkpoints.
 
 Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py`, transformers'
 `convert_internvl_weights_to_hf.py`.
@@ -10,7 +10,7 @@ from typing import Any
 from .backbones import language_config
 from .templates import DEFAULT_TEMPLATE
 
-# Keys that only the OpenGVLab vision config spells differently, as (transformers, OpenGVLab).
+# Keys that have another name in OpenGVLab's vision config, as (transformers, OpenGVLab).
 _VISION_KEYS = (
     ("attention_bias", "qkv_bias"),
     ("use_qk_norm", "qk_normalization"),
@@ -20,7 +20,7 @@ _SHARED_VISION_KEYS = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "norm_type",
     "layer_norm_eps", "num_channels", "initializer_range",
 )  # fmt: skip
-# What OpenGVLab's `InternVisionConfig` takes where a key is absent: InternViT-6B as it was first published.
+# The defaults of OpenGVLab's `InternVisionConfig`: InternViT-6B as it was first published.
 _VISION_DEFAULTS = {
     "hidden_size": 3200,
     "intermediate_size": 12800,
@@ -41,9 +41,10 @@ _ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "lla
 def config_to_opengvlab(
     config: Any, *, min_dynamic_patch: int = 1, max_dynamic_patch: int = 12, use_thumbnail: bool = True
 ) -> dict[str, Any]:
-    """`config.json` in the OpenGVLab layout for a transformers `InternVLConfig`.
+    """Return `config.json` in the OpenGVLab layout for a transformers `InternVLConfig`.
 
-    The tile limits are arguments: transformers keeps them in its image processor's file, not in the config.
+    The tile limits are arguments, because transformers keeps them in the image processor's file, not in the
+    config.
     """
     vision, text = config.vision_config, config.to_diff_dict()["text_config"]
     rope = text.pop("rope_parameters")
@@ -83,14 +84,14 @@ def config_to_opengvlab(
 
 
 def config_to_transformers(config: Mapping[str, Any], image_token_id: int) -> dict[str, Any]:
-    """Arguments of transformers' `InternVLConfig` for an OpenGVLab `config.json`.
+    """Return the arguments of transformers' `InternVLConfig` for an OpenGVLab `config.json`.
 
-    `image_token_id` is the id of `<IMG_CONTEXT>`: the OpenGVLab layout leaves it to the tokenizer. Raises as
-    `language_config`.
+    `image_token_id` is the id of `<IMG_CONTEXT>`, which only the tokenizer holds in the OpenGVLab layout.
+    Raises as `language_config` does.
     """
     vision, text = _VISION_DEFAULTS | config["vision_config"], language_config(config["llm_config"])
-    # InternVL3's code ties nothing whatever the language model says, InternVL3.5's goes by the language model
-    # alone. Both of one mind with the weights: a head is tied where the checkpoint has none.
+    # InternVL3's code never ties the output head; InternVL3.5's code follows the language model's config. The
+    # weights agree with both: a head is tied where the checkpoint holds none. `tied` only permits that.
     tied = bool(config.get("tie_word_embeddings") or text.get("tie_word_embeddings"))
     tile_size, patch_size = config.get("force_image_size") or vision["image_size"], vision["patch_size"]
     ratio = config.get("downsample_ratio", 0.5)

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Describe a checkpoint of either layout in one form: its vision tower, tiling, window and delta."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from .templates import DEFAULT_TEMPLATE, system_message
 
 @dataclass(frozen=True)
 class VisionShape:
-    """The vision tower, under the names that vLLM's InternViT reads."""
+    """The shape of the vision tower, under the names that vLLM's InternViT reads."""
 
     hidden_size: int
     intermediate_size: int
@@ -31,9 +31,9 @@ class VisionShape:
 
 
 def _system_message(config: InternVLChatConfig, template: str) -> str:
-    # Published configs hold the key with null, which their code doesn't read: it takes the template's.
-    own: str | None = getattr(config, "system_message", None)
-    return system_message(template) if own is None else own
+    # Published configs hold null under this key. Their code ignores it and uses the template's message.
+    configured: str | None = getattr(config, "system_message", None)
+    return system_message(template) if configured is None else configured
 
 
 def _tiling(config: InternVLConfig, tile_size: int, image_processor: Mapping[str, Any]) -> TilingConfig:
@@ -49,16 +49,16 @@ def _tiling(config: InternVLConfig, tile_size: int, image_processor: Mapping[str
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as our code sees it.
+    """The description of a checkpoint, with the same fields for both layouts.
 
-    `window` is the number of positions that the model was trained on; `tiling` the checkpoint's own limits;
-    `v2pe_delta` the delta it was tuned for, 1 where nothing is said. `template` names its conversation format
-    (`model.checkpoint.templates`). `system_message` is what a conversation without one begins with: in
-    OpenGVLab's layout the template's unless `config.json` says another; empty or None where there is none.
+    `tiling` holds the checkpoint's tile limits. `window` is the number of positions that the model was
+    trained on. `v2pe_delta` is the delta that `config.json` names, or 1. `template` names the conversation
+    format (`model.checkpoint.templates`). `system_message` begins a conversation that has none: in
+    OpenGVLab's layout it is that of `config.json`, or else the template's, and an empty one means that there
+    is none. It is None in transformers' layout.
     """
 
     layout: Literal["opengvlab", "transformers"]
-
     vision: VisionShape
     tiling: TilingConfig
     downsample_ratio: float
@@ -70,29 +70,33 @@ class Checkpoint:
 
 
 def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) -> Checkpoint:
-    """A checkpoint's own description.
+    """Return the description of a checkpoint.
 
     Args:
-        config: `config.json`, read by one of the classes above.
+        config: `config.json`, read by one of the classes of `model.checkpoint.config`.
         image_processor: `preprocessor_config.json`, where transformers' layout keeps its tile limits; may be
             empty.
 
     Raises:
-        ValueError: a value that the model can't be built with.
+        ValueError: the model can't be built with one of the values.
     """
     vision = config.vision_config
     side, patch = getattr(config, "force_image_size", None) or vision.image_size[0], vision.patch_size[0]
     tokens_per_side = side / patch * config.downsample_ratio
     if side % patch or not math.isclose(tokens_per_side, round(tokens_per_side)):
         raise ValueError(
-            f"a tile of {side} pixels in patches of {patch} can't be merged by {config.downsample_ratio}"
+            f"a tile of {side} pixels in patches of {patch} can't be merged by {config.downsample_ratio}: "
+            "correct the tile size, patch_size or downsample_ratio in config.json"
         )
     if getattr(config, "ps_version", "v2") != "v2":
-        raise ValueError(f"pixel-unshuffle {config.ps_version!r} isn't supported: InternVL3 uses v2")
+        raise ValueError(
+            f"ps_version {config.ps_version!r} of the pixel-unshuffle isn't supported: "
+            "use a checkpoint with v2, such as InternVL3's"
+        )
     layers = config.vision_feature_layer
     delta = parse_delta(getattr(config, "v2pe_delta", 1.0))
     if delta == "auto":
-        raise ValueError("config.json's v2pe_delta must be a number; a request may ask for auto")
+        raise ValueError('v2pe_delta in config.json must be a number: only a request may send "auto"')
     template = getattr(config, "template", None) or DEFAULT_TEMPLATE
     opengvlab = isinstance(config, InternVLChatConfig)
     return Checkpoint(
@@ -100,7 +104,7 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
         vision=VisionShape(
             hidden_size=vision.hidden_size,
             intermediate_size=vision.intermediate_size,
-            # A negative feature layer counts from the end: the layers after it are never run, so they aren't
+            # A negative feature layer counts from the end. The layers after it never run, so they aren't
             # built.
             num_hidden_layers=layers + 1 if layers >= 0 else vision.num_hidden_layers + layers + 1,
             num_attention_heads=vision.num_attention_heads,

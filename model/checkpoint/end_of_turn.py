@@ -1,8 +1,8 @@
-"""The token that ends a turn, as the checkpoint's tokenizer files have it.
+"""Find the id of the token that ends a turn, in a checkpoint's tokenizer files.
 
-Published configs name another one: InternVL3's `<|endoftext|>`, InternLM2's `</s>`. OpenGVLab's code asks the
-tokenizer for the separator of the conversation format, which is this token in all supported formats
-(`modeling_internvl_chat.py`, `chat`).
+Published configs name another token: InternVL3's is `<|endoftext|>`, InternLM2's is `</s>`. OpenGVLab's code
+looks up the separator of the conversation format in the tokenizer (`modeling_internvl_chat.py`, `chat`). The
+separator is `<|im_end|>` in all supported formats.
 """
 
 import json
@@ -15,15 +15,15 @@ END_OF_TURN = "<|im_end|>"
 
 
 def end_of_turn(checkpoint: str | os.PathLike[str]) -> int | None:
-    """Id of `<|im_end|>` in a checkpoint's tokenizer files, or None where none of them has it.
+    """Return the id of `<|im_end|>` in a checkpoint's tokenizer files, or None if none of them holds it.
 
     `checkpoint` is a folder or a name on the hub.
     """
-    listed = _read(checkpoint, "tokenizer_config.json").get("added_tokens_decoder", {})
-    for number, token in listed.items():
+    added_tokens = _read(checkpoint, "tokenizer_config.json").get("added_tokens_decoder", {})
+    for number, token in added_tokens.items():
         if token["content"] == END_OF_TURN:
             return int(number)
-    # The tokenizer itself last: it is megabytes.
+    # tokenizer.json has several megabytes, so it is read only if the smaller file didn't help.
     for token in _read(checkpoint, "tokenizer.json").get("added_tokens", []):
         if token["content"] == END_OF_TURN:
             return int(token["id"])

@@ -1,7 +1,7 @@
-"""Refuses an incomplete checkpoint before an engine is started on it.
+"""Find the tensors that a checkpoint lacks, before an engine starts on it.
 
-The engine refuses it too (`InternVLModel.load_weights`), but half a minute later, from a child process and
-behind pages of traceback.
+The engine refuses an incomplete checkpoint too (`InternVLModel.load_weights`). But it does so half a minute
+later, in a child process and with pages of traceback.
 """
 
 import json
@@ -17,21 +17,20 @@ from .quantization import is_quantized
 from .tensor_names import internlm2_name, is_internlm2, opengvlab_name, transformers_name
 from .tensors import to_opengvlab
 
-# Where a weight stands that isn't in `weight`, and where its scales: AWQ and GPTQ; compressed-tensors.
+# The tensor that holds a quantised weight, and the tensor with its scales: AWQ and GPTQ; compressed-tensors.
 _SCALES = {"qweight": "scales", "weight_packed": "weight_scale"}
 _OUTPUT_HEADS = {"lm_head.weight", "language_model.lm_head.weight", "language_model.output.weight"}
-
-
-_MOST_NAMES = 8
+_MOST_NAMES = 8  # More names would hide the rest of an error message.
 
 
 def require_tensors(directory: Path) -> None:
-    """Checks that a checkpoint's safetensors files hold every tensor; reads their headers only.
+    """Raise ValueError unless a checkpoint's safetensors files hold every tensor of its model.
 
-    A checkpoint in another file format is left to the engine's own check.
+    Only the headers of the files are read. A checkpoint in another file format passes, because the engine
+    checks it while it loads.
 
     Raises:
-        ValueError: tensors are missing; one line that names them, or the first few of many.
+        ValueError: tensors are missing; the message is one line with the first few names.
         FileNotFoundError: there is no `config.json`.
     """
     config = json.loads((directory / "config.json").read_text())
@@ -52,13 +51,13 @@ def _tensor_names(path: Path) -> list[str]:
 
 
 def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
-    """Tensors that a checkpoint of this config lacks, sorted, under the names of its own layout.
+    """Return the names of the tensors that an unquantised checkpoint lacks, sorted, in its own layout.
 
-    An output head may be absent where the config ties it to the embeddings.
+    The output head may be absent where the config ties it to the embeddings.
 
     Args:
-        config: the model's config; its module tree is built without memory to learn what it needs.
-        names: what the checkpoint holds, in any layout.
+        config: the model's config. Its modules are built without memory, to list the tensors they need.
+        names: the tensors of the checkpoint, named in any layout.
     """
     found = set(names)
     with torch.device("meta"):
@@ -74,13 +73,14 @@ def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -
 
 
 def missing_from(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
-    """Tensors that a checkpoint lacks, sorted, under the names of its own layout; quantised or not.
+    """Return the names of the tensors that a checkpoint lacks, sorted, in its own layout.
 
-    A quantised weight may stand in other tensors than `weight`: then they count, and so do their scales.
+    A quantised checkpoint may hold a weight under another name than `weight`. Such a tensor counts as the
+    weight, and its scales must be there too. vLLM has no such check for quantised checkpoints.
 
     Args:
         config: the checkpoint's config.
-        names: what the checkpoint holds, in any layout.
+        names: the tensors of the checkpoint, named in any layout.
     """
     found = set(names)
     if not is_quantized(config):

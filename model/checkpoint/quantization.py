@@ -1,7 +1,7 @@
-"""What a quantised checkpoint says about itself: which part is quantised, and which tensors it must hold.
+"""Find out from a config whether the model is quantised, and whether its vision tower is.
 
-The arithmetic is vLLM's. But its look at a config's lists misses patterns that are written in the names of
-transformers' layout, and its check for missing tensors is off for quantised checkpoints.
+vLLM does the arithmetic and reads the lists of exceptions too. But it misses patterns that are written in the
+names of transformers' layout.
 """
 
 import re
@@ -11,9 +11,10 @@ from typing import Any
 
 import transformers
 
-# Where the formats list what they leave alone: compressed-tensors; AWQ, GPTQ and FP8; FP8; ModelOpt; Quark.
+# The keys under which the formats list unquantised modules: compressed-tensors; AWQ, GPTQ and FP8; FP8;
+# ModelOpt; Quark.
 _EXCEPTION_KEYS = ("ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules", "exclude")
-# A layer of the vision tower and its linear modules, in OpenGVLab's layout and in transformers' two.
+# The layers of the vision tower and their linear modules, in OpenGVLab's layout and in transformers' two.
 _OPENGVLAB = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 _TRANSFORMERS = ("q_proj", "k_proj", "v_proj", "projection_layer")
 _TOWERS = (
@@ -29,16 +30,16 @@ _TOWERS = (
 
 
 def is_quantized(config: transformers.InternVLConfig) -> bool:
-    """Whether the checkpoint holds quantised weights, of the whole model or of the language model."""
+    """Return whether the checkpoint quantises the whole model or the language model."""
     return _description(config) is not None or _description(config.text_config) is not None
 
 
 def vision_tower_is_unquantized(config: transformers.InternVLConfig) -> bool:
-    """Whether the vision tower isn't quantised though the language model is.
+    """Return whether the language model is quantised and the vision tower isn't.
 
-    So it is where only the language model's own config (`llm_config`) speaks of quantisation, as in
-    OpenGVLab's AWQ checkpoints, or where every linear module of the tower is listed as an exception: by its
-    name, by a part of it, by a shell pattern, or by a regular expression behind `re:`.
+    This is so in two cases. Only the config of the language model (`llm_config`) describes a quantisation, as
+    in OpenGVLab's AWQ checkpoints. Or every linear module of the tower is listed as an exception: by its
+    name, a part of its name, a shell pattern, or a regular expression after `re:`.
     """
     description = _description(config)
     if description is None:
@@ -56,7 +57,7 @@ def vision_tower_is_unquantized(config: transformers.InternVLConfig) -> bool:
 
 
 def _description(config: Any) -> Mapping[str, Any] | None:
-    # The second name is that of old compressed-tensors checkpoints.
+    # Old compressed-tensors checkpoints use the second name.
     return getattr(config, "quantization_config", None) or getattr(config, "compression_config", None)
 
 

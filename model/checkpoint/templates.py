@@ -1,16 +1,16 @@
 """The conversation formats that OpenGVLab's checkpoints name in `config.json` as `template`.
 
-All of the supported families speak ChatML; the names differ in the default system message and in whether a
-newline follows the end of a turn. Source: OpenGVLab/InternVL `internvl_chat/internvl/conversation.py`.
+All supported families use ChatML. The formats differ in the default system message and in whether a newline
+follows the end of a turn. Source: OpenGVLab/InternVL `internvl_chat/internvl/conversation.py`.
 """
 
 from dataclasses import dataclass
 
 DEFAULT_TEMPLATE = "internvl2_5"
-"""InternVL2.5, 3 and 3.5, and VisualPRM."""
+"""The template of InternVL2.5, 3 and 3.5, and of VisualPRM."""
 
-# Content comes as a string or as a list of parts. A tokenizer with a token for the beginning of a text
-# (InternLM's `<s>`) was trained with it there; Qwen's has none.
+# The content of a message is a string or a list of parts. InternLM's models were trained with a token for the
+# beginning of the text (`<s>`); Qwen's tokenizer has no such token.
 _CHAT = (
     "{% if bos_token %}{{ bos_token }}{% endif %}"
     "{% for message in messages %}"
@@ -28,10 +28,10 @@ _CHAT = (
 
 @dataclass(frozen=True)
 class Template:
-    """What a published template name stands for."""
+    """The properties of a published template."""
 
     system_message: str
-    after_turn: str  # what follows <|im_end|>
+    after_turn: str  # The text that follows <|im_end|>.
 
 
 _INTERNVL2 = Template(
@@ -54,19 +54,19 @@ _TEMPLATES = {
 
 
 def system_message(name: str) -> str:
-    """The system message that a template begins with where a conversation has none of its own.
+    """Return the system message that a template puts before a conversation without one.
 
     Raises:
-        ValueError: the template isn't one of the supported families'.
+        ValueError: the template isn't one of a supported family.
     """
     return _template(name).system_message
 
 
 def chat_template(name: str) -> str:
-    """A template's text for `apply_chat_template` (Jinja), for a tokenizer that came without one.
+    """Return a template as Jinja text, for a tokenizer that has no chat template.
 
-    An image or video part becomes `<image>` or `<video>` and a newline, at its place among the text parts. No
-    system message is put in: that is the caller's to add. Raises as `system_message`.
+    An image or video part becomes `<image>` or `<video>` and a newline, in the order of the parts. The caller
+    adds the system message, the template doesn't. Raises as `system_message` does.
     """
     return _CHAT.replace("AFTER_TURN", _template(name).after_turn)
 

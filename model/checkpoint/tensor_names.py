@@ -1,10 +1,10 @@
-"""Names of tensors in the layouts of published InternVL checkpoints, and the way from one to the other.
+"""Translate the names of tensors between the layouts of InternVL checkpoints.
 
-OpenGVLab (`InternVLChatModel`): vision_model.*, mlp1.*, language_model.*, with the vision tower's q, k and v
-in one `qkv` tensor. transformers (`InternVLForConditionalGeneration`): vision_tower.*,
-multi_modal_projector.*, language_model.*, with q, k and v apart. The engine's modules carry OpenGVLab's
-names. An InternLM2 language model has names of its own in OpenGVLab's layout; it is a Llama, and the engine's
-modules carry Llama's names (docs/decisions/0009).
+OpenGVLab's layout (`InternVLChatModel`) has vision_model.*, mlp1.* and language_model.*, with the vision
+tower's q, k and v in one `qkv` tensor. transformers' layout (`InternVLForConditionalGeneration`) has
+vision_tower.*, multi_modal_projector.* and language_model.*, with separate q, k and v. The engine's modules
+have OpenGVLab's names. In OpenGVLab's layout an InternLM2 language model has names that no other model has.
+It is a Llama, and the engine's modules have Llama's names for it (docs/decisions/0009).
 
 Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py`, transformers'
 `convert_internvl_weights_to_hf.py`.
@@ -12,7 +12,8 @@ Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py`, transfor
 
 from collections.abc import Iterable
 
-# (transformers, OpenGVLab) fragments, both anchored by dots. Most specific first.
+# Fragments of names (transformers, OpenGVLab), anchored by dots. Specific fragments come first, so that no
+# general one replaces a part of them.
 _VISION_FRAGMENTS = (
     (".embeddings.cls_token", ".embeddings.class_embedding"),
     (".embeddings.position_embeddings", ".embeddings.position_embedding"),
@@ -26,7 +27,7 @@ _VISION_FRAGMENTS = (
     (".lambda_2", ".ls2"),
 )
 _PROJECTOR_FRAGMENTS = ((".layer_norm.", ".0."), (".linear_1.", ".1."), (".linear_2.", ".3."))
-# (InternLM2, Llama). `wqkv` stays: it isn't renamed but split, by `weights.split_wqkv`.
+# Fragments of names (InternLM2, Llama). `wqkv` keeps its name here; `tensors.split_wqkv` splits that tensor.
 _INTERNLM2_FRAGMENTS = (
     ("language_model.model.tok_embeddings.", "language_model.model.embed_tokens."),
     ("language_model.output.", "language_model.lm_head."),
@@ -41,11 +42,11 @@ _INTERNLM2_FRAGMENTS = (
 
 
 def opengvlab_name(name: str) -> str:
-    """Name of a tensor in the engine, given its name in any layout.
+    """Return the name of a tensor in the engine.
 
-    Takes transformers' saved names (`vision_tower.*`) and its in-memory names since 5.0
-    (`model.vision_tower.*` and `lm_head.*`). A separate q, k or v of the vision tower keeps its `_proj`
-    ending: `weights.fuse_qkv` joins them.
+    `name` is its name in any layout. For transformers these are the saved names (`vision_tower.*`) and the
+    in-memory names since 5.0 (`model.vision_tower.*` and `lm_head.*`). A separate q, k or v of the vision
+    tower keeps its `_proj` ending; `tensors.fuse_qkv` joins the three.
     """
     if name.startswith("lm_head."):
         return f"language_model.{name}"
@@ -63,10 +64,10 @@ def opengvlab_name(name: str) -> str:
 
 
 def transformers_name(name: str) -> str:
-    """Name of a tensor in `InternVLForConditionalGeneration.state_dict()`, given its name in the engine.
+    """Return the name in `InternVLForConditionalGeneration.state_dict()` of a tensor of the engine.
 
     Raises:
-        ValueError: a name that no InternVL checkpoint has.
+        ValueError: no InternVL checkpoint has a tensor of this name.
     """
     if name.startswith("language_model.lm_head."):
         return name.removeprefix("language_model.")
@@ -78,11 +79,14 @@ def transformers_name(name: str) -> str:
     if name.startswith("mlp1."):
         renamed = _rename(name, _inverse(_PROJECTOR_FRAGMENTS))
         return renamed.replace("mlp1.", "model.multi_modal_projector.", 1)
-    raise ValueError(f"{name!r} is no tensor of an OpenGVLab InternVL checkpoint")
+    raise ValueError(f"{name!r} is no tensor of an InternVL checkpoint in OpenGVLab's layout")
 
 
 def internlm2_name(name: str) -> str:
-    """Name that a tensor has, alone or as a part, where the language model is saved as InternLM2."""
+    """Return the name, in a checkpoint with an InternLM2 language model, of the tensor that holds `name`.
+
+    `name` is the tensor's name in the engine. q, k and v of the language model are parts of one `wqkv`.
+    """
     if not name.startswith("language_model."):
         return name
     for part in "qkv":
@@ -91,7 +95,7 @@ def internlm2_name(name: str) -> str:
 
 
 def is_internlm2(name: str) -> bool:
-    """Whether only a checkpoint with an InternLM2 language model has a tensor of this name."""
+    """Return whether only a checkpoint with an InternLM2 language model has a tensor of this name."""
     return name.startswith("language_model.") and opengvlab_name(name) != name
 
 

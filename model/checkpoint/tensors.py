@@ -1,6 +1,6 @@
-"""Tensors of the InternVL checkpoint layouts: fused and split where the layouts differ, and what is missing.
+"""Convert tensors between the layouts of InternVL checkpoints: rename, fuse and split them.
 
-The names are in `model.checkpoint.tensor_names`.
+The names are translated by `model.checkpoint.tensor_names`.
 """
 
 import re
@@ -17,12 +17,13 @@ _WQKV = re.compile(r"(language_model\.model\.layers\.\d+\.self_attn\.)wqkv\.(\w+
 
 
 def fuse_qkv(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Passes OpenGVLab-named tensors on, joining the vision tower's q, k and v as they arrive.
+    """Yield tensors with OpenGVLab's names, with the vision tower's q, k and v joined to one.
 
-    At most the parts that still wait for each other are held, so a checkpoint streams through shard by shard.
+    Only parts that wait for the others of their layer are kept in memory, so a checkpoint streams through
+    shard by shard.
 
     Raises:
-        ValueError: a layer's q, k or v never came; the message names the tensors that are missing.
+        ValueError: a layer lacks its q, k or v; the message names the tensors that are missing.
     """
     waiting: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors:
@@ -50,10 +51,10 @@ def fuse_qkv(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str,
 def split_wqkv(
     tensors: Iterable[tuple[str, torch.Tensor]], *, num_heads: int, num_kv_heads: int
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Passes tensors on, cutting InternLM2's `wqkv` into q, k and v.
+    """Yield tensors with InternLM2's `wqkv` split into q, k and v.
 
-    Its rows come in one group for each kv head: the query heads that share it, then its k, then its v
-    (OpenGVLab/InternVL `modeling_internlm2.py`, "(h gs d)").
+    The rows of `wqkv` form one group for each kv head: the query heads that share the kv head, then its k,
+    then its v (OpenGVLab/InternVL `modeling_internlm2.py`, "(h gs d)").
     """
     for name, tensor in tensors:
         match = _WQKV.fullmatch(name)
@@ -68,10 +69,10 @@ def split_wqkv(
 def stream_to_opengvlab(
     tensors: Iterable[tuple[str, torch.Tensor]], text_config: Any
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors of a checkpoint in any layout, as the engine's modules are named. Raises as `fuse_qkv`.
+    """Yield the tensors of a checkpoint as the engine's modules need them. Raises as `fuse_qkv` does.
 
     Args:
-        tensors: names and tensors, in any order.
+        tensors: names and tensors, in any layout and any order.
         text_config: transformers' config of the language model, for its numbers of heads.
     """
     renamed = ((opengvlab_name(name), tensor) for name, tensor in tensors)
@@ -83,15 +84,15 @@ def stream_to_opengvlab(
 
 
 def to_opengvlab(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict in the OpenGVLab layout, from one of transformers. Raises as `fuse_qkv`."""
+    """Return a state dict of transformers in the OpenGVLab layout. Raises as `fuse_qkv` does."""
     return dict(fuse_qkv((opengvlab_name(name), tensor) for name, tensor in state_dict.items()))
 
 
 def to_transformers(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What `InternVLForConditionalGeneration.load_state_dict` takes, from an OpenGVLab state dict.
+    """Return a state dict of the OpenGVLab layout for `InternVLForConditionalGeneration.load_state_dict`.
 
     Raises:
-        ValueError: a name that no InternVL checkpoint has.
+        ValueError: no InternVL checkpoint has a tensor of one of the names.
     """
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in state_dict.items():
@@ -108,10 +109,11 @@ def to_transformers(state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.T
 def _grouped(
     tensor: torch.Tensor, kind: str, num_heads: int, num_kv_heads: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """q, k and v of one `wqkv` tensor of this kind (weight, bias, or what a quantised layer has)."""
-    if tensor.numel() == 1 or kind == "g_idx":  # one scale for all, or an order of the inputs
+    """Return q, k and v of one `wqkv` tensor; `kind` is weight, bias, or a tensor of a quantised layer."""
+    # A single scale and the order of the inputs (g_idx) hold for q, k and v alike.
+    if tensor.numel() == 1 or kind == "g_idx":
         return tensor, tensor, tensor
-    outputs = 1 if kind in ("qweight", "qzeros", "scales") else 0  # AWQ and GPTQ keep inputs first
+    outputs = 1 if kind in ("qweight", "qzeros", "scales") else 0  # In AWQ and GPTQ the inputs come first.
     queries = num_heads // num_kv_heads
     groups = tensor.unflatten(outputs, (num_kv_heads, queries + 2, -1))
     q, k, v = groups.split([queries, 1, 1], dim=outputs + 1)

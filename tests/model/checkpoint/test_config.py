@@ -162,7 +162,7 @@ def test_the_system_message_is_the_checkpoints_or_its_templates(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ps_version": "v1"}, "pixel-unshuffle 'v1'"),
+        ({"ps_version": "v1"}, "ps_version 'v1' of the pixel-unshuffle"),
         ({"force_image_size": 60}, "a tile of 60 pixels in patches of 14"),
         ({"force_image_size": 42}, "can't be merged by 0.5"),
         ({"v2pe_delta": "auto"}, "must be a number"),
