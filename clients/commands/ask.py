@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from clients.sdk.client import DEFAULT_URL, Client
+from clients.sdk.client import Client
 from clients.sdk.completions import Completion
 from clients.sdk.errors import ClientError
 from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion
+from clients.sdk.exchange import DEFAULT_URL
 from clients.sdk.messages import user_message
 
 from .candidates_table import candidates_view, printable
