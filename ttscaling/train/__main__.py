@@ -1,4 +1,4 @@
-"""`internvl3 train` as a module, for `accelerate launch -m ttscaling.train` and torch's launcher."""
+"""Run `internvl3 train` as a module, for `accelerate launch -m ttscaling.train` and torch's launcher."""
 
 from .cli import app
 

@@ -1,4 +1,4 @@
-"""`internvl3 train`: the commands that make checkpoints."""
+"""The command line of `internvl3 train`, with one command for each way to train or measure."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The commands `internvl3 train check` and `memory`, which find problems before a run starts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +13,17 @@ from .training import with_overrides
 
 def check(
     meta: Annotated[Path, typer.Argument(help="A meta.json that names the data sets.")],
-    base: Annotated[Path, typer.Option(help="What the paths in it are relative to.")] = Path(),
+    base: Annotated[Path, typer.Option(help="Folder that the paths in meta.json are relative to.")] = Path(),
     form: Annotated[
-        str, typer.Option("--format", help="chats, pairs (MMPR), judged (VisualPRM400K), marked.")
+        str,
+        typer.Option(
+            "--format",
+            help="Format of the records: chats (InternVL), pairs (MMPR), judged (VisualPRM400K-Raw) or "
+            "marked (VisualProcessBench).",
+        ),
     ] = "chats",
 ) -> None:
-    """Read every record of training data, follow the paths of its images, and name what is wrong."""
+    """Read every record of training data, look for its images and videos, and name each bad record."""
     from ttscaling.records.checking import check_data_set, parser_of
     from ttscaling.records.meta import read_meta
 
@@ -27,29 +32,29 @@ def check(
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     checked = [check_data_set(data_set, parse) for data_set in data_sets]
-    for found in checked:
-        typer.echo(found.summary())
-    raise typer.Exit(not all(found.passed for found in checked))
+    for data_set in checked:
+        typer.echo(data_set.summary())
+    raise typer.Exit(not all(data_set.passed for data_set in checked))
 
 
 def memory(
-    model: Annotated[Path, typer.Option(help="Checkpoint folder; of it only config.json is read.")],
-    kind: Annotated[Kind, typer.Option(help="What is trained.")] = "sft",
-    size: Annotated[Size, typer.Option(help="Published size whose settings are taken.")] = "8B",
-    devices: Annotated[int, typer.Option(min=1, help="GPUs over which the model is sharded.")] = 8,
+    model: Annotated[Path, typer.Option(help="Checkpoint folder. Only its config.json is read.")],
+    kind: Annotated[Kind, typer.Option(help="Kind of training.")] = "sft",
+    size: Annotated[Size, typer.Option(help="Published size of the model whose settings are used.")] = "8B",
+    devices: Annotated[int, typer.Option(min=1, help="Number of GPUs over which the model is sharded.")] = 8,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of a pack.  [default: as published]")
+        int | None, typer.Option(min=1, help="Tokens in a pack. By default as published.")
     ] = None,
 ) -> None:
-    """How much memory each GPU needs for the published settings, in GB, before anything is started."""
+    """Estimate the memory that each GPU needs with the published settings, in GB."""
     from model.checkpoint.config_file import model_config
-    from ttscaling.train.network.memory import memory as needed
+    from ttscaling.train.network.memory import memory as estimate_memory
 
     try:
         recipe = with_overrides(
             published(kind, size), {} if max_tokens is None else {"max_tokens": max_tokens}
         )
-        estimate = needed(model_config(model), recipe, devices=devices)
+        estimate = estimate_memory(model_config(model), recipe, devices=devices)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     for name, value in {**vars(estimate), "total": estimate.total}.items():

@@ -1,4 +1,4 @@
-"""`internvl3 train ratio` and `nano-ratio`: the two-stage search for a pre-training mixture, as commands."""
+"""The command `internvl3 train ratio`, and the search for a pre-training mixture behind it."""
 
 import json
 from fractions import Fraction
@@ -12,13 +12,20 @@ from ttscaling.train.settings.recipe import Recipe
 
 from .training import with_overrides
 
-Output = Annotated[Path, typer.Option(help="Folder for all runs and the report. The same again: goes on.")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        help="Folder for all runs and the report. If it holds trials already, the search goes on from them."
+    ),
+]
 Page = Annotated[
     Path | None,
-    typer.Option(help="Where the report goes, as .json, .md and .png.  [default: OUTPUT/ratio.md]"),
+    typer.Option(help="File of the report, written as .json, .md and .png. By default OUTPUT/ratio.md."),
 ]
-Levels = Annotated[int, typer.Option(min=1, help="Stage 1 tries shares that are multiples of 1 / LEVELS.")]
-LanguageShares = Annotated[str, typer.Option(help="Shares of language that stage 2 tries.")]
+Levels = Annotated[
+    int, typer.Option(min=1, help="Stage 1 tries all shares that are multiples of 1 / LEVELS.")
+]
+LanguageShares = Annotated[str, typer.Option(help="Shares of language data that stage 2 tries, with commas.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
 
@@ -27,29 +34,47 @@ def ratio(
     data: Annotated[
         Path, typer.Option(help='meta.json whose entries add "modality": "language" or "multimodal".')
     ],
-    heldout: Annotated[Path, typer.Option(help="The same of what losses are measured on.")],
+    heldout: Annotated[
+        Path,
+        typer.Option(help="meta.json of the same form, for the held-out data that losses are measured on."),
+    ],
     output: Output,
-    base: Annotated[Path, typer.Option(help="What the paths in both are relative to.")] = Path(),
+    base: Annotated[Path, typer.Option(help="Folder that the paths in both files are relative to.")] = Path(),
     page: Page = None,
     levels: Levels = 4,
     language_shares: LanguageShares = "1/8,1/4,3/8,1/2,3/4",
-    size: Annotated[Size, typer.Option(help="Published size whose settings are taken.")] = "8B",
-    steps: Annotated[int | None, typer.Option(min=1, help="Of each trial: the budget.")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Packs of a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Its peak.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of a pack.")] = None,
-    max_tiles: Annotated[int | None, typer.Option(min=1, help="Most tiles of a pack.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16.")] = None,
-    seed: Annotated[int, typer.Option(help="Of data order, deltas and augmentation.")] = 1,
+    size: Annotated[Size, typer.Option(help="Published size of the model whose settings are used.")] = "8B",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of each trial. By default as published.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Packs in a step. By default as published.")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate. By default as published.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens in a pack. By default as published.")
+    ] = None,
+    max_tiles: Annotated[
+        int | None, typer.Option(min=1, help="Most tiles in a pack. By default as published.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Precision of the arithmetic: fp32 or bf16 (the default).")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the order of the data, the deltas and the augmentation.")
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Search the mixture to pre-train on, in InternVL3's two stages, each trial with the real trainer.
+    """Search the mixture to pre-train on, in InternVL3's two stages. Each trial is a real training run.
 
-    Stage 1 mixes the data sets of each modality alone, stage 2 language with multimodal at the same budget.
+    Stage 1 mixes the data sets of each modality by itself. Stage 2 mixes language with multimodal data and
+    trains for as many steps.
 
         internvl3 train ratio --model InternVL3-1B --data meta.json --heldout heldout.json --output runs/ratio
     """
-    given = {
+    overrides = {
         "steps": steps,
         "batch": batch,
         "learning_rate": learning_rate,
@@ -60,9 +85,10 @@ def ratio(
     }
     try:
         recipe = with_overrides(
-            published("pretrain", size), {name: value for name, value in given.items() if value is not None}
+            published("pretrain", size),
+            {name: value for name, value in overrides.items() if value is not None},
         )
-        found = search_ratio(
+        result = search_ratio(
             model,
             data,
             heldout,
@@ -78,7 +104,7 @@ def ratio(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(result))
 
 
 def search_ratio(
@@ -95,10 +121,25 @@ def search_ratio(
     command: str,
     about: str = "",
 ) -> dict[str, Any]:
-    """Searches, writes PAGE as .json, .md and .png, and returns the report.
+    """Search the mixture, write `page` as .json, .md and .png, and return the report.
+
+    Only the main process of a launcher writes.
+
+    Args:
+        model: checkpoint folder that every trial starts from.
+        data: meta.json of the training data, whose entries name their modality.
+        heldout: meta.json of the held-out data, of the same form.
+        base: folder that the paths in both are relative to.
+        output: folder for the trials.
+        page: file of the report; its ending is replaced.
+        recipe: settings of each trial.
+        levels: stage 1 tries shares that are multiples of 1 / levels.
+        language_shares: shares of language that stage 2 tries, as numbers or fractions with commas.
+        command: the command line that the page shows.
+        about: a sentence for the page that stands before the budget.
 
     Raises:
-        ValueError: the settings or the data don't fit; the message says what to change.
+        ValueError: the settings or the data don't fit together; the message says what to change.
         OSError: a file can't be read or written.
     """
     from transformers.utils import logging  # this and torch take seconds to import

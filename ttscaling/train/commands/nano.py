@@ -1,4 +1,4 @@
-"""`internvl3 train nano-mpo` and `nano-v2pe`: what two parts of the recipe are worth, measured on nano."""
+"""The commands `internvl3 train nano` and `nano-*`, which train nano and measure training methods on it."""
 
 import json
 from collections.abc import Callable
@@ -12,43 +12,57 @@ from ttscaling.console import AsJson, CommandError, run_command
 from .mixture import LanguageShares, Levels, Output, Page, search_ratio
 
 PageOption = Annotated[
-    Path | None, typer.Option(help="Write the table into this Markdown page, the plot beside it.")
+    Path | None, typer.Option(help="Markdown page into which the table is written. The plot goes beside it.")
 ]
 
 
 def nano_mpo(
     policy: Annotated[
-        Path | None, typer.Option(help="The nano policy to start from; else the embedded one.")
+        Path | None, typer.Option(help="Nano policy to start from. By default the embedded one.")
     ] = None,
     critic: Annotated[
-        Path | None, typer.Option(help="The nano critic of Best-of-8; else the embedded one.")
+        Path | None, typer.Option(help="Nano critic for Best-of-8. By default the embedded one.")
     ] = None,
     directory: Annotated[
-        Path, typer.Option(help="For pairs, runs and figures; what is there already is kept.")
+        Path,
+        typer.Option(
+            help="Folder for pairs, runs and figures. Results in it are kept and not computed again."
+        ),
     ] = Path("runs/nano-mpo"),
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds: pairs, data order, sampling.")] = 3,
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="Number of seeds. Each seed has its own pairs, data order and sampling."),
+    ] = 3,
     rates: Annotated[
         str | None,
-        typer.Option(help="Learning rates to choose from, with commas.  [default: 2e-5,5e-5,1e-4]"),
+        typer.Option(help="Learning rates to choose from, with commas. By default 1e-4,2e-4."),
     ] = None,
     variants: Annotated[
-        str | None, typer.Option(help="Of the loss, with commas: all terms, without quality, ..; else all.")
+        str | None,
+        typer.Option(
+            help="Variants of the loss, with commas, like 'all terms,without quality'. By default all."
+        ),
     ] = None,
     ablation_seeds: Annotated[
-        int | None, typer.Option(min=1, help="With how many seeds all but all terms are trained; else all.")
+        int | None,
+        typer.Option(min=1, help="Number of seeds for every variant but 'all terms'. By default all seeds."),
     ] = None,
-    questions: Annotated[int, typer.Option(min=2, help="Held-out questions.")] = 600,
-    problems: Annotated[int, typer.Option(min=1, help="Training problems that pairs are made of.")] = 10_000,
-    temperature: Annotated[float, typer.Option(help="Of the solutions that pairs are made of.")] = 1.3,
-    epochs: Annotated[float, typer.Option(help="Passes over the pairs.")] = 1,
+    questions: Annotated[int, typer.Option(min=2, help="Number of held-out questions.")] = 600,
+    problems: Annotated[
+        int, typer.Option(min=1, help="Number of training problems from which pairs are made.")
+    ] = 10_000,
+    temperature: Annotated[
+        float, typer.Option(help="Sampling temperature of the solutions from which pairs are made.")
+    ] = 1.3,
+    epochs: Annotated[float, typer.Option(help="Number of passes over the pairs.")] = 1,
     page: PageOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """MPO on pairs of the nano policy's own solutions, with each term of the loss left out and alone.
+    """Measure what MPO and each term of its loss are worth on nano.
 
-    Right solutions of training drawings are preferred to wrong ones. The learning rate is chosen on training
-    drawings; pass@1, greedy and Best-of-8 are measured on held-out ones, before and after, with paired
-    intervals.
+    The pairs are the nano policy's own solutions on training drawings, right ones preferred to wrong ones.
+    Each term is left out once and used alone once. The learning rate is chosen on training drawings. pass@1,
+    greedy and Best-of-8 are measured on held-out drawings, before and after, with paired intervals.
 
         internvl3 train nano-mpo --page docs/results/mpo.md --json
     """
@@ -56,7 +70,7 @@ def nano_mpo(
     from ttscaling.train.nano.experiments.mpo.run import MpoPlan, embedded, run_plan
 
     def report() -> dict[str, Any]:
-        given: dict[str, Any] = {
+        options: dict[str, Any] = {
             "rates": rates and tuple(float(rate) for rate in rates.split(",")),
             "variants": variants and tuple(name.strip() for name in variants.split(",")),
         }
@@ -70,35 +84,42 @@ def nano_mpo(
             problems=problems,
             temperature=temperature,
             epochs=epochs,
-            **{name: value for name, value in given.items() if value},
+            **{name: value for name, value in options.items() if value},
         )
         return run_plan(plan, page)
 
-    run_command(said(report), print_mpo, as_json)
+    run_command(with_command_errors(report), print_mpo, as_json)
 
 
 def nano_v2pe(
     base: Annotated[
         Path | None,
-        typer.Option(help="base/ of a nano run, the pre-trained policy with V2PE; else it is trained too."),
+        typer.Option(help="Pre-trained policy with V2PE, base/ of a nano run. By default it is trained too."),
     ] = None,
     directory: Annotated[
-        Path, typer.Option(help="For policies and figures; what is there already is kept.")
+        Path,
+        typer.Option(help="Folder for policies and figures. Results in it are kept and not computed again."),
     ] = Path("runs/nano-v2pe"),
-    questions: Annotated[int, typer.Option(min=1, help="Held-out questions of each cell.")] = 200,
-    lengths: Annotated[str, typer.Option(help="Multiples of the trained length, with commas.")] = "1,2,4,8",
-    seed: Annotated[int, typer.Option(help="Of the weights and data order.")] = 1,
-    processes: Annotated[int, typer.Option(min=1, help="Training processes; changes the batch.")] = 2,
+    questions: Annotated[
+        int, typer.Option(min=1, help="Number of held-out questions for each cell of the table.")
+    ] = 200,
+    lengths: Annotated[
+        str, typer.Option(help="Lengths as multiples of the trained length, with commas.")
+    ] = "1,2,4,8",
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of the order of the data.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Number of training processes. It changes the batch.")
+    ] = 2,
     miniature: Annotated[
-        bool, typer.Option("--miniature", help="A few steps: tests the chain in a minute.")
+        bool, typer.Option("--miniature", help="Take only a few steps, which tests the command in a minute.")
     ] = False,
     page: PageOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """V2PE against ordinary positions, at the trained length and at 2, 4 and 8 times it.
+    """Compare V2PE with ordinary positions, at the trained length and at 2, 4 and 8 times this length.
 
-    Two policies that differ in nothing but positions learn to find a sheet of digits among blank pages or
-    frames. Then the one with V2PE is asked with deltas from 1 to 1/256.
+    Two policies that differ only in their positions learn to find a sheet of digits among blank pages or
+    frames. The policy with V2PE is then measured with deltas from 1 to 1/256.
 
         internvl3 train nano-v2pe --base runs/nano/base --page docs/results/v2pe.md --json
     """
@@ -111,42 +132,51 @@ def nano_v2pe(
     def report() -> dict[str, Any]:
         return run_table(run, base, page, times=[int(factor) for factor in lengths.split(",")])
 
-    run_command(said(report), print_v2pe, as_json)
+    run_command(with_command_errors(report), print_v2pe, as_json)
 
 
-def said(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """The same, with what can't be used told in a sentence."""
+def with_command_errors(report: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """Return `report` with a ValueError or an OSError raised as a CommandError."""
 
-    def told() -> dict[str, Any]:
+    def checked_report() -> dict[str, Any]:
         try:
             return report()
         except (ValueError, OSError) as error:
             raise CommandError(str(error)) from error
 
-    return told
+    return checked_report
 
 
 def nano(
     directory: Annotated[
-        Path, typer.Option(help="Where the checkpoints, rollouts and the model card go.")
+        Path, typer.Option(help="Folder for the checkpoints, the rollouts and the model card.")
     ] = Path("runs/nano"),
-    seed: Annotated[int, typer.Option(help="Of weights, data order and sampling.")] = 1,
-    processes: Annotated[int, typer.Option(help="Training processes, one core each; changes the batch.")] = 2,
-    questions: Annotated[int, typer.Option(help="Held-out questions for the model card's figures.")] = 600,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the weights, the order of the data and the sampling.")
+    ] = 1,
+    processes: Annotated[
+        int, typer.Option(help="Number of training processes, one core each. It changes the batch.")
+    ] = 2,
+    questions: Annotated[
+        int, typer.Option(help="Number of held-out questions behind the figures of the model card.")
+    ] = 600,
     miniature: Annotated[
-        bool, typer.Option("--miniature", help="A few steps of everything: tests the chain in a minute.")
+        bool,
+        typer.Option(
+            "--miniature", help="Take only a few steps in each stage, which tests the chain in a minute."
+        ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep the stages whose output is already there.")
+        bool, typer.Option("--resume", help="Skip the stages whose output is already there.")
     ] = False,
     install: Annotated[
-        bool, typer.Option("--install", help="Put the result in place of the shipped checkpoints.")
+        bool, typer.Option("--install", help="Put the new checkpoints in place of the embedded ones.")
     ] = False,
 ) -> None:
     """Train the embedded policy and critic from scratch and measure them through the server.
 
-    Vision warm-up, native multimodal pre-training, fine-tuning, Monte-Carlo rollouts, critic: about an hour
-    on two cores. The seed decides everything but what differs between processors.
+    The stages are vision warm-up, multimodal pre-training, fine-tuning, Monte-Carlo rollouts and the critic.
+    They take about an hour on two cores. The same seed gives the same checkpoints on the same processor.
     """
     from ttscaling.train.nano.pipeline import Run, run_pipeline
 
@@ -159,26 +189,38 @@ def nano(
 
 def nano_critics(
     directory: Annotated[
-        Path, typer.Option(help="A run of `train nano`; critics go into its critics/, those there are kept.")
+        Path,
+        typer.Option(
+            help="Folder of a run of `train nano`. New critics go into its critics/, old ones are kept."
+        ),
     ] = Path("runs/nano"),
     output: Annotated[
-        Path, typer.Option(help="Where the report goes, as .json, .md and .png; the ending is replaced.")
+        Path, typer.Option(help="File of the report, written as .json, .md and .png. Its ending is replaced.")
     ] = Path("runs/nano/critic-ablation.md"),
     labels: Annotated[
-        str, typer.Option(help="Which are compared, with commas; value must be one.")
+        str, typer.Option(help="Labels to compare, with commas. value must be one of them.")
     ] = "value,early-stop,advantage,outcome",
-    seed: Annotated[int, typer.Option(help="Of weights and data order, as for `train nano`.")] = 1,
-    processes: Annotated[int, typer.Option(help="Training processes, one core each; changes the batch.")] = 2,
-    questions: Annotated[int, typer.Option(min=1, help="Held-out questions.")] = 600,
-    eval_seed: Annotated[int, typer.Option(help="Of questions, candidates and the bootstrap.")] = 777,
-    miniature: Annotated[bool, typer.Option("--miniature", help="A few steps: tests the command.")] = False,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the weights and of the order of the data, as for `train nano`.")
+    ] = 1,
+    processes: Annotated[
+        int, typer.Option(help="Number of training processes, one core each. It changes the batch.")
+    ] = 2,
+    questions: Annotated[int, typer.Option(min=1, help="Number of held-out questions.")] = 600,
+    eval_seed: Annotated[
+        int, typer.Option(help="Seed of the questions, the candidates and the bootstrap.")
+    ] = 777,
+    miniature: Annotated[
+        bool, typer.Option("--miniature", help="Take only a few steps, which tests the command.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare nano critics by labels (value, with early stop, advantage, outcome) and by aggregation.
+    """Compare nano critics by their labels (value, early-stop, advantage, outcome) and by aggregation.
 
-    Value is the critic of a run of `train nano`, outcome its ORM; the others are trained from the run's
-    verifier, each for as long as those, 20 minutes on two cores. All choose among the same candidates and
-    judge the steps of a VisualProcessBench file (in DIRECTORY/process-bench). Writes a page with a plot.
+    The critic with value labels is the critic of a run of `train nano`, and the one with outcome labels is
+    its ORM. The others are trained from the verifier of the run with as many updates. This takes 20 minutes
+    on two cores. All critics choose among the same candidates and score the steps of a VisualProcessBench
+    file in DIRECTORY/process-bench. The report is a page with a plot.
 
         internvl3 train nano-critics --output docs/results/critic-ablation.md
     """
@@ -198,19 +240,23 @@ def nano_ratio(
     page: Page = None,
     levels: Levels = 4,
     language_shares: LanguageShares = "1/8,1/4,3/8,1/2,3/4",
-    seed: Annotated[int, typer.Option(help="Of weights, data and their order.")] = 1,
-    miniature: Annotated[bool, typer.Option("--miniature", help="A few steps: tests the command.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the weights, the data and their order.")] = 1,
+    miniature: Annotated[
+        bool, typer.Option("--miniature", help="Take only a few steps, which tests the command.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The same search on nano: its own data and vision path, fifteen pre-trainings of under a minute.
+    """Search the mixture as `internvl3 train ratio` does, on nano and on nano's own data.
 
-    internvl3 train nano-ratio --page docs/results/ratio-search.md
+    With the default shares the search takes fifteen pre-training runs of less than a minute each.
+
+        internvl3 train nano-ratio --page docs/results/ratio-search.md
     """
     from ttscaling.train.nano.experiments.mixture_data import BUDGET, MINIATURE, write_material
 
     budget = MINIATURE if miniature else BUDGET
     material = write_material(output / "material", budget, seed=seed)
-    found = search_ratio(
+    result = search_ratio(
         material.model,
         material.data,
         material.heldout,
@@ -225,4 +271,4 @@ def nano_ratio(
         about=budget.about,
     )
     if as_json:
-        typer.echo(json.dumps(found))
+        typer.echo(json.dumps(result))

@@ -1,4 +1,4 @@
-"""`internvl3 train rollouts`: training data for critics and for MPO, made by a running server."""
+"""The command `internvl3 train rollouts`, which makes training data with a running server."""
 
 import json
 from collections.abc import Mapping
@@ -14,54 +14,84 @@ from ttscaling.console import AsJson, CommandError, run_command
 
 
 def rollouts(
-    questions: Annotated[Path, typer.Option(help="JSONL: image(s) or video, question, answer; or chats.")],
-    output: Annotated[Path, typer.Option(help="Folder for what is made. The same again: goes on.")],
+    questions: Annotated[
+        Path, typer.Option(help="JSONL file with image or video, question and answer, or with conversations.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(help="Folder for replies and data. If it holds replies already, the run continues."),
+    ],
     base_url: BaseUrl = DEFAULT_URL,
-    model: Annotated[str | None, typer.Option(help="Name to ask for, where the server wants one.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model, if the server needs one.")] = None,
     images: Annotated[
-        Path | None, typer.Option(help="What media paths are relative to.  [default: the questions' folder]")
+        Path | None,
+        typer.Option(help="Folder that media paths are relative to. By default the questions' folder."),
     ] = None,
     instruction: Annotated[
-        str, typer.Option(help="What is asked: {question} and, say, how to answer. Steps are paragraphs.")
+        str,
+        typer.Option(
+            help="Prompt with {question} in it, for example with a request to write steps as paragraphs."
+        ),
     ] = "{question}",
-    solutions: Annotated[int, typer.Option(min=1, help="Per question. Published: 4; for pairs 32.")] = 4,
-    continuations: Annotated[int, typer.Option(min=0, help="From each step; 0: pairs only.")] = 16,
+    solutions: Annotated[
+        int, typer.Option(min=1, help="Solutions of each question. Published are 4, and 32 for pairs.")
+    ] = 4,
+    continuations: Annotated[
+        int, typer.Option(min=0, help="Continuations from each step. With 0 only pairs are made.")
+    ] = 16,
     blind: Annotated[
-        int, typer.Option(min=0, help="Right solutions of a question gone on with unseen (DropoutNTP).")
+        int,
+        typer.Option(
+            min=0, help="Right solutions of a question that are continued without the image (DropoutNTP)."
+        ),
     ] = 1,
-    max_steps: Annotated[int, typer.Option(min=1, help="A solution's steps are merged to so many.")] = 12,
+    max_steps: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Most steps of a solution. Neighbouring steps are merged until it has no more."
+        ),
+    ] = 12,
     temperature: Annotated[
-        float, typer.Option(min=0.01, help="Published: 1 for steps, 0.7 for pairs.")
+        float,
+        typer.Option(min=0.01, help="Sampling temperature. Published are 1 for steps and 0.7 for pairs."),
     ] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="0: not sent, for servers that don't know it.")] = 50,
+    top_k: Annotated[
+        int, typer.Option(min=0, help="Sampling top_k. With 0 it isn't sent, for servers that don't know it.")
+    ] = 50,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Of an answer.  [default: what the window leaves]")
+        int | None,
+        typer.Option(min=1, help="Most tokens of an answer. By default what the context window leaves."),
     ] = None,
     fields: Annotated[
-        str, typer.Option(help="JSON object merged into every request, like mm_processor_kwargs.")
+        str,
+        typer.Option(help="JSON object whose fields go into every request, for example mm_processor_kwargs."),
     ] = "{}",
-    seed: Annotated[int, typer.Option(help="Of the server's sampling and of the choice of pairs.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the server's sampling and of the choice of pairs.")] = 0,
     api_key: Annotated[
-        str | None, typer.Option(envvar="INTERNVL3_API_KEY", help="Sent as bearer token.")
+        str | None, typer.Option(envvar="INTERNVL3_API_KEY", help="API key, sent as bearer token.")
     ] = None,
     concurrency: Concurrency = 8,
     bad_questions: Annotated[
-        float, typer.Option(min=0, max=1, help="Share that may be bad; each is named and left out.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Largest share of bad questions, 0 to 1. Each one is named and left out."
+        ),
     ] = 0.01,
     as_json: AsJson = False,
 ) -> None:
-    """Make training data with a running server: judged steps for critics, preference pairs for MPO.
+    """Make training data with a running server: scored steps for critics and preference pairs for MPO.
 
-    Of each question come several solutions, from each of their steps several continuations, and all are
-    compared with the known answer. What the server sent is kept at once in OUTPUT/rollouts.jsonl: after a
-    crash the same command goes on, nothing is lost or asked twice. Then, in OUTPUT, critic.json and
-    pairs.json:
+    The server writes several solutions of each question and several continuations of each of their steps. All
+    are compared with the known answer. Every reply is kept at once in OUTPUT/rollouts.jsonl, so after a crash
+    the same command continues without sending a request twice. In the end OUTPUT holds critic.json and
+    pairs.json, which the training commands read:
 
         internvl3 train rollouts --questions questions.jsonl --output runs/rollouts
         internvl3 train critic --model MODEL --data runs/rollouts/critic.json --output runs/critic
         internvl3 train mpo --model MODEL --data runs/rollouts/pairs.json --output runs/mpo
 
-    A question may say how answers are compared with its own: "mode": exact, relaxed, math or anls.
+    The field "mode" of a question says how answers are compared with its known answer: exact, relaxed, math
+    or anls.
     """
 
     def report() -> Mapping[str, Any]:
@@ -103,20 +133,20 @@ def _object(text: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise CommandError(f"--fields isn't JSON: {error}") from error
+        raise CommandError(f"--fields isn't JSON ({error}): write a JSON object") from error
     if not isinstance(content, dict):
-        raise CommandError(f"--fields is a JSON {type(content).__name__}: write an object")
+        raise CommandError(f"--fields isn't a JSON object, but a {type(content).__name__}: write an object")
     return content
 
 
-def _show(made: Mapping[str, Any], console: Console) -> None:
-    records = ", ".join(f"{count} {name}" for name, count in made["records"].items())
+def _show(summary: Mapping[str, Any], console: Console) -> None:
+    records = ", ".join(f"{count} {name}" for name, count in summary["records"].items())
     console.print(
-        f"{made['questions']} questions, {made['bad']} bad; "
-        f"{made['right']} of {made['solutions']} solutions right; "
-        f"{made['continuations']} continuations of {made['prefixes']} prefixes",
+        f"{summary['questions']} questions, {summary['bad']} bad; "
+        f"{summary['right']} of {summary['solutions']} solutions right; "
+        f"{summary['continuations']} continuations of {summary['prefixes']} prefixes",
         f"records: {records}",
-        f"data for internvl3 train: {', '.join(made['data']) or 'none, since no record was made'}",
+        f"data for internvl3 train: {', '.join(summary['data']) or 'none, because no record was made'}",
         sep="\n",
         soft_wrap=True,
     )

@@ -1,7 +1,8 @@
-"""`internvl3 train pretrain|sft|critic|mpo`: options to a job.
+"""The commands `internvl3 train pretrain`, `sft`, `critic` and `mpo`, which turn options into a job.
 
-A kind's command has its own options, those that all kinds share, and one for each field of a recipe. The last
-have no default here: what isn't given is the published value for `--size`.
+The command of a kind has the options of that kind, the options that all kinds share, and one option for each
+field of a recipe. The options of the recipe have no default here, because an option that isn't given keeps
+the published value for `--size`.
 """
 
 import inspect
@@ -22,9 +23,10 @@ Extras = Callable[..., Mapping[str, Any]]
 
 
 def pretrain() -> Mapping[str, Any]:
-    """Native multimodal pre-training: the loss is on all text, visual tokens are context.
+    """Pre-train on images and text together, with the loss on all text. Visual tokens are context only.
 
-    Data are InternVL's conversations, text-only ones among them; repeat_time in meta.json sets the mixture.
+    The data are InternVL's conversations, with images or with text only. repeat_time in meta.json sets the
+    mixture.
 
         internvl3 train pretrain --model InternVL3-1B --data meta.json --output runs/pretrain
     """
@@ -32,11 +34,11 @@ def pretrain() -> Mapping[str, Any]:
 
 
 def sft() -> Mapping[str, Any]:
-    """Fine-tune on InternVL's conversations: the loss is on what the assistant says.
+    """Fine-tune on InternVL's conversations, with the loss on the assistant's text.
 
         internvl3 train sft --model InternVL3-1B --data meta.json --output runs/sft --steps 1000 --batch 16
 
-    On several GPUs, sharded:
+    To shard the run over several GPUs:
 
         accelerate launch --config_file recipes/fsdp2.yaml -m ttscaling.train sft --model ...
     """
@@ -45,14 +47,27 @@ def sft() -> Mapping[str, Any]:
 
 def critic(
     form: Annotated[
-        Form, typer.Option("--format", help="judged (VisualPRM400K-Raw) or chats (VisualPRM400K).")
+        Form,
+        typer.Option(
+            "--format", help="Format of the records: judged (VisualPRM400K-Raw) or chats (VisualPRM400K)."
+        ),
     ] = "judged",
-    labelling: Annotated[Labelling, typer.Option(help="What a step's Monte-Carlo score becomes.")] = "value",
-    threshold: Annotated[float, typer.Option(help="A step is + above this share of right ends.")] = 0.0,
-    early_stop: Annotated[bool, typer.Option("--early-stop", help="Nothing after the first -.")] = False,
-    history: Annotated[History, typer.Option(help="What earlier judgements show: + or the labels.")] = "plus",
+    labelling: Annotated[
+        Labelling, typer.Option(help="How a step's Monte-Carlo score becomes a label.")
+    ] = "value",
+    threshold: Annotated[
+        float,
+        typer.Option(help="A step is labelled + if more than this share of its continuations are right."),
+    ] = 0.0,
+    early_stop: Annotated[
+        bool, typer.Option("--early-stop", help="Drop the steps after the first step labelled -.")
+    ] = False,
+    history: Annotated[
+        History,
+        typer.Option(help="Earlier answers of the critic in its input: always + (plus), or the labels."),
+    ] = "plus",
 ) -> Mapping[str, Any]:
-    """Train a process reward critic as VisualPRM: the loss is on its judgement of each step.
+    """Train a process reward critic as VisualPRM does, with the loss on its label for each step.
 
     internvl3 train critic --model InternVL3-8B --data meta.json --output runs/critic --epochs 1
     """
@@ -64,16 +79,18 @@ def critic(
 
 
 def mpo(
-    preference: Annotated[float, typer.Option(help="Weight of DPO.")] = MpoWeights.preference,
-    quality: Annotated[float, typer.Option(help="Weight of BCO.")] = MpoWeights.quality,
-    generation: Annotated[float, typer.Option(help="Weight of the chosen response's loss.")] = (
-        MpoWeights.generation
-    ),
-    beta: Annotated[float, typer.Option(help="How much a log-ratio counts as reward.")] = MpoWeights.beta,
+    preference: Annotated[
+        float, typer.Option(help="Weight of the preference term, DPO.")
+    ] = MpoWeights.preference,
+    quality: Annotated[float, typer.Option(help="Weight of the quality term, BCO.")] = MpoWeights.quality,
+    generation: Annotated[
+        float, typer.Option(help="Weight of the generation term, the loss of the chosen response.")
+    ] = MpoWeights.generation,
+    beta: Annotated[float, typer.Option(help="Factor from a log-ratio to a reward.")] = MpoWeights.beta,
 ) -> Mapping[str, Any]:
-    """Mixed preference optimisation on MMPR's pairs.
+    """Train a policy by mixed preference optimisation on MMPR's pairs.
 
-    The reference's log-probabilities are computed first: one pass over the data.
+    First one pass over the data computes the log-probabilities of the reference model.
 
         internvl3 train mpo --model runs/sft/model --data mmpr.json --output runs/mpo --epochs 1
     """
@@ -85,30 +102,34 @@ def mpo(
 def start(
     kind: Kind,
     *,
-    model: Annotated[Path, typer.Option(help="Checkpoint folder to start from, of either layout.")],
+    model: Annotated[Path, typer.Option(help="Checkpoint folder to start from, in either layout.")],
     data: Annotated[Path, typer.Option(help="A meta.json that names the data sets.")],
-    output: Annotated[Path, typer.Option(help="The run's folder; what it gives is in its model/.")],
-    base: Annotated[Path, typer.Option(help="What the paths in meta.json are relative to.")] = Path(),
-    size: Annotated[Size, typer.Option(help="Published size whose settings are taken.")] = "8B",
+    output: Annotated[Path, typer.Option(help="Folder of the run. The trained checkpoint is in its model/.")],
+    base: Annotated[Path, typer.Option(help="Folder that the paths in meta.json are relative to.")] = Path(),
+    size: Annotated[
+        Size, typer.Option(help="Published size of the model. It sets the defaults of the recipe.")
+    ] = "8B",
     layout: Annotated[
-        Layout | None, typer.Option(help="Of the trained checkpoint.  [default: as --model]")
+        Layout | None, typer.Option(help="Layout of the trained checkpoint. By default that of --model.")
     ] = None,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between two saved states.")] = 500,
-    keep: Annotated[int, typer.Option(min=1, help="How many saved states are kept.")] = 2,
-    workers: Annotated[int, typer.Option(min=1, help="Threads of a process that prepare packs.")] = 4,
+    save_every: Annotated[int, typer.Option(min=1, help="Number of steps between two saved states.")] = 500,
+    keep: Annotated[int, typer.Option(min=1, help="Number of saved states to keep.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of threads in each process that prepare packs.")
+    ] = 4,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last saved state, if there is one.")
+        bool, typer.Option("--resume", help="Continue from the last saved state, if there is one.")
     ] = False,
     recipe: Mapping[str, Any],
     **extras: Any,
 ) -> None:
-    """Runs a job of this kind; what is wrong with it is said in a sentence."""
+    """Run a training job. An error ends the command with status 1 and a message without a traceback."""
     from transformers.utils import logging  # this and torch take seconds to import
 
     from ttscaling.train.run.job import Job, run_job
     from ttscaling.train.run.sharding import make_accelerator
 
-    logging.set_verbosity_error()  # it warns of configs and shows bars that say nothing here
+    logging.set_verbosity_error()  # its warnings and progress bars tell a user nothing here
     logging.disable_progress_bar()
 
     try:
@@ -133,10 +154,10 @@ def start(
 
 
 def with_overrides(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
-    """A recipe with some fields replaced. Steps take the place of epochs, and epochs that of steps.
+    """Return the recipe with some fields replaced. `steps` alone removes `epochs`, and the reverse.
 
     Raises:
-        ValueError: as `Recipe`.
+        ValueError: a setting is out of range, or both `steps` and `epochs` are given.
     """
     given = dict(given)
     if "steps" in given:
@@ -147,25 +168,25 @@ def with_overrides(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
 
 
 def command_of(kind: Kind, extras: Extras) -> Callable[..., None]:
-    """The command for a kind, its options spelt out for typer."""
-    own = list(inspect.signature(extras, eval_str=True).parameters.values())
-    shared = [
+    """Return the command of a kind, with a signature that lists all options for typer."""
+    kind_options = list(inspect.signature(extras, eval_str=True).parameters.values())
+    shared_options = [
         parameter
         for parameter in inspect.signature(start, eval_str=True).parameters.values()
         if parameter.name not in ("kind", "recipe", "extras")
     ]
-    settings = _recipe_options()
+    recipe_options = _recipe_options()
 
-    def command(**given: Any) -> None:
-        own_options = {parameter.name: given.pop(parameter.name) for parameter in own}
-        chosen = {name: given.pop(name) for name in settings}
-        recipe = {name: _parsed(name, value) for name, value in chosen.items() if value is not None}
-        start(kind, **given, **extras(**own_options), recipe=recipe)
+    def command(**options: Any) -> None:
+        extra_settings = extras(**{parameter.name: options.pop(parameter.name) for parameter in kind_options})
+        values = {name: options.pop(name) for name in recipe_options}
+        recipe = {name: _parsed(name, value) for name, value in values.items() if value is not None}
+        start(kind, **options, **extra_settings, recipe=recipe)
 
     keyword_only = inspect.Parameter.KEYWORD_ONLY
-    parameters = [p.replace(kind=keyword_only) for p in (*shared, *own)] + [
+    parameters = [p.replace(kind=keyword_only) for p in (*shared_options, *kind_options)] + [
         inspect.Parameter(name, keyword_only, default=None, annotation=annotation)
-        for name, annotation in settings.items()
+        for name, annotation in recipe_options.items()
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -176,19 +197,19 @@ def command_of(kind: Kind, extras: Extras) -> Callable[..., None]:
 def _recipe_options() -> Mapping[str, Any]:
     options = {}
     for name, hint in get_type_hints(Recipe, include_extras=True).items():
-        kind, text = get_args(hint)
+        field_type, text = get_args(hint)
         option = typer.Option(help=text, rich_help_panel="Recipe")
-        options[name] = Annotated[_option_type(kind) | None, option]
+        options[name] = Annotated[_option_type(field_type) | None, option]
     return options
 
 
-def _option_type(kind: Any) -> Any:
-    """Lists are given as text."""
-    return str if get_origin(kind) is tuple else kind
+def _option_type(field_type: Any) -> Any:
+    """Return the option's type, which is text for a list."""
+    return str if get_origin(field_type) is tuple else field_type
 
 
 def _parsed(name: str, value: Any) -> Any:
-    """Lists come as text, with commas; deltas as numbers or fractions."""
+    """Return an option's value as the field of a recipe, which splits lists at their commas."""
     if name == "parts":
         return tuple(part.strip() for part in value.split(","))
     return _deltas(value.split(",")) if name == "deltas" else value
@@ -198,4 +219,6 @@ def _deltas(texts: Sequence[str]) -> tuple[float, ...]:
     try:
         return tuple(float(Fraction(text.strip())) for text in texts)
     except (ValueError, ZeroDivisionError) as error:
-        raise typer.BadParameter(f"deltas are numbers like 1,1/4,0.0625 ({error})") from error
+        raise typer.BadParameter(
+            f"the deltas can't be read ({error}): write numbers or fractions with commas, like 1,1/4,0.0625"
+        ) from error

@@ -1,4 +1,4 @@
-"""The kinds of training, and the settings that only one of them has."""
+"""The kinds of training, and the settings that only one kind has."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,10 +13,10 @@ Form = Literal["judged", "chats"]
 
 @dataclass(frozen=True, kw_only=True)
 class CriticData:
-    """How a critic's records are read and labelled; see `ttscaling.train.samples.critic_chats`.
+    """How the records of a critic are read and labelled; see `ttscaling.train.samples.critic_chats`.
 
-    `form` is `judged` (VisualPRM400K-Raw, Monte-Carlo scores) or `chats` (VisualPRM400K, where the turns hold
-    the labels: then all but `history` has no effect).
+    `form` is `judged` (VisualPRM400K-Raw, which holds Monte-Carlo scores) or `chats` (VisualPRM400K, whose
+    turns hold the labels already). With `chats` only `history` has an effect.
     """
 
     form: Form = "judged"
@@ -28,7 +28,10 @@ class CriticData:
 
 @dataclass(frozen=True, kw_only=True)
 class MpoWeights:
-    """How much each term counts, and DPO's beta: the published scripts' values (beta is TRL's default)."""
+    """The weight of each term of the MPO loss, and DPO's beta.
+
+    The defaults are the values of OpenGVLab/InternVL `shell/internvl3.0/mpo`; beta is TRL's default.
+    """
 
     preference: float = 0.8
     quality: float = 0.2

@@ -1,11 +1,11 @@
-"""TODO: what this file is about."""
+"""The limits of a pack in tokens and tiles."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 
 class Packable(Protocol):
-    """What is packed: it knows how much room it takes."""
+    """An item that can be packed, because it knows its numbers of tokens and tiles."""
 
     @property
     def num_tokens(self) -> int: ...
@@ -15,7 +15,10 @@ class Packable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PackLimits:
-    """The most tokens and tiles of a pack, and how many packs are kept open at a time."""
+    """The most tokens and tiles of a pack, and the most packs that are open at the same time.
+
+    Raises ValueError for a limit below 1.
+    """
 
     max_tokens: int
     max_tiles: int
@@ -26,7 +29,7 @@ class PackLimits:
             raise ValueError(f"every limit of a pack must be at least 1: {self}")
 
     def excess(self, item: Packable) -> str | None:
-        """Why an item fits into no pack, and what to change; None if it does."""
+        """Return why an item fits into no pack and what to change, or None if it fits."""
         if item.num_tokens > self.max_tokens:
             return (
                 f"{item.num_tokens} tokens don't fit into a pack of {self.max_tokens}: allow longer packs or "
@@ -34,7 +37,7 @@ class PackLimits:
             )
         if item.num_tiles > self.max_tiles:
             return (
-                f"{item.num_tiles} tiles don't fit into a pack of {self.max_tiles}: allow more tiles a pack "
-                "or fewer per image"
+                f"{item.num_tiles} tiles don't fit into a pack of {self.max_tiles}: allow more tiles in a "
+                "pack or fewer tiles per image"
             )
         return None

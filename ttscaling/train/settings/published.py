@@ -1,9 +1,10 @@
-"""Published hyper-parameters by kind and size: where a run of a published model starts from.
+"""The published hyper-parameters of each kind of training and each size of the model.
 
-Sources, all of OpenGVLab/InternVL unless named: fine-tuning, `shell/internvl2.5` stage 2 (all parts trained,
-512 packs a step); preferences, `shell/internvl3.0/mpo`; critic, VisualPRM (arXiv 2503.10291 section 6). No
-learning rate, batch or number of steps is published for InternVL3's pre-training and fine-tuning: these are
-the nearest that are. For sizes that InternVL2.5 hasn't, those of the next larger one.
+The sources are OpenGVLab/InternVL `shell/internvl2.5` stage 2 for fine-tuning (all parts trained, 512 packs
+a step), OpenGVLab/InternVL `shell/internvl3.0/mpo` for preferences, and VisualPRM (arXiv 2503.10291 section
+6) for the critic. No learning rate, batch or number of steps is published for InternVL3's pre-training and
+fine-tuning. InternVL2.5's values are the nearest published ones. A size that InternVL2.5 doesn't have takes
+the values of the next larger size.
 """
 
 from typing import Literal, get_args
@@ -20,9 +21,10 @@ _LARGEST: tuple[Size, ...] = ("38B", "78B")
 
 
 def published(kind: Kind, size: Size) -> Recipe:
-    """The recipe for a kind of training of a published size.
+    """Return the recipe for a kind of training and a published size.
 
-    A batch of preferences is published as 256 or 512 pairs, one on each GPU; here it counts packs of several.
+    A batch of preferences is published as 256 or 512 pairs, one on each GPU. Here a batch counts packs, and a
+    pack holds several pairs.
     """
     if kind == "mpo":
         return Recipe(

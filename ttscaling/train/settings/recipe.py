@@ -8,7 +8,10 @@ from model.v2pe import TRAINED_DELTAS
 from .pack_limits import PackLimits
 
 Average = Literal["token", "square", "sample"]
-"""Weight of a supervised token of a sample that has l of them: 1, 1 / sqrt(l) (InternVL3's) or 1 / l."""
+"""How a supervised token is weighted in a sample that has l supervised tokens.
+
+The weight is 1 for `token`, 1 / sqrt(l) for `square`, which InternVL3 uses, and 1 / l for `sample`.
+"""
 
 
 Part = Literal["vision", "projector", "language"]
@@ -17,36 +20,48 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a run does with its data, whatever the objective. Raises ValueError for settings that can't be.
+    """The settings of a run that all objectives share. Raises ValueError for settings out of range.
 
-    It runs for `steps` optimiser steps, or for `epochs` passes over the data; the other one is None. The
-    annotations are what `--help` says.
+    A run takes `steps` optimiser steps or `epochs` passes over the data, and the other one is None. The texts
+    in the annotations are the help texts of the commands.
     """
 
-    steps: Annotated[int | None, "Optimiser steps of the run."] = None
-    epochs: Annotated[float | None, "Passes over the data, instead of steps."] = None
-    batch: Annotated[int, "Packs of a global batch: of all processes and micro-batches."]
-    learning_rate: Annotated[float, "Its peak; a cosine to 0 follows."]
-    warmup: Annotated[float, "Share of the run in which the learning rate rises."] = 0.03
-    weight_decay: Annotated[float, "AdamW's, on matrices only."] = 0.05
-    clip: Annotated[float, "Largest norm of the gradient."] = 1.0
-    max_tokens: Annotated[int, "Most tokens of a pack."] = 16384
-    max_tiles: Annotated[int, "Most tiles of a pack."] = 48
-    open_packs: Annotated[int, "Packs filled at a time: more fill better, and hold more tiles."] = 8
-    image_tiles: Annotated[int | None, "Most tiles of an image, instead of the checkpoint's limit."] = None
-    average: Annotated[Literal["token", "square", "sample"], "A sample's weight, by its tokens."] = "square"
-    deltas: Annotated[tuple[float, ...], "V2PE steps, of which each image draws one: 1,1/2,.."] = (
-        TRAINED_DELTAS
-    )
-    parts: Annotated[tuple[Part, ...], "What is trained of vision,projector,language."] = PARTS
-    precision: Annotated[Literal["fp32", "bf16"], "Of the arithmetic; weights are kept in fp32."] = "bf16"
-    recompute: Annotated[bool, "Recompute activations in the backward pass: less memory."] = True
-    bad_records: Annotated[float, "Share of bad records that is put up with."] = 0.01
-    seed: Annotated[int, "Of data order, deltas and augmentation."] = 1
+    steps: Annotated[int | None, "Number of optimiser steps of the run."] = None
+    epochs: Annotated[float | None, "Number of passes over the data, in place of steps."] = None
+    batch: Annotated[int, "Packs in a global batch, over all processes and micro-batches."]
+    learning_rate: Annotated[float, "Peak learning rate; after the peak it falls to 0 along a cosine."]
+    warmup: Annotated[float, "Share of the run during which the learning rate rises."] = 0.03
+    weight_decay: Annotated[float, "Weight decay of AdamW; it acts on matrices only."] = 0.05
+    clip: Annotated[float, "Largest norm of the gradient; a larger gradient is scaled down to it."] = 1.0
+    max_tokens: Annotated[int, "Most tokens in a pack."] = 16384
+    max_tiles: Annotated[int, "Most tiles in a pack."] = 48
+    open_packs: Annotated[
+        int,
+        "Packs that are filled at the same time. A larger number fills them better and takes more memory.",
+    ] = 8
+    image_tiles: Annotated[int | None, "Most tiles of an image, in place of the checkpoint's limit."] = None
+    average: Annotated[
+        Literal["token", "square", "sample"],
+        "Weight of a token in a sample of n target tokens: 1 (token), 1/sqrt(n) (square) or 1/n (sample).",
+    ] = "square"
+    deltas: Annotated[
+        tuple[float, ...], "V2PE deltas with commas, like 1,1/2,0.25. One is drawn at random for each image."
+    ] = TRAINED_DELTAS
+    parts: Annotated[
+        tuple[Part, ...], "Parts of the model to train, with commas: vision, projector, language."
+    ] = PARTS
+    precision: Annotated[
+        Literal["fp32", "bf16"], "Precision of the arithmetic. The weights are kept in fp32."
+    ] = "bf16"
+    recompute: Annotated[
+        bool, "Compute activations again in the backward pass, which takes less memory and more time."
+    ] = True
+    bad_records: Annotated[float, "Largest share of bad records, 0 to 1. Above it the run stops."] = 0.01
+    seed: Annotated[int, "Seed of the order of the data, the deltas and the augmentation."] = 1
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("say how long the run is: either steps or epochs")
+            raise ValueError("the length of the run isn't clear: give either steps or epochs")
         in_range = {
             "steps": self.steps is None or self.steps >= 1,
             "epochs": self.epochs is None or self.epochs > 0,
@@ -67,10 +82,10 @@ class Recipe:
 
     @property
     def limits(self) -> PackLimits:
-        """Of each pack. Raises ValueError as they do."""
+        """Return the limits of each pack. Raises ValueError for a limit below 1."""
         return PackLimits(max_tokens=self.max_tokens, max_tiles=self.max_tiles, max_open=self.open_packs)
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as JSON holds them."""
+        """Return the settings with JSON's types, so tuples become lists."""
         settings = asdict(self).items()
         return {name: list(value) if isinstance(value, tuple) else value for name, value in settings}

@@ -1,4 +1,4 @@
-"""`internvl3 train rollouts` as it is called; killed, and called again."""
+"""The command `internvl3 train rollouts`, also when it is killed and called again."""
 
 import json
 import os
@@ -40,9 +40,9 @@ def call(questions: Path, *args: str) -> Result:
 
 def test_from_questions_to_data(questions: Path) -> None:
     with PolicyServer().running() as policy:
-        asked = ["--base-url", f"{policy.url}/v1", "--model", "nano", "--top-k", "0", "--json"]
+        options = ["--base-url", f"{policy.url}/v1", "--model", "nano", "--top-k", "0", "--json"]
         extra = ["--instruction", "{question} In steps.", "--fields", '{"v2pe_delta": 0.25}']
-        result = call(questions, *asked, *extra, "--api-key", "k")
+        result = call(questions, *options, *extra, "--api-key", "k")
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout.splitlines()[-1])
     assert (summary["questions"], summary["bad"], summary["solutions"]) == (5, 0, 20)
@@ -64,10 +64,10 @@ def test_from_questions_to_data(questions: Path) -> None:
 
 
 def test_killed_at_any_moment_it_goes_on(questions: Path) -> None:
-    """A real process, SIGKILL while requests are under way; then the same bytes as without."""
-    whole = questions.parent / "whole"
+    """A process that is killed during its requests and started again writes the same bytes as one run."""
+    uninterrupted = questions.parent / "uninterrupted"
     with PolicyServer().running() as policy:
-        assert call(questions, "--base-url", policy.url, "--output", str(whole)).exit_code == 0
+        assert call(questions, "--base-url", policy.url, "--output", str(uninterrupted)).exit_code == 0
     expected = len(policy.asked)
 
     def slowly(number: int, body: object) -> None:
@@ -86,9 +86,9 @@ def test_killed_at_any_moment_it_goes_on(questions: Path) -> None:
         before = len(policy.asked)
         assert call(questions, "--base-url", policy.url).exit_code == 0
     assert before < expected
-    assert expected <= len(policy.asked) <= expected + 2, "what was under way is asked again, nothing else"
+    assert expected <= len(policy.asked) <= expected + 2, "only requests that were under way are sent again"
     for name in NAMES:
-        assert (out / name).read_bytes() == (whole / name).read_bytes()
+        assert (out / name).read_bytes() == (uninterrupted / name).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,9 @@ def test_killed_at_any_moment_it_goes_on(questions: Path) -> None:
         (["--base-url", "http://127.0.0.1:9"], "no server answers"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_line(questions: Path, args: list[str], message: str) -> None:
+def test_a_mistake_ends_with_a_message_without_a_traceback(
+    questions: Path, args: list[str], message: str
+) -> None:
     result = call(questions, *args)
     assert result.exit_code == 1
     assert message in result.output
@@ -120,10 +122,10 @@ def test_bad_questions_are_named(questions: Path) -> None:
     assert "questions.jsonl:7" in allowed.output
 
 
-def test_another_plan_wants_another_folder(questions: Path) -> None:
+def test_a_folder_with_another_plan_is_refused(questions: Path) -> None:
     with PolicyServer().running() as policy:
         url = ["--base-url", policy.url, "--continuations", "0", "--blind", "0"]
         assert call(questions, *url).exit_code == 0
         result = call(questions, *url, "--solutions", "8")
     assert result.exit_code == 1
-    assert "solutions 4 there, 8 now" in result.output
+    assert "solutions is 4 there and 8 now" in result.output

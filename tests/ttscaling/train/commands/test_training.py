@@ -1,4 +1,4 @@
-"""`internvl3 train ...` as it is typed."""
+"""The commands of `internvl3 train` that train, with their options."""
 
 import json
 from pathlib import Path
@@ -14,26 +14,28 @@ from ttscaling.train.commands.training import with_overrides
 from ttscaling.train.settings.published import published
 
 
-def typed(*arguments: str) -> tuple[int, str]:
-    """Exit status and output."""
+def run_command(*arguments: str) -> tuple[int, str]:
+    """Return the exit status and the output of a command."""
     result = CliRunner().invoke(app, list(arguments))
     return result.exit_code, result.output
 
 
 def test_a_run(tmp_path: Path) -> None:
-    asked = job(tmp_path, recipe=recipe(steps=1))
-    status, output = typed(*command_line(asked))
+    training_job = job(tmp_path, recipe=recipe(steps=1))
+    status, output = run_command(*command_line(training_job))
     assert status == 0, output
-    assert str(asked.output / "model") in output.replace("\n", "")
-    written = json.loads((asked.output / "job.json").read_text())
-    assert written["recipe"] == asked.recipe.as_json()
+    assert str(training_job.output / "model") in output.replace("\n", "")
+    written = json.loads((training_job.output / "job.json").read_text())
+    assert written["recipe"] == training_job.recipe.as_json()
 
 
 def test_a_critic_s_own_options(tmp_path: Path) -> None:
-    asked = job(tmp_path, "critic", recipe=recipe(steps=1))
-    status, output = typed(*command_line(asked), "--labelling", "advantage", "--history", "labels")
+    training_job = job(tmp_path, "critic", recipe=recipe(steps=1))
+    status, output = run_command(
+        *command_line(training_job), "--labelling", "advantage", "--history", "labels"
+    )
     assert status == 0, output
-    written = json.loads((asked.output / "job.json").read_text())
+    written = json.loads((training_job.output / "job.json").read_text())
     assert written["critic"]["labelling"] == "advantage" and written["critic"]["history"] == "labels"
 
 
@@ -41,49 +43,51 @@ def test_a_critic_s_own_options(tmp_path: Path) -> None:
     ("option", "value", "message"),
     [
         ("--batch", "0", "batch (0)"),
-        ("--deltas", "a,b", "deltas are numbers"),
-        ("--deltas", "1/0", "deltas are numbers"),
+        ("--deltas", "a,b", "write numbers or fractions"),
+        ("--deltas", "1/0", "write numbers or fractions"),
         ("--parts", "head", "parts"),
         ("--max-tokens", "20", "don't fit into a pack of 20: allow longer packs"),
         ("--model", "/nowhere", "config.json"),
         ("--data", "/nowhere", "/nowhere"),
     ],
 )
-def test_a_mistake_is_told_in_a_sentence(option: str, value: str, message: str, tmp_path: Path) -> None:
+def test_a_mistake_ends_with_a_message_without_a_traceback(
+    option: str, value: str, message: str, tmp_path: Path
+) -> None:
     arguments = command_line(job(tmp_path))
     arguments[arguments.index(option) + 1] = value
-    status, output = typed(*arguments)
+    status, output = run_command(*arguments)
     assert status != 0
     assert message in output and "Traceback" not in output
     assert not (tmp_path / "run" / "model").exists()
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "sft", "critic", "mpo"])
-def test_help_teaches(kind: str) -> None:
-    status, output = typed(kind, "--help")
+def test_help_shows_an_example_and_the_options(kind: str) -> None:
+    status, output = run_command(kind, "--help")
     assert status == 0
     for part in (f"internvl3 train {kind} --model", "--resume", "--learning-rate", "--deltas", "[required]"):
         assert part in output
 
 
-def test_what_is_given_replaces_what_is_published() -> None:
-    ours = published("mpo", "8B")
-    assert with_overrides(ours, {}) == ours
-    short = with_overrides(ours, {"steps": 5, "deltas": (1.0,)})
+def test_a_given_setting_replaces_the_published_one() -> None:
+    mpo = published("mpo", "8B")
+    assert with_overrides(mpo, {}) == mpo
+    short = with_overrides(mpo, {"steps": 5, "deltas": (1.0,)})
     assert (short.steps, short.epochs, short.deltas) == (5, None, (1.0,))
     assert with_overrides(published("sft", "8B"), {"epochs": 2.0}).steps is None
     with pytest.raises(ValueError, match="either steps or epochs"):
-        with_overrides(ours, {"steps": 5, "epochs": 1.0})
-    assert ours.deltas == TRAINED_DELTAS
+        with_overrides(mpo, {"steps": 5, "epochs": 1.0})
+    assert mpo.deltas == TRAINED_DELTAS
 
 
 def test_memory(tmp_path: Path) -> None:
-    status, output = typed("memory", "--model", str(build_checkpoint(tmp_path, "opengvlab")))
+    status, output = run_command("memory", "--model", str(build_checkpoint(tmp_path, "opengvlab")))
     assert status == 0
     figures = {line.split()[0]: float(line.split()[1]) for line in output.splitlines()}
     assert figures["total"] == pytest.approx(sum(figures.values()) - figures["total"], abs=0.5)
-    status, longer = typed("memory", "--model", str(tmp_path), "--max-tokens", "262144")
+    status, longer = run_command("memory", "--model", str(tmp_path), "--max-tokens", "262144")
     assert status == 0
     assert float(longer.split()[-1]) > float(output.split()[-1])
-    status, output = typed("memory", "--model", str(tmp_path / "nothing"))
+    status, output = run_command("memory", "--model", str(tmp_path / "nothing"))
     assert status == 2 and "config.json" in output
