@@ -1,4 +1,4 @@
-"""`internvl3 serve` (also `python -m server`)."""
+"""The command `internvl3 serve`, which is also `python -m server`."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,10 @@ from .settings import Settings
 
 
 def _flag(field: str) -> Any:
-    """The option of one setting: help from its description, default and variable shown, not applied here."""
+    """Return the option of one setting, whose help names the setting's default and its variable.
+
+    typer doesn't apply the default: an option that isn't given is None, and `Settings` decides.
+    """
     info = Settings.model_fields[field]
     default = info.get_default()
     text = f"{info.description} (INTERNVL3_{field.upper()})"
@@ -54,14 +57,14 @@ def serve(
     private_media_hosts: Annotated[str | None, _flag("private_media_hosts")] = None,
     log_level: Annotated[str | None, _flag("log_level")] = None,
 ) -> None:
-    """Serve InternVL3 behind OpenAI's API, with Best-of-N judged by a process reward critic.
+    """Serve InternVL3 behind OpenAI's API, with Best-of-N scored by a process reward critic.
 
-    Without options it serves the embedded nano checkpoints, on a CPU, at http://127.0.0.1:8000/v1. In another
-    shell, ask about one of the example sheets:
+    Without options, the server runs the embedded nano checkpoints, which need no GPU.
+    Its address is http://127.0.0.1:8000/v1. Ask about one of the example sheets in another shell:
 
     internvl3 ask "What is the sum of row 1?" --image sheet.png --best-of 8
 
-    Every option can also be set by the variable named behind it.
+    The name in parentheses behind an option is the environment variable that sets it, too.
     """
     given = {field: value for field, value in locals().items() if value is not None}
     try:

@@ -1,7 +1,7 @@
-"""What an operator may set. Flags of `internvl3 serve` win over INTERNVL3_* variables, those over the
-defaults here.
+"""The server's settings: flags of `internvl3 serve`, variables and their defaults.
 
-Read once, in `__main__`; everything else receives a `Settings`.
+A flag wins over its variable, and a variable over the default. `__main__` reads the settings once and passes
+them on as a `Settings`.
 """
 
 from importlib.util import find_spec
@@ -18,91 +18,116 @@ MIB = 2**20
 
 
 class Settings(BaseSettings):
-    """A field's name is its flag and, in capitals behind INTERNVL3_, its variable; its description helps."""
+    """All settings of one server. Raises pydantic's ValidationError for a value out of its range.
+
+    The field `max_tiles` is the flag --max-tiles and the variable INTERNVL3_MAX_TILES, and its description is
+    the flag's help text.
+    """
 
     model_config = SettingsConfigDict(env_prefix="INTERNVL3_", frozen=True, extra="forbid")
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     policy: str = Field(
-        default="nano", description="Checkpoint that answers: a folder, a hub name, or the embedded `nano`."
+        default="nano",
+        description="Checkpoint that answers: a folder, a name on the hub, or `nano` for the embedded one.",
     )
     name: str | None = Field(
-        default=None, description="Name clients ask for; else the last part of the policy's path."
+        default=None, description="Name of the policy in requests; by default the last part of its path."
     )
     critic: str | None = Field(
         default=None,
-        description="Checkpoint that judges Best-of-N, or `none`; the embedded policy has its own.",
+        description="Checkpoint that scores candidates: a folder, a name on the hub, `nano`, or `none` for "
+        "no critic. By default the policy `nano` has the critic `nano`, and other policies have none.",
     )
     system_message: str | None = Field(
         default=None,
-        description="What a conversation without a system message begins with, or `none`; "
-        "else the checkpoint's own.",
+        description="System message for conversations that have none, or `none` to send none; "
+        "by default the checkpoint's own.",
     )
     critic_system_message: str | None = Field(
         default=None,
-        description="What the critic's conversations begin with, or `none`; else the checkpoint's own.",
+        description="System message for the critic, or `none` to send none; by default the checkpoint's own.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Weights and activations."
+        default="auto", description="Number format of weights and activations."
     )
     max_model_len: int | None = Field(
-        default=None, ge=64, description="Window in tokens; else as many as the checkpoint has positions."
+        default=None,
+        ge=64,
+        description="Context window in tokens; by default the checkpoint's number of positions.",
     )
     kv_cache_gib: int = Field(
-        default=1, ge=1, description="Memory of each engine's key-value cache, CPU only."
+        default=1, ge=1, description="Size of each engine's key-value cache in GiB, on a CPU only."
     )
     policy_args: str = Field(
         default="", description="Further flags of `vllm serve` for the policy, in one string."
     )
-    critic_args: str = Field(default="", description="The same for the critic.")
+    critic_args: str = Field(
+        default="", description="Further flags of `vllm serve` for the critic, in one string."
+    )
     critic_seconds: float = Field(
-        default=120.0, gt=0, description="Time the critic has to score one answer; then it counts as failed."
+        default=120.0,
+        gt=0,
+        description="Seconds that the critic has to score one answer; after that, scoring has failed.",
     )
-    max_best_of: int = Field(default=64, ge=1, description="Most candidates one request may ask for.")
+    max_best_of: int = Field(default=64, ge=1, description="Most candidates that one request may ask for.")
     max_answers: int = Field(
-        default=256, ge=1, description="Most answers of one request to `/v1/critic/score`."
+        default=256, ge=1, description="Most answers in one request to `/v1/critic/score`."
     )
-    max_images: int = Field(default=32, ge=0, description="Most images of one request.")
+    max_images: int = Field(default=32, ge=0, description="Most images in one request.")
     max_tiles: int | None = Field(
-        default=None, ge=1, description="Most tiles of one image, asked for or not; else the checkpoint's."
+        default=None,
+        ge=1,
+        description="Most tiles of one image; requests for more get this many. "
+        "By default the checkpoint's number.",
     )
     max_total_tiles: int | None = Field(
         default=None,
         ge=1,
-        description="Most tiles of all images of one request, thumbnails not counted; else no such limit.",
+        description="Most tiles of all images in one request, without thumbnails; by default no limit.",
     )
     max_pixels: int = Field(
-        default=100_000_000, ge=1, le=170_000_000, description="Most pixels of all images of one request."
+        default=100_000_000, ge=1, le=170_000_000, description="Most pixels of all images in one request."
     )
     max_image_bytes: int = Field(default=32 * MIB, ge=1, description="Most bytes of one encoded image.")
-    max_videos: int = Field(default=4, ge=0, description="Most videos of one request.")
+    max_videos: int = Field(default=4, ge=0, description="Most videos in one request.")
     max_frames: int = Field(
-        default=512, ge=1, description="Most frames taken of one video, asked for or not."
+        default=512, ge=1, description="Most frames taken from one video; requests for more get this many."
     )
     max_video_bytes: int = Field(default=256 * MIB, ge=1, description="Most bytes of one encoded video.")
     max_body_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a request's body.")
-    body_seconds: float = Field(default=60.0, gt=0, description="Time a client has to send its body.")
+    body_seconds: float = Field(default=60.0, gt=0, description="Seconds that a client has to send its body.")
     fetch_seconds: float = Field(
-        default=10.0, gt=0, description="Time to fetch one image, redirects included."
+        default=10.0, gt=0, description="Seconds to fetch one image, with all redirects."
     )
     fetch_video_seconds: float = Field(
-        default=60.0, gt=0, description="Time to fetch one video, redirects included."
+        default=60.0, gt=0, description="Seconds to fetch one video, with all redirects."
     )
-    video_seconds: float = Field(default=60.0, gt=0, description="Time to decode one video.")
-    video_memory_mib: int = Field(default=2048, ge=128, description="Memory to decode one video.")
-    video_backend: Literal["pyav", "decord"] = Field(default="pyav", description="What decodes videos.")
+    video_seconds: float = Field(default=60.0, gt=0, description="Seconds to decode one video.")
+    video_memory_mib: int = Field(default=2048, ge=128, description="Memory in MiB to decode one video.")
+    video_backend: Literal["pyav", "decord"] = Field(
+        default="pyav", description="Library that decodes videos."
+    )
     drain_seconds: int = Field(
-        default=30, ge=0, description="Time running requests have to end when told to stop."
+        default=30,
+        ge=0,
+        description="Seconds that running requests have to end once the server is told to stop.",
     )
-    decode_threads: int = Field(default=2, ge=1, description="Images decoded at the same time.")
-    decode_processes: int = Field(default=2, ge=1, description="Videos decoded at the same time.")
+    decode_threads: int = Field(
+        default=2, ge=1, description="Number of images that are decoded at the same time."
+    )
+    decode_processes: int = Field(
+        default=2, ge=1, description="Number of videos that are decoded at the same time."
+    )
     private_media_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Hosts and networks to fetch media from though they are not public, commas between.",
+        description="Hosts and networks that media may be fetched from although they aren't public, "
+        "separated by commas.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="error", description="How much the engines log; the server's own lines are always shown."
+        default="error",
+        description="Least severe log lines of the engines to show; the server's own lines are always shown.",
     )
 
     @field_validator("private_media_hosts", mode="before")
@@ -121,16 +146,17 @@ class Settings(BaseSettings):
 
     @property
     def served_name(self) -> str:
-        """What /v1/models lists and requests name."""
+        """The name of the policy in `/v1/models` and in requests."""
         return self.name or Path(self.policy).name
 
     @property
     def policy_path(self) -> str:
+        """The policy's folder, or its name on the hub."""
         return _embedded("policy") if self.policy == "nano" else self.policy
 
     @property
     def critic_path(self) -> str | None:
-        """None where the server runs without a critic."""
+        """The critic's folder, or its name on the hub; None if the server runs without a critic."""
         if self.critic is None:
             return _embedded("critic") if self.policy == "nano" else None
         if self.critic == NONE:
@@ -139,7 +165,7 @@ class Settings(BaseSettings):
 
     @property
     def critic_name(self) -> str:
-        """The critic's name in replies and metrics."""
+        """The critic's name in replies and metrics; `none` if there is no critic."""
         embedded = self.critic_path == _embedded("critic")
         return "nano-critic" if embedded else Path(self.critic_path or NONE).name
 
@@ -157,7 +183,7 @@ def _as_network(entry: str) -> Network | None:
 
 
 def _embedded(role: str) -> str:
-    """Folder of an embedded checkpoint, found without importing `model` or anything it needs."""
+    """Return the folder of an embedded checkpoint without importing `model`."""
     spec = find_spec("model")
     assert spec is not None and spec.origin is not None
     return str(Path(spec.origin).parent / "nano" / role)
