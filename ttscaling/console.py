@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Run a command and print its report, its JSON object, or one line that says why it failed."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -11,26 +11,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 
 
 class CommandError(Exception):
-    """It could not be measured; the message says what to do."""
+    """The command can't do its work; the message says why and what to change."""
 
 
 def warn(problem: str) -> None:
-    """Tells of a record that can't be used."""
+    """Print on standard error that a record is skipped; `problem` names the record and says why."""
     Console(stderr=True).print(f"skipped {problem}", soft_wrap=True, markup=False)
 
 
 def run_command(
     report: Callable[[], Mapping[str, Any]], show: Callable[[Any, Console], None], as_json: bool
 ) -> None:
-    """A command's whole course: measured, shown, and as the last line printed as JSON where asked for.
+    """Make a report and show it; with `as_json`, also print it as one JSON object in the last line.
 
-    Raises typer.Exit with status 1, one line on standard error before it, where it could not be measured.
+    If `report` raises CommandError, print its message as one line on standard error and raise typer.Exit with
+    status 1.
     """
     try:
-        measured = report()
+        figures = report()
     except CommandError as error:
         Console(stderr=True).print(f"error: {error}", soft_wrap=True, markup=False)
         raise typer.Exit(1) from None
-    show(measured, Console())
+    show(figures, Console())
     if as_json:
-        print(json.dumps(measured))
+        print(json.dumps(figures))

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Do asynchronous work on many items, several at a time, and show a progress bar."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 T = TypeVar("T")
-SEEDS_APART = 1000  # between questions: candidate i of a question is sampled with its seed + i
+# Candidate i of a question is sampled with the question's seed + i, so the seeds of questions lie this far
+# apart.
+SEEDS_APART = 1000
 Concurrency = Annotated[int, typer.Option(min=1, help="Requests sent at the same time.")]
 
 
@@ -22,11 +24,12 @@ async def run_concurrently(
     label: str,
     done: int = 0,
 ) -> None:
-    """Runs `work` on every item, so many at once. The first failure cancels the others and is raised.
+    """Run `work` on every item, at most `concurrency` at a time.
 
-    `items` is read as needed. `done` of the `total` were there before: the bar starts from them.
+    The first failure cancels the other calls and is raised. An item is taken from `items` only when a call is
+    about to start. `total` includes the `done` items of an earlier run; the progress bar starts from those.
     """
-    shared = iter(items)  # each worker takes the next
+    shared = iter(items)  # All workers take their next item from one iterator.
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total, completed=done)

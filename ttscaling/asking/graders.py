@@ -1,4 +1,4 @@
-"""Whether final answers are right, as the published evaluations compare them."""
+"""Decide whether a final answer is right, in the way of the published evaluations."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,23 +12,26 @@ from ttscaling.answers.math_verifier import MathVerifier
 from ttscaling.console import CommandError
 
 Grader = Callable[[str | None, str], bool]
+"""Returns whether a final answer, or None where none was stated, equals the right answer."""
 Grading = Annotated[
     Mode | None,
-    typer.Option(help="How answers are compared with the right one; else math for a file, exact for nano."),
+    typer.Option(
+        help="How answers are compared with the right one. Default: math for a file, exact for nano."
+    ),
 ]
 
 
 def mode_of(grading: Mode | None, questions: Path | None) -> Mode:
-    """The mode asked for, else the one for these questions: a file's, or nano's own."""
+    """Return the requested mode, or "exact" for nano's questions and "math" for those of a file."""
     return grading or ("exact" if questions is None else "math")
 
 
 @contextmanager
 def grader(mode: Mode) -> Iterator[Grader]:
-    """Judges (a final answer or None, the right one) by a mode of `ttscaling.answers.grading`.
+    """Yield a function that compares answers by one mode of `ttscaling.answers.grading`.
 
-    "math" also takes what math-verify finds mathematically the same, in a process that ends with the block.
-    Raises EvaluationError where that isn't installed.
+    Mode "math" also accepts what math-verify finds mathematically equal; math-verify runs in a process that
+    ends with the block. Raises CommandError if math-verify isn't installed.
     """
     if mode != "math":
         yield lambda answer, known: is_right(answer, known, mode=mode)

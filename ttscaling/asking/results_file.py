@@ -1,4 +1,4 @@
-"""Results kept as they come, one JSON object a line: a run that was cut off goes on where it ended."""
+"""Keep results in a file as they arrive, so that a run that was cut off can go on."""
 
 import json
 from collections.abc import Mapping
@@ -12,10 +12,12 @@ Row = Mapping[str, Any]
 
 
 class ResultsFile:
-    """The rows of a file, and of this run behind them; a context manager. Without a path nothing is kept.
+    """The results of earlier runs and of this one, kept in a file with one JSON object a line.
 
-    The first line says what the rows hold for. Raises EvaluationError where that differs from `identity`, or
-    the file is none of ours. A last line that was cut off is dropped.
+    It is a context manager that closes the file. `rows` holds the results in the order of the file. Without a
+    path nothing is written. The first line holds the `identity`: the settings that the results depend on.
+    Raises CommandError if the file has another identity, isn't a results file or can't be written. A last
+    line that was cut off is removed.
     """
 
     def __init__(self, path: Path | None, identity: Row) -> None:
@@ -44,28 +46,30 @@ class ResultsFile:
             self._file.close()
 
     def add(self, row: Row) -> None:
-        """One more result, in the file when this returns."""
+        """Append one result; it is in the file when this returns."""
         self.rows.append(row)
         self._write(row)
 
     def _read(self, path: Path, identity: Row) -> None:
-        assert self._file is not None, "there is a path"
+        assert self._file is not None, "the file is open"
         self._file.seek(0)
         content = self._file.read()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            self._file.truncate(len(whole))
+        complete = content[: content.rfind(b"\n") + 1]
+        if len(complete) < len(content):
+            self._file.truncate(len(complete))
         try:
-            found = [json.loads(line) for line in whole.splitlines()]
+            found = [json.loads(line) for line in complete.splitlines()]
             known = found[0]["identity"] if found else None
         except (ValueError, KeyError, TypeError):
-            raise CommandError(f"{path} holds no results of this command: name another file") from None
+            raise CommandError(f"{path} is no results file of this command: name another file") from None
         expected = json.loads(json.dumps(identity))
         if known is None:
             self._write({"identity": identity})
         elif known != expected:
             keys = [key for key in {**known, **expected} if known.get(key) != expected.get(key)]
-            differs = "; ".join(f"{key} {known.get(key)!r} there, {expected.get(key)!r} now" for key in keys)
+            differs = "; ".join(
+                f"{key} is {known.get(key)!r} there and {expected.get(key)!r} now" for key in keys
+            )
             raise CommandError(f"{path} holds results of another run ({differs}): name another file")
         self.rows = found[1:]
 

@@ -1,7 +1,7 @@
-"""How sure a figure is: 95 % percentile bootstrap over questions.
+"""Compute figures over questions with their 95 % intervals, by percentile bootstrap.
 
-Whole rows are drawn, so figures of the same questions stay paired: a difference has an interval of its own,
-narrower than those of its two sides.
+A resample draws questions with all their figures, so figures of the same questions stay paired. That is why
+the interval of a difference is usually narrower than the intervals of the two figures suggest.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000
-CHUNK = 1000  # resamples drawn together: bounds the memory, not the result
+CHUNK = 1000  # This many resamples are drawn together, which bounds the memory.
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure over questions with its 95 % interval."""
+    """A figure over questions and the bounds of its 95 % interval."""
 
     mean: float
     low: float
@@ -25,15 +25,16 @@ class Estimate:
 
 
 def bootstrap(values_NC: NDArray, *, seed: int, statistic: Statistic = np.asarray) -> list[Estimate]:
-    """Figures of N questions with their intervals: the mean of each of the C columns.
+    """Return the figures of N questions with their intervals.
 
-    `statistic` makes other figures of the means: it takes (R, C) column means, R times, to (R, K) figures,
-    and K estimates come back. A ratio of two sums, for instance, is the ratio of two means. Raises ValueError
-    without questions.
+    `values_NC` holds C values for each question; the figures are the means of the columns. With `statistic`
+    they are K other figures, which it computes from column means: (R, C) to (R, K), a row for each resample.
+    A ratio of two sums, for instance, is the ratio of two column means. Raises ValueError if there are no
+    questions.
     """
     num_rows = len(values_NC)
     if num_rows == 0:
-        raise ValueError("no questions to draw from")
+        raise ValueError("there are no questions: give values of at least one")
     shares = np.full(num_rows, 1 / num_rows)
     rng = np.random.default_rng(seed)
     means_RC = np.concatenate(

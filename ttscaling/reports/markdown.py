@@ -1,4 +1,4 @@
-"""Figures written into a page of documentation, between two comments that name them."""
+"""Write the figures of a measurement as Markdown into a marked block of a page."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,31 +7,34 @@ from ttscaling.console import CommandError
 
 
 def write_block(path: Path, name: str, lines: Sequence[str]) -> None:
-    """Puts lines in place of what stands between `<!-- NAME -->` and `<!-- end of NAME -->`.
+    """Replace the lines between `<!-- NAME -->` and `<!-- end of NAME -->` in the page at `path`.
 
-    The page is made, or the block added at its end, where it isn't there yet. Raises EvaluationError for a
-    block without an end.
+    A page that doesn't exist is created; a missing block is added at the end of the page. Raises CommandError
+    if the block has no end.
     """
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     page = path.read_text() if path.exists() else ""
-    before, found, rest = page.partition(begin)
+    before, found, from_block = page.partition(begin)
     if not found:
         before, after = (f"{page.rstrip()}\n\n" if page.strip() else ""), "\n"
     else:
-        _, ended, after = rest.partition(end)
+        _, ended, after = from_block.partition(end)
         if not ended:
-            raise CommandError(f"{path} has {begin} but no {end}: add it where the block ends")
+            raise CommandError(f"{path} has {begin} but no {end}: write {end} where the block ends")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(before + "\n".join([begin, *lines, end]) + after)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table, the first column to the left and the others to the right."""
+    """Return the lines of a Markdown table, its first column left-aligned and the others right-aligned."""
     aligned = ["---", *["---:"] * (len(header) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (header, aligned, *rows)]
 
 
 def interval(entry: Mapping[str, float], figure: str, *, scale: float = 100, sign: str = "") -> str:
-    """A figure of a report with the interval beside it; shares are shown in %."""
+    """Return a figure of a report with its interval as text, such as "81.0 (76.3 to 85.3)".
+
+    The values are multiplied by `scale`: 100 shows shares in %. `sign` "+" shows the sign of positive values.
+    """
     value, low, high = (f"{scale * entry[name]:{sign}.1f}" for name in (figure, "low", "high"))
     return f"{value} ({low} to {high})"

@@ -9,54 +9,56 @@ from ttscaling.console import CommandError
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-async def test_a_server_that_fails_is_asked_again(status: int) -> None:
-    seen: list[int] = []
+async def test_a_failed_request_is_sent_again(status: int) -> None:
+    requests: list[int] = []
 
     def reply(body: dict) -> Reply:
-        seen.append(len(seen))
+        requests.append(len(requests))
         return (
-            Reply({"error": {"message": "not yet"}}, status=status) if len(seen) < 3 else Reply({"ok": True})
+            Reply({"error": {"message": "not yet"}}, status=status)
+            if len(requests) < 3
+            else Reply({"ok": True})
         )
 
     with chat_server(reply) as url:
         async with connected(url, pauses=(0, 0)) as server:
             assert await server.post(CHAT, {}) == {"ok": True}
-        seen.clear()
+        requests.clear()
         async with connected(url, pauses=(0,)) as server:
             with pytest.raises(CommandError, match=rf"HTTP {status}.*not yet"):
                 await server.post(CHAT, {})
-    assert len(seen) == 2
+    assert len(requests) == 2
 
 
-async def test_what_is_refused_is_not_asked_again() -> None:
-    seen: list[dict] = []
+async def test_a_refused_request_is_not_sent_again() -> None:
+    bodies: list[dict] = []
 
     def reply(body: dict) -> Reply:
-        seen.append(body)
+        bodies.append(body)
         return Reply({"error": {"message": "no such field"}}, status=400)
 
     with chat_server(reply) as url:
         async with connected(f"{url}/v1", pauses=(0, 0)) as server:
             with pytest.raises(Refused, match="no such field"):
                 await server.post(CHAT, {"n": 1})
-    assert seen == [{"n": 1}]
+    assert bodies == [{"n": 1}]
 
 
-async def test_a_server_that_never_answered_is_not_waited_for() -> None:
+async def test_a_server_that_never_answered_gets_no_second_request() -> None:
     with chat_server(lambda body: Reply({})) as url:
-        pass  # the port was free a moment ago
+        pass  # After the block nothing listens on this port.
     async with connected(url, pauses=(600,)) as server:
         with pytest.raises(CommandError, match="no server answers"):
             await asyncio.wait_for(server.post(CHAT, {}), 120)
 
 
-async def test_an_address_that_is_none_is_told() -> None:
+async def test_a_malformed_address_raises_a_command_error() -> None:
     with pytest.raises(CommandError, match="is no address"):
         async with connected("http://[::1"):
             pass
 
 
-async def test_no_more_at_once_than_asked_for_and_the_first_failure_ends_it() -> None:
+async def test_at_most_three_items_at_a_time_and_the_first_failure_cancels_the_rest() -> None:
     running, most, begun = 0, 0, []
 
     async def work(item: int) -> None:

@@ -9,7 +9,7 @@ def test_intervals_hold_the_mean_and_shrink_with_n() -> None:
     small, large = (bootstrap(rng.random((n, 1)) < 0.6, seed=1)[0] for n in (50, 5000))
     assert small.low < small.mean < small.high
     assert large.high - large.low < (small.high - small.low) / 5
-    # A binomial mean's 95 % interval is 1.96 standard errors either way.
+    # The 95 % interval of a binomial mean extends 1.96 standard errors to both sides.
     half = 1.96 * np.sqrt(large.mean * (1 - large.mean) / 5000)
     assert (large.high - large.low) / 2 == pytest.approx(half, rel=0.05)
 
@@ -21,7 +21,7 @@ def test_intervals_are_the_same_for_the_same_seed() -> None:
 
 
 def test_columns_stay_paired() -> None:
-    """Two columns that differ by exactly .5 everywhere: their difference has no spread, they have."""
+    """Two columns differ by 0.5 in every row, so the interval of the difference has no width."""
     left = np.random.default_rng(0).random(40)
     (own, other, difference) = bootstrap(np.stack([left, left + 0.5, np.full(40, 0.5)], axis=1), seed=0)
     assert own.low < own.mean < own.high
@@ -30,7 +30,7 @@ def test_columns_stay_paired() -> None:
 
 
 def test_a_ratio_of_sums_has_an_interval_too() -> None:
-    """The share is the ratio of sums, not the mean of the questions' ratios."""
+    """The share is the ratio of two sums, not the mean of the ratios of single questions."""
     tokens = np.array([[10.0, 1.0], [90.0, 81.0]] * 20)
     (share,) = bootstrap(tokens, seed=0, statistic=lambda means: means[:, 1:] / means[:, :1])
     assert share.mean == pytest.approx(0.82)

@@ -6,7 +6,7 @@ from ttscaling.console import CommandError
 from ttscaling.reports.markdown import interval, table, write_block
 
 
-def test_a_block_is_replaced_and_all_else_stays(tmp_path: Path) -> None:
+def test_a_block_is_replaced_and_other_lines_stay(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "# Title\n\n<!-- a -->\nold\n<!-- end of a -->\n\nBetween.\n\n<!-- b -->\n<!-- end of b -->\n"
@@ -19,7 +19,7 @@ def test_a_block_is_replaced_and_all_else_stays(tmp_path: Path) -> None:
     )
 
 
-def test_a_page_is_made_and_blocks_are_added_at_its_end(tmp_path: Path) -> None:
+def test_a_missing_page_is_created_and_missing_blocks_are_added_at_its_end(tmp_path: Path) -> None:
     page = tmp_path / "docs" / "page.md"
     write_block(page, "a", ["one"])
     write_block(page, "b", ["two"])

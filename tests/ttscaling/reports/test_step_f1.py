@@ -12,8 +12,10 @@ STEPS = st.lists(st.tuples(st.floats(0, 1), st.sampled_from([1, 0, -1])), min_si
 
 
 def test_one_example_by_hand() -> None:
-    """Right: 2 hits, 1 missed, 1 passed: 4 / 6. Wrong: 1 hit, the same mistakes: 2 / 4. The neutral step is
-    left out."""
+    """The right steps have 2 hits and 2 mistakes, so F1 is 4 / 6.
+
+    The wrong steps have 1 hit and the same 2 mistakes, so F1 is 2 / 4. The neutral step is left out.
+    """
     result = macro_f1([0.9, 0.9, 0.2, 0.8, 0.1, 0.95], [1, 1, 1, -1, -1, 0], threshold=0.5)
     assert (result.right, result.wrong) == pytest.approx((2 / 3, 1 / 2))
     assert result.macro == pytest.approx(7 / 12)
@@ -42,8 +44,8 @@ def test_a_score_at_the_threshold_is_not_above_it() -> None:
 def test_no_threshold_beats_the_best(steps: list[tuple[float, int]]) -> None:
     scores, labels = zip(*steps, strict=True)
     best = macro_f1(scores, labels, threshold=best_threshold(scores, labels)).macro
-    tried = [-1.0, *scores]
-    assert best >= max(macro_f1(scores, labels, threshold=t).macro for t in tried) - 1e-12
+    thresholds = [-1.0, *scores]
+    assert best >= max(macro_f1(scores, labels, threshold=t).macro for t in thresholds) - 1e-12
 
 
 def test_the_best_threshold_lies_between_the_classes() -> None:
@@ -60,17 +62,17 @@ def test_counts_of_solutions_add_up_to_the_pooled_figure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "labels", "said"),
+    ("scores", "labels", "message"),
     [
         ([0.5], [1, 1], "1 scores for 2 labels"),
         ([0.5], [2], "neither 1"),
-        ([float("nan")], [1], "no number"),
-        ([0.5, 0.5], [0, 0], "nothing to measure"),
-        ([], [], "nothing to measure"),
+        ([float("nan")], [1], "is NaN"),
+        ([0.5, 0.5], [0, 0], "no step is marked"),
+        ([], [], "no step is marked"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(scores: list[float], labels: list[int], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_measured_is_refused(scores: list[float], labels: list[int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         macro_f1(scores, labels, threshold=0.5)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         best_threshold(scores, labels)
