@@ -49,7 +49,7 @@ __all__ = sorted(name for names in _MODULES.values() for name in names)
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name from its file; raises AttributeError for other names."""
+    """Load a public name from its file. Raises AttributeError for other names."""
     from importlib import import_module
 
     for module, names in _MODULES.items():

@@ -1,15 +1,15 @@
-"""VisualPRM's judge: what a process critic is shown, and how its `+` and `-` become a score.
+"""VisualPRM's prompt for a critic, and the score that follows from its labels `+` and `-`.
 
 Source: arXiv 2503.10291 and the released scoring code (`generate_steps_with_soft_score_v2`). The first user
-turn holds the question and step 1, each later user turn one step; every assistant slot before the one being
-read holds `+`, so the prefixes of one answer nest and a prefix cache computes each token once.
+turn holds the question and step 1, and each later user turn holds one step. Every assistant slot before the
+one that is read holds `+`. So the prefixes of one answer nest, and a prefix cache computes each token once.
 
-Choices where the publication is silent:
-1. A chat of several turns becomes one question: each turn labelled with its role, text and images in place.
-   So every assistant slot is a judgement, as in training, and a question that leans on earlier turns can
-   still be judged.
-2. System messages of the chat instruct the policy and are not shown. A critic's own goes in through `system`
-   (VisualPRM's released checkpoints take theirs from the chat template).
+The publication leaves two points open. Here they are decided so:
+1. A chat of several turns becomes one question. Each turn is labelled with its role, and its text and images
+   stay where they are. So every assistant slot is a label, as in training, and answers to a question that
+   refers to earlier turns can be scored.
+2. System messages of the chat instruct the policy and are left out. The critic's system message is passed as
+   `system` (VisualPRM's released checkpoints take theirs from the chat template).
 """
 
 import math
@@ -27,40 +27,41 @@ _PROCESS = "\n\n### Solution Process:\n"
 def critic_prefixes(
     conversation: Conversation, steps: Sequence[str], *, system: str | None = None
 ) -> tuple[tuple[Message, ...], ...]:
-    """For each step the messages after which (with the template's generation prompt) the critic judges it.
+    """Return for each step the messages after which the critic writes the label of the step.
 
-    The last entry contains all others, so one prefill of it passes every judgement. Image parts stay OpenAI
-    content parts at their place in the question. Raises ValueError without a user message or without steps.
+    The template's generation prompt follows these messages. The last entry contains all others, so one
+    prefill of it passes every label's slot. Image parts stay OpenAI content parts and keep their order in the
+    question. Raises ValueError if there is no user message or no step.
     """
     if not steps:
-        raise ValueError("no steps to judge")
+        raise ValueError("there are no steps to score: give at least one")
     opening: list[Message] = [] if system is None else [{"role": "system", "content": system}]
     opening.append({"role": "user", "content": _first_turn(conversation.messages, steps[0])})
     prefixes = [tuple(opening)]
     for step in steps[1:]:
-        judged, asked = {"role": "assistant", "content": PLUS}, {"role": "user", "content": step}
-        prefixes.append((*prefixes[-1], judged, asked))
+        label, next_step = {"role": "assistant", "content": PLUS}, {"role": "user", "content": step}
+        prefixes.append((*prefixes[-1], label, next_step))
     return tuple(prefixes)
 
 
 def label_probability(logprob_plus: float, logprob_minus: float) -> float:
-    """P(+) in [0, 1]: softmax over the two labels alone, from logits or log-probabilities.
+    """Return P(+) in [0, 1]: the softmax over the two labels alone, from logits or log-probabilities.
 
-    Raises CriticError where the two don't decide a number (both minus infinity, or NaN).
+    Raises CriticError if the two values give no probability (both are minus infinity, or one is NaN).
     """
     difference = logprob_minus - logprob_plus
     if math.isnan(difference):
         raise CriticError(f"the critic gave log-probabilities {logprob_plus} for + and {logprob_minus} for -")
-    if difference > 0:  # the side on which exp can't overflow
+    if difference > 0:  # exp of a positive number could overflow
         return math.exp(-difference) / (1 + math.exp(-difference))
     return 1 / (1 + math.exp(difference))
 
 
 def _first_turn(messages: Sequence[Message], step: str) -> str | list[Mapping[str, Any]]:
-    """Question and first step as message content: a string, or parts where the question has images."""
+    """Return question and first step as message content: a string, or parts if the question has images."""
     turns = [message for message in messages if message["role"] not in ("system", "developer")]
     if not any(message["role"] == "user" for message in turns):
-        raise ValueError("no user message to judge an answer to")
+        raise ValueError("the conversation has no user message: add the question that was answered")
     parts: list[Mapping[str, Any]] = [_text(_QUESTION)]
     for number, message in enumerate(turns):
         if len(turns) > 1:
@@ -76,7 +77,7 @@ def _text(text: str) -> Mapping[str, Any]:
 
 
 def _merge_texts(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Neighbouring text parts become one: some chat templates put a line break between parts."""
+    """Join neighbouring text parts, because some chat templates put a line break between parts."""
     merged: list[Mapping[str, Any]] = []
     for part in parts:
         if merged and part["type"] == merged[-1]["type"] == "text":

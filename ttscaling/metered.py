@@ -1,10 +1,10 @@
-"""A critic with a meter: what its scores took, however many of them a selection used."""
+"""A critic that adds up the tokens of all its scores, used by the selection or not."""
 
 from .types import Conversation, Critic, StepScores, TokenUsage
 
 
 class MeteredCritic:
-    """The critic it is given, and the tokens of every score that it returned since."""
+    """A Critic that passes on another critic's scores; `usage` adds up the tokens that they took."""
 
     def __init__(self, critic: Critic) -> None:
         self._critic = critic
@@ -12,6 +12,7 @@ class MeteredCritic:
 
     @property
     def name(self) -> str:
+        """See `Critic.name`."""
         return self._critic.name
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""A policy and a critic that repeat recorded candidates and their recorded step scores."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,21 +10,24 @@ from .types import Candidate, Conversation, CriticError, OnDraft, StepScores, ig
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionCandidates:
-    """Of one question: candidates in index order, and what each beam search found."""
+    """The recorded candidates of one question, in index order, and the answers of its beam searches."""
 
     texts: tuple[str, ...]
     step_scores: tuple[tuple[float, ...], ...]
     tokens: tuple[int, ...]  # generated for each candidate
     critic: str
-    beam_texts: Mapping[int, str]
-    beam_tokens: Mapping[int, int]
+    beam_texts: Mapping[int, str]  # the answer of each beam search, by the search's n
+    beam_tokens: Mapping[int, int]  # the tokens that it generated
 
 
 class RecordedPolicy:
-    """A Policy whose candidates are recorded ones; `tokens` counts all that was written, cut off or not."""
+    """A Policy that repeats recorded candidates, one token in each turn of the event loop.
 
-    def __init__(self, rolled: QuestionCandidates) -> None:
-        self._rolled = rolled
+    `tokens` counts all tokens that were written, those of candidates that were cut off included.
+    """
+
+    def __init__(self, recorded: QuestionCandidates) -> None:
+        self._recorded = recorded
         self.tokens = 0
 
     async def sample(
@@ -37,25 +40,25 @@ class RecordedPolicy:
         on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
         """See `Policy.sample`."""
-        for _ in range(self._rolled.tokens[index]):
+        for _ in range(self._recorded.tokens[index]):
             await asyncio.sleep(0)
             self.tokens += 1
         return Candidate(
             index=index,
-            text=self._rolled.texts[index],
+            text=self._recorded.texts[index],
             finish_reason="stop",
             prompt_tokens=0,
             cached_tokens=0,
-            completion_tokens=self._rolled.tokens[index],
+            completion_tokens=self._recorded.tokens[index],
         )
 
 
 class RecordedCritic:
-    """A Critic that knows the recorded candidates and nothing else."""
+    """A Critic that repeats the scores of recorded candidates; any other answer raises CriticError."""
 
-    def __init__(self, rolled: QuestionCandidates) -> None:
-        self.name = rolled.critic
-        self._scores = dict(zip(rolled.texts, rolled.step_scores, strict=True))
+    def __init__(self, recorded: QuestionCandidates) -> None:
+        self.name = recorded.critic
+        self._scores = dict(zip(recorded.texts, recorded.step_scores, strict=True))
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
         """See `Critic.score`."""

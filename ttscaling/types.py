@@ -1,7 +1,7 @@
-"""What test-time scaling talks about: candidates, step scores, selections; and its seams, Policy and Critic.
+"""The types of test-time scaling: candidates, scores and selections, and the protocols Policy and Critic.
 
-No torch, no vllm, no HTTP: `server/` implements the seams over the embedded engines, `remote.py` over any
-OpenAI-compatible server.
+This file imports neither torch nor vLLM and speaks no HTTP. `server/` implements the protocols over the
+embedded engines, `ttscaling/remote/` over any OpenAI-compatible server.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,14 +12,14 @@ Aggregation = Literal["mean", "min", "last", "product", "max"]
 OnCriticError = Literal["self_consistency", "first", "fail"]
 Stopped = Literal["score", "agreement", "tokens", "seconds"]
 Message = Mapping[str, Any]  # one OpenAI chat message
-ABANDONED = "abandoned"  # finish_reason of a candidate that was ended before it was finished
+ABANDONED = "abandoned"  # the finish_reason of a candidate that was ended before it was finished
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
-    """One chat prompt: OpenAI messages (images as `image_url` parts) and how to see the images.
+    """One chat prompt: OpenAI messages (images as `image_url` parts) and how the model sees the images.
 
-    `mm_processor_kwargs` holds `v2pe_delta`, `max_dynamic_patch`, `min_dynamic_patch` where the caller chose
+    `mm_processor_kwargs` holds `v2pe_delta`, `max_dynamic_patch` and `min_dynamic_patch` if the caller chose
     them.
     """
 
@@ -29,27 +29,28 @@ class Conversation:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """One answer of the policy, finished if it has a finish_reason. Candidate 0 is the greedy one where the
-    method asks for it.
+    """One answer of the policy. It is finished if it has a finish_reason.
+
+    Candidate 0 is greedy if the method asks for a greedy candidate.
     """
 
     index: int
     text: str
     finish_reason: str | None
     prompt_tokens: int
-    cached_tokens: int  # of prompt_tokens, those found in the prefix cache
+    cached_tokens: int  # those of prompt_tokens that were found in the prefix cache
     completion_tokens: int
 
 
 EMPTY_ANSWER = Candidate(
     index=-1, text="", finish_reason=None, prompt_tokens=0, cached_tokens=0, completion_tokens=0
 )
-"""What an answer begins with, before its first step."""
+"""An answer before its first step: the parent of a first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepScores:
-    """A critic's reading of one answer: P(+) in [0, 1] for each step, in order; at least one step."""
+    """A critic's scores of one answer: P(+) in [0, 1] for each step, in order. There is at least one step."""
 
     steps: tuple[str, ...]
     scores: tuple[float, ...]
@@ -59,7 +60,7 @@ class StepScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredCandidate:
-    """A candidate with the critic's step scores and their aggregate; None where the critic gave none."""
+    """A candidate with the critic's step scores and their aggregate; both are None without the critic's."""
 
     candidate: Candidate
     step_scores: StepScores | None
@@ -68,7 +69,7 @@ class ScoredCandidate:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenUsage:
-    """Tokens through both models; `cached` of the prompts' were found in a prefix cache."""
+    """The tokens of both models. `cached` and `critic_cached` are prompt tokens found in a prefix cache."""
 
     prompt: int = 0
     cached: int = 0
@@ -90,37 +91,38 @@ class TokenUsage:
 class Selection:
     """All candidates in index order, and the index of the chosen one.
 
-    Those that failed, were never started, or were cancelled without a word written, are missing; those ended
-    early have finish_reason ABANDONED and are never chosen.
+    Candidates that failed, that were never started, or that were cancelled before they had any text are
+    missing. Candidates that were ended early have the finish_reason ABANDONED and are never chosen.
     """
 
     selected: int
     candidates: tuple[ScoredCandidate, ...]
-    stopped: Stopped | None = None  # what ended it before all candidates were finished and scored
-    degraded: str | None = None  # what failed on the way: candidates, or the critic on some or all
-    failed: int = 0  # candidates, or a search's continuations, that failed or are invalid
-    usage: TokenUsage | None = None  # by a search, what it dropped included
+    stopped: Stopped | None = None  # the rule that ended it before all candidates were finished and scored
+    degraded: str | None = None  # the failures: candidates that failed, or that the critic could not score
+    failed: int = 0  # how many candidates, or continuations of a search, failed or are invalid
+    usage: TokenUsage | None = None  # set by a search; it includes the tokens of dropped continuations
 
     @property
     def winner(self) -> ScoredCandidate:
+        """The chosen candidate."""
         return next(entry for entry in self.candidates if entry.candidate.index == self.selected)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a selection stands: reported when a candidate is finished and again when it is scored."""
+    """A report on a running selection, made when a candidate is finished and again when it is scored."""
 
     n: int
-    finished: int  # candidates the policy has completed
-    scored: int  # of those, candidates the critic has scored
-    latest: ScoredCandidate  # whom this report is about; its score is None until the critic has spoken
+    finished: int  # candidates that the policy has finished
+    scored: int  # finished candidates that the critic has scored
+    latest: ScoredCandidate  # the candidate that this report is about; without a score until it is scored
 
 
-OnDraft = Callable[[Candidate], None]  # is told what is written so far of a candidate
+OnDraft = Callable[[Candidate], None]  # takes a candidate as far as it is written
 
 
 def ignore_draft(candidate: Candidate) -> None:
-    """The note of a caller who needs none."""
+    """Do nothing with a draft: the default for callers that need no drafts."""
 
 
 class Policy(Protocol):
@@ -135,40 +137,44 @@ class Policy(Protocol):
         streamed: bool = False,
         on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
-        """One finished answer; `index` tells samples apart. Cancelling ends its generation.
+        """Return one finished answer; `index` tells samples apart. Cancelling the call ends the generation.
 
-        `on_draft` gets the answer so far, with finish_reason None: while it is written if `streamed`, and in
-        any case when it is cancelled. Both are optional for a policy. Raises PolicyError where this answer
-        alone failed; other errors end the whole selection.
+        `on_draft` gets the answer as far as it is written: again and again while it is written (finish_reason
+        None) if `streamed`, and once when the call is cancelled (ABANDONED). A policy may leave out both.
+        Raises PolicyError if only this answer failed. Any other error ends the whole selection.
         """
         ...
 
 
 class StepPolicy(Protocol):
-    """Writes an answer step by step, as a search wants it."""
+    """Writes an answer step by step, for a search."""
 
     async def extend(
         self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
     ) -> Candidate:
-        """One more step of the answer that begins with `parent`: NOTHING, or what was made of such steps.
+        """Return one more step of the answer that begins with `parent`; `index` tells samples apart.
 
-        Of these, `index` is the last one's. The candidate's text and tokens are what was added, without the
-        step separator at its end; its finish_reason is None if a step ended there, else why the answer did.
-        `index` tells samples apart. Raises PolicyError.
+        `parent` is EMPTY_ANSWER, or joins earlier steps and has the index of the last of them. The text and
+        tokens of the returned candidate are those of the new step, without the step separator at its end. Its
+        finish_reason is None if the answer can go on after this step, else it says why the answer ended.
+        Raises PolicyError.
         """
         ...
 
 
 class Critic(Protocol):
-    """Scores an answer's steps."""
+    """Scores the steps of an answer."""
 
     @property
     def name(self) -> str:
-        """The model's name, as replies state it."""
+        """The name of the critic's model, as replies state it."""
         ...
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        """P(+) of each step of `answer` to `conversation`; raises CriticError, never guesses."""
+        """Return P(+) of each step of `answer` to `conversation`.
+
+        Raises CriticError if there is no score; a critic never guesses one.
+        """
         ...
 
 
@@ -177,7 +183,7 @@ class PolicyError(Exception):
 
 
 class InvalidCandidate(PolicyError):
-    """A finished candidate that breaks the request's own rules: chosen only if no other was finished."""
+    """A finished candidate breaks the rules of its request. It is chosen only if no other was finished."""
 
     def __init__(self, candidate: Candidate, reason: str) -> None:
         super().__init__(reason)
@@ -185,8 +191,8 @@ class InvalidCandidate(PolicyError):
 
 
 class OutOfTime(PolicyError):
-    """The seconds allowed were over before anything was finished."""
+    """The allowed seconds were over before anything was finished."""
 
 
 class CriticError(Exception):
-    """The critic could not score an answer; the selection falls back as the request says."""
+    """The critic could not score an answer. What follows is the caller's choice (`on_critic_error`)."""

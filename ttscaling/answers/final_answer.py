@@ -1,8 +1,9 @@
-"""The final answer that a solution states, and votes on final answers.
+"""Find the final answer that a solution states, and count votes on final answers.
 
-Formats as InternVL's published pipeline asks for them (reasoning_data_pipeline, prompts `en`, `zh`, `en_v2`;
-evaluation prompts of VLMEvalKit): `Final answer: ..`, `答案: ..`, `Answer: ..`, `\\boxed{..}`, letters.
-Everything here is linear in the text's length: it reads what a model wrote, on the server's event loop.
+The formats are those that InternVL's published pipeline asks for (reasoning_data_pipeline, prompts `en`,
+`zh`, `en_v2`; evaluation prompts of VLMEvalKit): `Final answer: ..`, `答案: ..`, `Answer: ..`, `\\boxed{..}`,
+letters. Every function takes time linear in the length of its texts, because the server's event loop calls
+them on what a model wrote.
 """
 
 import re
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from .normal_form import normal_form
 
 _TRIGGER = re.compile(r"(?:final answer|答案|^[ \t*]*answer)[ \t*]*[:：]", re.IGNORECASE | re.MULTILINE)
-_SAID = re.compile(
+_STATEMENT = re.compile(
     r"(?:\b(?:answer|option|choice)[ \t*]+is\b|答案[是为选])[ \t*:：]*(?P<stated>\S[^\n]*)", re.IGNORECASE
 )
 _SENTENCE = re.compile(r"[.。](?:\s|$)")
@@ -19,54 +20,55 @@ _BOX = re.compile(r"\\boxed\s?\{")
 
 
 def final_answer(text: str) -> str | None:
-    """What the solution gives as its answer, or None if it states none.
+    """Return the final answer of a solution, or None if it states none.
 
-    After the last trigger: a box if there is one, else the rest of the line. Without a trigger: the last box,
-    else what the last "the answer is .." says to the end of its sentence; else a text of one line is the
-    answer itself (the reply to "answer with the letter").
+    After the last trigger (such as `Final answer:`) it is the last box, or without a box the first line of text.
+    Without a trigger it is the last box, or without a box what follows the last "the answer is" up to the end
+    of the sentence. Otherwise a text of one line is the answer (as in the reply to "answer with the letter").
     """
     triggers = list(_TRIGGER.finditer(text))
     if triggers:
-        rest = text[triggers[-1].end() :].strip().strip("*").strip()
-        stated = _last_box(rest) or rest.partition("\n")[0].strip(" *")
-        if stated:
-            return stated
+        ending = text[triggers[-1].end() :].strip().strip("*").strip()
+        answer = _last_box(ending) or ending.partition("\n")[0].strip(" *")
+        if answer:
+            return answer
     box = _last_box(text)
     if box or triggers:
         return box
-    if said := list(_SAID.finditer(text)):
-        return _SENTENCE.split(said[-1]["stated"], maxsplit=1)[0].strip(" *") or None
+    if statements := list(_STATEMENT.finditer(text)):
+        return _SENTENCE.split(statements[-1]["stated"], maxsplit=1)[0].strip(" *") or None
     line = text.strip()
     return line if line and "\n" not in line else None
 
 
 def same_answer(left: str, right: str) -> bool:
-    """Whether two final answers say the same (see `normal_form`): an equivalence, so that votes can count."""
+    """Return whether two final answers have the same `normal_form`, which is an equivalence."""
     return normal_form(left) == normal_form(right)
 
 
 def group_equal_answers(answers: Sequence[str | None]) -> list[list[int]]:
-    """Indices of the same answers together, all in order; None (none stated) is in no group."""
-    found: dict[object, list[int]] = {}
+    """Return groups of indices whose answers are the same, all in order; None (no answer) is in no group."""
+    groups: dict[object, list[int]] = {}
     for index, answer in enumerate(answers):
         if answer is not None:
-            found.setdefault(normal_form(answer), []).append(index)
-    return list(found.values())
+            groups.setdefault(normal_form(answer), []).append(index)
+    return list(groups.values())
 
 
 def majority(answers: Sequence[str | None]) -> int:
-    """Index of the earliest answer of the largest group of same answers; a tie goes to the earlier group.
+    """Return the index of the first answer in the largest group of same answers.
 
-    None (no answer stated) has no vote; if nobody votes, 0. Raises ValueError for an empty sequence.
+    A tie goes to the earlier group. None (no answer) has no vote; if there is no vote, the index is 0. Raises
+    ValueError for an empty sequence.
     """
     if not answers:
-        raise ValueError("no answers to vote on")
-    voting = group_equal_answers(answers)
-    return max(voting, key=len)[0] if voting else 0
+        raise ValueError("there are no answers to vote on: give at least one")
+    groups = group_equal_answers(answers)
+    return max(groups, key=len)[0] if groups else 0
 
 
 def _last_box(text: str) -> str | None:
-    """The inside of the last `\\boxed{..}` whose braces balance."""
+    """Return the content of the last `\\boxed{..}` whose braces balance."""
     boxes = {match.end() for match in _BOX.finditer(text)}
     opened: list[int] = []
     last: tuple[int, int] | None = None

@@ -1,7 +1,8 @@
-"""Whether a final answer is right, given the known one: the comparisons of OpenGVLab's reasoning pipeline.
+"""Grade a final answer against the known one, with the comparisons of OpenGVLab's reasoning pipeline.
 
-Upstream: `check_answer` in InternVL's reasoning_data_pipeline (modes per data set). Deviation: its `anls` is
-the share of characters that differ, so what differs most counted as right; here it is the share that agrees.
+Upstream: `check_answer` in InternVL's reasoning_data_pipeline (a mode for each data set). Deviation:
+upstream's `anls` is the share of characters that differ, so the most different answers count as right. Here
+it is the share that agrees.
 """
 
 from fractions import Fraction
@@ -13,18 +14,19 @@ from .normal_form import LONGEST, number
 
 Mode = Literal["exact", "relaxed", "math", "anls"]
 RELATIVE = {"exact": Fraction(0), "relaxed": Fraction(5, 100), "math": Fraction(1, 1000)}
-RIGHT = 0.9  # upstream's bar for a graded comparison
-CLOSE = 0.5  # below it, ANLS is 0 (arXiv 1905.13648)
+RIGHT = 0.9  # an answer is right above this similarity, as upstream
+CLOSE = 0.5  # a similarity below this counts as 0 (arXiv 1905.13648)
 
 
 def is_right(
     answer: str | None, known: str, *, mode: Mode = "exact", verifier: MathVerifier | None = None
 ) -> bool:
-    """Whether `answer` says what `known` does; None (nothing stated) is wrong.
+    """Return whether `answer` is the `known` answer; None (no answer) is wrong.
 
-    exact: the same normal form. relaxed: numbers within 5 % of the known one (ChartQA). math: within 0.1 %.
-    anls: texts that agree in more than 90 % (DocVQA, InfographicVQA). A `verifier` also accepts what is
-    mathematically the same: sqrt(8) for 2 sqrt(2).
+    In all modes an answer with the same normal form is right. "relaxed" also accepts numbers within 5 % of
+    the known one (ChartQA), "math" within 0.1 %, and "anls" texts that agree in more than 90 % (DocVQA,
+    InfographicVQA). A `verifier` also accepts formulas that are mathematically the same, such as sqrt(8) for
+    2 sqrt(2), but not in the mode "anls".
     """
     if answer is None:
         return False
@@ -32,16 +34,17 @@ def is_right(
         return True
     if mode == "anls":
         return anls(answer, known) > RIGHT
-    given, wanted = number(answer), number(known)
-    if given is not None and wanted is not None and abs(given - wanted) <= RELATIVE[mode] * abs(wanted):
+    value, target = number(answer), number(known)
+    if value is not None and target is not None and abs(value - target) <= RELATIVE[mode] * abs(target):
         return True
     return verifier is not None and verifier.same(answer, known)
 
 
 def anls(answer: str, known: str) -> float:
-    """Normalised Levenshtein similarity in [0, 1]: 1 for equal texts, 0 where less than half agrees.
+    """Return the normalised Levenshtein similarity in [0, 1]: 1 for equal texts, 0 if less than half agrees.
 
-    Case and outer white space don't matter. Texts beyond LONGEST characters agree entirely or not at all.
+    Case and white space at the ends don't matter. If one text has more than LONGEST characters, texts that
+    aren't equal have similarity 0.
     """
     left, right = answer.strip().lower(), known.strip().lower()
     if left == right:
@@ -54,10 +57,10 @@ def anls(answer: str, known: str) -> float:
 
 
 def _distance(left: str, right: str) -> int:
-    """Levenshtein's, row by row."""
+    """Return the Levenshtein distance, computed row by row."""
     row = list(range(len(right) + 1))
-    for place, character in enumerate(left, start=1):
-        diagonal, row[0] = row[0], place
+    for length, character in enumerate(left, start=1):
+        diagonal, row[0] = row[0], length
         for column, other in enumerate(right, start=1):
             above = row[column]
             row[column] = min(above + 1, row[column - 1] + 1, diagonal + (character != other))

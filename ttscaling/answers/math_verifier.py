@@ -1,7 +1,7 @@
-"""Mathematical equality by math-verify (sympy), in a process that can be killed.
+"""Compare formulas by math-verify (sympy), in a separate process that can be killed.
 
-In this process it would be neither safe nor bounded: 9^{9^{9^9}} computes for ever in C, where its own
-timeouts, which are signals and so refuse to run in threads, don't reach.
+In the program's own process, nothing would bound the time: 9^{9^{9^9}} computes for ever in C. math-verify's
+timeouts don't help, because they are signals, which C code doesn't notice and which threads can't use.
 """
 
 import importlib.util
@@ -16,17 +16,18 @@ from typing import Self
 
 from .normal_form import LONGEST
 
-START_SECONDS = 60.0  # to import sympy, on a busy machine
-# Letters are factors to math-verify, so "silent" would be "listen": what has no sign of a formula is text.
+START_SECONDS = 60.0  # importing sympy takes long on a busy machine
+# math-verify reads letters as factors, so "silent" would equal "listen". Plain words are therefore no
+# formula.
 _WORDS = re.compile(r"(?=.*[^\W\d_]{3})(?:[^\W\d_]|[\s.,;:!?'\"-])+", re.DOTALL)
 
 
 class MathVerifier:
-    """Compares formulas; a context manager. Threads may share one: they take turns.
+    """Compares formulas in a process that it ends when it is left as a context manager.
 
-    A comparison that takes longer than `seconds`, or more than `memory_mib`, is answered with False, as is
-    one of formulas beyond LONGEST characters, or with plain words. Raises ImportError where math-verify isn't
-    installed.
+    Threads may share a verifier; they take turns. A comparison returns False if it takes longer than
+    `seconds` or more than `memory_mib`, if a formula has more than LONGEST characters, or if the known answer
+    is plain words. Raises ImportError if math-verify isn't installed.
     """
 
     def __init__(self, *, seconds: float = 5.0, memory_mib: int = 2048) -> None:
@@ -46,7 +47,10 @@ class MathVerifier:
         self.close()
 
     def same(self, answer: str, known: str) -> bool:
-        """Whether math-verify takes `answer` for `known`; no equivalence: 50% is both 50 and 1/2 to it."""
+        """Return whether math-verify accepts `answer` for `known`.
+
+        This is no equivalence: to math-verify, 50% equals both 50 and 1/2.
+        """
         if max(len(answer), len(known)) > LONGEST or _WORDS.fullmatch(known):
             return False
         with self._turn:
@@ -58,7 +62,7 @@ class MathVerifier:
             return verdict == "true"
 
     def close(self) -> None:
-        """End the process. The next comparison starts another."""
+        """End the process. Another comparison would start a new one."""
         with self._turn:
             self._end()
 
@@ -70,7 +74,7 @@ class MathVerifier:
         if _line(worker, START_SECONDS) != "ready":
             worker.kill()
             worker.communicate()
-            raise RuntimeError(f"{' '.join(self._command)} did not start; run it to see why")
+            raise RuntimeError(f"{' '.join(self._command)} did not start: run it to see why")
         return worker
 
     def _end(self) -> None:
@@ -81,8 +85,8 @@ class MathVerifier:
 
 
 def _ask(worker: subprocess.Popen[str], question: str, seconds: float) -> str | None:
-    """The worker's line, None if it took too long or died."""
-    assert worker.stdin is not None, "started with pipes"
+    """Return the worker's reply, or None if it takes too long or the worker has died."""
+    assert worker.stdin is not None, "the worker is started with pipes"
     try:
         worker.stdin.write(f"{question}\n")
         worker.stdin.flush()
@@ -92,7 +96,7 @@ def _ask(worker: subprocess.Popen[str], question: str, seconds: float) -> str | 
 
 
 def _line(worker: subprocess.Popen[str], seconds: float) -> str | None:
-    """Its next line (never part of one: it writes whole lines), None if none comes."""
-    assert worker.stdout is not None, "started with pipes"
+    """Return the worker's next line, or None if none comes. The worker writes only complete lines."""
+    assert worker.stdout is not None, "the worker is started with pipes"
     ready, _, _ = select.select([worker.stdout], [], [], seconds)
     return (worker.stdout.readline().strip() or None) if ready else None

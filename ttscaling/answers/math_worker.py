@@ -1,6 +1,7 @@
-"""The process behind `MathVerifier`: pairs of formulas in, one JSON line each; verdicts out.
+"""The process behind `MathVerifier`: it reads pairs of formulas and writes a verdict for each.
 
-Only LaTeX is parsed, by math-verify's grammar: its other reader goes through Python's eval. Started as
+Each pair and each verdict is one line of JSON. Formulas are read only as LaTeX, by math-verify's grammar,
+because its other reader goes through Python's eval. `MathVerifier` starts this file as
 `python -m ttscaling.answers.math_worker MEMORY_MIB`.
 """
 
@@ -16,7 +17,7 @@ from math_verify.parser import LatexExtractionConfig
 
 
 def main() -> None:
-    """Says "ready", then answers until its input ends."""
+    """Write "ready", then a verdict for each pair until the input ends."""
     limit = int(sys.argv[1]) << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     logging.disable(logging.CRITICAL)
@@ -27,18 +28,18 @@ def main() -> None:
 
 
 def same(answer: str, known: str) -> bool:
-    """math-verify's verdict; what it can't read or compare is different."""
-    try:  # no timeouts of its own: they are signals, and C code doesn't notice them
-        wanted, given = _read(known), _read(answer)
-        return bool(wanted and given and verify(wanted, given, timeout_seconds=None))
-    except Exception:  # whatever sympy makes of a model's writing
+    """Return math-verify's verdict; formulas that it can't read or compare are different."""
+    try:  # math-verify's timeouts are off, because they are signals and C code doesn't notice them
+        right_formulas, formulas = _read(known), _read(answer)
+        return bool(right_formulas and formulas and verify(right_formulas, formulas, timeout_seconds=None))
+    except Exception:  # sympy can raise anything on what a model wrote
         return False
 
 
 def _read(formula: str) -> Sequence[Any]:
     bare = formula.strip().strip("$")
-    found: Sequence[Any] = parse(f"${bare}$", [LatexExtractionConfig()], parsing_timeout=None)
-    return found
+    expressions: Sequence[Any] = parse(f"${bare}$", [LatexExtractionConfig()], parsing_timeout=None)
+    return expressions
 
 
 if __name__ == "__main__":

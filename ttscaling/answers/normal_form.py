@@ -1,13 +1,14 @@
-"""What final answers that say the same have in common: a value, an option's letter, or a text.
+"""The normal form of a final answer: a number's value, an option's letter, or a plain text.
 
-Votes need an equivalence, so this is a function to compare by equality, not a judgement of pairs: see
-docs/decisions/0018. Grading against a known answer is `grading.py`'s. Everything is linear in the length.
+Votes need an equivalence, so answers are the same if their normal forms are equal; no pair of answers is
+compared in another way (docs/decisions/0018). Grading against a known answer is in `grading.py`. Every
+function takes time linear in the length of the answer.
 """
 
 import re
 from fractions import Fraction
 
-LONGEST = 1000  # characters that are looked into; what is longer is compared as text
+LONGEST = 1000  # a longer answer, in characters, is only compared as text
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
     0x2212: "-",
     0x3002: ".",
@@ -28,7 +29,7 @@ _UNIT = (
     r"|(?:kilo|centi|milli)?met(?:er|re)s?|(?:kilo)?grams?|dollars?|cents?|euros?|yuan|USD|units?"
     rf"|[kM]?[NJWVAK]|k?Pa|[kMG]?Hz|mol|rad(?:ians)?|{_DEGREES})(?:\s?\^?\s?\{{?[23²³]\}}?)?"
 )
-# Bounded, so that nobody can ask for the value of a number of a million digits.
+# The number of digits is bounded, because the value of a number with a million digits would take long.
 _NUMBER = re.compile(
     r"[$€£¥]?\s?(?P<sign>[-+]?)\s?[$€£¥]?\s?"
     r"(?P<decimal>(?:[0-9]{1,3}(?:,[0-9]{3}){1,9}|[0-9]{1,30}|(?=\.[0-9]))(?:\.[0-9]{0,30})?)"
@@ -38,12 +39,12 @@ _NUMBER = re.compile(
 
 
 def normal_form(answer: str) -> str | Fraction:
-    """Equal for final answers that say the same.
+    """Return the normal form, which is equal for final answers that say the same.
 
-    Case, dollar signs, emphasis, LaTeX's spacing and text markup, a closing full stop don't matter. An
-    option is its letter: (B), B., "B: the red one", option B. A number is its value: 1,234.0 is 1234, 1/2,
-    \\frac12 and 50% are .5, 1.5e3 is 1.5 \\times 10^3; units behind it and `x =` before it are left out, so
-    5 kg is 5.
+    Case, dollar signs, emphasis, LaTeX's spacing and text markup, and a full stop at the end don't matter.
+    The normal form of an option is its letter, for (B), B., "B: the red one" and option B. The normal form of
+    a number is its value: 1,234.0 is 1234; 1/2, \\frac12 and 50% are .5; 1.5e3 is 1.5 \\times 10^3. Units
+    after a number and `x =` before it are left out, so 5 kg is 5.
     """
     answer = answer.strip()
     if len(answer) > LONGEST:
@@ -60,12 +61,12 @@ def normal_form(answer: str) -> str | Fraction:
 
 
 def number(answer: str) -> Fraction | None:
-    """The number that an answer is, None if it is something else."""
+    """Return the value of an answer that is a number, or None for other answers."""
     return _value(_bare(answer)) if len(answer) <= LONGEST else None
 
 
 def _bare(answer: str) -> str:
-    """Without what only dresses the answer up."""
+    """Return the answer without markup, emphasis, and other notation that doesn't change what it says."""
     plain = answer.translate(_FULL_WIDTH).replace("\\(", "$").replace("\\)", "$")
     plain = _SPACING.sub(" ", _MARKUP.sub(r" \1 ", plain))
     for sign, meaning in _SIGNS.items():

@@ -1,7 +1,8 @@
-"""Beam search over steps: the critic judges every step's continuations, the best beginnings are continued.
+"""Beam search over steps: the critic scores beginnings of answers, and the best ones are continued.
 
-As search-and-learn and its_hub do it (step-level beam search with a process reward model, Snell et al., arXiv
-2408.03314), with the whole beginning judged: its steps are VisualPRM's, aggregated as for a finished answer.
+This is the step-level beam search with a process reward model of Snell et al. (arXiv 2408.03314), as
+search-and-learn and its_hub do it. Here the critic scores the complete beginning: its steps are VisualPRM's,
+and their scores are aggregated as for a finished answer.
 """
 
 import asyncio
@@ -37,9 +38,10 @@ from ttscaling.types import (
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
-    """How wide: each step `n` continuations are written, and the `width` best beginnings are kept of them.
+    """The size of a search: at each step, `n` continuations are written and the `width` best are kept.
 
-    An answer of `max_steps` steps is cut off there. Raises ValueError for what makes no sense.
+    An answer is cut off after `max_steps` steps. Raises ValueError if a field is below 1, or `width` above
+    `n`.
     """
 
     n: int = 8
@@ -66,15 +68,20 @@ async def beam_search(
     stop: StopRule | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Selection:
-    """Search until `width` answers are finished or nothing is left to continue; the best finished one wins.
+    """Search until `width` answers are finished or none can be continued, and choose the best finished one.
 
-    The beams share each step's `n` continuations evenly. Of continuations that lead to the same text one is
-    kept, so beams differ. The very first continuation is greedy, the others are sampled. Candidates of the
-    selection are the finished answers, each under its last continuation's index; where a cap or `max_steps`
-    comes first, the beginnings kept last, with finish_reason "length". Of the rules, `score`, `max_tokens`
-    and `max_seconds` have a meaning here. Errors are treated as in `best_of_n`: continuations that fail are
-    left out, unscored ones are continued only if none has a score; if all of a step fail, the search ends
-    with what it has. Raises PolicyError if that is nothing.
+    The beams share the `n` continuations of a step evenly. If several continuations lead to the same text,
+    one is kept, so beams differ. The first continuation of the search is greedy if `include_greedy`; all
+    others are sampled.
+
+    The candidates of the selection are the finished answers. Each has the index of its last continuation. If
+    `max_steps` or a rule ends the search before any answer is finished, the candidates are the last kept
+    beginnings, with the finish_reason "length". `stop` heeds only `score`, `max_tokens` and `max_seconds`
+    here.
+
+    Continuations that fail are left out. Errors of the critic are treated as in `best_of_n`: a beginning
+    without a score is continued only if no beginning has one. If all continuations of a step fail, the search
+    ends with the answers and beginnings that it has. Raises PolicyError if it has none.
     """
     rule = stop or StopRule()
     search = _Search(policy, critic, conversation, beam, aggregation, on_critic_error == "fail", on_progress)
@@ -82,9 +89,9 @@ async def beam_search(
     try:
         async with asyncio.timeout(rule.max_seconds):
             for number in range(beam.max_steps):
-                went_on = await search.step(greedy=include_greedy and number == 0)
+                extended = await search.step(greedy=include_greedy and number == 0)
                 stopped = search.enough(rule)
-                if stopped or not went_on or not search.open_beams or len(search.finished) >= beam.width:
+                if stopped or not extended or not search.open_beams or len(search.finished) >= beam.width:
                     break
     except TimeoutError:
         stopped = "seconds"
@@ -93,7 +100,7 @@ async def beam_search(
 
 @dataclass
 class _Search:
-    """The beams, and what has been finished."""
+    """The beams of one search, and the answers that are finished."""
 
     policy: StepPolicy
     critic: Critic
@@ -105,7 +112,7 @@ class _Search:
     open_beams: list[ScoredCandidate] = field(init=False)
     finished: list[ScoredCandidate] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    asked: int = 0
+    continuations: int = 0  # how many were begun; the next one gets this index
     failed: int = 0
     usage: TokenUsage = field(default_factory=TokenUsage)
 
@@ -113,13 +120,13 @@ class _Search:
         self.open_beams = [ScoredCandidate(candidate=EMPTY_ANSWER, step_scores=None, score=None)]
 
     async def step(self, *, greedy: bool) -> bool:
-        """Every beam gets continued; the best beginnings stay, what is finished is put aside.
+        """Continue every beam, keep the best beginnings, and move finished answers to `finished`.
 
-        False if none could be continued: the beginnings are then as they were.
+        Returns False if no beam could be continued. The beams are then unchanged.
         """
         n, beams = self.beam.n, len(self.open_beams)
         parents = [self.open_beams[number * beams // n].candidate for number in range(n)]
-        first, self.asked = self.asked, self.asked + len(parents)
+        first, self.continuations = self.continuations, self.continuations + len(parents)
         extending = (
             self._extend(parent, first + number, greedy=greedy and number == 0)
             for number, parent in enumerate(parents)
@@ -134,7 +141,7 @@ class _Search:
         for candidate in written:
             different.setdefault((candidate.text, candidate.finish_reason is None), candidate)
         texts = list(dict.fromkeys(candidate.text for candidate in different.values()))
-        scores = dict(zip(texts, await run_all(self._judge(text) for text in texts), strict=True))
+        scores = dict(zip(texts, await run_all(self._score(text) for text in texts), strict=True))
         entries = [self._entry(candidate, scores[candidate.text]) for candidate in different.values()]
         self.open_beams = _top(
             [entry for entry in entries if entry.candidate.finish_reason is None], self.beam.width
@@ -145,22 +152,22 @@ class _Search:
         return True
 
     def enough(self, rule: StopRule) -> Stopped | None:
-        """Whether one of the rules ends the search after this step."""
+        """Return the rule that ends the search after this step, or None."""
         scores = [entry.score for entry in self.finished if entry.score is not None]
         if rule.score is not None and scores and max(scores) >= rule.score:
             return "score"
         return "tokens" if rule.max_tokens is not None and self.usage.completion >= rule.max_tokens else None
 
     def result(self, stopped: Stopped | None) -> GatheredCandidates:
-        """What to choose from. Raises PolicyError if not even one step was finished."""
+        """Return the answers to choose from. Raises OutOfTime if not even one step was finished."""
         entries = self.finished
         if not entries:
             entries = [_cut(entry) for entry in self.open_beams if entry.candidate is not EMPTY_ANSWER]
-        if_none = OutOfTime("no step was finished within the seconds allowed")
+        if_none = OutOfTime("no step was finished within the allowed seconds")
         return in_index_order(entries, stopped, self.faults, self.failed, if_none=if_none)
 
     async def _extend(self, parent: Candidate, index: int, *, greedy: bool) -> Candidate | None:
-        """The parent with one more step; None if that failed, or is blank."""
+        """Return the parent with one more step, or None if the step failed or is blank."""
         try:
             step = await self.policy.extend(self.conversation, parent, index=index, greedy=greedy)
         except PolicyError as error:
@@ -182,7 +189,7 @@ class _Search:
             completion_tokens=parent.completion_tokens + step.completion_tokens,
         )
 
-    async def _judge(self, text: str) -> StepScores | None:
+    async def _score(self, text: str) -> StepScores | None:
         try:
             scores = await self.critic.score(self.conversation, text)
         except CriticError as error:
@@ -205,7 +212,7 @@ class _Search:
 
 
 def _top(entries: Sequence[ScoredCandidate], width: int) -> list[ScoredCandidate]:
-    """The best, ties in order; unscored ones only if there are no others."""
+    """Return the best entries; ties keep their order. Entries without a score count if none has one."""
     scored = [entry for entry in entries if entry.score is not None]
     return sorted(scored or entries, key=lambda entry: -(entry.score or 0.0))[:width]
 

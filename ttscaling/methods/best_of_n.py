@@ -1,7 +1,7 @@
-"""Best-of-N: the candidate whose step scores the critic rates highest on aggregate.
+"""Best-of-N: choose the candidate whose step scores have the highest aggregate.
 
-The policy writes N candidates, candidate 0 greedily and the others by sampling. The critic scores each
-candidate step by step as soon as it ends, while others are still being written. Sources: InternVL3 (arXiv
+The policy writes N candidates, candidate 0 greedily and the others by sampling. The critic scores the steps
+of each candidate as soon as it ends, while others are still being written. Sources: InternVL3 (arXiv
 2504.10479) section 2.4 and VisualPRM (arXiv 2503.10291), where step scores are aggregated by their mean.
 """
 
@@ -34,14 +34,14 @@ async def best_of_n(
     stop: StopRule | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Selection:
-    """Sample n candidates and choose the one that the critic scores highest; ties keep the earlier one.
+    """Sample n candidates and choose the one that the critic scores highest; a tie goes to the earlier one.
 
     Candidates that were cut off (finish_reason "length") are scored like the others. If the critic fails,
     "fail" raises its CriticError at once. With the other values of `on_critic_error` the candidate stays
-    without a score; if no candidate has one, "self_consistency" chooses by majority of the final answers and
-    "first" takes the first candidate. `degraded` of the result names what failed. PolicyError passes through,
-    and n below 1 raises ValueError. However the call ends, early or cancelled, no sampling and no scoring is
-    left running.
+    without a score. If no candidate has a score, "self_consistency" chooses by majority of the final answers
+    and "first" takes the first candidate. `degraded` of the result names what failed. Raises PolicyError if
+    no candidate was finished, and ValueError if n is below 1. When the call ends, also early or by
+    cancellation, no sampling and no scoring is left running.
     """
     plan = GatherPlan(
         conversation=conversation,

@@ -1,4 +1,4 @@
-"""Self-consistency (arXiv 2203.11171): N answers, and the one whose final answer most share. No critic."""
+"""Self-consistency (arXiv 2203.11171): choose the most frequent final answer, without a critic."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,11 @@ async def self_consistency(
     stop: StopRule | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Selection:
-    """Sample n candidates and choose by vote; a tie goes to the answer given first, by its first candidate.
+    """Sample n candidates and choose the first one with the most frequent final answer.
 
-    `stop.agreement` ends it when the leading answer is sure enough to stay ahead. Raises PolicyError, and
-    ValueError for n below 1. Cancelling cancels what still runs.
+    A tie goes to the final answer that comes first in the order of the candidates. `stop.agreement` ends the
+    selection early, when the leading answer is sure enough to stay ahead. Raises PolicyError if no candidate
+    was finished, and ValueError if n is below 1. Cancelling the call ends all sampling.
     """
     plan = GatherPlan(
         conversation=conversation,

@@ -1,4 +1,4 @@
-"""Weighted vote: the final answer whose candidates' scores add up to most.
+"""Weighted vote: choose the final answer whose candidates' scores add up to most.
 
 This is the "weighted best-of-N" of Snell et al. (arXiv 2408.03314) and of search-and-learn.
 """
@@ -34,9 +34,9 @@ async def weighted_vote(
 ) -> Selection:
     """Sample n candidates and choose the final answer with the largest sum of scores.
 
-    The selected candidate is the highest-scored one of that answer. A tie goes to the answer that was given
-    first. `stop.agreement` ends the selection early, when the leading answer is sure enough to stay ahead.
-    Errors are treated as in `best_of_n`.
+    The selected candidate is the one with the highest score among those with that answer. A tie goes to the
+    answer that comes first. `stop.agreement` ends the selection early, when the leading answer is sure enough
+    to stay ahead. Errors are treated as in `best_of_n`.
     """
     plan = GatherPlan(
         conversation=conversation,

@@ -1,4 +1,4 @@
-"""Policy and critic over HTTP: any OpenAI-compatible server can serve them."""
+"""A policy and a critic that ask any OpenAI-compatible server over HTTP."""
 
 from .critic import RemoteCritic
 from .policy import RemotePolicy

@@ -1,8 +1,6 @@
-"""Policy and Critic over any OpenAI-compatible server.
+"""Chat requests of the remote policy and critic, and the reasons why a request failed.
 
-Both take an `httpx.AsyncClient` whose `base_url` ends in `/v1/` and which carries credentials and timeouts.
-The critic here is the portable read-out: one request of one token per step. It works with every server that
-returns log-probabilities, and is what faster read-outs are checked against.
+`post_chat` takes an `httpx.AsyncClient` whose `base_url` ends in `/v1/`; it carries credentials and timeouts.
 """
 
 from collections.abc import Mapping
@@ -10,12 +8,9 @@ from typing import Any
 
 import httpx
 
-from ttscaling.types import (
-    Conversation,
-    Message,
-)
+from ttscaling.types import Conversation, Message
 
-# What a request or the reading of its reply can raise; the last four are replies of an unexpected shape.
+# What a request, or reading its reply, can raise. The last four mean that the reply has an unexpected shape.
 FAILURES = (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError)
 
 
@@ -26,9 +21,15 @@ async def post_chat(
     conversation: Conversation,
     fields: Mapping[str, Any],
 ) -> Mapping[str, Any]:
-    """The reply's JSON object; raises httpx.HTTPError, or ValueError where the body isn't JSON."""
+    """Post a chat request and return the JSON object of the reply.
+
+    `fields` are the fields of the request besides `model` and `messages`. Raises httpx.HTTPError, and
+    ValueError if the reply isn't JSON.
+    """
     body = {"model": model, "messages": list(messages), **fields}
-    if conversation.mm_processor_kwargs:  # vLLM's field; absent when unused, for servers that don't know it
+    if (
+        conversation.mm_processor_kwargs
+    ):  # only vLLM knows this field, so it is sent only if it says something
         body["mm_processor_kwargs"] = dict(conversation.mm_processor_kwargs)
     response = await client.post("chat/completions", json=body)
     response.raise_for_status()
@@ -36,13 +37,13 @@ async def post_chat(
 
 
 def prompt_usage(reply: Mapping[str, Any]) -> tuple[int, int]:
-    """Prompt tokens, and how many of them a prefix cache held."""
+    """Return the prompt tokens of a reply, and how many of them a prefix cache held."""
     usage = reply["usage"]
     return usage["prompt_tokens"], (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
 
 
 def failure_reason(error: Exception) -> str:
-    """One line that says what went wrong, with the server's own words where it sent some."""
+    """Return a line that says what went wrong, with the server's words if it sent some."""
     if isinstance(error, httpx.HTTPStatusError):
         return f"HTTP {error.response.status_code}: {error.response.text[:500]}"
     if isinstance(error, httpx.HTTPError):

@@ -1,4 +1,8 @@
-"""TODO: what this file is about."""
+"""A critic over any OpenAI-compatible server that returns log-probabilities.
+
+It sends one request of one token for each step. This works with every such server, and faster ways to read
+the scores are checked against it.
+"""
 
 from collections.abc import Mapping
 
@@ -13,11 +17,12 @@ from .chat_requests import FAILURES, failure_reason, post_chat, prompt_usage
 
 
 class RemoteCritic:
-    """Reads P(+) of each step from the log-probabilities of the one token that follows its prefix.
+    """A Critic that reads P(+) of a step from the log-probabilities of the one token after its prefix.
 
-    With `token_ids` (the ids of "+" and "-" in the critic's vocabulary) the server is asked for exactly these
-    (vLLM's `logprob_token_ids`); without, both must be among its 20 likeliest tokens. `system` is the
-    critic's own system message.
+    `client` has a `base_url` that ends in `/v1/`, and carries credentials and timeouts. With `token_ids` (the
+    ids of "+" and "-" in the critic's vocabulary) the server returns exactly these two tokens (vLLM's
+    `logprob_token_ids`). Without it, both must be among the 20 likeliest tokens. `system` is the system
+    message that the critic was trained with.
     """
 
     def __init__(
@@ -31,23 +36,28 @@ class RemoteCritic:
         self.name = model
         self._client = client
         self._system = system
-        wanted = {"logprob_token_ids": [token_ids[PLUS], token_ids[MINUS]]} if token_ids else {}
-        self._read_out = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 20} | wanted
+        labels = {"logprob_token_ids": [token_ids[PLUS], token_ids[MINUS]]} if token_ids else {}
+        self._fields = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 20} | labels
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        """See `Critic.score`. Steps are asked at once: their prompts nest, and a prefix cache shares them."""
+        """See `Critic.score`.
+
+        The requests of all steps are sent at once. Their prompts nest, so a prefix cache can share them.
+        """
         steps = split_steps(answer)
         prefixes = critic_prefixes(conversation, steps, system=self._system)
-        readings = await run_all(self._read(prefix, conversation) for prefix in prefixes)
-        scores, prompt_tokens, cached_tokens = zip(*readings, strict=True)
+        replies = await run_all(self._score_step(prefix, conversation) for prefix in prefixes)
+        scores, prompt_tokens, cached_tokens = zip(*replies, strict=True)
         return StepScores(
             steps=steps, scores=scores, prompt_tokens=sum(prompt_tokens), cached_tokens=sum(cached_tokens)
         )
 
-    async def _read(self, prefix: tuple[Message, ...], conversation: Conversation) -> tuple[float, int, int]:
-        """One step's score, and the prompt tokens and cached tokens that it took."""
+    async def _score_step(
+        self, prefix: tuple[Message, ...], conversation: Conversation
+    ) -> tuple[float, int, int]:
+        """Return the score of one step, and the prompt tokens and cached tokens that it took."""
         try:
-            reply = await post_chat(self._client, self.name, prefix, conversation, self._read_out)
+            reply = await post_chat(self._client, self.name, prefix, conversation, self._fields)
             top = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
             logprobs = {entry["token"]: entry["logprob"] for entry in top}
             usage = prompt_usage(reply)
@@ -55,7 +65,7 @@ class RemoteCritic:
             raise CriticError(f"critic {self.name}: {failure_reason(error)}") from error
         if PLUS not in logprobs or MINUS not in logprobs:
             raise CriticError(
-                f"critic {self.name}: '{PLUS}' and '{MINUS}' are not both among the tokens it returned; "
-                "give token_ids if its server is vLLM, and check that the model is a critic"
+                f"critic {self.name}: '{PLUS}' and '{MINUS}' are not both among the tokens that it returned; "
+                "pass token_ids if its server is vLLM, and check that the model is a critic"
             )
         return label_probability(logprobs[PLUS], logprobs[MINUS]), *usage

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""A policy that samples whole answers or single steps from an OpenAI-compatible server."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,15 +13,17 @@ from .chat_requests import FAILURES, failure_reason, post_chat, prompt_usage
 
 
 def _as_list(stop: str | Sequence[str] | None) -> list[str]:
-    """OpenAI's `stop` is one string or several."""
+    """Return OpenAI's `stop`, which is one string, several, or none, as a list."""
     return [stop] if isinstance(stop, str) else list(stop or ())
 
 
 class RemotePolicy:
-    """Samples from a chat model: one request a candidate, so that each arrives, and is cancelled, on its own.
+    """A Policy and StepPolicy that sends one request for each candidate or step.
 
-    `sampling` holds OpenAI's fields (temperature, top_p, max_tokens, seed ...). The greedy candidate gets
-    temperature 0; the others get seed + index, so that a seed reproduces all of them and they still differ.
+    So each candidate arrives, and can be cancelled, alone. `client` has a `base_url` that ends in `/v1/`, and
+    carries credentials and timeouts. `sampling` holds OpenAI's fields (temperature, top_p, max_tokens, seed
+    ...). A greedy candidate gets temperature 0. If there is a seed, each candidate gets seed + index, so that
+    one seed reproduces all candidates and they still differ.
     """
 
     def __init__(self, client: httpx.AsyncClient, *, model: str, sampling: Mapping[str, Any]) -> None:
@@ -38,29 +40,31 @@ class RemotePolicy:
         streamed: bool = False,
         on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
-        """See `Policy.sample`. An answer arrives whole: nothing is noted before its end."""
+        """See `Policy.sample`. An answer arrives in one piece, so `on_draft` is never called."""
         return await self._complete(conversation, index, greedy=greedy)
 
     async def extend(
         self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
     ) -> Candidate:
-        """See `StepPolicy.extend`. Needs a server that continues a message as vLLM and SGLang do
-        (`continue_final_message`) and says which stop string it met (vLLM's `stop_reason`).
+        """See `StepPolicy.extend`.
+
+        The server must continue a message, as vLLM and SGLang do (`continue_final_message`), and must say
+        which stop string ended the text (vLLM's `stop_reason`).
         """
         fields: dict[str, Any] = {"stop": [*_as_list(self._sampling.get("stop")), SEPARATOR]}
-        for name in ("max_tokens", "max_completion_tokens"):  # of the whole answer
+        for name in ("max_tokens", "max_completion_tokens"):  # these limits are meant for the complete answer
             if self._sampling.get(name) is not None:
                 fields[name] = max(1, self._sampling[name] - parent.completion_tokens)
         if parent.text:
-            begun = {"role": "assistant", "content": parent.text + SEPARATOR}
-            conversation = replace(conversation, messages=(*conversation.messages, begun))
+            beginning = {"role": "assistant", "content": parent.text + SEPARATOR}
+            conversation = replace(conversation, messages=(*conversation.messages, beginning))
             fields |= {"continue_final_message": True, "add_generation_prompt": False}
         return await self._complete(conversation, index, greedy=greedy, fields=fields)
 
     async def _complete(
         self, conversation: Conversation, index: int, *, greedy: bool, fields: Mapping[str, Any] | None = None
     ) -> Candidate:
-        """One request's answer; with `fields`, one step of it."""
+        """Return the answer to one request or, with the `fields` of a step, one step of it."""
         sampling = {**self._sampling, **(fields or {})}
         if greedy:
             sampling["temperature"] = 0.0

@@ -1,7 +1,7 @@
-"""Many step scores to one answer's score.
+"""Make one score of an answer's step scores.
 
-VisualPRM (arXiv 2503.10291) Table 4 compares mean, min and max and chooses the mean; last and product are
-what search-and-learn and its peers offer besides.
+Table 4 of VisualPRM (arXiv 2503.10291) compares mean, min and max, and the paper chooses the mean.
+search-and-learn and similar projects also offer last and product.
 """
 
 import math
@@ -12,9 +12,9 @@ from ttscaling.types import Aggregation
 
 
 def aggregate(scores: Sequence[float], how: Aggregation) -> float:
-    """One number in [0, 1] from step scores in [0, 1]; raises ValueError when there is no score."""
+    """Return one number in [0, 1] from step scores in [0, 1]. Raises ValueError if there is no score."""
     if not scores:
-        raise ValueError("no step scores to aggregate")
+        raise ValueError("there are no step scores to aggregate: give at least one")
     match how:
         case "mean":
             return math.fsum(scores) / len(scores)

@@ -1,4 +1,4 @@
-"""From gathered candidates to the selection: by scores where there are any, else as the caller said."""
+"""Choose among gathered candidates: by their scores, or without any as `on_critic_error` says."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,18 +14,18 @@ def choose(
     pick: Callable[[Sequence[ScoredCandidate]], ScoredCandidate],
     on_critic_error: OnCriticError,
 ) -> Selection:
-    """What `pick` takes of the scored candidates.
+    """Return the selection of the candidate that `pick` chooses among the scored ones.
 
-    Candidates without a score can't win while others have one. If none has, "first" takes the earliest
-    candidate and the others vote. Whatever failed is told in `degraded`. Raises CriticError under "fail" if
-    the time was over before there was a score.
+    A candidate without a score can't win while another has one. If none has a score, the earliest candidate
+    is chosen with "first", and the most frequent final answer with the other values. `degraded` names all
+    failures. Raises CriticError under "fail" if the time was over before there was a score.
     """
     faults = list(gathered.faults)
     scored = [entry for entry in gathered.finished if entry.score is not None]
     if scored:
         selected = pick(scored)
     elif on_critic_error == "fail" and gathered.stopped == "seconds":
-        raise CriticError("it gave no score within the seconds allowed")
+        raise CriticError("it gave no score within the allowed seconds")
     else:
         selected = (
             gathered.finished[0] if on_critic_error == "first" else majority_candidate(gathered.finished)
@@ -41,29 +41,30 @@ def choose(
 
 
 def highest_scored(scored: Sequence[ScoredCandidate]) -> ScoredCandidate:
-    """The highest score; a tie goes to the earlier candidate."""
+    """Return the candidate with the highest score; a tie goes to the earlier candidate."""
     return max(scored, key=_score)
 
 
 def weighted_best(scored: Sequence[ScoredCandidate]) -> ScoredCandidate:
-    """The best candidate among those of the final answer whose scores add up to most.
+    """Return the best candidate of the final answer whose candidates' scores add up to most.
 
-    A tie goes to the answer given first. Candidates that state none have no vote; if none does, the best.
+    A tie goes to the answer that comes first. Candidates without a final answer have no vote. If no candidate
+    has one, the highest score wins.
     """
-    stated = group_equal_answers([final_answer(entry.candidate.text) for entry in scored])
-    answers = [[scored[place] for place in members] for members in stated]
+    groups = group_equal_answers([final_answer(entry.candidate.text) for entry in scored])
+    answers = [[scored[index] for index in group] for group in groups]
     return highest_scored(max(answers, key=_weight) if answers else scored)
 
 
 def majority_candidate(candidates: Sequence[ScoredCandidate]) -> ScoredCandidate:
-    """The first candidate of the most frequent final answer."""
+    """Return the first candidate of the most frequent final answer."""
     return candidates[majority([final_answer(entry.candidate.text) for entry in candidates])]
 
 
-def _weight(members: Sequence[ScoredCandidate]) -> float:
-    return math.fsum(_score(entry) for entry in members)
+def _weight(group: Sequence[ScoredCandidate]) -> float:
+    return math.fsum(_score(entry) for entry in group)
 
 
 def _score(entry: ScoredCandidate) -> float:
-    assert entry.score is not None, "scored candidates only"
+    assert entry.score is not None, "only scored candidates are compared"
     return entry.score

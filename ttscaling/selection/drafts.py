@@ -1,4 +1,4 @@
-"""Candidates that are still being written: read by the critic step by step, ended when they can't win."""
+"""Score drafts, which are candidates still being written, step by step, and end those that can't win."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,9 +23,10 @@ from .stopping import StopRule, best_possible
 
 
 class Drafts:
-    """The drafts of one selection. Leaving it as a context ends the scorings that still run.
+    """The drafts of one selection. As a context manager it cancels the scorings that still run at its end.
 
-    `abandon` ends a candidate and says whether it did; `lost` are the indices of those.
+    `abandon` ends the candidate with an index and returns whether it did. `lost` holds the indices of the
+    candidates that were ended so.
     """
 
     def __init__(
@@ -43,8 +44,8 @@ class Drafts:
         self._abandon = abandon
         self._drafts: dict[int, Candidate] = {}
         self._scores: dict[int, StepScores] = {}
-        self._read: dict[int, int] = {}  # characters of each draft that the critic was given
-        self._judging: set[int] = set()
+        self._sent: dict[int, int] = {}  # how many characters of each draft the critic was given
+        self._scoring: set[int] = set()  # the drafts that the critic is scoring
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._best = 0.0
         self.lost: set[int] = set()
@@ -60,31 +61,34 @@ class Drafts:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def update(self, draft: Candidate) -> None:
-        """Note a draft's new state; finished steps are scored unless a scoring of it is under way."""
+        """Keep a draft's new state, and score its finished steps unless the draft is being scored."""
         index = draft.index
         self._drafts[index] = draft
-        if self._critic is None or draft.finish_reason is not None or index in self._judging:
+        if self._critic is None or draft.finish_reason is not None or index in self._scoring:
             return
         steps = draft.text.rpartition(SEPARATOR)[0]
-        if len(steps) > self._read.get(index, 0) and steps.strip():
-            self._read[index] = len(steps)
-            self._judging.add(index)
-            self._tasks[index] = asyncio.create_task(self._judge(self._critic, index, steps))
+        if len(steps) > self._sent.get(index, 0) and steps.strip():
+            self._sent[index] = len(steps)
+            self._scoring.add(index)
+            self._tasks[index] = asyncio.create_task(self._score(self._critic, index, steps))
 
     def close(self, index: int) -> None:
-        """Forget a candidate: it is finished, or has failed."""
+        """Forget a candidate that is finished or has failed."""
         self._drafts.pop(index, None)
-        if index in self._judging:
+        if index in self._scoring:
             self._tasks[index].cancel()
 
     def abandon_below(self, score: float) -> None:
-        """End all drafts that can't reach the score of the best finished candidate."""
+        """End all drafts that can't reach `score`, the best score of a finished candidate."""
         self._best = max(self._best, score)
         for index in list(self._drafts):
             self._end_if_lost(index)
 
     def unfinished_candidates(self, finish_reason: str) -> list[ScoredCandidate]:
-        """What is left when everything has ended, as candidates that ended for this reason."""
+        """Return the drafts that are left at the end, as candidates with this finish_reason.
+
+        Those that were ended because they can't win have ABANDONED instead.
+        """
         return [
             ScoredCandidate(
                 candidate=replace(draft, finish_reason=ABANDONED if index in self.lost else finish_reason),
@@ -94,10 +98,10 @@ class Drafts:
             for index, draft in sorted(self._drafts.items())
         ]
 
-    async def _judge(self, critic: Critic, index: int, steps: str) -> None:
-        with suppress(CriticError):  # the finished answer is scored again, and then its failure counts
+    async def _score(self, critic: Critic, index: int, steps: str) -> None:
+        with suppress(CriticError):  # the finished answer is scored again, and that failure counts
             self._scores[index] = await critic.score(self._conversation, steps)
-        self._judging.remove(index)
+        self._scoring.remove(index)
         self._end_if_lost(index)
 
     def _end_if_lost(self, index: int) -> None:

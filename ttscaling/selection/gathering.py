@@ -1,7 +1,7 @@
-"""Candidates written side by side or in waves, each scored the moment it ends, until a rule says enough.
+"""Write candidates at the same time or in waves, and score each as soon as it ends, until a rule is met.
 
-What all methods share. An answer that several candidates gave is scored once. However this ends, early,
-cancelled or by an error, no sampling and no scoring is left running.
+All methods but beam search stand on this. An answer that several candidates gave is scored once. When it
+ends (also early, by cancellation or by an error), no sampling and no scoring is left running.
 """
 
 import asyncio
@@ -33,18 +33,20 @@ from .task_groups import raise_first_failure
 
 
 async def gather_candidates(policy: Policy, plan: GatherPlan) -> GatheredCandidates:
-    """Sample, score, stop. A candidate that fails alone is left out and named in `faults`.
+    """Sample and score the candidates of a plan, and return those that came about.
 
-    Raises PolicyError if no candidate was finished, and the critic's and the policy's own errors.
+    A candidate that fails alone is left out and named in `faults`. Raises PolicyError if no candidate was
+    finished (OutOfTime if that was for lack of time), and lets other errors of the critic and the policy
+    pass.
     """
     stopped: Stopped | None = None
-    state = _Gathering(policy, plan)
+    gathering = _Gathering(policy, plan)
     try:
         async with asyncio.timeout(plan.stop.max_seconds):
-            stopped = await state.run()
+            stopped = await gathering.run()
     except TimeoutError:
         stopped = "seconds"
-    return state.result(stopped)
+    return gathering.result(stopped)
 
 
 def in_index_order(
@@ -55,7 +57,7 @@ def in_index_order(
     *,
     if_none: PolicyError,
 ) -> GatheredCandidates:
-    """Return the candidates that a method chooses from, in index order. Raises `if_none` if there are none."""
+    """Return candidates to choose from, in index order. Raises `if_none` if there are none."""
     if not entries:
         raise if_none
     in_order = sorted(entries, key=lambda entry: entry.candidate.index)
@@ -65,24 +67,24 @@ def in_index_order(
 
 
 class _StopEarly(Exception):
-    """Cancels all that still runs, from within one candidate's task."""
+    """Raised in the task of one candidate, it cancels all other tasks."""
 
     def __init__(self, reason: Stopped) -> None:
         self.reason = reason
 
 
 class _Gathering:
-    """What has come so far."""
+    """The candidates and scores of one selection that have come so far, and the tasks that still run."""
 
     def __init__(self, policy: Policy, plan: GatherPlan) -> None:
         self._policy = policy
         self._plan = plan
         self._tasks = asyncio.TaskGroup()
         self._begun = 0
-        self._room = plan.stop.first_wave or plan.n  # for candidates to be begun now
+        self._room = plan.stop.first_wave or plan.n  # how many candidates may be begun now
         self._writing: dict[int, asyncio.Task[None]] = {}
-        self._written: dict[int, int] = {}  # tokens of each candidate, as far as known
-        self._full = False  # the cap on tokens is reached
+        self._written: dict[int, int] = {}  # tokens of each candidate, as far as the policy has reported them
+        self._full = False  # whether the candidates have written max_tokens
         self._entries: dict[int, ScoredCandidate] = {}
         self._scorings: dict[str, asyncio.Task[StepScores | CriticError]] = {}  # by the answer's text
         self._drafts = Drafts(plan.critic, plan.conversation, plan.aggregation, plan.stop, self._abandon)
@@ -91,7 +93,7 @@ class _Gathering:
         self._unscored: dict[int, CriticError] = {}
 
     async def run(self) -> Stopped | None:
-        """Until all candidates are finished and scored; else the reason why not."""
+        """Return None when all candidates are finished and scored, or else the rule that ended it."""
         try:
             with raise_first_failure(preferred=_StopEarly):
                 async with self._drafts, self._tasks:
@@ -101,9 +103,9 @@ class _Gathering:
         return "tokens" if self._full else None
 
     def result(self, stopped: Stopped | None) -> GatheredCandidates:
-        """Raises PolicyError if there is nothing to choose from."""
+        """Return the candidates to choose from. Raises PolicyError if there are none."""
         if self._complete:
-            stopped = None  # the rule was met by the last one
+            stopped = None  # the last candidate met the rule, so the rule ended nothing
         faults = [f"candidate {index} failed: {reason}" for index, reason in sorted(self._failed.items())]
         faults += [
             f"candidate {index} has no score: {error}" for index, error in sorted(self._unscored.items())
@@ -115,17 +117,14 @@ class _Gathering:
             *self._entries.values(),
             *self._drafts.unfinished_candidates(ABANDONED if self._entries else "length"),
         ]
+        if_none = PolicyError(f"no candidate was finished: {'; '.join(faults)}")
         if stopped == "seconds":
-            if_none: PolicyError = OutOfTime(
-                f"no candidate was finished within {self._plan.stop.max_seconds} seconds"
-            )
-        else:
-            if_none = PolicyError(f"no candidate was finished: {'; '.join(faults)}")
+            if_none = OutOfTime(f"no candidate was finished within {self._plan.stop.max_seconds} seconds")
         return in_index_order(entries, stopped, faults, len(self._failed), if_none=if_none)
 
     @property
     def _settled(self) -> int:
-        """Candidates that have come to their end, and to their score."""
+        """How many candidates need nothing more: scored, failed, or abandoned."""
         known = self._entries if self._plan.critic is None else {*self._scored, *self._unscored}
         return len(known) + len(self._failed) + len(self._drafts.lost)
 
@@ -138,18 +137,18 @@ class _Gathering:
         return {index: entry.score for index, entry in self._entries.items() if entry.score is not None}
 
     def _begin(self) -> None:
-        """As many candidates as there is room for."""
+        """Begin as many candidates as there is room for."""
         while self._room > 0 and self._begun < self._plan.n and not self._full:
             self._writing[self._begun] = self._tasks.create_task(self._sample_and_score(self._begun))
             self._begun += 1
             self._room -= 1
 
     async def _sample_and_score(self, index: int) -> None:
-        """One candidate from its first word to its score; then others, in its room."""
+        """Write and score one candidate, then begin others in its room."""
         try:
             candidate = await self._write(index)
             if candidate is not None and self._plan.critic is not None:
-                await self._judge(self._plan.critic, candidate)
+                await self._score(self._plan.critic, candidate)
         except asyncio.CancelledError:
             if index not in self._drafts.lost or _own_task().uncancel() > 0:
                 raise
@@ -160,7 +159,7 @@ class _Gathering:
             self._begin()
 
     async def _write(self, index: int) -> Candidate | None:
-        """The finished candidate; None if it failed."""
+        """Return the finished candidate, or None if it failed."""
         try:
             candidate = await self._policy.sample(
                 self._plan.conversation,
@@ -189,27 +188,27 @@ class _Gathering:
         self._check_tokens()
 
     def _abandon(self, index: int) -> bool:
-        """End one that is still written; False if it ends anyway."""
+        """Cancel a candidate that is still being written; return False if it ends without that."""
         return not self._full and index in self._writing and self._writing[index].cancel()
 
     def _check_tokens(self) -> None:
-        """At the cap nothing more is written; what is finished is still scored."""
-        most = self._plan.stop.max_tokens
-        if most is not None and sum(self._written.values()) >= most and not self._full:
+        """Cancel all writing once max_tokens is reached. Finished candidates are still scored."""
+        max_tokens = self._plan.stop.max_tokens
+        if max_tokens is not None and sum(self._written.values()) >= max_tokens and not self._full:
             self._full = True
             for task in self._writing.values():
                 task.cancel()
 
-    async def _judge(self, critic: Critic, candidate: Candidate) -> None:
-        """Its score, and what that decides. An answer that another candidate gave has its score already."""
-        again = candidate.text in self._scorings
-        if not again:
-            self._scorings[candidate.text] = self._tasks.create_task(self._read(critic, candidate.text))
+    async def _score(self, critic: Critic, candidate: Candidate) -> None:
+        """Score a candidate and apply the rules on scores. Equal texts are scored and counted once."""
+        repeated = candidate.text in self._scorings
+        if not repeated:
+            self._scorings[candidate.text] = self._tasks.create_task(self._ask(critic, candidate.text))
         scores = await self._scorings[candidate.text]
         if isinstance(scores, CriticError):
             self._unscored[candidate.index] = scores
             return
-        own = replace(scores, prompt_tokens=0, cached_tokens=0) if again else scores
+        own = replace(scores, prompt_tokens=0, cached_tokens=0) if repeated else scores
         score = aggregate(scores.scores, self._plan.aggregation)
         self._record(ScoredCandidate(candidate=candidate, step_scores=own, score=score))
         best = max(self._scored.values())
@@ -217,7 +216,7 @@ class _Gathering:
         if self._plan.stop.score is not None and best >= self._plan.stop.score:
             raise _StopEarly("score")
 
-    async def _read(self, critic: Critic, text: str) -> StepScores | CriticError:
+    async def _ask(self, critic: Critic, text: str) -> StepScores | CriticError:
         try:
             return await critic.score(self._plan.conversation, text)
         except CriticError as error:
@@ -233,17 +232,17 @@ class _Gathering:
         )
 
     def _agreed(self) -> bool:
-        """Whether the final answers so far agree enough, each vote weighing what its critic gave it."""
+        """Return whether the final answers agree; with a critic, a vote weighs its candidate's score."""
         if self._plan.stop.agreement is None:
             return False
         entries = list(self._entries.values())
         weights = [1.0 if self._plan.critic is None else entry.score or 0.0 for entry in entries]
-        voting = group_equal_answers([final_answer(entry.candidate.text) for entry in entries])
-        votes = [math.fsum(weights[place] for place in members) for members in voting]
+        groups = group_equal_answers([final_answer(entry.candidate.text) for entry in entries])
+        votes = [math.fsum(weights[index] for index in group) for group in groups]
         return answers_agree(votes, self._plan.stop.agreement, left=self._plan.n - self._settled)
 
 
 def _own_task() -> asyncio.Task[None]:
     task = asyncio.current_task()
-    assert task is not None, "called from a task"
+    assert task is not None, "this runs in a task"
     return task

@@ -1,4 +1,4 @@
-"""What is asked of a gathering of candidates, and what comes of it."""
+"""The plan for gathering candidates, and the candidates that were gathered."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from .stopping import StopRule
 
 @dataclass(frozen=True, kw_only=True)
 class GatherPlan:
-    """How a conversation's candidates are made and scored; no critic: not scored.
+    """How a conversation's candidates are written and scored. Without a critic they are not scored.
 
-    With `raise_critic_errors` the first CriticError is raised; else that candidate is left without a score.
+    With `raise_critic_errors` the first CriticError is raised. Otherwise the candidate that the critic could
+    not score stays without a score. Raises ValueError if `n` is below 1.
     """
 
     conversation: Conversation
@@ -31,7 +32,10 @@ class GatherPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class GatheredCandidates:
-    """Candidates in index order, scored or not; at least one is finished. `faults`: what failed, in words."""
+    """Candidates in index order, scored or not. At least one of them may be chosen.
+
+    `faults` names each failure in words.
+    """
 
     candidates: tuple[ScoredCandidate, ...]
     stopped: Stopped | None
@@ -40,5 +44,5 @@ class GatheredCandidates:
 
     @property
     def finished(self) -> list[ScoredCandidate]:
-        """Those that may be chosen."""
+        """The candidates that may be chosen."""
         return [entry for entry in self.candidates if entry.candidate.finish_reason != ABANDONED]

@@ -1,7 +1,7 @@
-"""When a selection may end before every candidate is finished: rules, and the arithmetic behind them.
+"""The rules that end a selection before every candidate is finished, and their arithmetic.
 
-The agreement rule is its_hub's (Beta posterior on votes), with critic scores as fractions of a vote where
-there is a critic. Bounds say what an unfinished answer can still reach.
+The agreement rule is its_hub's (a Beta posterior on votes). With a critic, a candidate's score is its
+fraction of a vote. The bounds say how high the score of an unfinished answer can still become.
 """
 
 import math
@@ -16,17 +16,22 @@ from .aggregation import aggregate
 
 @dataclass(frozen=True, kw_only=True)
 class StopRule:
-    """What ends a selection early; None and False: never.
+    """The rules that end a selection early. A rule that is None or False never ends it.
 
-    score: a candidate of at least this score. agreement: probability in (0.5, 1) that the leading final
-    answer stays ahead of the second. max_tokens: written by all candidates together, as far as the policy
-    tells while they are written. max_seconds: from the start, scoring included. abandon_losers: a draft that
-    can't beat the best finished candidate any more is ended alone; `max_steps`, if answers have no more steps
-    than that, lets this bite under the mean too.
+    - `score`: a candidate has at least this score.
+    - `agreement`: the leading final answer stays ahead of the second with this probability, in (0.5, 1).
+    - `max_tokens`: all candidates together have written this many tokens, as far as the policy reports them
+      while it writes.
+    - `max_seconds`: this time has passed since the start, scoring included.
+    - `abandon_losers`: a draft that can no longer beat the best finished candidate is ended alone. With other
+      aggregations than min and product this needs `max_steps`, the most steps that an answer can have.
 
-    max_parallel: candidates in flight at once; one that ends makes room for the next. None: all of them; but
-    with `score` or `agreement`, which save nothing once all are written, as few as could decide, at least 2,
-    and one that ends undecided makes room for two.
+    `max_parallel` is how many candidates are written at the same time; each one that ends makes room for
+    another. With None all are written at once, unless `score` or `agreement` is set: these save nothing once
+    all candidates are written. So the selection then begins with the fewest candidates that could decide, at
+    least 2, and each one that ends without a decision makes room for two.
+
+    Raises ValueError for a value out of its range.
     """
 
     score: float | None = None
@@ -49,12 +54,12 @@ class StopRule:
 
     @property
     def needs_drafts(self) -> bool:
-        """Whether candidates must tell what they have written before they end."""
+        """Whether the policy must report candidates while it writes them."""
         return self.abandon_losers or self.max_tokens is not None
 
     @property
     def first_wave(self) -> int | None:
-        """Candidates to begin with; None: all."""
+        """How many candidates are begun first; None for all."""
         if self.max_parallel is not None:
             return self.max_parallel
         if self.score is not None:
@@ -63,20 +68,21 @@ class StopRule:
 
     @property
     def successors(self) -> int:
-        """For how many others a candidate that ended undecided makes room."""
+        """How many others are begun when a candidate has ended without a decision."""
         return 1 if self.max_parallel is not None else 2
 
 
 def stays_ahead(leader: float, second: float) -> float:
-    """P(p > 1/2) for p ~ Beta(leader + 1, second + 1): how surely an answer with so many votes keeps winning.
+    """Return the probability that the answer with `leader` votes stays ahead of the one with `second` votes.
 
-    Votes are at least 0; they may be fractions. 1 vote of 1 gives 0.75, 4 of 4 give 0.969.
+    This is P(p > 1/2) for p ~ Beta(leader + 1, second + 1). Votes are at least 0 and may be fractions. 1 vote
+    of 1 gives 0.75, 4 of 4 give 0.969.
     """
     return 1 - _beta_half(leader + 1, second + 1)
 
 
 def least_votes(agreement: float) -> int:
-    """Votes without a dissenting one that make an answer so sure to stay ahead: 4 for 0.95."""
+    """Return how many votes an answer needs to reach `agreement` if no other has a vote: 4 for 0.95."""
     votes = 1
     while stays_ahead(votes, 0) < agreement:
         votes += 1
@@ -84,9 +90,10 @@ def least_votes(agreement: float) -> int:
 
 
 def answers_agree(votes: Sequence[float], agreement: float, *, left: int | None = None) -> bool:
-    """Whether the answer of most votes is that sure to stay ahead; `votes` has one entry for each answer.
+    """Return whether the answer with the most votes stays ahead with the probability `agreement`.
 
-    It is sure, too, if the `left` votes to come, of at most 1 each, can't bring any other as far.
+    `votes` has one entry for each answer. The answers agree, too, if the `left` candidates that still have to
+    vote, with at most 1 vote each, can't bring any other answer as far.
     """
     if not votes:
         return False
@@ -95,9 +102,10 @@ def answers_agree(votes: Sequence[float], agreement: float, *, left: int | None 
 
 
 def best_possible(scores: Sequence[float], how: Aggregation, *, max_steps: int | None = None) -> float:
-    """The highest aggregate that an answer beginning with these step scores can still get, or only approach.
+    """Return the highest aggregate that an answer with these first step scores can reach or approach.
 
-    `max_steps`: no answer has more steps; None: any number. Raises ValueError for no scores.
+    `max_steps` is the most steps that an answer can have; None is any number. Raises ValueError if there are
+    no scores.
     """
     now = aggregate(scores, how)
     match how:
@@ -115,7 +123,7 @@ def best_possible(scores: Sequence[float], how: Aggregation, *, max_steps: int |
 
 
 def _beta_half(a: float, b: float) -> float:
-    """The regularised incomplete beta function at 1/2, a, b >= 1: a series of positive terms."""
+    """Return the regularised incomplete beta function at 1/2 for a, b >= 1, by a series of positive terms."""
     if a < b:
         return 1 - _beta_half(b, a)
     term = math.exp(math.lgamma(a + b) - math.lgamma(a + 1) - math.lgamma(b) - (a + b) * math.log(2))
