@@ -1,7 +1,8 @@
-"""What the HTTP layer needs of an inference engine. `engine_vllm` implements it; HTTP tests fake it.
+"""The interface between the HTTP layer and an inference engine.
 
-Bodies and replies are OpenAI's, as dicts and as server-sent events (text that ends with a blank line). What a
-client caused is an ApiError.
+`server/vllm_engine/engine.py` implements it on vLLM, and the HTTP tests use a fake engine. Request bodies and
+replies have OpenAI's format: dicts, or server-sent events as text that ends with a blank line. The methods
+raise ApiError for every mistake of a client.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -15,85 +16,99 @@ from .request_media import Videos
 
 
 class PromptPolicy(Policy, StepPolicy, Protocol):
-    """A policy that is bound to one rendered prompt, and what it took."""
+    """A policy that is bound to one rendered prompt and counts the tokens that its requests take."""
 
     @property
     def prompt_tokens(self) -> int:
-        """Of the prompt; 0 before anything was written."""
+        """The number of tokens in the prompt; 0 before the engine has written the first token."""
         ...
 
     @property
     def usage(self) -> TokenUsage:
-        """By all it was asked so far, finished or not."""
+        """The usage of all requests so far, finished or not."""
         ...
 
 
-# Chooses among candidates: the chosen ones' indices, best first. The engine replies with exactly those, in
-# that order.
+# Samples candidates from the policy and returns the indices of the chosen ones, best first. The engine
+# replies with exactly these candidates, in this order.
 ChooseCandidates = Callable[[PromptPolicy], Awaitable[Sequence[int]]]
 
 
 class Engine(Protocol):
-    """A loaded policy and, where there is one, its critic."""
+    """A loaded policy and its critic. The critic is optional."""
 
     @property
     def critic(self) -> Critic | None:
-        """None where the server runs without a critic."""
+        """The critic, or None if the server runs without one."""
         ...
 
     @property
     def alive(self) -> bool:
-        """False once the policy's process has died: nothing will be answered any more."""
+        """False once the policy's process has died. Then the engine can't answer any request."""
         ...
 
     @property
     def critic_alive(self) -> bool:
-        """False once the critic's process has died: every score fails. True where there is no critic."""
+        """False once the critic's process has died. Then every score fails. True if there is no critic."""
         ...
 
     @property
     def max_model_len(self) -> int:
-        """The policy's window in tokens."""
+        """The policy's context window, in tokens."""
         ...
 
     @property
     def tiling(self) -> TilingConfig:
-        """How the policy's checkpoint cuts an image."""
+        """The policy checkpoint's rules for cutting an image into tiles."""
         ...
 
     @property
     def critic_shares_tiles(self) -> bool:
-        """Whether tiles cut for the policy are what the critic sees, too."""
+        """True if the critic's tiles have the size of the policy's, so that both can use the same tiles."""
         ...
 
     async def complete(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> dict[str, Any]:
-        """The reply to a chat request whose video parts name `videos`. Cancelling aborts what was started for
-        it. With `choose`, the prompt is rendered once, `choose` samples from it, and the reply holds what it
-        chose; an exception of `choose` passes through.
+        """Return the reply to a chat request.
+
+        With `choose`, the engine renders the prompt once, `choose` samples candidates from it, and the reply
+        holds the chosen ones. An exception that `choose` raises passes through. Cancelling this call aborts
+        all generation that it has started.
+
+        Args:
+            body: the request, whose video parts hold keys of `videos`.
+            choose: samples and chooses candidates; None for one plain generation.
+            videos: the decoded videos by handle.
         """
         ...
 
     async def stream(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
-        """The same as events, the last of them `data: [DONE]`.
-        An error before the first event is raised, by this or with the first; a later one is an event itself.
+        """Return the reply of `complete` as server-sent events. The last event is `data: [DONE]`.
+
+        An error before the first event is raised, either by this call or by the request for the first event.
+        A later error becomes an event.
         """
         ...
 
     async def score(
         self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
     ) -> Sequence[StepScores | ApiError]:
-        """The critic's reading of each answer, given as its steps; the messages' video parts name `videos`.
+        """Return the critic's step scores for each answer, or an ApiError for an answer that it can't score.
 
-        Where an answer can't be scored, why. Cancelling aborts what was started for it.
+        Cancelling this call aborts all scoring that it has started.
+
+        Args:
+            conversation: the question, whose video parts hold keys of `videos`.
+            answers: the answers, each as a list of its steps.
+            videos: the decoded videos by handle.
         """
         ...
 
     def metrics(self) -> bytes:
-        """The engines' own metrics in Prometheus' text format, names unchanged."""
+        """Return vLLM's metrics of all engines in Prometheus' text format, with vLLM's names."""
         ...
 
     def close(self) -> None:

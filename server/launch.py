@@ -1,4 +1,4 @@
-"""From settings to a server that listens, and from a failed start to one line and exit status 1."""
+"""Start the server from its settings, or end with one line and exit status 1 if it can't start."""
 
 import asyncio
 import logging
@@ -27,22 +27,25 @@ MAX_HEADER_BYTES = 64 * 1024
 
 
 def run(settings: Settings) -> int:
-    """Serves until told to stop; returns the exit status."""
+    """Serve until the process is stopped, and return its exit status."""
     try:
         listener = _listen(settings)
     except OSError as error:
-        return _refuse(f"can't listen on {settings.host}:{settings.port}: {error.strerror}")
-    # uvicorn ends gracefully on SIGTERM, then raises it again: leave as an exit, so that what is open gets
-    # closed.
+        return _refuse(
+            f"can't listen on {settings.host}:{settings.port}: {error.strerror}; set --host or --port"
+        )
+    # uvicorn shuts down gracefully on SIGTERM and then raises the signal again. The handler turns it into
+    # SystemExit, so that the context managers below close their resources.
     signal.signal(signal.SIGTERM, _leave)
     with listener, TemporaryDirectory(prefix="internvl3-") as folder:
         reasons = logs.configure(Path(folder), settings.log_level)
-        if settings.log_level != "debug":  # deprecations inside torch or vLLM are not an operator's
+        if settings.log_level != "debug":  # an operator can't act on deprecation warnings from torch or vLLM
             warnings.simplefilter("ignore")
             os.environ.setdefault("PYTHONWARNINGS", "ignore")
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # this process has threads
+        # This process has threads, so forking it isn't safe.
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         failure = _serve(settings, listener)
         if failure is None:
             return 0
@@ -52,24 +55,24 @@ def run(settings: Settings) -> int:
 
 
 def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
-    """Runs the server to its end; the error if its engines could not start."""
+    """Run the server until it stops. Return the error if its engines could not start, else None."""
     url = _url(settings, listener)
     critic = f" with critic {settings.critic_name}" if settings.critic_path else ", without a critic"
 
-    def loaded(failure: Exception | None) -> None:
+    def report_start(failure: Exception | None) -> None:
         if failure is None:
             logger.info("ready: %s%s on %s/v1", settings.served_name, critic, url)
         else:
             server.should_exit = True
 
-    app = create_app(settings, partial(_start, settings), loaded)
+    app = create_app(settings, partial(_start, settings), report_start)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
             server_header=False,
-            http="h11",  # the parser whose limits on headers are known
+            http="h11",  # its limit on the size of headers can be set below
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_graceful_shutdown=settings.drain_seconds,
         )
@@ -86,7 +89,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
 
 
 async def _start(settings: Settings) -> Engine:
-    """Imports vLLM, which takes ten seconds, in a thread: the probes answer meanwhile."""
+    """Start the engines. vLLM is imported in a thread, which takes ten seconds; the probes answer meanwhile."""
     module = await asyncio.to_thread(import_module, "server.vllm_engine.start")
     engine: Engine = await module.start(settings)
     return engine
@@ -108,7 +111,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 def _first_line(reasons: Path) -> str:
     lines = reasons.read_text().splitlines() if reasons.exists() else []
-    return lines[0] if lines else "its process ended; see above"
+    return lines[0] if lines else "its process ended; read the log lines above"
 
 
 def _refuse(line: str) -> int:

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The decoded media that belong to one request."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from typing import Any
 from model.video.frames import FrameRequest
 from model.video.tiles import Video
 
-HANDLE = "internvl3:"
+HANDLE = "internvl3:"  # the prefix of a handle, which stands for a decoded video in a message
 Videos = Mapping[str, Video]  # by handle
 
 
 @dataclass(frozen=True)
 class RequestMedia:
-    """One request's media: its videos by handle, and its images by data: URL as they get decoded.
+    """The videos of one request by handle, and its images by data: URL.
 
-    A choice renders its media once for the policy and again for every judged step; without this each time
-    would decode the images.
+    With test-time scaling the media are rendered once for the policy and again for each answer
+    that the critic scores. `images` keeps the decoding tasks, so that each image is decoded only once.
     """
 
     videos: Videos
@@ -26,7 +26,7 @@ class RequestMedia:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOptions:
-    """What a request takes of its videos."""
+    """The frames and tiles that a request takes from each of its videos."""
 
     frames: FrameRequest
-    max_tiles: int  # of one frame, thumbnail not counted
+    max_tiles: int  # per frame; the thumbnail is not counted

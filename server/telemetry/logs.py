@@ -1,8 +1,8 @@
-"""Who logs what where, in this process and in the engines'.
+"""The logging of the server's process and of the engines' processes.
 
-vLLM's processes take the same configuration from a file. An engine that can't start logs pages of
-traceback; those are kept for log level debug, and the errors' own lines are collected in a file, whose
-first line is the reason.
+vLLM's processes read this configuration from a file. An engine that can't start logs pages of traceback. The
+log shows them only at log level debug. In any case the one-line errors are collected in a second file, and
+its first line is the reason why the engine did not start.
 """
 
 import json
@@ -16,7 +16,7 @@ LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class OneLineFormatter(logging.Formatter):
-    """A record without its traceback: the message, and the first line of the error."""
+    """Formats a record without its traceback, as its message and the first line of its error."""
 
     def format(self, record: logging.LogRecord) -> str:
         plain = logging.makeLogRecord(
@@ -27,7 +27,7 @@ class OneLineFormatter(logging.Formatter):
 
 
 class ReasonFormatter(logging.Formatter):
-    """Of a record only the error's line."""
+    """Formats a record as nothing but the first line of its error."""
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
@@ -35,20 +35,27 @@ class ReasonFormatter(logging.Formatter):
 
 
 class WithError(logging.Filter):
-    """Records that carry an exception."""
+    """Lets only records with an exception pass."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return bool(record.exc_info and record.exc_info[1])
 
 
 def error_line(error: BaseException) -> str:
-    """One line that tells an error: its type and the first line of its message."""
+    """Return one line with an error's type and the first line of its message."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def configure(folder: Path, level: str) -> Path:
-    """Sets up logging here and, by environment, in the engines; returns the file that collects reasons."""
+    """Set up logging here and, by an environment variable, in the engines.
+
+    Returns the file that collects the one-line errors of the engines. It exists once there is an error.
+
+    Args:
+        folder: an existing folder for that file and for vLLM's logging configuration.
+        level: the log level of vLLM, in lower case.
+    """
     reasons = folder / "reasons"
     engines = "full" if level == "debug" else "line"
     config: dict[str, Any] = {
@@ -75,7 +82,7 @@ def configure(folder: Path, level: str) -> Path:
         "loggers": {
             "internvl3": {"handlers": ["ours"], "level": "INFO", "propagate": False},
             "uvicorn": {"handlers": ["ours"], "level": "WARNING", "propagate": False},
-            "torch._library": {"level": "ERROR"},  # says that a CPU has no Triton
+            "torch._library": {"level": "ERROR"},  # it warns on every CPU that Triton is missing
             "vllm": {"handlers": ["engines", "reasons"], "level": level.upper(), "propagate": False},
         },
     }

@@ -1,5 +1,6 @@
-"""The server's own figures for Prometheus, all named internvl3_*. vLLM's stand beside them under their own
-names.
+"""The server's Prometheus metrics, whose names begin with internvl3_.
+
+The route /metrics adds vLLM's metrics, whose names begin with vllm:.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,54 +13,69 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 
 
 class Metrics:
-    """One set per app, so that apps don't share counts."""
+    """The metrics of one app. Every app has a registry, so that apps don't share counts."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         registry = self._registry
         self.requests = Counter(
-            "internvl3_http_requests", "Requests answered.", ("route", "status"), registry=registry
+            "internvl3_http_requests",
+            "HTTP requests that the server has answered.",
+            ("route", "status"),
+            registry=registry,
         )
         self.request_seconds = Histogram(
             "internvl3_http_request_seconds",
-            "From a request's arrival to the end of its reply.",
+            "Seconds from the arrival of a request to the end of its reply.",
             ("route",),
             buckets=SECONDS,
             registry=registry,
         )
         self.in_flight = Gauge(
-            "internvl3_http_requests_in_flight", "Requests being answered.", registry=registry
+            "internvl3_http_requests_in_flight",
+            "HTTP requests that the server is answering now.",
+            registry=registry,
         )
         self.media_seconds = Histogram(
             "internvl3_media_seconds",
-            "Fetching, checking and decoding the images and videos of a request.",
+            "Seconds to fetch, check and decode the images and videos of a request.",
             buckets=SECONDS,
             registry=registry,
         )
-        self.videos = Counter("internvl3_videos", "Videos decoded.", registry=registry)
-        self.video_frames = Counter("internvl3_video_frames", "Frames taken of them.", registry=registry)
+        self.videos = Counter("internvl3_videos", "Videos that the server has decoded.", registry=registry)
+        self.video_frames = Counter(
+            "internvl3_video_frames",
+            "Frames that the server has taken from the decoded videos.",
+            registry=registry,
+        )
         self.video_failures = Counter(
-            "internvl3_video_failures", "Videos that could not be used.", ("reason",), registry=registry
+            "internvl3_video_failures",
+            "Videos that the server could not fetch or decode, by error code.",
+            ("reason",),
+            registry=registry,
         )
         self.selections = SelectionMetrics(registry)
         self.engine_up = Gauge(
             "internvl3_engine_up",
-            "1 while the process of an engine lives, 0 once it has died.",
+            "1 while the process of an engine runs, 0 once it has died.",
             ("engine",),
             registry=registry,
         )
         self.cancelled = Counter(
-            "internvl3_http_requests_cancelled", "Requests whose client went away.", registry=registry
+            "internvl3_http_requests_cancelled",
+            "HTTP requests whose client closed the connection before the reply ended.",
+            registry=registry,
         )
 
     def render(self) -> bytes:
-        """Prometheus' text format."""
+        """Return these metrics in Prometheus' text format."""
         return render([self._registry])
 
 
 class MergedRegistries:
-    """Registries that hold the same metrics under different labels, as one: the text format wants each name
-    once.
+    """Several registries with the same metric names and different labels, merged into one.
+
+    Prometheus' text format allows each metric name only once.
     """
 
     def __init__(self, registries: Sequence[CollectorRegistry]) -> None:
@@ -77,5 +93,5 @@ class MergedRegistries:
 
 
 def render(registries: Sequence[CollectorRegistry]) -> bytes:
-    """Prometheus' text format of several registries."""
+    """Return the metrics of several registries in Prometheus' text format."""
     return generate_latest(MergedRegistries(registries))

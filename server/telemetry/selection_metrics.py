@@ -1,4 +1,4 @@
-"""What choices among candidates count in Prometheus: how they ended, what failed in them, what they took."""
+"""The Prometheus metrics of test-time scaling: outcomes, failures, durations and token usage."""
 
 import asyncio
 import time
@@ -22,57 +22,62 @@ OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
 
 
 class SelectionMetrics:
-    """All labels are of closed sets: methods, reasons, outcomes, the two models."""
+    """The counters and histograms of selections. Every label has a fixed set of values."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._ended = Counter(
             "internvl3_selections",
-            "Choices among candidates, by how they ended: chosen, or why not.",
+            "Selections among candidates, by outcome: chosen, or the reason why none was chosen.",
             ("method", "outcome"),
             registry=registry,
         )
         self._seconds = Histogram(
             "internvl3_selection_seconds",
-            "From the rendered prompt to the chosen candidate.",
+            "Seconds from the rendered prompt to the end of the selection.",
             ("method",),
             buckets=SECONDS,
             registry=registry,
         )
         self._size = Histogram(
             "internvl3_selection_n",
-            "Candidates that were asked for.",
+            "Candidates that a request asked for.",
             ("method",),
             buckets=SIZES,
             registry=registry,
         )
         self._stopped = Counter(
             "internvl3_selections_stopped",
-            "Choices that a rule or a cap ended early.",
+            "Selections that ended early because of a stopping rule or a cap.",
             ("reason",),
             registry=registry,
         )
         self._degraded = Counter(
             "internvl3_selections_degraded",
-            "Choices in which all scores failed (critic), some did (scores), or candidates did (candidates).",
+            "Selections in which all scores failed (critic), some scores failed (scores), "
+            "or some candidates failed (candidates).",
             ("reason",),
             registry=registry,
         )
         self._candidates = Counter(
             "internvl3_candidates",
-            "Candidates of choices that were made: finished, abandoned, or failed (also: not valid).",
+            "Candidates of completed selections: finished, abandoned, or failed. Invalid candidates "
+            "count as failed.",
             ("outcome",),
             registry=registry,
         )
         self._tokens = Counter(
             "internvl3_selection_tokens",
-            "Tokens of all choices, also of those that nobody waited for.",
+            "Tokens that all selections took, including cancelled ones.",
             ("model", "kind"),
             registry=registry,
         )
 
     @contextmanager
     def timed_selection(self, method: str, n: int, usage: Callable[[], TokenUsage]) -> Iterator[None]:
-        """Around a choice, whatever its end; `usage` is asked then."""
+        """Record the outcome, the duration and the usage of the selection that runs in the `with` block.
+
+        An exception of the block decides the outcome and passes through. `usage` is called once, at the end.
+        """
         begun, outcome = time.perf_counter(), "chosen"
         try:
             yield
@@ -86,7 +91,7 @@ class SelectionMetrics:
             self._count(usage())
 
     def count_selection(self, selection: Selection, *, by_critic: bool) -> None:
-        """A candidate was chosen."""
+        """Count the candidates and failures of a completed selection."""
         if selection.stopped is not None:
             self._stopped.labels(selection.stopped).inc()
         finished = [c for c in selection.candidates if c.candidate.finish_reason != ABANDONED]
