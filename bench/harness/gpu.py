@@ -1,4 +1,4 @@
-"""What a GPU did in a bench: memory, and operations against what the card can do. Nothing of it on a CPU."""
+"""Measure a GPU's memory and operations in a benchmark; a machine without a GPU has no such figures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,18 +6,21 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-# Dense bf16 operations a second, from NVIDIA's data sheets, by a part of the card's name.
+# Dense bf16 operations per second from NVIDIA's data sheets, by a part of the card's name.
 _BF16_PEAK = {"H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12}
 
 
 def wait_for_gpu() -> None:
-    """Until everything that was asked of it is done."""
+    """Wait until the GPU has finished all its work; return at once if there is no GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def gpu_figures(work: Callable[[], object]) -> dict[str, Any]:
-    """Peak memory so far in MiB, and the operations of doing `work` once more, recomputed ones included."""
+    """Return the GPU's name, its peak memory so far in MiB, and the operations of one more `work()`.
+
+    Recomputed operations are counted too. Without a GPU the result is empty.
+    """
     if not torch.cuda.is_available():
         return {}
     peak = torch.cuda.max_memory_allocated() / 2**20
@@ -27,5 +30,5 @@ def gpu_figures(work: Callable[[], object]) -> dict[str, Any]:
 
 
 def bf16_peak(card: str) -> float | None:
-    """Operations a second that a card is sold with, None for one that isn't listed."""
+    """Return a card's bf16 operations per second by its data sheet, None for a card that isn't listed."""
     return next((peak for name, peak in _BF16_PEAK.items() if name in card), None)

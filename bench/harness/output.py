@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Print a benchmark's report as a table, as JSON and as a plot."""
 
 import json
 from dataclasses import asdict
@@ -20,7 +20,7 @@ PlotOption = Annotated[
 
 
 def progress(console: Console) -> Progress:
-    """The bar of a bench; its steps are the turns of `measure`."""
+    """Return the progress bar of a benchmark, whose steps are the turns of `measure`."""
     return Progress(
         *Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=console
     )
@@ -44,12 +44,12 @@ def _table(report: Report) -> Table:
 
 
 def print_report(report: Report, *, as_json: bool, plot: Path | None) -> None:
-    """Prints the table; then the plot and, as the last line, the JSON object, where asked for.
+    """Print the table; then draw the plot and print the JSON object as the last line, if asked for.
 
     Raises:
-        typer.Exit: status 1, if there is no ratio: we, or every peer, couldn't run.
+        typer.Exit: there is no ratio, because ours or every peer couldn't run. The status is 1.
     """
-    console, where = Console(), machine()
+    console, machine_facts = Console(), machine()
     console.print(_table(report))
     for name, reason in report.failures.items():
         console.print(f"{name} could not run: {reason}", markup=False, soft_wrap=True)
@@ -63,7 +63,7 @@ def print_report(report: Report, *, as_json: bool, plot: Path | None) -> None:
         "; ".join(
             [
                 *(f"{name} {version}" for name, version in report.versions.items()),
-                *(f"{name} {value}" for name, value in where.items()),
+                *(f"{name} {value}" for name, value in machine_facts.items()),
             ]
         ),
         style="dim",
@@ -75,7 +75,7 @@ def print_report(report: Report, *, as_json: bool, plot: Path | None) -> None:
 
         draw(report, plot)
     if as_json:
-        found = asdict(report)
-        print(json.dumps(found | found.pop("figures") | {"machine": where}))
+        fields = asdict(report)
+        print(json.dumps(fields | fields.pop("figures") | {"machine": machine_facts}))
     if report.ratio is None:
         raise typer.Exit(1)

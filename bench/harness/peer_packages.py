@@ -1,4 +1,4 @@
-"""The peers' packages that our environment can't hold, in folders of their own: one for each lock."""
+"""Install packages of the peers that our environment can't hold into folders outside of it."""
 
 import subprocess
 import sys
@@ -10,27 +10,32 @@ from .contest import ROOT
 
 
 def peers_folder(lock: str) -> Path:
-    """Where the packages of requirements/LOCK.txt go, whether or not they are there."""
-    # dill, which datasets uses, takes what isn't in a folder of this name for code of the user's own.
+    """Return the folder for the packages of requirements/LOCK.txt; it need not exist yet."""
+    # The folder must be called site-packages: dill, which datasets uses, takes all other folders for the
+    # user's own code.
     return ROOT / "runs" / f"{lock}-peers" / "site-packages"
 
 
 def install_peers(console: Console, lock: str = "bench") -> Path:
-    """The folder with the packages of requirements/LOCK.txt, installed on first use and after a change.
+    """Return the folder with the packages of requirements/LOCK.txt.
 
-    If that fails, pip's reason is printed, and the peers that miss their package will say so themselves.
+    They are installed on first use and after a change of the lock file. If that fails, pip's reason is
+    printed; a peer whose package is missing then fails by itself.
     """
     folder = peers_folder(lock)
     requirements, stamp = ROOT / "requirements" / f"{lock}.txt", folder.parent / "installed.txt"
-    wanted = requirements.read_text()
-    if stamp.exists() and stamp.read_text() == wanted:
+    locked = requirements.read_text()
+    if stamp.exists() and stamp.read_text() == locked:
         return folder
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade"]
     command = [*pip, "--target", str(folder), "-r", str(requirements)]
     with console.status(f"installing the peers' packages into {folder.relative_to(ROOT)}"):
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode == 0:
-        stamp.write_text(wanted)
+        stamp.write_text(locked)
     else:
-        console.print(f"The peers' packages could not be installed:\n{result.stderr}", markup=False)
+        problem = (
+            f"The peers' packages could not be installed, so some peers will fail. pip says:\n{result.stderr}"
+        )
+        console.print(problem, markup=False)
     return folder

@@ -1,4 +1,4 @@
-"""What a bench found: a table for people, one JSON object for programs, a plot when asked."""
+"""The report of a benchmark: its rows, its ratio, the versions and the machine."""
 
 import os
 import platform
@@ -15,12 +15,12 @@ from .contest import Sample
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One bench's result.
+    """The result of one benchmark.
 
-    `ratio`: ours over the best peer, above 1 is better; `ratio_of` says which case and figure it is. `rows`:
-    every system's figures, each row with "system" and "case". `failures`: systems that couldn't run, with the
-    reason. `column`: the figure in `rows` that `ratio` compares. `figures`: more of the whole bench,
-    keys of the JSON object like `ratio`.
+    `ratio` says how many times as good as the best peer we are, so above 1 ours is better; None where it is
+    unknown. `ratio_of` names its figure and case in words. `rows` holds every system's figures, each row with
+    "system" and "case"; `column` is the figure that a plot shows. `failures` gives the reason for each system
+    that couldn't run. `figures` are further figures of the benchmark, which become keys of the JSON object.
     """
 
     bench: str
@@ -37,10 +37,11 @@ class Report:
 def ratio(
     samples: Sequence[Sample], case: str, *, ours: str, peers: Sequence[str], figure: str = "cpu_seconds"
 ) -> float | None:
-    """How many times our `figure` (less is better) the best peer needs on a case; None if a side is missing.
+    """Return how many times our `figure` the best peer needs on a case; None if a side is missing.
 
-    The best peer is the one with the least median. Ours and its samples are compared repeat by repeat, since
-    those were taken next to each other, and the median of that is the ratio.
+    Less of the figure is better, and the best peer is the one with the least median. Its samples are divided
+    by ours repeat by repeat, because those were taken next to each other, and the ratio is the median of
+    that.
     """
     by_system: dict[str, dict[int, float]] = {}
     for sample in samples:
@@ -64,17 +65,20 @@ def worst_case(ratios: Mapping[str, float | None]) -> tuple[str, float | None]:
 
 
 def versions(distributions: Sequence[str], path: Sequence[Path] = ()) -> dict[str, str]:
-    """Versions of the distributions that are installed, here or in the folders of `path`."""
+    """Return the versions of Python and of the distributions; one that isn't installed is left out.
+
+    The folders of `path` are searched before the environment.
+    """
     found = {"python": platform.python_version()}
     for name in distributions:
-        places = metadata.distributions(name=name, path=[*map(str, path), *sys.path])
-        for distribution in list(places)[:1]:
+        installed = metadata.distributions(name=name, path=[*map(str, path), *sys.path])
+        for distribution in list(installed)[:1]:
             found[name] = distribution.version
     return found
 
 
 def machine() -> dict[str, Any]:
-    """Where it was measured, and how busy that was with other things."""
+    """Return this machine's processor, cores, memory, system, and load of the last minute."""
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [line.partition(":")[2].strip() for line in cpu.splitlines() if line.startswith("model name")]
     return {

@@ -1,7 +1,7 @@
-"""One measured system in a process of its own: `python -m bench.harness.worker MODULE:CLASS`.
+"""Run one measured system in its process (`python -m bench.harness.worker MODULE:CLASS`).
 
-It makes one Contender and obeys one order a line on standard input (JSON), each answered by one line on
-standard output. What the system itself prints goes to standard error.
+The process creates one Contender. Each line on standard input is an order (JSON), and one line on standard
+output answers it. What the system itself prints goes to standard error.
 """
 
 import json
@@ -19,26 +19,26 @@ MIB = 1024**2
 
 
 class Contender(Protocol):
-    """A system under measurement. Its constructor may be slow: imports and warm-up belong there."""
+    """A system that is measured. Imports and warm-up belong in its constructor, which may be slow."""
 
     def prepare(self, case: Mapping[str, Any]) -> Any:
-        """The input of `work`; not measured. `case` is what the bench gave to `measure`."""
+        """Return the input of `work`; this isn't measured. `case` is what the benchmark gave to `measure`."""
 
     def work(self, prepared: Any) -> Any:
-        """What is measured."""
+        """Do the work that is measured, and return its result."""
 
-    def summary(self, made: Any) -> Any:
-        """What the bench should learn of the result, as JSON; not measured."""
+    def summary(self, result: Any) -> Any:
+        """Return what the benchmark needs to know of a result, as JSON; this isn't measured."""
 
 
 def main(target: str) -> None:
-    """Serves orders until standard input closes."""
+    """Answer orders until standard input closes. `target` is the Contender as "module:Class"."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:
         module, _, name = target.partition(":")
         contender: Contender = getattr(import_module(module), name)()
-    except Exception as error:  # whatever a peer's import may raise is the answer
+    except Exception as error:  # A peer's import may raise anything, and each error is an answer.
         print(json.dumps({"error": one_line(error)}), file=replies)
         return
     print(json.dumps({"ready": True}), file=replies)
@@ -51,44 +51,44 @@ def main(target: str) -> None:
 
 
 def run_order(contender: Contender, order: Mapping[str, Any]) -> dict[str, Any]:
-    """Works on `order["case"]` `order["times"]` times; seconds are means, memory is the peak."""
+    """Call `work` on `order["case"]` `order["times"]` times; return mean seconds and peak memory."""
     prepared = contender.prepare(order["case"])
     reset_peak()
     before = memory_mib("VmRSS")
     cpu, wall = cpu_seconds(), time.perf_counter()
     for _ in range(order["times"]):
-        made = contender.work(prepared)
+        result = contender.work(prepared)
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     return {
         "cpu_seconds": cpu / order["times"],
         "wall_seconds": wall / order["times"],
         "peak_mib": memory_mib("VmHWM"),
         "grown_mib": memory_mib("VmHWM") - before,
-        "result": contender.summary(made) if order["summary"] else None,
+        "result": contender.summary(result) if order["summary"] else None,
     }
 
 
 def cpu_seconds() -> float:
-    """Of this process with all its threads, and of its children that have ended."""
+    """Return the CPU time of this process with all threads, and of its children that have ended."""
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def reset_peak() -> None:
-    """Lets VmHWM start again from the present size, where the kernel allows it."""
+    """Set VmHWM back to the present size, where the kernel allows it."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def memory_mib(field: str) -> float:
-    """A size of this process from the kernel, in MiB: "VmRSS" now, "VmHWM" at its peak."""
+    """Return this process's memory in MiB: "VmRSS" is the present size, "VmHWM" the peak."""
     status = Path("/proc/self/status").read_text()
     (kib,) = (line.split()[1] for line in status.splitlines() if line.startswith(f"{field}:"))
     return int(kib) * 1024 / MIB
 
 
 def one_line(error: Exception) -> str:
-    """The error's kind and the start of its first line."""
+    """Return the error's class and the start of the first line of its message."""
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
 
 

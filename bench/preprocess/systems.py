@@ -1,8 +1,8 @@
-"""The systems of `internvl3 bench preprocess`: a decoded RGB image in, what a model's worker takes out.
+"""Turn a decoded RGB image into the tiles that a model takes, for `internvl3 bench preprocess`.
 
-Peers are called as their owners call them, with InternVL3's settings. They normalise on the CPU and hand over
-float32; we hand over uint8, and the model's device normalises. So there is a second entry of ours that
-normalises here as well.
+Peers are called as their owners call them, with InternVL3's settings. They normalise on the CPU and return
+float32. We return uint8, and the model's device normalises; so a second entry of ours normalises on the CPU
+too.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ SETTINGS = {
 
 
 def photo(width: int, height: int) -> Image.Image:
-    """A detailed image, the same for every system: noise at several scales."""
+    """Return a detailed image, noise at several scales, which is the same for every system."""
     random = np.random.default_rng(7)
     pixels = np.zeros((height, width, 3), np.float32)
     for scale in (4, 16, 64):
@@ -40,14 +40,14 @@ def photo(width: int, height: int) -> Image.Image:
 
 
 def save(pixels_NHWC: np.ndarray[Any, Any], folder: str) -> str:
-    """Keeps values in 0..255 for the comparison; the file's path."""
+    """Write pixels with values in 0..255 to a new file in `folder`, and return its path."""
     path = Path(folder) / f"{np.random.default_rng().integers(2**62)}.npy"
     np.save(path, pixels_NHWC.astype(np.float32))
     return str(path)
 
 
 class _System:
-    """What all have in common."""
+    """What all systems have in common: one thread and the same image."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -57,7 +57,7 @@ class _System:
 
 
 class Ours(_System):
-    """uint8 tiles as model/plugin/inputs/processor.py makes them."""
+    """Our uint8 tiles, as model/plugin/inputs/processor.py makes them."""
 
     config = TilingConfig(SIDE, 1, MAX_TILES, use_thumbnail=True)
 
@@ -65,23 +65,23 @@ class Ours(_System):
         image, folder = prepared
         return torch.from_numpy(tile_image(image, self.config)), folder
 
-    def summary(self, made: tuple[torch.Tensor, str]) -> str:
-        return save(made[0].numpy(), made[1])
+    def summary(self, result: tuple[torch.Tensor, str]) -> str:
+        return save(result[0].numpy(), result[1])
 
 
 class OursNormalised(Ours):
-    """The same, with the device's part (as in model/plugin/network/internvl.py) done on this core."""
+    """Our tiles, normalised on this core as model/plugin/network/internvl.py does on the device."""
 
     def work(self, prepared: tuple[Image.Image, str]) -> tuple[torch.Tensor, str]:
         tiles_NHWC, folder = super().work(prepared)
         return (tiles_NHWC.to(torch.float32) / 255 - torch.tensor(MEAN)) / torch.tensor(STD), folder
 
-    def summary(self, made: tuple[torch.Tensor, str]) -> str:
-        return save(_denormalised(made[0]), made[1])
+    def summary(self, result: tuple[torch.Tensor, str]) -> str:
+        return save(_denormalised(result[0]), result[1])
 
 
 class Vllm(_System):
-    """vLLM's own image processor for InternVL."""
+    """vLLM's image processor for InternVL."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,12 +94,12 @@ class Vllm(_System):
         image, folder = prepared
         return self._processor(image)["pixel_values_flat"], folder
 
-    def summary(self, made: tuple[torch.Tensor, str]) -> str:
-        return save(_denormalised(made[0].permute(0, 2, 3, 1)), made[1])
+    def summary(self, result: tuple[torch.Tensor, str]) -> str:
+        return save(_denormalised(result[0].permute(0, 2, 3, 1)), result[1])
 
 
 class Transformers(Vllm):
-    """transformers' image processor for InternVL3 where torchvision is installed, its default."""
+    """transformers' default image processor for InternVL3, which needs torchvision."""
 
     def __init__(self) -> None:
         _System.__init__(self)
@@ -114,7 +114,7 @@ class Transformers(Vllm):
 
 
 class TransformersPil(Transformers):
-    """The same without torchvision: transformers' Pillow backend."""
+    """transformers' image processor for InternVL3 with its Pillow backend, without torchvision."""
 
     def __init__(self) -> None:
         _System.__init__(self)
@@ -124,14 +124,15 @@ class TransformersPil(Transformers):
 
 
 def stand_in_for_torchvisions_library() -> torch.library.Library | None:
-    """Lets torchvision's Python part be imported where its library, linked to CUDA, can't be loaded.
+    """Make torchvision's Python part importable where its library, linked to CUDA, can't be loaded.
 
-    On import that part annotates two operators of the library; here they are declared and left without code.
-    The transforms that the peers use don't call them. The declarations last as long as what is returned.
+    On import, that part annotates two operators of the library. This function declares them without code,
+    since the transforms that the peers use don't call them. The declarations last as long as the returned
+    object. None is returned where nothing needs a declaration, or torchvision is missing.
     """
     package = find_spec("torchvision")
     if package is None or package.origin is None:
-        return None  # the peer's own import will say so
+        return None  # The peer's import will raise the error.
     try:
         for file in Path(package.origin).parent.glob("_C*.so"):
             torch.ops.load_library(str(file))

@@ -1,4 +1,4 @@
-"""`internvl3 bench training`: steps of MPO and of critic training, ours beside TRL's trainers."""
+"""Measure training steps of MPO and of a critic beside TRL's trainers (`internvl3 bench training`)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,33 +25,40 @@ PEERS_FOLDER = peers_folder(LOCK)
 PACKAGES = ("trl", "transformers", "accelerate", "datasets", "torch")
 CASES: Mapping[Kind, str] = {"mpo": "MPO (DPOTrainer)", "critic": "critic (SFTTrainer)"}
 PACK_TOKENS: Mapping[Size, int] = {"nano": 2048, "1B": 12288}
-MICRO_BATCH: Mapping[Size, int] = {"nano": 8, "1B": 2}  # TRL's rows of a forward pass
+MICRO_BATCH: Mapping[Size, int] = {"nano": 8, "1B": 2}  # The rows of one forward pass of TRL's.
 
 
 def training(
-    size: Annotated[Size, typer.Option(help="nano's weights, or InternVL3-1B's sizes at random.")] = "nano",
-    batch: Annotated[int, typer.Option(min=1, help="Samples of an optimiser step, a multiple of 8.")] = 8,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps a turn.")] = 8,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of every system; figures are medians.")] = 5,
+    size: Annotated[
+        Size, typer.Option(help="nano, or a model of InternVL3-1B's size with random weights.")
+    ] = "nano",
+    batch: Annotated[
+        int, typer.Option(min=1, help="Samples of an optimiser step: a multiple of 8, for 1B of 2.")
+    ] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps in a turn.")] = 8,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Turns of every system; the figures are their medians.")
+    ] = 5,
     as_json: JsonOption = False,
     plot: PlotOption = None,
 ) -> None:
-    """Samples a second and memory of training steps, ours beside TRL's DPOTrainer (as MPO) and SFTTrainer.
+    """Measure speed and memory of training steps beside TRL's DPOTrainer (as MPO) and SFTTrainer.
 
-    Same weights, images, texts and batch for all, fp32 on one CPU thread, or bf16 with recomputed activations
-    on a GPU. Ours includes the reference's pass over the data, TRL's its reference model; reading the data is
-    not measured. A peer that supervises other positions than we do counts as failed. TRL is installed into
-    runs/bench-training-peers on first use.
+    All systems get the same weights, images, texts and batches. They compute in fp32 on one CPU thread, or on
+    a GPU in bf16 with recomputed activations. Our time includes the reference's pass over the data, and TRL's
+    includes its reference model. Reading the data is not measured. A peer that supervises other positions
+    than ours counts as failed. TRL is installed into runs/bench-training-peers on first use.
     """
     check_plot(plot)
     if batch % MICRO_BATCH[size]:
-        raise typer.BadParameter(f"make it a multiple of {MICRO_BATCH[size]}", param_hint="--batch")
+        message = f"{batch} samples don't fill TRL's micro-batches: choose a multiple of {MICRO_BATCH[size]}"
+        raise typer.BadParameter(message, param_hint="--batch")
     console = Console(stderr=True)
     path = (install_peers(console, LOCK),)
     ours = System(OURS, "bench.training.systems:Ours")
-    given = System(GIVEN, "bench.training.systems:OursReferencesGiven")
+    steps_alone = System(GIVEN, "bench.training.systems:OursReferencesGiven")
     trl = System(TRL, "bench.training.trl:Trl", path)
-    lineups: Mapping[Kind, list[System]] = {"mpo": [ours, given, trl], "critic": [ours, trl]}
+    lineups: Mapping[Kind, list[System]] = {"mpo": [ours, steps_alone, trl], "critic": [ours, trl]}
     samples: list[Sample] = []
     failures: dict[str, str] = {}
     with TemporaryDirectory() as name, progress(console) as bar:
@@ -79,14 +86,14 @@ def training(
         Report(
             bench="training",
             ratio=worst_ratio,
-            ratio_of=f"{figure.replace('_', ' ')} of TRL's trainer over ours; the worse of the two, {worst}",
+            ratio_of=f"{figure.replace('_', ' ')} of TRL's trainer over ours, in the worse case: {worst}",
             column="samples_per_s",
             rows=rows(samples, ratios, figure, batch * steps),
             versions=versions(PACKAGES, path),
             failures=failures,
             notes=(
-                f"{size}: {steps} steps of {batch} samples a turn; seconds are {figure.split('_')[0]} time.",
-                "Ours computes MPO's references before the steps, and that is counted but in the second row.",
+                f"{size}: {steps} steps of {batch} samples a turn. Seconds are {figure.split('_')[0]} time.",
+                "We compute MPO's references before the steps. Their time counts, but not in the second row.",
             ),
         ),
         as_json=as_json,
@@ -95,19 +102,23 @@ def training(
 
 
 def unlike(samples: Sequence[Sample]) -> dict[str, str]:
-    """Systems that supervise other numbers of positions than we do, and how many."""
-    found = {s.system: s.result["supervised"] for s in samples if s.result is not None}
+    """Return the systems that supervise another number of positions than ours, with the reason of failure."""
+    supervised = {s.system: s.result["supervised"] for s in samples if s.result is not None}
     return {
-        system: f"it supervises {number} positions, we {found[OURS]}: that is other work"
-        for system, number in found.items()
-        if number != found.get(OURS, number)
+        system: f"it supervises {number} positions and ours {supervised[OURS]}, so it does other work"
+        for system, number in supervised.items()
+        if number != supervised.get(OURS, number)
     }
 
 
 def rows(
     samples: Sequence[Sample], ratios: Mapping[str, float | None], figure: str, num_samples: int
 ) -> list[dict[str, Any]]:
-    """A row for each system and case. On a GPU memory is the GPU's, and there is its share of bf16's peak."""
+    """Return a row for each system and case.
+
+    On a GPU the memory is the GPU's, and `bf16_share` is the part of the card's bf16 operations per second
+    that was reached.
+    """
     table = []
     for case, system in dict.fromkeys((sample.case, sample.system) for sample in samples):
         own = [sample for sample in samples if (sample.case, sample.system) == (case, system)]

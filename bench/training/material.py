@@ -1,7 +1,8 @@
-"""What `internvl3 bench training` trains: a checkpoint and data in the published formats, the same for all.
+"""Write the checkpoint and the data, in the published formats, for `internvl3 bench training`.
 
-Questions about nano's sheets of digits: a pair's rejected response slips somewhere, a judged solution's steps
-have value 1 as long as the right answer can still be reached.
+All systems train on the same. The records are questions about nano's sheets of digits. A pair's rejected
+response has a slip in some step. A judged solution's steps have value 1 as long as the right answer can still
+be reached.
 """
 
 import json
@@ -26,11 +27,14 @@ from ttscaling.train.network.internvl import V2PEInternVL
 Kind = Literal["mpo", "critic"]
 Size = Literal["nano", "1B"]
 NANO = ROOT / "model" / "nano" / "policy"
-SIDES: Mapping[Size, int] = {"nano": 168, "1B": 896}  # pixels: four tiles and a thumbnail
+SIDES: Mapping[Size, int] = {"nano": 168, "1B": 896}  # Pixels that make four tiles and a thumbnail.
 
 
 def write_material(folder: Path, size: Size, samples: int) -> None:
-    """A checkpoint of a size, and for each kind of training so many records, a meta.json and the images."""
+    """Write a checkpoint and, for each kind of training, `samples` records and the file that lists them.
+
+    Both kinds share the images. The files are {kind}.json, {kind}.jsonl and images/.
+    """
     (folder / "images").mkdir()
     _write_checkpoint(folder / "checkpoint", size)
     rng, pool = np.random.default_rng(5), digit_pool("train")
@@ -43,11 +47,11 @@ def write_material(folder: Path, size: Size, samples: int) -> None:
         slipped: tuple[Any, ...] = ()
         while not any(statement.value < 1 for statement in slipped):
             slipped = slipped_statements(lambda slips, task=task: solve(task, slips), rng)  # type: ignore[misc]
-        asked = {"image": name, "question": task.question}
+        question = {"image": name, "question": task.question}
         wrong = SEPARATOR.join(statement.shown for statement in slipped)
-        rows["mpo"].append({**asked, "chosen": solution.text, "rejected": wrong})
+        rows["mpo"].append({**question, "chosen": solution.text, "rejected": wrong})
         steps = [{"step": statement.shown, "score": float(statement.value)} for statement in slipped]
-        rows["critic"].append({**asked, "steps_with_score": steps})
+        rows["critic"].append({**question, "steps_with_score": steps})
     for kind, records in rows.items():
         path = folder / f"{kind}.jsonl"
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -55,7 +59,7 @@ def write_material(folder: Path, size: Size, samples: int) -> None:
 
 
 def start_model(folder: Path) -> V2PEInternVL:
-    """The model that a run starts from, in training mode: nano's weights, or random ones."""
+    """Return the model that a run starts from, in training mode, with nano's weights or random ones."""
     checkpoint = folder / "checkpoint"
     if list(checkpoint.glob("*.safetensors")):
         return load_model(checkpoint, dtype=torch.float32).train()
@@ -69,7 +73,7 @@ def start_model(folder: Path) -> V2PEInternVL:
 
 
 def _write_checkpoint(folder: Path, size: Size) -> None:
-    """nano, or InternVL3-1B's sizes with nano's tokenizer and no weights."""
+    """Write nano's checkpoint, or one of InternVL3-1B's size with nano's tokenizer and without weights."""
     shutil.copytree(NANO, folder)
     if size == "nano":
         return

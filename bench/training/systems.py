@@ -1,8 +1,8 @@
-"""Our side of `internvl3 bench training`: an optimiser's steps on samples that are prepared already.
+"""Our optimiser steps on prepared samples, as `internvl3 bench training` measures them.
 
-All systems start from the same weights and see the same records in the same order, `batch` of them a step.
-What is measured is what the steps compute: forward and backward passes, the reference's log-probabilities,
-AdamW. Reading images and texts comes before and isn't measured.
+All systems start from the same weights and get the same records in the same order, `batch` of them a step.
+Forward and backward passes, the reference's log-probabilities and AdamW are measured. Images and texts are
+read before that.
 """
 
 from collections.abc import Mapping
@@ -32,11 +32,11 @@ RATE, CLIP = 1e-5, 1.0
 
 
 class Ours:
-    """The steps of a run; before those of a preference run, the reference's pass over all its data."""
+    """The steps of a run, after the reference's pass over all data where the run is of preferences."""
 
     @property
     def objective(self) -> Any:
-        """What is trained towards; known once a case is prepared."""
+        """The training objective, which exists once a case is prepared."""
         return self._task.objective
 
     def prepare(self, case: Mapping[str, Any]) -> list[StepPacks]:
@@ -46,13 +46,13 @@ class Ours:
             batch=1,
             learning_rate=RATE,
             clip=CLIP,
-            deltas=(1.0,),  # the only one that the peers have
+            deltas=(1.0,),  # The peers have no other delta.
             max_tokens=case["pack_tokens"],
             precision="bf16" if gpu else "fp32",
             recompute=gpu,
         )
         data_sets = read_meta(folder / f"{kind}.json", base=folder)
-        # As SFTTrainer's conversations have them: the labels themselves in earlier turns.
+        # Earlier turns show the labels themselves, as they do in SFTTrainer's conversations.
         critic = CriticData(history="labels")
         self._task = make_task(kind, folder / "checkpoint", data_sets, self._recipe, critic=critic)
         self._accelerator = make_accelerator(self._recipe.precision)
@@ -67,7 +67,7 @@ class Ours:
         return steps
 
     def summary(self, steps: list[StepPacks]) -> dict[str, Any]:
-        """How many positions are supervised in all, and a GPU's figures."""
+        """Return how many positions are supervised in all, and a GPU's figures."""
         batches = [micro.batch for packs in steps for micro in packs.micros]
         packed = [getattr(batch, "packed", None) for batch in batches]
         rows = [pairs.batch if pairs else batch for pairs, batch in zip(packed, batches, strict=True)]
@@ -75,7 +75,7 @@ class Ours:
         return {"supervised": supervised, **gpu_figures(lambda: self.work(steps))}
 
     def _packs(self, number: int, batch: int) -> StepPacks:
-        """The records of a step, packed as a run's stream packs them."""
+        """Return the records of a step, packed as a run's stream packs them."""
         packer: Packer[DrawnSample[Any]] = Packer(self._recipe.limits)
         packs = []
         for record in range(number * batch, (number + 1) * batch):
@@ -111,7 +111,7 @@ class Ours:
 
 
 class OursReferencesGiven(Ours):
-    """The steps alone, as of a run whose references were computed before."""
+    """The steps alone, as in a run whose references were computed before."""
 
     def prepare(self, case: Mapping[str, Any]) -> list[StepPacks]:
         steps = super().prepare(case)
@@ -119,4 +119,4 @@ class OursReferencesGiven(Ours):
         return steps
 
     def _references(self, steps: list[StepPacks]) -> None:
-        """They are there already."""
+        """Do nothing, because `prepare` has computed the references."""

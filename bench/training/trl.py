@@ -1,9 +1,9 @@
-"""The peers of `internvl3 bench training`: TRL's DPOTrainer (as MPO) and SFTTrainer, on the same samples.
+"""TRL's DPOTrainer (as MPO) and SFTTrainer on the samples of `internvl3 bench training`.
 
-They are called as their documentation says for images, but for three things. The reference model is given,
-since one that wasn't loaded by name has none (and TRL can't compute references ahead for images).
-SFTTrainer's labels are cut down to a critic's judgements, since it refuses `assistant_only_loss` for images.
-The processor knows no videos, since those need torchvision.
+They are called as TRL's documentation shows it for images, with three exceptions. The reference model is
+passed in, because TRL finds none for a model that wasn't loaded by name (and can't compute references ahead
+for images). SFTTrainer's labels are cut down to a critic's judgements, because it refuses
+`assistant_only_loss` for images. The processor has no part for videos, because that part needs torchvision.
 """
 
 import copy
@@ -45,7 +45,7 @@ class ImageProcessor(InternVLProcessor):
 
 
 class Trl:
-    """`trainer.train()` for so many steps, on batches that its own collator has made before."""
+    """`trainer.train()` on batches that the trainer's collator has prepared."""
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory()
@@ -69,7 +69,7 @@ class Trl:
         return trainer
 
     def summary(self, trainer: Any) -> dict[str, Any]:
-        """How many positions are supervised in all, and a GPU's figures."""
+        """Return how many positions are supervised in all, and a GPU's figures."""
         batches = trainer.get_train_dataloader()
         supervised = sum(int(_supervised(batch).sum()) for batch in batches)
         return {"supervised": supervised, **gpu_figures(trainer.train)}
@@ -97,7 +97,7 @@ class Trl:
 
 
 def processor(checkpoint: Path) -> ImageProcessor:
-    """With a checkpoint's tokenizer and settings."""
+    """Return transformers' processor with a checkpoint's tokenizer and tile settings."""
     description = described(checkpoint)
     tiling = description.tiling
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -120,7 +120,7 @@ def processor(checkpoint: Path) -> ImageProcessor:
 def dpo_trainer(
     model: Any, processor: Any, folder: Path, records: Sequence[Any], settings: Mapping[str, Any]
 ) -> Any:
-    """MPO as TRL documents it."""
+    """Return a DPOTrainer with MPO's losses and weights, as TRL documents them."""
     from trl import DPOConfig, DPOTrainer
 
     rows = [
@@ -145,15 +145,15 @@ def dpo_trainer(
 def sft_trainer(
     model: Any, processor: Any, folder: Path, records: Sequence[Any], settings: Mapping[str, Any]
 ) -> Any:
-    """Fine-tuning on a critic's conversations."""
+    """Return an SFTTrainer on a critic's conversations, with labels at the judgements only."""
     from trl import SFTConfig, SFTTrainer
 
     rows = []
     for record in records:
         chat = published_chat(label_steps(parse_judged(record)))
         turns = "".join(f"<|im_start|>{turn.role}\n{turn.text}{END}\n" for turn in chat.turns)
-        asked = f"<|im_start|>user\n{IMAGE_CONTEXT}\n"
-        text = turns.replace("<|im_start|>user\n", asked, 1)
+        opening = f"<|im_start|>user\n{IMAGE_CONTEXT}\n"
+        text = turns.replace("<|im_start|>user\n", opening, 1)
         rows.append({"images": [_image(folder, record)], "text": text})
     trainer = SFTTrainer(
         model=model,
@@ -167,15 +167,15 @@ def sft_trainer(
 
 
 def _only_judgements(collator: Any, header_H: torch.Tensor) -> Any:
-    """The collator, with labels on the token after each assistant's header alone."""
+    """Return the collator with labels on nothing but the token after each assistant's header."""
 
     def collate(rows: Any) -> Any:
         batch = collator(rows)
         windows_BWH = batch["input_ids"].unfold(1, len(header_H), 1)
         begins_BW = (windows_BWH == header_H).all(dim=-1)
-        judged_BT = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
-        judged_BT[:, len(header_H) :] = begins_BW[:, :-1]
-        batch["labels"] = batch["input_ids"].masked_fill(~judged_BT, IGNORED)
+        judgement_BT = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
+        judgement_BT[:, len(header_H) :] = begins_BW[:, :-1]
+        batch["labels"] = batch["input_ids"].masked_fill(~judgement_BT, IGNORED)
         return batch
 
     return collate

@@ -1,4 +1,4 @@
-"""`internvl3 bench tts`: Best-of-N about images as a service, ours beside its_hub and optillm over vLLM."""
+"""Measure Best-of-N as a service beside its_hub and optillm over vLLM (`internvl3 bench tts`)."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -28,28 +28,33 @@ DECISIVE = 8
 
 
 def tts(
-    n: Annotated[str, typer.Option(help="Numbers of candidates, commas between.")] = "4,8,16",
-    concurrency: Annotated[str, typer.Option(help="Questions asked at a time, commas between.")] = "1,8",
-    questions: Annotated[int, typer.Option(min=1, help="Questions a turn.")] = 8,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of every system; figures are medians.")] = 3,
+    n: Annotated[str, typer.Option(help="Numbers of candidates, separated by commas.")] = "4,8,16",
+    concurrency: Annotated[
+        str, typer.Option(help="How many questions are asked at a time, separated by commas.")
+    ] = "1,8",
+    questions: Annotated[int, typer.Option(min=1, help="Questions in a turn.")] = 8,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Turns of every system; the figures are their medians.")
+    ] = 3,
     peers: Annotated[
-        str, typer.Option(help="Whom to measure beside us, commas between.")
+        str, typer.Option(help="The systems to measure beside ours, separated by commas.")
     ] = "its_hub,optillm",
     as_json: JsonOption = False,
     plot: PlotOption = None,
 ) -> None:
-    """Seconds, requests, bytes and tokens of a Best-of-N answer about an image, nano as policy and critic.
+    """Measure seconds, requests, bytes and tokens of a Best-of-N answer about an image.
 
-    Peers: its_hub's library with our critic as its reward model, and optillm's server, which drops the image
-    and has the policy rate its own answers; both over `vllm serve` with our model class and settings. All
-    servers run throughout, some 8 GB; turns alternate. Both packages are installed into runs/bench-tts-peers
-    on first use.
+    nano is the policy and the critic. The peers are its_hub's library with our critic as its reward model,
+    and optillm's server, which drops the image and has the policy rate its own answers. Both use `vllm serve`
+    with our model class and settings. The systems take turns while all servers run, which takes some 8 GB of
+    memory. The peers' packages are installed into runs/bench-tts-peers on first use.
     """
     check_plot(plot)
-    numbers, at_once = (_numbers(text, name) for text, name in ((n, "--n"), (concurrency, "--concurrency")))
+    numbers, limits = (_numbers(text, name) for text, name in ((n, "--n"), (concurrency, "--concurrency")))
     rivals = peers.split(",")
     if unknown := [peer for peer in rivals if peer not in PEERS]:
-        raise typer.BadParameter(f"{unknown[0]!r}: known are {', '.join(PEERS)}", param_hint="--peers")
+        message = f"{unknown[0]!r} is no peer of this benchmark: choose from {', '.join(PEERS)}"
+        raise typer.BadParameter(message, param_hint="--peers")
     console = Console(stderr=True)
     path = (install_peers(console, LOCK),)
     systems = [
@@ -65,13 +70,13 @@ def tts(
             console.print(str(error), markup=False)
             raise typer.Exit(1) from None
         cases = {
-            _case(number, places): {
+            _case(number, limit): {
                 "n": number,
-                "concurrency": places,
+                "concurrency": limit,
                 "questions": questions,
                 "servers": servers,
             }
-            for places in at_once
+            for limit in limits
             for number in numbers
         }
         bar = stack.enter_context(progress(console))
@@ -79,22 +84,24 @@ def tts(
         samples, failures = measure(systems, cases, repeats=repeats, on_turn=lambda: bar.advance(task))
     ratios = {case: ratio(samples, case, ours=OURS, peers=rivals, figure="wall_seconds") for case in cases}
     deciding = DECISIVE if DECISIVE in numbers else max(numbers)
-    decisive = [_case(deciding, places) for places in at_once]
+    decisive = [_case(deciding, limit) for limit in limits]
     worst, worst_ratio = worst_case({case: ratios[case] for case in decisive})
     print_report(
         Report(
             bench="tts",
             ratio=worst_ratio,
-            ratio_of=f"seconds of the fastest peer over ours, N = {deciding}; the worst case, {worst}",
+            ratio_of=f"seconds of the fastest peer over ours with N = {deciding}, in the worst case: {worst}",
             column="seconds",
             rows=rows(samples, ratios, questions),
             versions=versions(PACKAGES, path),
             failures=failures,
             notes=(
-                f"Per answer; {questions} questions a turn, other ones each time. Requests and bytes: what "
-                "reaches our server or vLLM's. CPU seconds: of servers, engines, client. The servers' part "
-                "and what follows it is of the first turn.",
-                "optillm shows its policy no image; its judge is the policy, and writes more than a number.",
+                f"All figures are per answer. A turn has {questions} questions, and the next one has others. "
+                "Requests and bytes are those that reach our server or vLLM's. CPU seconds are those of "
+                "servers, engines and client. The servers' CPU seconds, and all columns after them, are of "
+                "the first turn.",
+                "optillm shows its policy no image. Its policy also rates the answers, and writes more than "
+                "a number to do so.",
             ),
         ),
         as_json=as_json,
@@ -105,7 +112,7 @@ def tts(
 def rows(
     samples: Sequence[Sample], ratios: Mapping[str, float | None], questions: int
 ) -> list[dict[str, Any]]:
-    """A row for each system and case; figures are per answer."""
+    """Return a row for each system and case; the figures are per answer."""
     table = []
     for case, system in dict.fromkeys((sample.case, sample.system) for sample in samples):
         own = [sample for sample in samples if (sample.case, sample.system) == (case, system)]
@@ -126,8 +133,8 @@ def rows(
     return table
 
 
-def _case(number: int, places: int) -> str:
-    return f"N = {number}, {places} at a time"
+def _case(number: int, limit: int) -> str:
+    return f"N = {number}, {limit} at a time"
 
 
 def _numbers(text: str, option: str) -> list[int]:
@@ -136,5 +143,6 @@ def _numbers(text: str, option: str) -> list[int]:
     except ValueError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise typer.BadParameter(f"{text!r}: write numbers from 1 with commas, as 4,8,16", param_hint=option)
+        message = f"{text!r} is no list of numbers: write numbers from 1 with commas, as in 4,8,16"
+        raise typer.BadParameter(message, param_hint=option)
     return numbers

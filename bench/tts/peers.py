@@ -1,8 +1,9 @@
-"""The peers of `internvl3 bench tts`, each its own code over stock `vllm serve`.
+"""The peers of `internvl3 bench tts`, which run their own code over `vllm serve`.
 
-its_hub's server has no Best-of-N (1.2 offers self-consistency alone), so its library is asked, as its
-documentation shows. Its LLMJudge writes an image's base64 into the judge's prompt as text, so it gets a
-reward model that sees the image: our critic, read over HTTP. optillm drops images; its policy rates answers.
+The server of its_hub 1.2 offers self-consistency but no Best-of-N, so its library is called, as its
+documentation shows. Its LLMJudge writes an image's base64 into the judge's prompt as text. So it gets a
+reward model that sees the image: our critic, whose scores are read over HTTP. optillm drops images, and its
+policy rates the answers.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from .systems import CRITIC, POLICY, SAMPLING, Ask, BestOfNService, client_of, c
 
 
 class Critic(AbstractOutcomeRewardModel):
-    """The mean of a process critic's step scores, all steps of all answers asked for at once."""
+    """its_hub's reward model: the mean of our critic's step scores, with all steps requested at once."""
 
     def __init__(self, critic: RemoteCritic) -> None:
         self._critic = critic
@@ -38,13 +39,13 @@ class Critic(AbstractOutcomeRewardModel):
         return list(await asyncio.gather(*(self._score(conversation) for conversation in messages)))
 
     async def _score(self, messages: list[ChatMessage]) -> float:
-        *asked, answer = (message.to_dict() for message in messages)
-        scores = await self._critic.score(Conversation(messages=tuple(asked)), answer["content"])
+        *question, answer = (message.to_dict() for message in messages)
+        scores = await self._critic.score(Conversation(messages=tuple(question)), answer["content"])
         return aggregate(scores.scores, "mean")
 
 
 class ItsHub(BestOfNService):
-    """its_hub's library."""
+    """its_hub's library over the policy's and the critic's `vllm serve`."""
 
     names = ("policy", "critic")
     counting = 2
@@ -70,7 +71,7 @@ class ItsHub(BestOfNService):
 
 
 class Optillm(BestOfNService):
-    """optillm's server, one for each N: it takes N as a flag."""
+    """optillm's server. It takes N as a flag, so there is one server for each N."""
 
     names = ("policy", "optillm {n}")
     counting = 1

@@ -1,7 +1,7 @@
-"""The servers of `internvl3 bench tts`, and what they count.
+"""Start the servers of `internvl3 bench tts` and read their counters.
 
-The peers' two are `vllm serve` with our plugin and our own engines' flags: the same model class and settings,
-so that what differs is the layer of test-time scaling. (vLLM's own InternVL needs torchvision.)
+The peers share two `vllm serve` with our plugin and our engines' flags. Model class and settings are the same
+as ours, so only the layer of test-time scaling differs. (vLLM's own InternVL needs torchvision.)
 """
 
 import os
@@ -21,15 +21,17 @@ from ttscaling.asking.local_server import free_port, running_process, wait_until
 START_SECONDS = 900
 WINDOW = 8192
 CHAT = "/v1/chat/completions"
-# As server/vllm_engine/start.py sets them for two engines on a CPU.
+# server/vllm_engine/start.py sets the same for two engines on a CPU.
 ENGINE_VARIABLES = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCH_COMPILE_DISABLE": "1"}
 
 
 @contextmanager
 def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dict[str, tuple[str, int]]]:
-    """Ours, the peers' `policy` and `critic`, and `optillm N` for each N: address and process number by name.
+    """Start all servers and yield, by name, the address and the process id of each once all are ready.
 
-    All are ready. Raises CommandError where one can't be; the message names its log.
+    They are "ours", "policy" and "critic" for the peers, and "optillm N" for each of `numbers`. Their output
+    goes to files in `logs`; `peers` is the folder of the peers' packages. Raises CommandError if a server
+    doesn't get ready; the message names its log.
     """
     cores = len(os.sched_getaffinity(0))
     environment = os.environ | ENGINE_VARIABLES | {"OMP_NUM_THREADS": str(max(1, cores // 2))}
@@ -59,14 +61,18 @@ def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dic
 
 
 class Counts:
-    """What servers have counted since this was made: those that have metrics, and all processes' CPU time."""
+    """Counters of servers since this object was created.
+
+    Those at `urls` are asked for their metrics. The processes `pids`, with all that descend from them, are
+    asked for their CPU time.
+    """
 
     def __init__(self, urls: Sequence[str], pids: Sequence[int]) -> None:
         self._urls, self._pids = urls, pids
         self._before = self._now()
 
     def since(self) -> dict[str, float]:
-        """Tokens computed (of prompts those not cached, and generated), chat requests, their bytes, CPU s."""
+        """Return tokens computed (prompts' without cached ones), chat requests, their bytes, CPU seconds."""
         return {name: value - self._before[name] for name, value in self._now().items()}
 
     def _now(self) -> dict[str, float]:
@@ -91,16 +97,16 @@ def total(metrics: str, name: str, **labels: str) -> float:
 
 
 def cpu_seconds(root: int, proc: Path = Path("/proc")) -> float:
-    """CPU time so far of a process and all that descend from it and are alive."""
+    """Return the CPU seconds so far of a process and of its living descendants."""
     parents, ticks = {}, {}
     for stat in proc.glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
+        except OSError:  # The process has ended meanwhile.
             continue
         pid = int(stat.parent.name)
         parents[pid], ticks[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
     family = {root}
-    while found := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= found
+    while children := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= children
     return sum(ticks.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")

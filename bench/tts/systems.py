@@ -1,7 +1,7 @@
-"""The systems of `internvl3 bench tts`: Best-of-N for questions about images, several at a time.
+"""Ask services of Best-of-N questions about images, for `internvl3 bench tts`.
 
-All sample from the same policy alike (SAMPLING), none of the candidates greedily. In every turn a
-system is asked questions that it hasn't seen, and all systems the same ones.
+All sample from the same policy with the same settings (SAMPLING), and no candidate is greedy. Each turn asks
+questions that are new to the system, and all systems get the same questions.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ from .servers import Counts
 
 SAMPLING = {"temperature": 1.0, "max_tokens": 256}
 TIMEOUT = 1800.0
-POLICY, CRITIC = "nano", "nano-critic"  # as our own server names them
+POLICY, CRITIC = "nano", "nano-critic"  # Our server gives them these names.
 
 
 @dataclass(frozen=True)
 class Turn:
-    """The questions of a turn, so many at a time, with the counts before it."""
+    """The questions of a turn, and the servers' counters since before it."""
 
     case: Mapping[str, Any]
     problems: Sequence[Problem]
@@ -36,11 +36,14 @@ class Turn:
 
 
 Ask = Callable[[list[dict[str, Any]]], Awaitable[str]]
-"""From a conversation to its best answer."""
+"""Takes the messages of a conversation and returns its best answer."""
 
 
 class BestOfNService:
-    """Asks a turn's questions; `names` are the servers that work for it, those first that count tokens."""
+    """A service that answers the questions of a turn by Best-of-N.
+
+    `names` are the servers that work for it. The first `counting` of them count tokens and requests.
+    """
 
     names: tuple[str, ...]
     counting: int
@@ -49,7 +52,7 @@ class BestOfNService:
         self._turns = 0
 
     def asking(self, case: Mapping[str, Any]) -> AbstractAsyncContextManager[Ask]:
-        """What asks for the best of `case["n"]` answers, for the time of a turn."""
+        """Return a context that yields the function which asks for the best of `case["n"]` answers."""
         raise NotImplementedError
 
     def prepare(self, case: Mapping[str, Any]) -> Turn:
@@ -62,26 +65,26 @@ class BestOfNService:
     def work(self, turn: Turn) -> tuple[Turn, list[str]]:
         return turn, asyncio.run(self._answers(turn))
 
-    def summary(self, made: tuple[Turn, list[str]]) -> dict[str, float]:
-        """Per answer: what `Counts` has, and whether it is right."""
-        turn, texts = made
+    def summary(self, result: tuple[Turn, list[str]]) -> dict[str, float]:
+        """Return the turn's counts, and how many answers are right, both per answer."""
+        turn, texts = result
         answers = [(final_answer(text), problem) for text, problem in zip(texts, turn.problems, strict=True)]
         right = sum(is_right(stated, problem.answer) for stated, problem in answers)
         return {name: value / len(texts) for name, value in {**turn.counts.since(), "right": right}.items()}
 
     async def _answers(self, turn: Turn) -> list[str]:
-        places = asyncio.Semaphore(turn.case["concurrency"])
+        limit = asyncio.Semaphore(turn.case["concurrency"])
         async with self.asking(turn.case) as ask:
 
             async def answer(problem: Problem) -> str:
-                async with places:
+                async with limit:
                     return await ask(_messages(problem))
 
             return list(await asyncio.gather(*(answer(problem) for problem in turn.problems)))
 
 
 class Ours(BestOfNService):
-    """One request to our server."""
+    """Our server, which takes one request for an answer."""
 
     names = ("ours",)
     counting = 1
@@ -89,40 +92,41 @@ class Ours(BestOfNService):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sent: list[int] = []
+        self._sent_bytes: list[int] = []
 
     @asynccontextmanager
     async def asking(self, case: Mapping[str, Any]) -> AsyncIterator[Ask]:
         scaling = {"n": case["n"], "include_greedy": False, **self.rule}
-        self._sent = []
+        self._sent_bytes = []
 
         async def ask(messages: list[dict[str, Any]]) -> str:
             body = {"model": POLICY, "messages": messages, "test_time_scaling": scaling, **SAMPLING}
             response = await client.post("chat/completions", json=body)
-            self._sent.append(len(response.request.content))
+            self._sent_bytes.append(len(response.request.content))
             return content_of(response)
 
         async with client_of(case["servers"]["ours"]) as client:
             yield ask
 
-    def summary(self, made: tuple[Turn, list[str]]) -> dict[str, float]:
-        """The server counts no bytes: they are what was sent to it."""
-        return super().summary(made) | {"requests": 1.0, "bytes": sum(self._sent) / len(self._sent)}
+    def summary(self, result: tuple[Turn, list[str]]) -> dict[str, float]:
+        """Return the counts per answer; our server counts no bytes, so those of the requests are taken."""
+        counts = super().summary(result)
+        return counts | {"requests": 1.0, "bytes": sum(self._sent_bytes) / len(self._sent_bytes)}
 
 
 class OursStopping(Ours):
-    """The same, the rest of the candidates spared once one is good enough."""
+    """Our server with `stop_score`, which ends the other candidates once one scores high enough."""
 
     rule = MappingProxyType({"stop_score": 0.9})
 
 
 def client_of(server: tuple[str, int]) -> httpx.AsyncClient:
-    """Of a server's OpenAI endpoints."""
+    """Return a client of a server's OpenAI endpoints."""
     return httpx.AsyncClient(base_url=f"{server[0]}/v1/", timeout=TIMEOUT)
 
 
 def content_of(response: httpx.Response) -> str:
-    """The answer's text. Raises RuntimeError with what the server said instead."""
+    """Return the answer's text. Raises RuntimeError with the server's message if the request failed."""
     if response.is_error:
         raise RuntimeError(f"HTTP {response.status_code}: {response.text[:200]}")
     return response.json()["choices"][0]["message"]["content"] or ""

@@ -1,4 +1,4 @@
-"""The video of `internvl3 bench video`: made once, kept in runs/bench."""
+"""Make the video of `internvl3 bench video` once and keep it in runs/bench."""
 
 import os
 from fractions import Fraction
@@ -15,12 +15,15 @@ from bench.harness.output import progress
 
 FOLDER = ROOT / "runs" / "bench"
 SIZE, RATE = (1280, 720), 30
-# As cameras and video sites write it: frames that lean on later ones, a keyframe every 250 frames.
+# Cameras and video sites write such files: frames refer to later ones, and every 250th is a keyframe.
 X264 = {"preset": "veryfast", "g": "250", "bf": "3", "b-pyramid": "normal", "b": "2500k"}
 
 
 def make_clip(minutes: float, console: Console) -> Path:
-    """An MP4 (H.264, 720p, 30 frames a second) of FFmpeg's moving test picture."""
+    """Return an MP4 of FFmpeg's moving test picture; make it if it is missing.
+
+    It is H.264 of 1280 x 720 pixels and 30 frames per second. A bar on `console` shows the progress.
+    """
     path = FOLDER / f"test-{minutes:g}-minutes.mp4"
     if path.exists():
         return path
@@ -36,7 +39,8 @@ def make_clip(minutes: float, console: Console) -> Path:
         for number in range(frames):
             frame = source.pull()
             frame.pts, frame.time_base = number, Fraction(1, RATE)
-            frame.pict_type = PictureType.NONE  # the filter calls each a keyframe, which x264 would obey
+            # The filter calls each frame a keyframe, and x264 would write it as one.
+            frame.pict_type = PictureType.NONE
             file.mux(stream.encode(frame))
             bar.advance(task)
         file.mux(stream.encode(None))

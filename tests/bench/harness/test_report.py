@@ -1,4 +1,4 @@
-"""What a bench prints and which number it calls the ratio."""
+"""What a benchmark prints, and how its ratio is computed."""
 
 import json
 from dataclasses import replace
@@ -35,11 +35,11 @@ def samples(**cpu_seconds: list[float]) -> list[Sample]:
 
 
 def test_ratio_is_over_the_best_peer_repeat_by_repeat() -> None:
-    # The third repeat ran on a slow machine, for both alike.
-    found = samples(ours=[1, 2, 10], slow=[9, 9, 90], fast=[3, 4, 30])
-    assert ratio(found, "c", ours="ours", peers=("slow", "fast")) == 3
-    assert ratio(found, "c", ours="ours", peers=("slow",)) == 9
-    assert ratio(found, "c", ours="ours", peers=("slow", "fast"), figure="wall_seconds") == 3
+    # The machine was slow during the third repeat, which slowed both.
+    timed = samples(ours=[1, 2, 10], slow=[9, 9, 90], fast=[3, 4, 30])
+    assert ratio(timed, "c", ours="ours", peers=("slow", "fast")) == 3
+    assert ratio(timed, "c", ours="ours", peers=("slow",)) == 9
+    assert ratio(timed, "c", ours="ours", peers=("slow", "fast"), figure="wall_seconds") == 3
 
 
 def test_a_system_that_is_no_peer_does_not_count() -> None:

@@ -1,4 +1,4 @@
-"""The systems of `internvl3 bench preprocess` do the same work: the same tiles from the same image."""
+"""The systems of `internvl3 bench preprocess` make the same tiles from the same image."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from bench.harness.contest import System, measure
 from bench.harness.peer_packages import install_peers, peers_folder
-from bench.preprocess.command import OURS, _differences, _rows
+from bench.preprocess.command import OURS, pixel_differences, rows
 from bench.preprocess.systems import Ours, OursNormalised, photo
 
 PEERS = peers_folder("bench")
@@ -33,9 +33,9 @@ def test_photo_is_the_same_for_all_and_detailed() -> None:
 def test_summary_is_the_pixels(contender: type[Ours], tmp_path: Path) -> None:
     system = contender()
     prepared = system.prepare({"size": (900, 500), "folder": str(tmp_path)})
-    kept = np.load(system.summary(system.work(prepared)))
-    assert kept.shape == (3, 448, 448, 3)
-    np.testing.assert_allclose(kept[-1].mean(), np.asarray(prepared[0]).mean(), atol=1)
+    pixels = np.load(system.summary(system.work(prepared)))
+    assert pixels.shape == (3, 448, 448, 3)
+    np.testing.assert_allclose(pixels[-1].mean(), np.asarray(prepared[0]).mean(), atol=1)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_summary_is_the_pixels(contender: type[Ours], tmp_path: Path) -> None:
         pytest.param(
             System("vLLM", "bench.preprocess.systems:Vllm", (PEERS,)), 1e-3, marks=needs_torchvision
         ),
-        # torchvision's own resizing isn't exact.
+        # torchvision's resizing isn't exact.
         pytest.param(
             System("transformers", "bench.preprocess.systems:Transformers", (PEERS,)),
             3,
@@ -59,23 +59,23 @@ def test_peers_give_our_pixels(peer: System | None, largest: float, tmp_path: Pa
     cases = {"small": {"size": (700, 400), "folder": str(tmp_path)}}
     samples, failures = measure(systems, cases, repeats=1)
     assert failures == {}
-    differences = _differences(samples)
+    differences = pixel_differences(samples)
     assert differences.keys() == {(system.name, "small") for system in systems}
     assert max(differences.values()) <= largest
-    rows = _rows(samples, {"small": 2.0}, differences)
-    assert [row["system"] for row in rows] == [system.name for system in systems]
-    assert [row["ratio"] for row in rows] == [2.0, *[None] * (len(systems) - 1)]
-    assert all(row["images_per_core_s"] == pytest.approx(1000 / row["cpu_ms_per_image"]) for row in rows)
+    table = rows(samples, {"small": 2.0}, differences)
+    assert [row["system"] for row in table] == [system.name for system in systems]
+    assert [row["ratio"] for row in table] == [2.0, *[None] * (len(systems) - 1)]
+    assert all(row["images_per_core_s"] == pytest.approx(1000 / row["cpu_ms_per_image"]) for row in table)
 
 
 def test_tiles_in_another_number_are_no_match(tmp_path: Path) -> None:
     cases = {"small": {"size": (700, 400), "folder": str(tmp_path)}}
     samples, _ = measure(SYSTEMS[:2], cases, repeats=1)
     np.save(samples[1].result, np.zeros((2, 448, 448, 3), np.float32))
-    assert _differences(samples)["ours + normalise", "small"] == float("inf")
+    assert pixel_differences(samples)["ours + normalise", "small"] == float("inf")
 
 
-def test_peers_that_cannot_be_installed_are_told(
+def test_peers_that_cannot_be_installed_are_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from rich.console import Console

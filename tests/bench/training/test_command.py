@@ -1,4 +1,4 @@
-"""`internvl3 bench training`: the systems do the same work, and the table says what was measured."""
+"""The systems of `internvl3 bench training` do the same work, and the table has what was measured."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`internvl3 bench tts` without engines: an upstream that answers at once stands for all servers."""
+"""`internvl3 bench tts` without engines, on a server that answers at once and stands for all servers."""
 
 import json
 import os
@@ -39,7 +39,7 @@ SAMPLE = Sample(
 
 @pytest.fixture
 def upstream() -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Address of a server whose candidates all say 7, and the bodies that it was sent."""
+    """The address of a server whose candidates all state 7, and the bodies that it has received."""
     bodies: list[Mapping[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,7 +60,7 @@ def upstream() -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
             self._reply(json.dumps({"choices": [choice], "usage": usage}).encode())
 
         def log_message(self, *_: Any) -> None:
-            """Silent."""
+            """Write no log."""
 
         def _reply(self, body: bytes) -> None:
             self.send_response(200)
@@ -91,8 +91,8 @@ def test_ours_sends_each_question_once(upstream: tuple[str, list[Mapping[str, An
     assert {body["test_time_scaling"]["n"] for body in bodies} == {4}
     assert len({str(body["messages"]) for body in bodies}) == 3
     assert sample.result["requests"] == 1.0
-    assert sample.result["bytes"] > 1000  # the image is in it
-    assert sample.result["tokens"] == 0.0  # the counters stand still
+    assert sample.result["bytes"] > 1000  # The request holds the image.
+    assert sample.result["tokens"] == 0.0  # The counters of this server never change.
 
 
 @pytest.mark.skipif(
@@ -105,9 +105,9 @@ def test_its_hub_sends_the_image_with_each_candidate_and_each_step(
     system = System("its_hub", PEERS["its_hub"], (PEERS_FOLDER,))
     _, failures = measure([system], {"a": case(url)}, repeats=1, fresh=True)
     assert failures == {}
-    judged = [body for body in bodies if body.get("logprobs")]
-    assert len(bodies) - len(judged) == 3 * 4
-    assert len(judged) == 3 * 4 * 2
+    critic_bodies = [body for body in bodies if body.get("logprobs")]
+    assert len(bodies) - len(critic_bodies) == 3 * 4
+    assert len(critic_bodies) == 3 * 4 * 2
     assert all("image_url" in str(body["messages"]) for body in bodies)
 
 
@@ -122,7 +122,7 @@ def test_ours_may_stop_early(upstream: tuple[str, list[Mapping[str, Any]]]) -> N
 def test_every_turn_has_questions_of_its_own(upstream: tuple[str, list[Mapping[str, Any]]]) -> None:
     url, bodies = upstream
     measure([System(OURS, "bench.tts.systems:Ours")], {"a": case(url)}, repeats=2)
-    assert len(bodies) == 3 * 3  # the first turn is not measured
+    assert len(bodies) == 3 * 3  # The system had a first turn that isn't measured.
     assert len({str(body["messages"]) for body in bodies}) == 9
 
 
@@ -147,15 +147,15 @@ def test_rows_are_per_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "problem"),
     [
         ("--n", "0", "write numbers from 1"),
         ("--n", "4,x", "write numbers from 1"),
         ("--concurrency", "", "write numbers from 1"),
-        ("--peers", "nobody", "known are its_hub, optillm"),
+        ("--peers", "nobody", "choose from its_hub, optillm"),
     ],
 )
-def test_options_are_checked_before_anything_starts(option: str, value: str, said: str) -> None:
+def test_options_are_checked_before_anything_starts(option: str, value: str, problem: str) -> None:
     result = CliRunner().invoke(app, ["tts", option, value])
     assert result.exit_code == 2
-    assert said in " ".join(result.output.replace("│", "").split())
+    assert problem in " ".join(result.output.replace("│", "").split())

@@ -1,4 +1,4 @@
-"""`internvl3 bench video`: every system is asked for the same frames, and wrong ones are counted."""
+"""The systems of `internvl3 bench video` take the same frames, and wrong frames are counted."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_rows():
     assert (ours["system"], ours["cpu_s"], ours["wall_s"], ours["memory_mib"]) == (OURS, 2, 4, 100)
     assert (ours["wrong_frames"], peer["wrong_frames"], truth["wrong_frames"]) == (0, 1, 0)
     assert (ours["ratio"], peer["ratio"]) == (2.0, None)
-    assert rows(samples[:-1], None)[0]["wrong_frames"] is None  # nothing to compare with
+    assert rows(samples[:-1], None)[0]["wrong_frames"] is None  # There is nothing to compare with.
 
 
 def test_the_video_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

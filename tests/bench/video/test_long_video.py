@@ -1,4 +1,4 @@
-"""`internvl3 bench long-video`; the whole of it in small is tests/server/test_video_end_to_end.py."""
+"""The memory figure of `internvl3 bench long-video`; tests/server/test_video_end_to_end.py has the rest."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def process(folder: Path, pid: int, parent: int, mib: float) -> None:
 def test_memory_is_that_of_a_process_and_its_descendants(tmp_path: Path):
     process(tmp_path, 1, 0, 1000)
     process(tmp_path, 10, 1, 100)
-    process(tmp_path, 30, 20, 7)  # listed before its parent is known to belong
+    process(tmp_path, 30, 20, 7)  # It is listed before its parent is known to be a descendant.
     process(tmp_path, 20, 10, 50)
     process(tmp_path, 11, 1, 500)
     assert peak_mib(10, tmp_path) == pytest.approx(157)
