@@ -1,6 +1,6 @@
-"""Every refusal, as OpenAI's API words it: `{"error": {"message", "type", "param", "code"}}`.
+"""The errors that a client or an operator sees, and OpenAI's error body for them.
 
-A message says what to change. Nothing of the server's inside (paths, addresses, stacks) reaches a client.
+A message says what is wrong and what to change. It never holds the server's paths, addresses or stacks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 TYPE_NAMES = ("str", "int", "float", "bool", "list", "dict")
-
-
 TOO_LONG = "context_length_exceeded"
 
 
 class ApiError(Exception):
-    """A request that ends with an error body; `status` is its HTTP status."""
+    """A request failed; the reply is OpenAI's error body with the HTTP status `status`."""
 
     def __init__(
         self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None
@@ -28,46 +26,51 @@ class ApiError(Exception):
 
     @property
     def body(self) -> Mapping[str, Any]:
+        """OpenAI's error body."""
         return error_body(self.message, status=self.status, param=self.param, code=self.code)
 
 
 class StartupError(Exception):
-    """The server can't start; the message is the one line its operator reads."""
+    """The server can't start; its operator reads the message as one line."""
 
 
 class EngineDied(StartupError):
-    """An engine's process ended while it started; why is in its log only."""
+    """An engine's process ended while it started; only the engine's log says why."""
 
 
 def error_body(
     message: str, *, status: int, param: str | None = None, code: str | None = None
 ) -> Mapping[str, Any]:
-    """OpenAI's error object. Its clients retry on the HTTP status and show `message`."""
+    """Return OpenAI's error body, whose `type` follows from the HTTP status."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def internal_error() -> ApiError:
+    """Return the error for a bug of the server, which tells the client nothing about it."""
     return ApiError(
         "The server failed to process the request. Retry it; if it fails again, report it.", status=500
     )
 
 
 def not_ready() -> ApiError:
+    """Return the error for a request that comes before the models are loaded."""
     return ApiError("The model is still loading. Retry in a few seconds.", status=503, code="model_loading")
 
 
 def stopped() -> ApiError:
+    """Return the error for a request whose engine has died."""
     return ApiError(
-        "The engine has stopped; only a restart of the server brings it back. Ask another one.",
+        "The engine has stopped. Restart the server, or send the request to another one.",
         status=503,
         code="engine_stopped",
     )
 
 
 def model_not_found(name: str, served: tuple[str, ...]) -> ApiError:
+    """Return the error for a model name that this server doesn't have."""
     return ApiError(
-        f"The model `{name[:100]}` does not exist. This server has: {', '.join(served)}.",
+        f"The model `{name[:100]}` does not exist. Use one of these: {', '.join(served)}.",
         status=404,
         param="model",
         code="model_not_found",
@@ -75,21 +78,24 @@ def model_not_found(name: str, served: tuple[str, ...]) -> ApiError:
 
 
 def field_path(location: Sequence[int | str]) -> str:
-    """messages[0].content out of pydantic's path, which also names the types it tried."""
-    place = ""
-    for part in location:
-        if isinstance(part, int):
-            place += f"[{part}]"
-        elif part.isidentifier() and part.islower() and part not in TYPE_NAMES:
-            place += f".{part}" if place else part
-    return place
+    """Return a field's path, such as `messages[0].content`, for the location in an error of pydantic's.
+
+    A location also names the types that pydantic tried; the path leaves them out.
+    """
+    path = ""
+    for key in location:
+        if isinstance(key, int):
+            path += f"[{key}]"
+        elif key.isidentifier() and key.islower() and key not in TYPE_NAMES:
+            path += f".{key}" if path else key
+    return path
 
 
 def field_error(error: ValidationError) -> ApiError:
-    """The first complaint of pydantic's, worded for a client."""
+    """Return the error for a body that pydantic refused; it names the first field that is wrong."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = field_path(first["loc"])
+    path = field_path(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
-    if where and not message.startswith(where):
-        message = f"{where}: {message}"
-    return ApiError(message if message.endswith((".", ")")) else f"{message}.", param=where or None)
+    if path and not message.startswith(path):
+        message = f"{path}: {message}"
+    return ApiError(message if message.endswith((".", ")")) else f"{message}.", param=path or None)

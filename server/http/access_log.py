@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Middleware that gives each request an id, counts it, and writes its line to the log."""
 
 import logging
 import re
@@ -11,12 +11,12 @@ from server.telemetry.metrics import Metrics
 
 logger = logging.getLogger("internvl3.server")
 REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
-PROBES = ("/livez", "/readyz", "/health", "/metrics")  # asked every few seconds
-CLIENT_CLOSED = 499  # nobody reads it; the log and the metrics do
+PROBES = ("/livez", "/readyz", "/health", "/metrics")  # called every few seconds, so logged as debug
+CLIENT_CLOSED = 499  # the client has left; the status is for the log and the metrics
 
 
 class AccessLog:
-    """Gives a request its id and counts it. Plain ASGI: it must not buffer streams."""
+    """Gives a request its id, counts it and logs it. It is plain ASGI because it must not buffer streams."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -27,12 +27,12 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        wanted = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = wanted if REQUEST_ID.fullmatch(wanted) else uuid4().hex
+        client_id = headers.get(b"x-request-id", b"").decode("latin-1")
+        request_id = client_id if REQUEST_ID.fullmatch(client_id) else uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         status = CLIENT_CLOSED
 
-        async def sending(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -42,10 +42,10 @@ class AccessLog:
         begun = time.perf_counter()
         self._metrics.in_flight.inc()
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - begun
-            # The route's template, never the path: paths are the client's to choose, without end.
+            # The metrics take the route's template: clients could send any number of different paths.
             route = getattr(scope.get("route"), "path", "unknown")
             self._metrics.in_flight.dec()
             self._metrics.requests.labels(route, str(status)).inc()

@@ -1,4 +1,4 @@
-"""The FastAPI application: state, lifecycle, error bodies, and one line of account per request."""
+"""The FastAPI application: its context, routes, error replies and access log."""
 
 import asyncio
 import time
@@ -27,21 +27,22 @@ def create_app(
     start_engine: Callable[[], Awaitable[Engine]],
     on_loaded: Callable[[Exception | None], None] = lambda failure: None,
 ) -> FastAPI:
-    """The app. It answers probes at once and chats when `start_engine` is done.
+    """Return the app. It answers probes at once, and chat requests when `start_engine` is done.
 
-    `on_loaded` is told then, or why it failed; the failure also stays in `app.state.internvl3.failure`.
+    Then `on_loaded` is called with None, or with the exception that ended the start. The exception also stays
+    in `app.state.internvl3.failure`.
     """
     metrics = Metrics()
-    state = ServerContext(
+    context = ServerContext(
         settings=settings, media=MediaLoader(settings, metrics), metrics=metrics, started=int(time.time())
     )
 
     async def load() -> None:
         try:
-            state.engine = await start_engine()
+            context.engine = await start_engine()
         except Exception as error:
-            state.failure = error
-        on_loaded(state.failure)
+            context.failure = error
+        on_loaded(context.failure)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -50,18 +51,18 @@ def create_app(
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading
-        if state.engine is not None:
-            state.engine.close()
-        state.media.close()
+        if context.engine is not None:
+            context.engine.close()
+        context.media.close()
 
-    # No generated documentation: it would list what a stranger may try, and names none of vLLM's fields.
+    # There is no generated documentation: it would show strangers all routes, but none of vLLM's fields.
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
-    app.state.internvl3 = state
+    app.state.internvl3 = context
     for routes in (chat, critic, models, probes, metrics_routes):
         app.include_router(routes.router)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(ClientDisconnect, client_gone)
     app.add_exception_handler(Exception, unexpected_error)
-    app.add_middleware(AccessLog, metrics=state.metrics)
+    app.add_middleware(AccessLog, metrics=metrics)
     return app

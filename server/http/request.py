@@ -1,4 +1,4 @@
-"""Reading a request and following its client: the limits that hold before anything is understood."""
+"""Read a request's JSON body within its limits, and stop working when the client leaves."""
 
 import asyncio
 import json
@@ -16,29 +16,30 @@ T = TypeVar("T")
 
 
 async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
-    """The body as a JSON object, read within its limits of size and time; raises ApiError."""
+    """Return the body as a JSON object. Raises ApiError if it is too large, too slow or no JSON object."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise ApiError("Send the body as content type application/json.", status=415)
+        raise ApiError("Send the body with the content type application/json.", status=415)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ApiError("Compressed bodies are not accepted; send the body as it is.", status=415)
+        raise ApiError("Compressed bodies are not accepted. Send the body uncompressed.", status=415)
     try:
         async with asyncio.timeout(settings.body_seconds):
             raw = await _read(request, settings.max_body_bytes)
     except TimeoutError:
         raise ApiError(
-            f"The body did not arrive within {settings.body_seconds:g} seconds.", status=408
+            f"The body did not arrive within {settings.body_seconds:g} seconds. Send a smaller one.",
+            status=408,
         ) from None
     return _parse(raw)
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled if the client goes away first (then raises ClientDisconnect).
+    """Return the result of `work`, or cancel it and raise ClientDisconnect if the client leaves first.
 
-    The request's body must have been read.
+    The request's body must have been read before.
     """
     working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_disconnect(request))
+    leaving = asyncio.create_task(_wait_for_disconnect(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -50,7 +51,7 @@ async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def _disconnect(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -73,7 +74,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
-    """Strict JSON: no NaN, no lone surrogates (text that can't be encoded again)."""
+    """Parse strict JSON: NaN is refused, and lone surrogates, because they can't be encoded as UTF-8."""
     try:
         body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
         if rb"\ud" in raw.lower():
@@ -90,15 +91,16 @@ def _refuse_constant(name: str) -> None:
 
 
 def context_of(request: Request) -> ServerContext:
-    state = request.app.state.internvl3
-    assert isinstance(state, ServerContext)
-    return state
+    """Return the context of the app that the request came to."""
+    context = request.app.state.internvl3
+    assert isinstance(context, ServerContext)
+    return context
 
 
-def ready_engine(state: ServerContext) -> Engine:
-    """The engine, if it can answer."""
-    if state.engine is None:
+def ready_engine(context: ServerContext) -> Engine:
+    """Return the engine. Raises ApiError if it is still loading or has stopped."""
+    if context.engine is None:
         raise not_ready()
-    if not state.engine.alive:
+    if not context.engine.alive:
         raise stopped()
-    return state.engine
+    return context.engine

@@ -1,6 +1,6 @@
-"""A chat request's body taken apart: our fields become a `ChatCall`, the rest stays a plain OpenAI body.
+"""Split a chat request's body into this server's own fields, which are checked, and OpenAI's.
 
-The engine validates that rest with vLLM's own types.
+The engine validates OpenAI's and vLLM's fields with vLLM's own types.
 """
 
 import re
@@ -20,47 +20,49 @@ from .vision_options import VISION_FIELDS, parse_vision_options
 
 ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>\d{1,9})")  # NAME:bo8, for clients that can't send extra fields
 OUR_FIELDS = ("best_of", "test_time_scaling", "media_io_kwargs", *VISION_FIELDS)
-ENGINE_FIELDS = ("kv_transfer_params", "ec_transfer_params")  # vLLM's, not for clients
+ENGINE_FIELDS = ("kv_transfer_params", "ec_transfer_params")  # of vLLM; a client must not set them
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChatCall:
-    """One chat request, checked as far as possible without the engine."""
+    """A chat request that was checked as far as that is possible without the engine."""
 
     body: Mapping[str, Any]  # OpenAI's and vLLM's fields; `model` is a served name
     stream: bool
     n: int  # choices to return
     seed: int | None
-    scaling: ScalingFields | None  # None: one plain generation
-    vision: Mapping[str, Any]  # mm_processor_kwargs: what the caller chose of how images are seen
+    scaling: ScalingFields | None  # None for one plain generation
+    vision: Mapping[str, Any]  # the client's mm_processor_kwargs: V2PE's delta and numbers of tiles
     video: VideoOptions
-    videos: Videos = field(default_factory=dict)  # those of the messages, decoded
+    videos: Videos = field(default_factory=dict)  # the decoded videos of the messages
 
     def with_media(self, messages: Sequence[Mapping[str, Any]], videos: Videos) -> "ChatCall":
-        """The call about other messages: the same ones, their media checked and decoded."""
+        """Return the call with messages whose media were checked, and with their decoded videos."""
         return replace(self, body={**self.body, "messages": list(messages)}, videos=videos)
 
 
 def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
-    """Split and check a request's body; raises ApiError with the field to change as `param`."""
+    """Return the call that a body asks for. Raises ApiError, whose `param` is the field to change."""
     fields = _validated(body)
     name, alias_n = _resolve(fields.model, settings)
     n = 1 if fields.n is None else fields.n
     check_limits("n", n, settings.max_best_of)
-    for refused in ENGINE_FIELDS:
-        if body.get(refused) is not None:
-            raise ApiError(f"{refused} is not supported; leave it out.", param=refused)
+    for engine_field in ENGINE_FIELDS:
+        if body.get(engine_field) is not None:
+            raise ApiError(f"{engine_field} is not supported. Leave it out.", param=engine_field)
     scaling = requested_scaling(fields, alias_n)
     if scaling is not None:
         check_scaling(scaling, n, fields, body, settings)
     vision, video = parse_vision_options(fields, settings)
-    rest = {key: value for key, value in body.items() if key not in OUR_FIELDS}
-    answer = fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
-    # The processor keeps that many positions of the trained window free, and with "auto" chooses delta by it.
-    room = {} if answer is None else {"v2pe_max_tokens": answer}
-    rest |= {"model": name, "mm_processor_kwargs": {**vision, **room} or None}
+    engine_body = {key: value for key, value in body.items() if key not in OUR_FIELDS}
+    answer_tokens = (
+        fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
+    )
+    # The processor keeps positions of the trained window free for the answer; delta "auto" depends on them.
+    room = {} if answer_tokens is None else {"v2pe_max_tokens": answer_tokens}
+    engine_body |= {"model": name, "mm_processor_kwargs": {**vision, **room} or None}
     return ChatCall(
-        body=rest,
+        body=engine_body,
         stream=bool(fields.stream),
         n=n,
         seed=fields.seed,
@@ -78,7 +80,7 @@ def _validated(body: Mapping[str, Any]) -> ChatFields:
 
 
 def _resolve(model: str | None, settings: Settings) -> tuple[str, int | None]:
-    """The served name, and N where the request asks for the alias NAME:boN."""
+    """Return the served name, and N if the request asks for the alias NAME:boN."""
     name = settings.served_name
     if model is None or model == name:
         return name, None
@@ -90,6 +92,6 @@ def _resolve(model: str | None, settings: Settings) -> tuple[str, int | None]:
 
 
 def served_models(settings: Settings) -> tuple[str, ...]:
-    """Names that /v1/models lists; the alias only where a critic can choose."""
+    """Return the names that /v1/models lists: the policy's, and with a critic also the Best-of-N alias."""
     name = settings.served_name
     return (name,) if settings.critic_path is None else (name, f"{name}:bo{min(8, settings.max_best_of)}")

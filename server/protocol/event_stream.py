@@ -9,11 +9,11 @@ DONE = f"{PREFIX}[DONE]\n\n"  # the last event of a stream, as OpenAI's API ends
 
 
 def read_event(event: str) -> dict[str, Any]:
-    """Return the JSON object that an event holds. `DONE` holds none."""
+    """Return the JSON object that an event holds. `DONE` holds none, so it must not be given."""
     body: dict[str, Any] = json.loads(event.removeprefix(PREFIX))
     return body
 
 
 def write_event(body: Mapping[str, Any]) -> str:
-    """Return the event that holds a JSON object, written on one line and without spaces between its parts."""
+    """Return the event that holds a JSON object, without spaces around its commas and colons."""
     return f"{PREFIX}{json.dumps(body, separators=(',', ':'))}\n\n"

@@ -1,10 +1,10 @@
-"""TODO: what this file is about."""
+"""The fields that this server adds to OpenAI's reply."""
 
 from pydantic import BaseModel
 
 
 class CandidateReport(BaseModel):
-    """One candidate, in the reply's `test_time_scaling.candidates`."""
+    """An entry of the reply's `test_time_scaling.candidates`."""
 
     index: int
     score: float | None
@@ -16,29 +16,31 @@ class CandidateReport(BaseModel):
 
 
 class PolicyUsage(BaseModel):
+    """Tokens that the policy took; `cached` of the prompt tokens were found in its prefix cache."""
+
     prompt: int
     cached: int
     completion: int
 
 
 class CriticUsage(BaseModel):
+    """Tokens that the critic took; `cached` of the prompt tokens were found in its prefix cache."""
+
     prompt: int
     cached: int
 
 
 class VisionReport(BaseModel):
-    """The reply's `vision`."""
+    """The reply's `vision`: how the prompt's images and videos were seen."""
 
-    v2pe_delta: float | list[float]  # a list, in the order of the prompt, where it changes on the way
-    highest_position: float  # of the prompt
-    tiles: int  # of images and frames, thumbnails included
-    frames: int
+    v2pe_delta: float | list[float]  # a list, in the order of the prompt, if the delta changes along it
+    highest_position: float  # the highest one in the prompt
+    tiles: int  # of all images and frames, with thumbnails
+    frames: int  # of all videos
 
 
 class ScalingUsage(BaseModel):
-    """Tokens through each model, every candidate's prompt counted; `cached` of them were found in a prefix
-    cache.
-    """
+    """Tokens that each model took. The prompt counts once for every candidate."""
 
     policy: PolicyUsage
     critic: CriticUsage
@@ -51,7 +53,7 @@ class ScalingReport(BaseModel):
     selected: int
     critic: str | None
     aggregation: str | None
-    seed: int  # of the request, or the one chosen for it: sending it again repeats the candidates
+    seed: int  # the request's, or the one that the server drew; sending it again repeats the candidates
     stopped: str | None
     degraded: str | None
     candidates: list[CandidateReport]

@@ -1,7 +1,7 @@
-"""What this server adds to OpenAI's chat request and reply, as it goes over the wire.
+"""The fields that this server adds to OpenAI's chat request.
 
-The rest of both is vLLM's own protocol: no field of it is restated here, save those that decide what
-happens before the engine sees a request. So this file needs no engine.
+OpenAI's and vLLM's fields are vLLM's to define. The few that are repeated here decide what happens before the
+engine gets the request.
 """
 
 from typing import Any, Literal
@@ -18,7 +18,7 @@ class ScalingFields(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     method: Literal["best_of_n", "weighted_vote", "self_consistency", "beam_search", "none"] = "best_of_n"
-    n: int = 8  # candidates; of a beam search, continuations a step
+    n: int = 8  # candidates; in a beam search, continuations written at each step
     beam_width: int | None = Field(default=None, ge=1)
     aggregation: Aggregation = "mean"
     include_greedy: bool = True
@@ -34,17 +34,17 @@ class ScalingFields(BaseModel):
 
     @property
     def by_critic(self) -> bool:
-        """Whether a critic's scores choose."""
+        """Whether the method chooses by a critic's scores."""
         return self.method != "self_consistency"
 
     @property
     def width(self) -> int:
-        """Beams kept, of a beam search."""
+        """Number of beams that a beam search keeps."""
         return max(1, self.n // 4) if self.beam_width is None else self.beam_width
 
 
 class VisionFields(BaseModel):
-    """How images are seen: accepted at the top level and, as vLLM spells it, in `mm_processor_kwargs`."""
+    """How images are seen. The fields stand at the top level or in vLLM's `mm_processor_kwargs`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -70,7 +70,7 @@ class VisionFields(BaseModel):
 
 
 class VideoFields(BaseModel):
-    """The request's `media_io_kwargs.video`: which frames are taken of its videos, and how they are shown."""
+    """The request's `media_io_kwargs.video`: which frames of its videos are taken, and how they are seen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -90,7 +90,7 @@ class MediaFields(BaseModel):
 
 
 class QuestionFields(VisionFields):
-    """Messages, and how their images and videos are seen: what every request about media has."""
+    """The messages of a request, and how their images and videos are seen."""
 
     messages: list[dict[str, Any]] = Field(min_length=1)
     mm_processor_kwargs: VisionFields | None = None

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The rules for `test_time_scaling` and its short forms, and the refusals of requests that break them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,15 +10,19 @@ from .request_fields import ChatFields, ScalingFields
 
 
 def check_limits(param: str, value: int, most: int) -> None:
+    """Raise ApiError unless a number lies between 1 and `most`. `param` is `model` for the N of an alias."""
     if not 1 <= value <= most:
-        what = "the N of NAME:boN" if param == "model" else param
-        raise ApiError(f"{what} must be between 1 and {most}, not {value}.", param=param)
+        name = "the N of NAME:boN" if param == "model" else param
+        raise ApiError(f"{name} must be between 1 and {most}, not {value}.", param=param)
 
 
 def requested_scaling(fields: ChatFields, alias_n: int | None) -> ScalingFields | None:
-    """What the fields ask for, else what the alias does. One candidate by shorthand is a plain generation."""
+    """Return the scaling that a request asks for, by its fields or by the alias; None for a plain generation.
+
+    One candidate by `best_of` or the alias is a plain generation. Raises ApiError for contradictory fields.
+    """
     if fields.best_of is not None and fields.test_time_scaling is not None:
-        raise ApiError("best_of is short for test_time_scaling; send one of them.", param="best_of")
+        raise ApiError("best_of is short for test_time_scaling. Send one of the two.", param="best_of")
     if fields.test_time_scaling is not None:
         return None if fields.test_time_scaling.method == "none" else fields.test_time_scaling
     n = alias_n if fields.best_of is None else fields.best_of
@@ -26,7 +30,7 @@ def requested_scaling(fields: ChatFields, alias_n: int | None) -> ScalingFields 
 
 
 def _unsupported_field(scaling: ScalingFields, n: int) -> Iterator[tuple[str, str]]:
-    """Fields that the method can't honour, and what to do about each."""
+    """Yield each field that the method can't honour, with the message that says what to change."""
     beams = scaling.method == "beam_search"
     if not scaling.by_critic:
         if scaling.stop_score is not None:
@@ -37,35 +41,44 @@ def _unsupported_field(scaling: ScalingFields, n: int) -> Iterator[tuple[str, st
                 "abandon_losers needs a critic's scores. Leave it out, or send another method.",
             )
     if scaling.beam_width is not None and not beams:
-        yield "beam_width", "beam_width is beam_search's. Send method beam_search, or leave it out."
+        yield "beam_width", "beam_width needs beam_search. Send method beam_search, or leave beam_width out."
     if not beams:
         return
     if scaling.width > scaling.n:
         yield (
             "beam_width",
-            f"beam_width must not be above n: {scaling.width} beams of {scaling.n} continuations.",
+            f"beam_width must not be above n, but it is {scaling.width} and n is {scaling.n}.",
         )
     if n > scaling.width:
         yield (
             "beam_width",
-            f"A search for {scaling.width} answers can't return {n}. Send a beam_width of {n}.",
+            f"A search with beam_width {scaling.width} can't return {n} answers. Send a beam_width of {n}.",
         )
     for name in ("stop_agreement", "max_parallel"):
         if getattr(scaling, name) is not None:
-            yield name, f"{name} has no meaning for beam_search. Leave it out, or send another method."
+            yield name, f"beam_search can't use {name}. Leave it out, or send another method."
     if scaling.abandon_losers:
-        yield "abandon_losers", "beam_search drops losers anyway. Leave abandon_losers out."
+        yield "abandon_losers", "beam_search always drops losers. Leave abandon_losers out."
 
 
 def check_scaling(
     scaling: ScalingFields, n: int, fields: ChatFields, body: Mapping[str, Any], settings: Settings
 ) -> None:
+    """Raise ApiError if the fields of a scaled request contradict each other or the server's settings.
+
+    `n` is the number of answers to return, and `body` the whole request.
+    """
     param = "best_of" if fields.test_time_scaling is None else "test_time_scaling.n"
     check_limits(param, scaling.n, settings.max_best_of)
     if n > scaling.n:
-        raise ApiError(f"n must not be above best_of: {n} answers of {scaling.n} candidates.", param="n")
+        raise ApiError(
+            f"n must not be above the number of candidates, but it is {n} and there are {scaling.n}.",
+            param="n",
+        )
     if body.get("use_beam_search"):
-        raise ApiError("use_beam_search and best_of exclude each other; send one.", param="use_beam_search")
+        raise ApiError(
+            "use_beam_search and best_of exclude each other. Send one of the two.", param="use_beam_search"
+        )
     for name, misuse in _unsupported_field(scaling, n):
         raise ApiError(misuse, param=f"test_time_scaling.{name}")
     if scaling.by_critic and settings.critic_path is None:

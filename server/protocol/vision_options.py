@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Read how a request wants its images and videos to be seen."""
 
 from typing import Any
 
@@ -10,28 +10,30 @@ from server.settings import Settings
 from .request_fields import QuestionFields, VideoFields, VisionFields
 
 VISION_FIELDS = ("v2pe_delta", "max_dynamic_patch", "min_dynamic_patch", "max_dynamic_patch_total")
-DEFAULT_FRAMES = 32  # of a video; published in OpenGVLab's model cards
+DEFAULT_FRAMES = 32  # frames of a video, as published in OpenGVLab's model cards
 
 
 def _video(fields: VideoFields, settings: Settings) -> VideoOptions:
-    """What to take of a video. The published 32 frames where neither a number nor a rate is sent."""
-    asked = fields.num_frames
-    if asked is None and fields.fps is None:
-        asked = DEFAULT_FRAMES
-    frames = None if asked is None else min(asked, settings.max_frames)
+    """Return which frames to take; 32 of them if the request sends neither a number nor a rate."""
+    num_frames = fields.num_frames
+    if num_frames is None and fields.fps is None:
+        num_frames = DEFAULT_FRAMES
+    if num_frames is not None:
+        num_frames = min(num_frames, settings.max_frames)
     return VideoOptions(
-        frames=FrameRequest(num_frames=frames, fps=fields.fps, mode=fields.mode),
+        frames=FrameRequest(num_frames=num_frames, fps=fields.fps, mode=fields.mode),
         max_tiles=fields.max_dynamic_patch,
     )
 
 
 def _vision(fields: QuestionFields) -> dict[str, Any]:
+    """Return the vision fields that are set, at the top level or in mm_processor_kwargs."""
     nested = fields.mm_processor_kwargs or VisionFields()
     chosen: dict[str, Any] = {}
     for name in VISION_FIELDS:
         outer, inner = getattr(fields, name), getattr(nested, name)
         if outer is not None and inner is not None and outer != inner:
-            raise ApiError(f"{name} is sent twice with different values; send it once.", param=name)
+            raise ApiError(f"{name} is sent twice with different values. Send it once.", param=name)
         value = inner if outer is None else outer
         if value is not None:
             chosen[name] = value
@@ -39,8 +41,9 @@ def _vision(fields: QuestionFields) -> dict[str, Any]:
 
 
 def parse_vision_options(fields: QuestionFields, settings: Settings) -> tuple[dict[str, Any], VideoOptions]:
-    """How a question's media are seen (mm_processor_kwargs), and what is taken of its videos; raises
-    ApiError.
+    """Return the processor's options (mm_processor_kwargs) for a question's media, and those of its videos.
+
+    Raises ApiError if a field is sent twice with different values.
     """
     media = fields.media_io_kwargs
     video = VideoFields() if media is None else media.video or VideoFields()

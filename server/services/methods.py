@@ -1,4 +1,4 @@
-"""A request's `test_time_scaling` as a call of the method that it names."""
+"""Run the method that a request's `test_time_scaling` names."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -21,7 +21,10 @@ async def select(
     conversation: Conversation,
     on_progress: Callable[[Progress], None],
 ) -> Selection:
-    """Run it; raises PolicyError and CriticError. `critic` is None exactly where the method needs none."""
+    """Return the selection of the method; `critic` is None exactly if the method needs none.
+
+    Raises PolicyError and CriticError.
+    """
     stop = StopRule(
         score=scaling.stop_score,
         agreement=scaling.stop_agreement,
@@ -40,7 +43,7 @@ async def select(
             stop=stop,
             on_progress=on_progress,
         )
-    if scaling.method == "beam_search":  # its first steps end too soon for reading ahead
+    if scaling.method == "beam_search":  # no reading ahead, because its first steps end too soon for that
         steps = {} if scaling.max_steps is None else {"max_steps": scaling.max_steps}
         return await beam_search(
             policy,
@@ -70,15 +73,15 @@ async def select(
 
 @asynccontextmanager
 async def _reading_ahead(critic: Critic, conversation: Conversation) -> AsyncGenerator[None]:
-    """Lets the critic read question and images while the policy writes: they are in its prefix cache when the
-    first answer ends.
+    """Let the critic read the question and its images while the policy writes.
 
-    Judging an answer without a word does that. With delta "auto" the answer's length decides how the images
-    are seen, so there nothing could be kept.
+    They are then in the critic's prefix cache when the first candidate ends. The critic scores an empty
+    answer for that. With delta "auto" the answer's length decides how the images are seen, so the cache would
+    not help.
     """
 
     async def read() -> None:
-        with suppress(CriticError):  # judging the answers will tell
+        with suppress(CriticError):  # if the critic fails, scoring the candidates fails, too, and is reported
             await critic.score(conversation, "")
 
     if conversation.mm_processor_kwargs.get("v2pe_delta") == "auto":

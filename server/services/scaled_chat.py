@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Answer one chat request with test-time scaling, streamed or not."""
 
 import asyncio
 import logging
@@ -17,14 +17,17 @@ from ttscaling.types import Conversation, CriticError, OutOfTime, PolicyError, P
 
 from .context import check_critic_tiles
 from .methods import select
-from .selection_report import ranking, report
+from .selection_report import ranking, scaling_report
 
 logger = logging.getLogger("internvl3.server")
-SILENCE_SECONDS = 10.0  # proxies drop a stream that says nothing for long
+SILENCE_SECONDS = 10.0  # a comment then breaks the silence, because proxies drop silent streams
 
 
 class ScaledChat:
-    """Test-time scaling of one call: makes the selection, then writes it into the engine's reply."""
+    """The scaling of one call: it selects among candidates, then adds the selection to the engine's reply.
+
+    Raises ApiError if the critic can't score the call's videos.
+    """
 
     def __init__(self, engine: Engine, call: ChatCall, scaling: ScalingFields, metrics: Metrics) -> None:
         self._engine = engine
@@ -44,21 +47,29 @@ class ScaledChat:
             self._critic = MeteredCritic(engine.critic)
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
-        self._replies = call.n  # choices of the reply
-        self.stream_events: asyncio.Queue[str | None] = asyncio.Queue()  # events of a stream; None ends it
+        self._choice_count = call.n  # the selection lowers it if fewer candidates were finished
+        self.stream_events: asyncio.Queue[str | None] = (
+            asyncio.Queue()
+        )  # the events of a stream; None ends them
 
     @property
     def body(self) -> Mapping[str, Any]:
-        """What the engine is asked. Temperature 0 asks for the greedy answer, which is candidate 0; taken
-        literally for the others it would make all of them that answer, so they get the checkpoint's own
-        temperature."""
+        """The body for the engine.
+
+        Temperature 0 asks for the greedy answer, which is candidate 0. If the other candidates took it, all
+        would be that answer, so they get the checkpoint's own temperature.
+        """
         body = {**self._call.body, "seed": self._seed}
         if body.get("temperature") == 0:
             del body["temperature"]
         return body
 
     async def select_candidates(self, policy: PromptPolicy) -> Sequence[int]:
-        """Sample, judge, choose: the indices to reply with, best first. Raises ApiError."""
+        """Sample candidates, score them and choose; return the indices to reply with, best first.
+
+        Raises ApiError: 503 if the critic failed and the request says `fail`, 504 if no candidate was
+        finished in time, and 500 if the policy could write none.
+        """
         self._policy = policy
         messages, vision = self._call.body["messages"], self._call.vision
         conversation = Conversation(messages=tuple(messages), mm_processor_kwargs=vision)
@@ -69,102 +80,108 @@ class ScaledChat:
                 )
         except CriticError as error:
             raise ApiError(
-                f"The critic failed: {error}. Retry, or send on_critic_error.", status=503
+                f"The critic failed: {error}. Retry, or send another on_critic_error.", status=503
             ) from error
         except OutOfTime as error:
             raise ApiError(
-                f"No answer within max_seconds: {error}. Allow more.",
+                f"No candidate was finished within max_seconds: {error}. Send a larger max_seconds.",
                 status=504,
                 param="test_time_scaling.max_seconds",
             ) from error
         except PolicyError as error:
-            logger.error("no candidate to choose from: %s", error)
+            logger.error("the policy wrote no candidate to choose from: %s", error)
             raise internal_error() from error
         self._metrics.selections.count_selection(self._selection, by_critic=self._critic is not None)
         order = ranking(self._selection)[: self._call.n]
-        self._replies = len(order)
+        self._choice_count = len(order)
         return order
 
     def opens_missing_choice(self, event: str) -> bool:
-        """Whether a chunk opens a choice that never comes: vLLM opens `n` of them, and fewer may have been
-        finished. Strict clients wait for the end of each that was opened.
+        """Return whether a chunk opens a choice that never comes.
+
+        vLLM opens `n` choices, but fewer candidates may have been finished. Strict clients would wait for the
+        end of every choice that was opened.
         """
-        if self._replies == self._call.n or event == DONE:
+        if self._choice_count == self._call.n or event == DONE:
             return False
-        choices = read_event(event).get("choices")
-        return bool(choices) and all(choice["index"] >= self._replies for choice in choices)
+        choices = read_event(event).get("choices") or []
+        return bool(choices) and all(choice["index"] >= self._choice_count for choice in choices)
 
     def with_selection(self, reply: dict[str, Any]) -> dict[str, Any]:
-        """The reply (or its last chunk) with usage and `test_time_scaling`."""
-        assert self._selection is not None and self._policy is not None, "a reply before its selection"
+        """Return the reply, or its last chunk, with the usage of all candidates and `test_time_scaling`."""
+        assert self._selection is not None and self._policy is not None, "call select_candidates first"
         usage = self._usage()
-        account = report(self._selection, self._scaling, self._critic, self._seed, usage)
+        report = scaling_report(self._selection, self._scaling, self._critic, self._seed, usage)
         prompt = self._policy.prompt_tokens
-        reported = dict(reply.get("usage") or {})  # keeps vLLM's details
-        reported |= {
+        reply_usage = dict(reply.get("usage") or {})  # vLLM's details stay
+        reply_usage |= {
             "prompt_tokens": prompt,
             "completion_tokens": usage.completion,
             "total_tokens": prompt + usage.completion,
         }
         optional = None if self._scaling.return_candidates else {"candidates": {"__all__": {"text", "steps"}}}
-        return {**reply, "usage": reported, "test_time_scaling": account.model_dump(exclude=optional)}
+        return {**reply, "usage": reply_usage, "test_time_scaling": report.model_dump(exclude=optional)}
 
     def _usage(self) -> TokenUsage:
-        """So far, by both models."""
+        """Return the tokens that both models took so far."""
         policy = TokenUsage() if self._policy is None else self._policy.usage
         return policy if self._critic is None else policy + self._critic.usage
 
     def _report_progress(self, progress: Progress) -> None:
-        """A line for whoever watches the stream. A comment in server-sent events: clients skip it."""
+        """Send the progress as a comment of the stream, which clients skip if they don't know it."""
         score, index = progress.latest.score, progress.latest.candidate.index
         if score is None:
-            what = f"candidate {progress.finished}/{progress.n} finished"
+            text = f"candidate {progress.finished}/{progress.n} finished"
         else:
-            what = f"candidate {progress.scored}/{progress.n} scored: index {index}, {score:.4f}"
-        self.stream_events.put_nowait(f": {what}\n\n")
+            text = f"candidate {progress.scored}/{progress.n} scored: index {index}, {score:.4f}"
+        self.stream_events.put_nowait(f": {text}\n\n")
 
 
-def _with_selection_in_event(event: str, choice: ScaledChat) -> str:
-    """A chunk with usage and `test_time_scaling`; an error event stays as it is."""
+def _with_selection_in_event(event: str, scaled: ScaledChat) -> str:
+    """Return a chunk with usage and `test_time_scaling`; an error event stays as it is."""
     chunk = read_event(event)
     if "error" in chunk:
         return event
-    return write_event(choice.with_selection(chunk))
+    return write_event(scaled.with_selection(chunk))
 
 
 async def with_selection_in_last_chunk(
-    choice: ScaledChat, events: AsyncGenerator[str, None]
+    scaled: ScaledChat, events: AsyncGenerator[str, None]
 ) -> AsyncGenerator[str, None]:
-    """The events, each held back until the next: which chunk is the last is known only when [DONE] follows
-    it.
+    """Yield the engine's events, the last chunk with the selection.
+
+    Each event is held back until the next one comes, because only [DONE] shows which chunk was the last.
     """
     held: str | None = None
     async for event in events:
-        if choice.opens_missing_choice(event):
+        if scaled.opens_missing_choice(event):
             continue
         if held is not None:
-            yield _with_selection_in_event(held, choice) if event == DONE else held
+            yield _with_selection_in_event(held, scaled) if event == DONE else held
         held = event
     if held is not None:
         yield held
 
 
-async def with_progress(choice: ScaledChat, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """The engine's events, with the selection's progress while the engine has none yet."""
+async def with_progress(scaled: ScaledChat, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Yield the selection's progress as comments, then the engine's events.
+
+    An ApiError before the first of them is raised; a later one is sent as an event.
+    """
 
     async def relay() -> None:
         try:
-            async for event in with_selection_in_last_chunk(choice, events):
-                choice.stream_events.put_nowait(event)
+            async for event in with_selection_in_last_chunk(scaled, events):
+                scaled.stream_events.put_nowait(event)
         finally:
-            choice.stream_events.put_nowait(None)
+            scaled.stream_events.put_nowait(None)
 
     begun = False
     relaying = asyncio.create_task(relay())
     try:
         while True:
             try:
-                event = await asyncio.wait_for(choice.stream_events.get(), SILENCE_SECONDS)
+                event = await asyncio.wait_for(scaled.stream_events.get(), SILENCE_SECONDS)
             except TimeoutError:
                 event = ": still working\n\n"
             if event is None:
@@ -178,5 +195,5 @@ async def with_progress(choice: ScaledChat, events: AsyncGenerator[str, None]) -
         yield write_event(error.body)
         yield DONE
     finally:
-        relaying.cancel()  # the client may have gone: this aborts its candidates
-        await asyncio.gather(relaying, return_exceptions=True)  # its error, if any, has been told
+        relaying.cancel()  # if the client has left, this aborts its candidates
+        await asyncio.gather(relaying, return_exceptions=True)  # an error of it was raised or sent above

@@ -1,7 +1,7 @@
-"""`/v1/critic/score`: a question and answers in, the critic's score of every step out.
+"""Score the answers of a request to `/v1/critic/score`, step by step.
 
-A fault of one answer stands in its place, and of one input of a batch in its; only where nothing could be
-scored does the request fail.
+An answer that can't be scored has an error in place of its scores, and so has such an input of a batch. The
+request fails only if nothing could be scored.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 class ScoreRequest(QuestionFields):
-    """One question and its answers: a body of the endpoint, or an entry of its `inputs`."""
+    """A question and its answers, as the body of a request or as an entry of its `inputs`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    answers: list[str | list[str]] = Field(min_length=1)  # a list is an answer's steps, as they are
+    answers: list[str | list[str]] = Field(min_length=1)  # a list holds the steps of an answer
     aggregation: Aggregation = "mean"
     model: str | None = None
 
@@ -40,12 +40,12 @@ class ScoreRequest(QuestionFields):
             if role not in ROLES:
                 raise ValueError(f"messages[{index}].role must be one of {', '.join(ROLES)}, not {role!r}")
         if "user" not in roles:
-            raise ValueError("messages has no user message: there is no question to judge answers to")
+            raise ValueError("messages has no user message. Add the question that the answers are for")
         return messages
 
 
 class ScoreBatchRequest(BaseModel):
-    """The body of a batch."""
+    """Several questions in one request."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -53,9 +53,9 @@ class ScoreBatchRequest(BaseModel):
     model: str | None = None
 
 
-async def score(engine: Engine, body: Mapping[str, Any], state: ServerContext) -> dict[str, Any]:
-    """The reply to a body or a batch; raises ApiError."""
-    critic = _critic(engine)
+async def score(context: ServerContext, engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the reply to a body with one question or with several; raises ApiError."""
+    critic = _critic_name(engine)
     try:
         batch = ScoreBatchRequest.model_validate(body) if "inputs" in body else None
         questions = [ScoreRequest.model_validate(body)] if batch is None else batch.inputs
@@ -64,12 +64,16 @@ async def score(engine: Engine, body: Mapping[str, Any], state: ServerContext) -
     for name in [question.model for question in questions] + ([batch.model] if batch else []):
         if name not in (None, critic):
             raise model_not_found(name, (critic,))
-    count, most = sum(len(question.answers) for question in questions), state.settings.max_answers
+    count, most = sum(len(question.answers) for question in questions), context.settings.max_answers
     if count > most:
-        raise ApiError(f"A request may hold {most} answers, not {count}. Send several.", param="answers")
+        raise ApiError(
+            f"A request may hold {most} answers, not {count}. Send several requests.", param="answers"
+        )
     if batch is None:
-        return await _scored(engine, questions[0], critic, state)
-    outcomes = await asyncio.gather(*(_outcome(engine, question, critic, state) for question in questions))
+        return await _score_question(context, engine, questions[0], critic)
+    outcomes = await asyncio.gather(
+        *(_score_input(context, engine, question, critic) for question in questions)
+    )
     failures = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
     if len(failures) == len(outcomes):
         raise failures[0]
@@ -80,8 +84,8 @@ async def score(engine: Engine, body: Mapping[str, Any], state: ServerContext) -
     return {"object": "list", "data": data}
 
 
-def _critic(engine: Engine) -> str:
-    """The name of the critic, if there is one that can score."""
+def _critic_name(engine: Engine) -> str:
+    """Return the name of the critic. Raises ApiError if there is none or it has died."""
     if engine.critic is None:
         raise ApiError(
             "This server runs without a critic. Start it with --critic CHECKPOINT.",
@@ -93,53 +97,59 @@ def _critic(engine: Engine) -> str:
     return engine.critic.name
 
 
-async def _outcome(
-    engine: Engine, judged: ScoreRequest, critic: str, state: ServerContext
+async def _score_input(
+    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str
 ) -> dict[str, Any] | ApiError:
     try:
-        return await _scored(engine, judged, critic, state)
+        return await _score_question(context, engine, question, critic)
     except ApiError as error:
         return error
 
 
-async def _scored(engine: Engine, judged: ScoreRequest, critic: str, state: ServerContext) -> dict[str, Any]:
-    """The scores of one question's answers; raises ApiError where none could be scored."""
-    vision, wish = parse_vision_options(judged, state.settings)
-    with state.metrics.media_seconds.time():
-        messages, videos = await state.media.load(judged.messages, wish, engine.tiling)
+async def _score_question(
+    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str
+) -> dict[str, Any]:
+    """Return the scores of one question's answers. Raises ApiError if none could be scored."""
+    vision, video = parse_vision_options(question, context.settings)
+    with context.metrics.media_seconds.time():
+        messages, videos = await context.media.load(question.messages, video, engine.tiling)
     check_critic_tiles(engine, videos, remedy="Send images.", param="messages")
-    steps = [split_steps(answer) if isinstance(answer, str) else tuple(answer) for answer in judged.answers]
-    empty = {index for index, own in enumerate(steps) if not "".join(own).strip()}
+    answers = [
+        split_steps(answer) if isinstance(answer, str) else tuple(answer) for answer in question.answers
+    ]
+    empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
     conversation = Conversation(messages=messages, mm_processor_kwargs=vision)
     scored = iter(
         await engine.score(
             conversation,
-            [own for index, own in enumerate(steps) if index not in empty],
+            [steps for index, steps in enumerate(answers) if index not in empty],
             videos=videos,
         )
     )
-    outcomes = [_empty(index) if index in empty else next(scored) for index in range(len(steps))]
+    outcomes = [_empty(index) if index in empty else next(scored) for index in range(len(answers))]
     failures = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
     if len(failures) == len(outcomes):
         raise failures[0]
     return {
         "object": "critic.score",
         "model": critic,
-        "scores": [_entry(index, outcome, judged.aggregation) for index, outcome in enumerate(outcomes)],
+        "scores": [_entry(index, outcome, question.aggregation) for index, outcome in enumerate(outcomes)],
         "usage": _usage([outcome for outcome in outcomes if isinstance(outcome, StepScores)]),
     }
 
 
 def _empty(index: int) -> ApiError:
-    return ApiError(f"answers[{index}] is empty: there is no step to judge.", param=f"answers[{index}]")
+    return ApiError(
+        f"answers[{index}] is empty. Send an answer with at least one step.", param=f"answers[{index}]"
+    )
 
 
-def _entry(index: int, outcome: StepScores | ApiError, how: Aggregation) -> dict[str, Any]:
+def _entry(index: int, outcome: StepScores | ApiError, aggregation: Aggregation) -> dict[str, Any]:
     if isinstance(outcome, ApiError):
         return {"index": index, **outcome.body}
     return {
         "index": index,
-        "score": aggregate(outcome.scores, how),
+        "score": aggregate(outcome.scores, aggregation),
         "steps": list(outcome.steps),
         "step_scores": list(outcome.scores),
         "usage": _usage([outcome]),
@@ -147,7 +157,7 @@ def _entry(index: int, outcome: StepScores | ApiError, how: Aggregation) -> dict
 
 
 def _usage(scored: Sequence[StepScores]) -> dict[str, int]:
-    """Tokens that the critic's engine was asked for; none for scores that it remembered."""
+    """Return the tokens that the critic's engine took; a score that the server remembers takes none."""
     return {
         "prompt_tokens": sum(scores.prompt_tokens for scores in scored),
         "cached_tokens": sum(scores.cached_tokens for scores in scored),

@@ -1,4 +1,4 @@
-"""What the reply tells beyond OpenAI's fields: how its answer was chosen, and how its media were seen."""
+"""The reply's account of a selection: the order of its choices and `test_time_scaling`."""
 
 import math
 
@@ -14,20 +14,24 @@ from ttscaling.types import ABANDONED, Critic, ScoredCandidate, Selection, Token
 
 
 def ranking(selection: Selection) -> list[int]:
-    """Indices of the finished, best first: the selected one, then by score; without scores in order."""
+    """Return the indices of the finished candidates, best first.
 
-    def place(entry: ScoredCandidate) -> tuple[bool, float, int]:
+    The selected candidate comes first. The others follow by falling score, and those without a score come
+    last, in the order of their indices.
+    """
+
+    def rank(entry: ScoredCandidate) -> tuple[bool, float, int]:
         index = entry.candidate.index
         return index != selection.selected, math.inf if entry.score is None else -entry.score, index
 
     finished = [entry for entry in selection.candidates if entry.candidate.finish_reason != ABANDONED]
-    return [entry.candidate.index for entry in sorted(finished, key=place)]
+    return [entry.candidate.index for entry in sorted(finished, key=rank)]
 
 
-def report(
+def scaling_report(
     selection: Selection, scaling: ScalingFields, critic: Critic | None, seed: int, usage: TokenUsage
 ) -> ScalingReport:
-    """The reply's `test_time_scaling`; `critic` is the one that judged, None if none did."""
+    """Return the reply's `test_time_scaling`. `critic` is None if no critic scored the candidates."""
     return ScalingReport(
         method=scaling.method,
         selected=selection.selected,

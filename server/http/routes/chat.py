@@ -19,5 +19,5 @@ async def chat_completions(request: Request) -> Response:
     reply = await until_disconnect(request, answer(context, engine, body))
     if isinstance(reply, dict):
         return JSONResponse(reply)
-    # Proxies such as nginx must pass events on at once instead of collecting them.
+    # The header tells proxies such as nginx to pass each event on at once.
     return StreamingResponse(reply, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

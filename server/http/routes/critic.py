@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The route of the critic's scores for answers that the client brings."""
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -11,8 +11,8 @@ router = APIRouter()
 
 @router.post("/v1/critic/score")
 async def critic_score(request: Request) -> Response:
-    """The critic's scores of answers that are given."""
-    state = context_of(request)
-    engine = ready_engine(state)
-    body = await read_json(request, state.settings)
-    return JSONResponse(await until_disconnect(request, score(engine, body, state)))
+    """Score the answers in the body with the critic."""
+    context = context_of(request)
+    engine = ready_engine(context)
+    body = await read_json(request, context.settings)
+    return JSONResponse(await until_disconnect(request, score(context, engine, body)))

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The route of the Prometheus metrics."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -9,12 +9,12 @@ router = APIRouter()
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """The server's figures and the engines', in Prometheus' text format."""
-    state = context_of(request)
+    """Return the metrics of the server and of its engines in Prometheus' text format."""
+    context = context_of(request)
     engines = b""
-    if state.engine is not None:
-        engines = state.engine.metrics()
-        state.metrics.engine_up.labels("policy").set(state.engine.alive)
-        if state.engine.critic is not None:
-            state.metrics.engine_up.labels("critic").set(state.engine.critic_alive)
-    return Response(state.metrics.render() + engines, media_type="text/plain; version=0.0.4; charset=utf-8")
+    if context.engine is not None:
+        engines = context.engine.metrics()
+        context.metrics.engine_up.labels("policy").set(context.engine.alive)
+        if context.engine.critic is not None:
+            context.metrics.engine_up.labels("critic").set(context.engine.critic_alive)
+    return Response(context.metrics.render() + engines, media_type="text/plain; version=0.0.4; charset=utf-8")

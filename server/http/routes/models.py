@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The routes that list the served models."""
 
 from typing import Any
 
@@ -14,28 +14,28 @@ router = APIRouter()
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    """The served name and its Best-of-8 alias."""
-    state = context_of(request)
-    return {"object": "list", "data": [_card(state, name) for name in served_models(state.settings)]}
+    """List the served name and, with a critic, its Best-of-8 alias."""
+    context = context_of(request)
+    return {"object": "list", "data": [_card(context, name) for name in served_models(context.settings)]}
 
 
 @router.get("/v1/models/{name:path}")
 async def model(request: Request, name: str) -> dict[str, Any]:
-    """One of them."""
-    state = context_of(request)
-    served = served_models(state.settings)
+    """Return one of the listed models. Raises ApiError for another name."""
+    context = context_of(request)
+    served = served_models(context.settings)
     if name not in served:
         raise model_not_found(name, served)
-    return _card(state, name)
+    return _card(context, name)
 
 
-def _card(state: ServerContext, name: str) -> dict[str, Any]:
-    """OpenAI's model object, with the window as vLLM's has it."""
-    window = None if state.engine is None else state.engine.max_model_len
+def _card(context: ServerContext, name: str) -> dict[str, Any]:
+    """Return OpenAI's model object, and in it the context window under vLLM's name for it."""
+    window = None if context.engine is None else context.engine.max_model_len
     return {
         "id": name,
         "object": "model",
-        "created": state.started,
+        "created": context.started,
         "owned_by": "internvl3-serving",
         "max_model_len": window,
     }

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The routes that tell whether the server lives and is ready, and its version."""
 
 from importlib.metadata import version
 
@@ -12,8 +12,9 @@ router = APIRouter()
 
 @router.get("/livez")
 async def livez(request: Request) -> dict[str, str]:
-    """The process answers, from the first second, while models still load. No more once the policy's process
-    has died: only a restart helps then.
+    """Answer 200 from the first second on, also while the models load.
+
+    Raises ApiError (503) when the policy's process has died, because only a restart helps then.
     """
     engine = context_of(request).engine
     if engine is not None and not engine.alive:
@@ -24,11 +25,16 @@ async def livez(request: Request) -> dict[str, str]:
 @router.get("/readyz")
 @router.get("/health")
 async def readyz(request: Request) -> dict[str, str]:
-    """Requests will be answered. Without its critic the server still does, as `on_critic_error` says."""
+    """Answer 200 if requests get answers, and raise ApiError (503) if not.
+
+    When the critic alone has died, the status is "degraded": chat requests are then answered as their
+    `on_critic_error` says.
+    """
     engine = ready_engine(context_of(request))
     return {"status": "ok"} if engine.critic_alive else {"status": "degraded", "critic": "stopped"}
 
 
 @router.get("/version")
 async def server_version() -> dict[str, str]:
+    """Return the version of the installed package."""
     return {"version": version("internvl3-serving")}
