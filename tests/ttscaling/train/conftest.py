@@ -1,3 +1,5 @@
+"""Run the tests of training with one thread."""
+
 from collections.abc import Iterator
 
 import pytest
@@ -6,7 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Tensors this small are computed by one thread: several only wait for each other on a busy machine."""
+    """Compute with one thread. With tensors this small, several threads would only wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

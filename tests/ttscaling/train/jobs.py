@@ -1,4 +1,4 @@
-"""What the tests of training runs share: a tiny checkpoint, data of each format, a job on them."""
+"""Shared by the tests of training runs: a tiny checkpoint, data in each format, and a job on them."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ STEPS = ("Read it.", "Add 1.", "Final answer: 2")
 
 
 def job(folder: Path, kind: Kind = "sft", *, name: str = "run", **changes: Any) -> Job:
-    """A job of a few seconds on data and a checkpoint in `folder`, both made on first use."""
+    """Return a job of a few seconds. Its data and checkpoint are written into `folder` on first use."""
     model, data = folder / "start", folder / f"{kind}.json"
     if not model.exists():
         build_checkpoint(model, "opengvlab")
@@ -30,7 +30,7 @@ def job(folder: Path, kind: Kind = "sft", *, name: str = "run", **changes: Any) 
 
 
 def recipe(**changes: Any) -> Recipe:
-    """Six steps of four small packs in fp32."""
+    """Return a recipe of six steps with four small packs each, in fp32."""
     small = Recipe(
         steps=6,
         batch=4,
@@ -45,7 +45,7 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def write_data(root: Path, kind: Kind, meta: Path) -> None:
-    """Ten records of the kind's format, with one image, two, and none."""
+    """Write ten records in the format of the kind, with one image, two images or none."""
     media: list[dict[str, Any]] = [{"image": "wide.png"}, {"image": ["square.png", "wide.png"]}, {}]
     rows = [{**media[n % 3], **_record(kind, n)} for n in range(10)]
     folder = data_set(root, name=kind)
@@ -65,7 +65,7 @@ def _record(kind: Kind, number: int) -> dict[str, Any]:
 
 
 def command_line(job: Job) -> list[str]:
-    """`train`'s arguments for a job."""
+    """Return the arguments of `internvl3 train` for a job."""
     arguments: list[object] = [job.kind, "--model", job.model, "--data", job.data, "--output", job.output]
     arguments += ["--save-every", job.save_every, "--keep", job.keep]
     for name, value in job.recipe.as_json().items():
@@ -79,12 +79,12 @@ def command_line(job: Job) -> list[str]:
 
 
 def figures(job: Job) -> list[dict[str, float]]:
-    """What a run logged, step by step, but for the time."""
+    """Return the logged figures of each step, without the time."""
     rows = [json.loads(line) for line in (job.output / "log.jsonl").read_text().splitlines()]
     return [{name: value for name, value in row.items() if name != "time"} for row in rows]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """A checkpoint's tensors."""
+    """Return the tensors of a checkpoint."""
     tensors: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
     return tensors

@@ -108,7 +108,7 @@ def heldout_losses(
             micro = task.objective.micro(pack)
             loss, _ = task.objective.loss(model, micro)
             total, weight = total + float(loss), weight + micro.weight
-        merge_counts([stream.faults], recipe.bad_records).check_share()
+        merge_counts([stream.bad_records], recipe.bad_records).check_share()
         losses[data_set.name] = total / weight
     return losses
 

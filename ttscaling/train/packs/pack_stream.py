@@ -1,7 +1,8 @@
-"""From data sets to packs: draws, records, samples, packs, with a state that can be saved and restored.
+"""Make packs from data sets, with a state that can be saved and restored.
 
-What a draw becomes depends only on the seed and the draw's number, so the state holds numbers, not samples:
-those that were waiting in open packs are prepared again. It is exact as long as the files don't change.
+The sample of a draw depends only on the seed and the number of the draw. So a state holds the draws of the
+open packs, not their samples, and the samples are prepared again. A restored stream continues exactly as long
+as the files don't change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,15 +40,15 @@ class DrawnSample(Generic[P]):
 
 
 class Corpus(Generic[R, P]):
-    """Data sets of one format, opened: draws can be made of them.
+    """Opened data sets of one format, from which samples are prepared.
 
     Args:
-        data_sets: as `read_meta` gives them.
-        parse: the format's parser, for example `parse_chat`.
-        prepare: makes a record of a data set a sample, with a generator for all that is random.
-        seed: of that generator.
+        data_sets: the data sets that `read_meta` returns.
+        parse: the parser of the format, for example `parse_chat`.
+        prepare: turns a record of a data set into a sample, with a random generator.
+        seed: seed of the random generators.
 
-    Raises OSError where a file can't be read.
+    Raises OSError if a file can't be read.
     """
 
     def __init__(
@@ -65,24 +66,31 @@ class Corpus(Generic[R, P]):
         self._seed = seed
 
     def sources(self, weights: Mapping[str, float] | None = None) -> tuple[Source, ...]:
-        """What a mixture draws from.
+        """Return the sources of a mixture, one for each data set.
 
-        A data set counts by its number of records times its `repeat_time`, as published, or by `weights`.
+        The weight of a data set is its number of records times its `repeat_time`, as published, or its value
+        in `weights`.
 
         Raises:
-            ValueError: a weight is missing.
+            ValueError: `weights` lacks a data set.
         """
         sources = []
         for data_set, file in zip(self.data_sets, self._files, strict=True):
             if weights is not None and data_set.name not in weights:
-                raise ValueError(f"no weight for the data set {data_set.name!r}: give every data set one")
+                raise ValueError(
+                    f"no weight for the data set {data_set.name!r}: give a weight for every data set"
+                )
             length = int(len(file) * min(data_set.repeat_time, 1))
             weight = len(file) * data_set.repeat_time if weights is None else weights[data_set.name]
             sources.append(Source(name=data_set.name, length=length, weight=weight))
         return tuple(sources)
 
     def sample(self, draw: Draw, limits: PackLimits) -> P:
-        """The sample of a draw. Raises RecordError, with file and line, also for one over the limits."""
+        """Return the sample of a draw.
+
+        Raises:
+            RecordError: the record is bad or its sample is over the limits; the message names file and line.
+        """
         data_set, file = self.data_sets[draw.source], self._files[draw.source]
         rng = np.random.default_rng([self._seed, 2, draw.number])
 
@@ -97,17 +105,20 @@ class Corpus(Generic[R, P]):
 
 
 class PackStream:
-    """Iterates over a shard's packs. Ends after the mixture's limit, if it has one.
+    """An iterator over the packs of a shard, which ends at the limit of the mixture.
 
-    Raises TooManyBadRecordsError while iterating, as `faults` decides. The share of bad records in the end is
-    for whoever reads all shards to judge: one of them may be a handful of records.
+    Bad records are left out and counted in `bad_records`, which raises TooManyBadRecordsError during the
+    iteration if there are too many. The share at the end isn't checked here, because a shard may have only a
+    few records. The reader of all shards checks it.
     """
 
-    def __init__(self, corpus: Corpus[Any, Any], mixture: Mixture, limits: PackLimits, faults: BadRecords):
+    def __init__(
+        self, corpus: Corpus[Any, Any], mixture: Mixture, limits: PackLimits, bad_records: BadRecords
+    ):
         self.corpus = corpus
         self.mixture = mixture
         self.limits = limits
-        self.faults = faults
+        self.bad_records = bad_records
         self._packer: Packer[DrawnSample[Any]] = Packer(limits)
 
     def __iter__(self) -> "PackStream":
@@ -118,9 +129,9 @@ class PackStream:
             try:
                 drawn = self._drawn(draw)
             except RecordError as error:
-                self.faults.reject(str(error))
+                self.bad_records.reject(str(error))
                 continue
-            self.faults.accept()
+            self.bad_records.accept()
             pack = self._packer.add(drawn)
             if pack:
                 return pack
@@ -130,18 +141,18 @@ class PackStream:
         return pack
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next packs depend on, as JSON. Take it between two packs."""
+        """Return all that the next packs depend on, as JSON. Call it between two packs."""
         waiting = [[asdict(drawn.draw) for drawn in pack] for pack in self._packer.open_packs()]
-        return {"mixture": self.mixture.state(), "faults": self.faults.state(), "waiting": waiting}
+        return {"mixture": self.mixture.state(), "faults": self.bad_records.state(), "waiting": waiting}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where a saved state left off.
+        """Continue exactly where the saved state was taken.
 
         Raises:
-            ValueError: the state is of other data, or a record that was good is no longer.
+            ValueError: the state belongs to other data, or a record that was good before is bad now.
         """
         self.mixture.restore(state["mixture"])
-        self.faults.restore(state["faults"])
+        self.bad_records.restore(state["faults"])
         packs = [[Draw(**draw) for draw in pack] for pack in state["waiting"]]
         self._packer.reopen([tuple(self._drawn(draw) for draw in pack) for pack in packs])
 
@@ -150,5 +161,5 @@ class PackStream:
 
 
 def one_pass(sources: Sequence[Source]) -> int:
-    """How many draws see every record about once, repeats included: the limit of a one-epoch run."""
+    """Return the number of draws of one epoch, in which repeated data sets count with their repeats."""
     return round(sum(source.weight for source in sources))

@@ -1,4 +1,4 @@
-"""A pack of samples as the model's tensors: one long sequence, and who may look at whom.
+"""Turn a pack of samples into the model's tensors, with the segments that limit attention.
 
 Shapes: T tokens of the pack, S sequences in it, N tiles, H x W pixels, C channels.
 """
@@ -20,24 +20,24 @@ from ttscaling.train.samples.sample import Sample
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Sequences one after the other in a batch of one row.
+    """The sequences of a pack, one after the other in a batch of one row.
 
-    `sequence_1T` numbers the sequences; `branch_1T` is 0 for a sequence's trunk, which comes first, else the
-    number of the branch that sees the trunk and itself. `tiles_NHWC` holds all tiles in order, None for text
-    only.
+    `sequence_1T` numbers the sequences. `branch_1T` is 0 for the trunk of a sequence, which comes first. For
+    the tokens of a branch, which see the trunk and their own branch, it is the number of the branch.
+    `tiles_NHWC` holds all tiles in order, or None for a pack of text only.
     """
 
     ids_1T: torch.Tensor  # int64
     pos_1T: torch.Tensor  # float32, V2PE positions, from 0 in every sequence
-    sequence_1T: torch.Tensor  # int64, 0 to S - 1, never falling
+    sequence_1T: torch.Tensor  # int64, 0 to S - 1, never decreasing
     branch_1T: torch.Tensor  # int64
     target_1T: torch.Tensor  # int64
-    weight_1T: torch.Tensor  # float32, 0 where nothing is asked
+    weight_1T: torch.Tensor  # float32, 0 where no token is supervised
     tiles_NHWC: torch.Tensor | None  # uint8
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What `V2PEInternVL` takes."""
+        """Return the inputs of `V2PEInternVL`."""
         return {
             "input_ids": self.ids_1T,
             "segments": segments_of(self.sequence_1T[0], self.branch_1T[0]),
@@ -51,8 +51,8 @@ class PackedBatch:
 class PackedPairs:
     """A packed batch of preference pairs.
 
-    `response_1T` is 2 x pair for the chosen response's supervised positions, 2 x pair + 1 for the rejected
-    one's, -1 elsewhere.
+    `response_1T` is 2 x pair at the supervised positions of the chosen response, 2 x pair + 1 at those of the
+    rejected response, and -1 elsewhere.
     """
 
     batch: PackedBatch
@@ -61,12 +61,12 @@ class PackedPairs:
 
 
 def pack_samples(samples: Sequence[Sample], *, image_token: int) -> PackedBatch:
-    """A pack of ordinary samples, each a sequence of its own."""
+    """Return a batch in which each sample is one sequence."""
     return _packed(samples, [np.zeros(len(sample.ids_T), dtype=np.int64) for sample in samples], image_token)
 
 
 def pack_pairs(pairs: Sequence[PairSample], *, image_token: int) -> PackedPairs:
-    """A pack of preference pairs, each a sequence whose branches are the responses."""
+    """Return a batch in which each pair is one sequence, with the two responses as branches."""
     response_T = np.concatenate(
         [np.where(pair.response_T < 0, -1, 2 * index + pair.response_T) for index, pair in enumerate(pairs)]
     )
@@ -94,7 +94,7 @@ def _packed(
 
 
 def _sample_positions(sample: Sample, branch_T: NDArray[np.int64], image_token: int) -> NDArray[np.float32]:
-    """V2PE positions, from 0; every branch goes on from the trunk."""
+    """Return V2PE positions from 0 on. Every branch continues from the end of the trunk."""
     pos_T = np.empty(len(branch_T), dtype=np.float32)
     trunk_T = branch_T == 0
     ids_1T = torch.from_numpy(sample.ids_T[trunk_T])[None]

@@ -1,9 +1,9 @@
-"""Several samples in one sequence, bounded by tokens and by tiles, so that language model and vision tower
-both have an even load.
+"""Combine several samples in packs of limited tokens and tiles.
 
-Source of the two bounds: OpenGVLab/InternVL `dataset_packed.py` (`max_packed_tokens`, `num_images_expected`).
-Deviations: the fullest open pack that a sample fits into takes it, not the first; samples are never cut in
-two, since a cut loses context and can separate an image from its question.
+Both limits are needed, so that the language model and the vision tower each get an even load. Their source is
+OpenGVLab/InternVL `dataset_packed.py` (`max_packed_tokens`, `num_images_expected`). There are two deviations.
+A sample goes into the fullest open pack that it fits into, not into the first one. A sample is never cut in
+two, because a cut loses context and can separate an image from its question.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,25 @@ from ttscaling.train.settings.pack_limits import Packable, PackLimits
 P = TypeVar("P", bound=Packable)
 
 
-@dataclass(eq=False)  # by identity: items may hold arrays, whose == isn't a truth value
-class _Open(Generic[P]):
+@dataclass(eq=False)  # compared by identity, because == of arrays has no truth value
+class _OpenPack(Generic[P]):
     items: list[P] = field(default_factory=list)
     tokens: int = 0
     tiles: int = 0
 
 
 class Packer(Generic[P]):
-    """Best fit over a bounded number of open packs; what comes out depends only on what was put in."""
+    """Packs items by best fit with a limited number of open packs.
+
+    The packs depend only on the items and their order.
+    """
 
     def __init__(self, limits: PackLimits):
         self.limits = limits
-        self._open: list[_Open[P]] = []
+        self._open: list[_OpenPack[P]] = []
 
     def add(self, item: P) -> tuple[P, ...] | None:
-        """Put an item into a pack; a pack that had to be closed for it is returned.
+        """Put an item into a pack, and return the pack that had to be closed for it, or None.
 
         Raises:
             ValueError: the item alone is over a limit.
@@ -42,7 +45,7 @@ class Packer(Generic[P]):
         if fitting:
             best = max(fitting, key=lambda pack: pack.tokens)
         else:
-            best = _Open()
+            best = _OpenPack()
             self._open.append(best)
         best.items.append(item)
         best.tokens += item.num_tokens
@@ -50,7 +53,7 @@ class Packer(Generic[P]):
         return self.close() if len(self._open) > self.limits.max_open else None
 
     def close(self) -> tuple[P, ...] | None:
-        """Close the fullest open pack and return it; None if there is none."""
+        """Close the fullest open pack and return it, or None if no pack is open."""
         if not self._open:
             return None
         fullest = max(self._open, key=self._fill)
@@ -58,21 +61,21 @@ class Packer(Generic[P]):
         return tuple(fullest.items)
 
     def open_packs(self) -> tuple[tuple[P, ...], ...]:
-        """What is waiting, pack by pack."""
+        """Return the items of each open pack."""
         return tuple(tuple(pack.items) for pack in self._open)
 
     def reopen(self, packs: Sequence[tuple[P, ...]]) -> None:
-        """Start from packs that `open_packs` gave."""
+        """Replace the open packs by packs that `open_packs` returned."""
         self._open = [
-            _Open(list(items), sum(i.num_tokens for i in items), sum(i.num_tiles for i in items))
+            _OpenPack(list(items), sum(i.num_tokens for i in items), sum(i.num_tiles for i in items))
             for items in packs
         ]
 
-    def _fits(self, pack: _Open[P], item: P) -> bool:
+    def _fits(self, pack: _OpenPack[P], item: P) -> bool:
         return (
             pack.tokens + item.num_tokens <= self.limits.max_tokens
             and pack.tiles + item.num_tiles <= self.limits.max_tiles
         )
 
-    def _fill(self, pack: _Open[P]) -> float:
+    def _fill(self, pack: _OpenPack[P]) -> float:
         return max(pack.tokens / self.limits.max_tokens, pack.tiles / self.limits.max_tiles)

@@ -1,7 +1,8 @@
-"""Scalars in the file format that TensorBoard reads, without its package and the eight that come with that.
+"""Write scalars in TensorBoard's file format, without its package and the eight that it needs.
 
-A file is a sequence of records: length, its checksum, an `Event` message, its checksum. Sources: tensorflow's
-`event.proto`, `summary.proto` and `record_writer.cc`; CRC-32C is RFC 3720's.
+A file is a sequence of records. A record is a length, the checksum of the length, an `Event` message and the
+checksum of the message. Sources: tensorflow's `event.proto`, `summary.proto` and `record_writer.cc`; CRC-32C
+is from RFC 3720.
 """
 
 import struct
@@ -26,7 +27,7 @@ _TABLE = _table()
 
 
 def crc32c(data: bytes) -> int:
-    """The CRC-32C of some bytes."""
+    """Return the CRC-32C of the bytes."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -34,12 +35,12 @@ def crc32c(data: bytes) -> int:
 
 
 def write_header(file: BinaryIO, time: float) -> None:
-    """The first record of a file, made at `time` (seconds since 1970)."""
+    """Write the first record of a file. `time` is in seconds since 1970."""
     file.write(record(_double(1, time) + _bytes(3, _VERSION)))
 
 
 def write_scalars(file: BinaryIO, time: float, step: int, scalars: Mapping[str, float]) -> None:
-    """The figures of a step, by their names."""
+    """Write the scalars of a step by their names. `time` is in seconds since 1970."""
     values = b"".join(
         _bytes(1, _bytes(1, name.encode()) + b"\x15" + struct.pack("<f", value))
         for name, value in scalars.items()
@@ -48,7 +49,7 @@ def write_scalars(file: BinaryIO, time: float, step: int, scalars: Mapping[str, 
 
 
 def record(data: bytes) -> bytes:
-    """An `Event` with its length and the two checksums."""
+    """Return a serialised `Event` with its length and the two checksums."""
     length = struct.pack("<Q", len(data))
     return length + _checksum(length) + data + _checksum(data)
 

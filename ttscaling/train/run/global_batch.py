@@ -1,4 +1,4 @@
-"""The packs of each step: one from every stream, prepared while the step before is computed."""
+"""Prepare the packs of each step, one from every stream, while the step before it is computed."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -11,22 +11,25 @@ from ttscaling.train.packs.pack_stream import PackStream
 
 @dataclass(frozen=True)
 class StepPacks:
-    """A process's part of a global batch, and its streams' states behind it."""
+    """The micro-batches of a process in one step, and the states of its streams after their packs.
+
+    `states` maps the index of a stream to its state.
+    """
 
     micros: tuple[MicroBatch, ...]
     states: Mapping[int, Mapping[str, Any]]
 
 
 def own_streams(num_streams: int, rank: int, num_processes: int) -> range:
-    """The streams that a process reads.
+    """Return the indices of the streams that a process reads.
 
     Raises:
-        ValueError: they can't be shared out evenly.
+        ValueError: the streams can't be divided evenly among the processes.
     """
     if num_streams % num_processes:
         raise ValueError(
-            f"a global batch of {num_streams} packs can't be shared by {num_processes} processes: make it a "
-            "multiple of them"
+            f"a global batch of {num_streams} packs can't be divided among {num_processes} processes: make "
+            "it a multiple of their number"
         )
     return range(rank, num_streams, num_processes)
 
@@ -34,25 +37,34 @@ def own_streams(num_streams: int, rank: int, num_processes: int) -> range:
 def global_batches(
     streams: Mapping[int, PackStream], objective: Objective, *, workers: int = 1
 ) -> Generator[StepPacks]:
-    """A process's packs, step by step, without an end: a stream that has ended gives empty micro-batches.
+    """Yield the packs of a process for each step, without an end.
 
-    The next step's packs are prepared meanwhile, so the states that come with a step's packs are the ones to
-    save after it. Of its streams up to `workers` are read at the same time; each is read in its own order, so
-    the packs don't depend on how many. Raises as the streams do.
+    A stream that has ended yields empty micro-batches. The packs of the next step are prepared while the
+    caller computes, so the streams run ahead of the caller. Save the states that come with the packs of a
+    step, not the states of the streams.
+
+    Args:
+        streams: the streams of this process by their indices.
+        objective: turns a pack into a micro-batch.
+        workers: the most streams that are read at the same time. Each stream is read in order, so the packs
+            don't depend on this number.
+
+    Raises:
+        Exception: any exception that reading a stream raises.
     """
     with (
         ThreadPoolExecutor(max_workers=workers, thread_name_prefix="streams") as readers,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="packs") as ahead,
     ):
-        coming = ahead.submit(_next_packs, streams, objective, readers)
+        next_packs = ahead.submit(_prepare_packs, streams, objective, readers)
         while True:
-            packs = coming.result()
-            coming = ahead.submit(_next_packs, streams, objective, readers)
+            packs = next_packs.result()
+            next_packs = ahead.submit(_prepare_packs, streams, objective, readers)
             yield packs
 
 
-def _next_packs(streams: Mapping[int, PackStream], objective: Objective, readers: Executor) -> StepPacks:
-    """Reading is decoding and tiling, most of it outside Python's lock."""
+def _prepare_packs(streams: Mapping[int, PackStream], objective: Objective, readers: Executor) -> StepPacks:
+    # Threads help here, because reading decodes and tiles images, which mostly runs outside Python's lock.
     drawn: Iterator[Sequence[Any]] = readers.map(lambda stream: next(stream, ()), streams.values())
     return StepPacks(
         micros=tuple(objective.micro(pack) for pack in drawn),

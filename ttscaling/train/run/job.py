@@ -1,8 +1,8 @@
-"""A training job in a folder: from a checkpoint and data to a trained checkpoint, resumable.
+"""Run a training job in a folder, from a checkpoint and data to a trained checkpoint.
 
-The folder holds `job.json` (what was asked for), `log.jsonl` and `tensorboard/` (figures of every step),
-`checkpoints/` (states on the way), for preferences `references/`, and in the end `model/`, which the server
-loads.
+The folder holds `job.json` (the settings), `log.jsonl` and `tensorboard/` (the figures of each step),
+`checkpoints/` (the states for resuming), `references/` for a preference run, and in the end `model/`, which
+the server loads.
 """
 
 import json
@@ -33,10 +33,12 @@ from .task import make_task
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything that decides what a run gives, and where it goes; and `workers`, which decide neither.
+    """The settings of a training job.
 
-    `model` is the checkpoint to start from, `data` a meta.json with paths relative to `base`. The result is
-    written in `layout` (None: that of `model`), in the type of its weights.
+    `model` is the checkpoint to start from, and `data` a meta.json with paths relative to `base`. The trained
+    checkpoint is written in `layout` (None means the layout of `model`) and in the data type of the weights
+    of `model`. `save_every` and `keep` are those of `Checkpoints`. `workers` is the number of threads that
+    prepare packs, on which the result doesn't depend.
     """
 
     kind: Kind
@@ -53,7 +55,7 @@ class Job:
     workers: int = 4
 
     def as_json(self) -> dict[str, Any]:
-        """What a resumed run must have in common with the one that it goes on from."""
+        """Return the settings that a resumed run must share with the run that it continues, as JSON."""
         return {
             "kind": self.kind,
             "model": str(self.model),
@@ -65,26 +67,26 @@ class Job:
 
 
 def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
-    """Train and export; returns the folder of the trained checkpoint.
+    """Train a model, export it, and return the folder of the trained checkpoint.
 
     Args:
-        job: what to do.
-        accelerator: for the job's precision, as `make_accelerator` gives it.
-        resume: go on from the last saved state in the job's folder, if there is one.
+        job: the settings.
+        accelerator: what `make_accelerator` returns for the precision of the job.
+        resume: continue from the last saved state in the job's folder, if there is one.
 
     Raises:
-        ValueError: something doesn't fit together; the message says what to change.
+        ValueError: the settings or the data don't fit together; the message says what to change.
         OSError: a file can't be read or written.
     """
-    asked = checked_job_settings(job, resume=resume)
+    settings = checked_job_settings(job, resume=resume)
     set_seed(job.recipe.seed)
     data_sets = read_meta(job.data, base=job.base)
     task = make_task(job.kind, job.model, data_sets, job.recipe, critic=job.critic, mpo=job.mpo)
-    model = _start(job.model, accelerator)
+    model = _start_model(job.model, accelerator)
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process:  # only now: a mistyped path takes no folder
+    if accelerator.is_main_process:  # not earlier, so that a mistyped path leaves no folder behind
         job.output.mkdir(parents=True, exist_ok=True)
-        (job.output / "job.json").write_text(json.dumps(asked, indent=2) + "\n")
+        (job.output / "job.json").write_text(json.dumps(settings, indent=2) + "\n")
     module, optimizer = prepared(model, task, accelerator)
     if job.kind == "mpo":
         compute_references(module, task, accelerator, job.output / "references", workers=job.workers)
@@ -107,42 +109,45 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
 
 
 def checked_job_settings(job: Job, *, resume: bool) -> dict[str, Any]:
-    """What the output folder's `job.json` is to hold.
+    """Return the content for `job.json` in the output folder.
 
     Raises:
-        ValueError: it is another job's, or this one's and nobody asked to resume.
+        ValueError: the folder holds a job with other settings, or it holds this job and `resume` is false.
     """
     path = job.output / "job.json"
-    asked: dict[str, Any] = json.loads(json.dumps(job.as_json()))
+    settings: dict[str, Any] = json.loads(json.dumps(job.as_json()))
     if path.exists():
         if not resume:
-            raise ValueError(f"{job.output} holds a run already: add --resume, or name another folder")
-        found = json.loads(path.read_text())
-        # What a run puts up with may change: it may be what stopped it.
-        different = [name for name in _different(found, asked) if name != "recipe.bad_records"]
+            raise ValueError(f"{job.output} holds a run already: add --resume or name another folder")
+        earlier = json.loads(path.read_text())
+        # The allowed share of bad records may change, because it may be the reason why the run stopped.
+        different = [name for name in _different(earlier, settings) if name != "recipe.bad_records"]
         if different:
             raise ValueError(
-                f"{job.output} holds a run with other settings ({', '.join(different)}): resume with "
-                "the same, or name another folder"
+                f"{job.output} holds a run with other settings ({', '.join(different)}): resume with the "
+                "settings of that run or name another folder"
             )
-    return asked
+    return settings
 
 
-def _start(checkpoint: Path, accelerator: Accelerator) -> V2PEInternVL:
-    """The model; where it will be sharded, only the main process reads weights and sends them out."""
+def _start_model(checkpoint: Path, accelerator: Accelerator) -> V2PEInternVL:
+    """Return the model to start from.
+
+    If FSDP will shard it, only the main process reads the weights, and FSDP sends them to the others.
+    """
     sharding = accelerator.state.fsdp_plugin if accelerator.is_fsdp2 else None
     if sharding and sharding.cpu_ram_efficient_loading and not accelerator.is_main_process:
         return empty_model(checkpoint)
     return load_model(checkpoint, dtype=torch.float32)
 
 
-def _different(found: Mapping[str, Any], asked: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The names of the settings in which two jobs differ."""
+def _different(earlier: Mapping[str, Any], settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the names of the settings in which two jobs differ, like `recipe.batch`."""
     names = []
-    for key in sorted({*found, *asked}):
-        ours, theirs = asked.get(key), found.get(key)
-        if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-            names += _different(theirs, ours, f"{prefix}{key}.")
-        elif ours != theirs:
+    for key in sorted({*earlier, *settings}):
+        old, new = earlier.get(key), settings.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            names += _different(old, new, f"{prefix}{key}.")
+        elif old != new:
             names.append(f"{prefix}{key}")
     return names

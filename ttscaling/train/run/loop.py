@@ -1,4 +1,4 @@
-"""A training run from the first step to the last, on one process or many."""
+"""Train from the first step of a run to the last, on one process or on several."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ from .task import TrainingTask
 
 @dataclass(frozen=True)
 class BatchTotals:
-    """What a global batch holds, over all processes."""
+    """The weight of a global batch and its numbers of samples and tokens, over all processes."""
 
     weight: torch.Tensor  # float64
     samples: int
@@ -33,15 +33,15 @@ class BatchTotals:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come: steps, and samples and tokens of all processes."""
+    """The steps of a run so far, and the samples and tokens of all processes so far."""
 
     step: int = 0
     samples: int = 0
     tokens: int = 0
 
-    def after(self, sums: BatchTotals) -> "Progress":
-        """One more step."""
-        return Progress(self.step + 1, self.samples + sums.samples, self.tokens + sums.tokens)
+    def after(self, totals: BatchTotals) -> "Progress":
+        """Return the progress after one more step, on a global batch with these totals."""
+        return Progress(self.step + 1, self.samples + totals.samples, self.tokens + totals.tokens)
 
 
 def train(
@@ -55,27 +55,28 @@ def train(
     resume: bool = False,
     workers: int = 1,
 ) -> None:
-    """Train, saving on the way and at the end.
+    """Train, and save states at regular steps and at the end.
 
     Args:
-        module: as `prepared` gives it, with the weights to start from.
-        optimizer: likewise.
-        task: data, objective, recipe.
-        accelerator: that wrapped them.
+        module: the module that `prepared` returns, with the weights to start from.
+        optimizer: the optimiser that `prepared` returns.
+        task: the data, the objective and the recipe.
+        accelerator: the one that wrapped the module and the optimiser.
         checkpoints: where states are saved and how often.
-        logs: hears of every step.
-        resume: go on from the latest saved state, if there is one.
-        workers: threads that prepare packs; the result doesn't depend on them.
+        logs: receives the figures of every step.
+        resume: continue from the latest saved state, if there is one.
+        workers: number of threads that prepare packs. The result doesn't depend on it.
 
     Raises:
-        ValueError: the settings don't fit together, the data is too bad, or the loss isn't finite.
+        ValueError: the settings don't fit together, too many records are bad, no record can be used, or the
+            loss isn't finite.
     """
-    own = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
-    streams = {index: task.stream(index) for index in own}
+    indices = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
+    streams = {index: task.stream(index) for index in indices}
     progress = Progress()
     latest = checkpoints.latest() if resume else None
     if latest is not None:
-        snapshot = checkpoints.load(latest, accelerator, own)
+        snapshot = checkpoints.load(latest, accelerator, indices)
         progress = Progress(**snapshot.progress)
         task.objective.restore(snapshot.objective)
         for index, stream in streams.items():
@@ -83,18 +84,25 @@ def train(
     logs.begin(progress.step)
     unsaved: Snapshot | None = None
     with closing(global_batches(streams, task.objective, workers=workers)) as batches:
-        for packs, sums in until_all_end(batches, accelerator):
+        for packs, totals in until_all_end(batches, accelerator):
             if progress.step == task.recipe.steps:
                 break
-            before, progress = progress, progress.after(sums)
+            before, progress = progress, progress.after(totals)
             rate = learning_rate(task, before, progress)
             figures = step(
-                module, optimizer, task.objective, packs, sums, accelerator, rate=rate, clip=task.recipe.clip
+                module,
+                optimizer,
+                task.objective,
+                packs,
+                totals,
+                accelerator,
+                rate=rate,
+                clip=task.recipe.clip,
             )
             if not math.isfinite(figures["loss"]):
                 raise ValueError(
                     f"the loss of step {progress.step} is {figures['loss']}: lower the learning rate or the "
-                    "clip, and resume from an earlier state"
+                    "clip and start a new run in another folder"
                 )
             logs.step(progress.step, {**figures, "samples": progress.samples, "tokens": progress.tokens})
             unsaved = Snapshot(asdict(progress), task.objective.state(), packs.states)
@@ -104,10 +112,12 @@ def train(
             if bad_records_of_all_processes(streams, task, accelerator).too_many:
                 break
     if unsaved is not None:
-        checkpoints.save(unsaved, accelerator)  # also where bad records end the run: it can go on
+        checkpoints.save(unsaved, accelerator)  # also if bad records ended the run, so that it can be resumed
     check_bad_records(streams, task, accelerator)
     if progress.step == 0:
-        raise ValueError("the data hold no record that can be used: `internvl3 train check` says why")
+        raise ValueError(
+            "the data have no record that can be used: `internvl3 train check` names what to mend"
+        )
 
 
 def step(
@@ -115,73 +125,91 @@ def step(
     optimizer: Any,
     objective: Objective,
     packs: StepPacks,
-    sums: BatchTotals,
+    totals: BatchTotals,
     accelerator: Accelerator,
     *,
     rate: float,
     clip: float,
 ) -> dict[str, float]:
-    """One optimiser step on a global batch; returns its figures, means over the batch."""
+    """Take one optimiser step on a global batch, and return its figures as means over the batch.
+
+    Args:
+        module: the wrapped model.
+        optimizer: the wrapped optimiser.
+        objective: gives the loss of a micro-batch.
+        packs: the micro-batches of this process.
+        totals: the totals of the global batch.
+        accelerator: the one that wrapped the module and the optimiser.
+        rate: learning rate of this step.
+        clip: largest norm of the gradient.
+    """
     for group in optimizer.param_groups:
         group["lr"] = rate
-    total: dict[str, torch.Tensor] = {}
+    sums: dict[str, torch.Tensor] = {}
     for number, micro in enumerate(packs.micros, start=1):
         last = number == len(packs.micros)
         with nullcontext() if last else accelerator.no_sync(module):
             loss, figures = module(objective.loss, micro)
-            accelerator.backward(scaled_loss(loss, sums.weight, num_processes=accelerator.num_processes))
+            accelerator.backward(scaled_loss(loss, totals.weight, num_processes=accelerator.num_processes))
         for name, figure in figures.items():
-            total[name] = total.get(name, 0) + figure.double()
+            sums[name] = sums.get(name, 0) + figure.double()
     norm = accelerator.clip_grad_norm_(module.parameters(), clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     objective.after_step(lambda own: accelerator.reduce(own, reduction="sum"))
-    summed = accelerator.reduce(torch.stack(list(total.values())), reduction="sum") / sums.weight
-    return {**dict(zip(total, summed.tolist(), strict=True)), "gradient": float(norm), "rate": rate}
+    means = accelerator.reduce(torch.stack(list(sums.values())), reduction="sum") / totals.weight
+    return {**dict(zip(sums, means.tolist(), strict=True)), "gradient": float(norm), "rate": rate}
 
 
 def until_all_end(
     batches: Iterator[StepPacks], accelerator: Accelerator
 ) -> Iterator[tuple[StepPacks, BatchTotals]]:
-    """Global batches and what they hold, until no process has a sample left. The same number for each."""
+    """Yield global batches with their totals until no process has a sample left.
+
+    Every process gets the same number of batches.
+    """
     for packs in batches:
         counts = [(micro.weight, micro.num_samples, micro.num_tokens) for micro in packs.micros]
         own = torch.tensor(counts, dtype=torch.float64, device=accelerator.device).sum(dim=0)
         weight, samples, tokens = accelerator.reduce(own, reduction="sum")
         if samples == 0:
             return
-        # A batch in which nothing is supervised has a loss of 0, not NaN.
+        # The smallest weight keeps the loss of a batch without supervised tokens at 0 instead of NaN.
         yield packs, BatchTotals(weight.clamp(min=1e-12), int(samples), int(tokens))
 
 
 def bad_records_of_all_processes(
     streams: Mapping[int, PackStream], task: TrainingTask, accelerator: Accelerator
 ) -> BadRecords:
-    """Good and bad records of all processes' streams, the first bad ones of this process named."""
-    faults = merge_counts((stream.faults for stream in streams.values()), task.recipe.bad_records)
-    own = torch.tensor([faults.good, faults.bad], device=accelerator.device)
-    faults.good, faults.bad = accelerator.reduce(own, reduction="sum").tolist()
-    return faults
+    """Return the counts of good and bad records of all processes, with examples from this process."""
+    bad_records = merge_counts((stream.bad_records for stream in streams.values()), task.recipe.bad_records)
+    counts = torch.tensor([bad_records.good, bad_records.bad], device=accelerator.device)
+    bad_records.good, bad_records.bad = accelerator.reduce(counts, reduction="sum").tolist()
+    return bad_records
 
 
 def check_bad_records(
     streams: Mapping[int, PackStream], task: TrainingTask, accelerator: Accelerator
 ) -> None:
-    """Behind a run's last pack, on all processes at once. Raises TooManyBadRecordsError."""
-    faults = bad_records_of_all_processes(streams, task, accelerator)
-    if task.draws is not None or faults.too_many:  # where steps decide, the grace counts to the end
-        faults.check_share()
+    """Check the share of bad records after the last pack of a run, on all processes at once.
+
+    Raises TooManyBadRecordsError if the share is above `recipe.bad_records`.
+    """
+    bad_records = bad_records_of_all_processes(streams, task, accelerator)
+    # If a number of steps ends the run, the grace of BadRecords holds to the end.
+    if task.draws is not None or bad_records.too_many:
+        bad_records.check_share()
 
 
 def learning_rate(task: TrainingTask, before: Progress, after: Progress) -> float:
-    """Of the step between the two."""
+    """Return the learning rate of the step that leads from `before` to `after`."""
     recipe = task.recipe
     factor = learning_rate_factor(_share_done(before, task), _share_done(after, task), recipe.warmup)
     return recipe.learning_rate * factor
 
 
 def _share_done(progress: Progress, task: TrainingTask) -> float:
-    """By steps, or by samples where the data decide when a run ends."""
+    """Return the share of the run that is done, by steps, or by samples if the data decide when it ends."""
     if task.recipe.steps is not None:
         return progress.step / task.recipe.steps
     return min(1.0, progress.samples / (task.draws or 1))

@@ -1,4 +1,4 @@
-"""AdamW, and the learning rate along a run."""
+"""The optimiser AdamW, and the learning rate along a run."""
 
 import math
 
@@ -7,12 +7,12 @@ from torch import nn
 
 from ttscaling.train.settings.recipe import Recipe
 
-# What the published scripts leave to Hugging Face's trainer, and VisualPRM's paper states.
+# The published scripts keep these defaults of Hugging Face's trainer, and VisualPRM's paper states the same.
 _BETAS = (0.9, 0.999)
 
 
 def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over the parameters that aren't frozen; weight decay on matrices only."""
+    """Return AdamW over the parameters that aren't frozen, with weight decay on matrices only."""
     groups = [
         {**group, "params": [p for p in group["params"] if p.requires_grad]}  # type: ignore[attr-defined]
         for group in parameter_groups(module, recipe.weight_decay)
@@ -21,12 +21,15 @@ def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 def learning_rate_factor(before: float, after: float, warmup: float) -> float:
-    """Learning rate of a step as a share of the peak: a linear rise, then a cosine to 0.
+    """Return the learning rate of a step as a share of the peak.
+
+    It rises linearly during the warm-up and falls to 0 along a cosine afterwards.
 
     Args:
         before: share of the run that is done before the step, 0 to 1.
-        after: share that is done after it. The rise goes by this one, so that no step has a rate of 0.
-        warmup: share of the run in which it rises.
+        after: share of the run that is done after the step. The rise follows `after`, so that no step has a
+            rate of 0.
+        warmup: share of the run during which the rate rises.
     """
     if before < warmup:
         return min(after / warmup, 1.0)
@@ -35,7 +38,7 @@ def learning_rate_factor(before: float, after: float, warmup: float) -> float:
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay on matrices only."""
+    """Return the parameters in two groups: matrices with weight decay, and vectors without."""
     matrices = [p for p in module.parameters() if p.ndim >= 2]
     vectors = [p for p in module.parameters() if p.ndim < 2]
     return [

@@ -1,7 +1,7 @@
-"""The reference model's log-probabilities for a preference run, computed before its first step.
+"""Compute the reference model's log-probabilities for a preference run before its first step.
 
-The reference is the model that the run starts from. It sees the very packs that the run will see, so one
-forward pass over the data is all that it costs, and no second model is kept in memory.
+The reference is the model that the run starts from. It sees the same packs as the run. So the references cost
+one forward pass over the data, and no second model is kept in memory.
 """
 
 from collections.abc import Mapping
@@ -24,19 +24,19 @@ from .task import TrainingTask
 def compute_references(
     module: nn.Module, task: TrainingTask, accelerator: Accelerator, folder: Path, *, workers: int = 1
 ) -> None:
-    """Writes the references of all draws of the run, a file for each process, and sets the objective's.
+    """Write the references of all draws of the run, one file for each process, and set the objective's.
 
-    Files that are there already are used, if they are complete and of this very run.
+    Complete files of the same run are used again.
 
     Args:
         module: the wrapped model before its first step.
-        task: a preference run.
-        accelerator: that wrapped it.
-        folder: for the files; all processes see it.
-        workers: threads that prepare packs.
+        task: the task of a preference run.
+        accelerator: the one that wrapped the model.
+        folder: where the files are. All processes must see it.
+        workers: number of threads that prepare packs.
 
     Raises:
-        ValueError: files are there, but of another run; or too many records are bad.
+        ValueError: the files are those of another run, or too many records are bad.
     """
     objective: Preference = task.objective  # type: ignore[assignment]
     rank, num_processes = accelerator.process_index, accelerator.num_processes
@@ -52,7 +52,7 @@ def compute_references(
 
 
 def identity_of(task: TrainingTask) -> dict[str, Any]:
-    """What references depend on, as JSON: the draws and how they are prepared."""
+    """Return the settings that references depend on, as JSON: those of the draws and their preparation."""
     mixture: Mapping[str, Any] = task.stream(0).mixture.identity()
     recipe = task.recipe.as_json()
     prepared = {key: recipe[key] for key in ("image_tiles", "deltas", "precision")}
@@ -63,8 +63,8 @@ def _rows(
     module: nn.Module, task: TrainingTask, accelerator: Accelerator, workers: int
 ) -> list[tuple[int, float, float]]:
     objective: Preference = task.objective  # type: ignore[assignment]
-    own = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
-    streams = {index: task.stream(index) for index in own}
+    indices = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
+    streams = {index: task.stream(index) for index in indices}
     rows: list[tuple[int, float, float]] = []
     module.eval()
     with closing(global_batches(streams, objective, workers=workers)) as batches, torch.no_grad():

@@ -1,7 +1,9 @@
-"""The state of a run on disk: written whole or not at all, the last few kept.
+"""Save the state of a run on disk, so that the run can be resumed.
 
-Model, optimiser and random generators are accelerate's to save, so that sharded runs save sharded; streams,
-progress and the objective's state are JSON beside them. The folder must be one that all processes see.
+accelerate saves the model, the optimiser and the random generators, so a sharded run saves shards. The
+streams, the progress and the state of the objective are JSON files beside them. A state is written into an
+unfinished folder that is renamed at the end, so a folder with a final name is complete. All processes must
+see the same folder.
 """
 
 import json
@@ -18,9 +20,9 @@ _NAME = "step-{:08d}"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a run's next step depends on, besides the model and its optimiser. All of it JSON.
+    """What the next step of a run depends on, besides the model and its optimiser. All values are JSON.
 
-    `streams` holds the state of each stream by its number.
+    `streams` maps the index of a stream to its state.
     """
 
     progress: Mapping[str, int]
@@ -30,7 +32,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """States in `folder`: one every `every` steps, the last `keep` of them."""
+    """The saved states of a run in `folder`. One is saved every `every` steps, and the last `keep` are kept.
+
+    Raises ValueError if `every` or `keep` is below 1.
+    """
 
     folder: Path
     every: int
@@ -38,22 +43,27 @@ class Checkpoints:
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.keep < 1:
-            raise ValueError("a state is saved every 1 step or more, and at least 1 is kept")
+            raise ValueError(
+                f"states are saved every {self.every} steps and {self.keep} are kept: set both to at least 1"
+            )
 
     def due(self, step: int) -> bool:
-        """Whether a state is saved after this step."""
+        """Return whether a state is saved after this step."""
         return step % self.every == 0
 
     def saved(self) -> list[Path]:
-        """The complete states, oldest first."""
+        """Return the folders of the complete states, oldest first."""
         return sorted(self.folder.glob("step-????????"))
 
     def latest(self) -> Path | None:
-        """The newest complete state."""
+        """Return the folder of the newest complete state, or None."""
         return max(self.saved(), default=None)
 
     def save(self, snapshot: Snapshot, accelerator: Accelerator) -> None:
-        """Called by every process, each with the states of its own streams."""
+        """Save a state and remove the states that are too old.
+
+        Every process calls this with the states of the streams that it reads.
+        """
         final = self.folder / _NAME.format(snapshot.progress["step"])
         unfinished = final.with_name(f"{final.name}.unfinished")
         if accelerator.is_main_process:
@@ -77,12 +87,17 @@ class Checkpoints:
         accelerator.wait_for_everyone()
 
     def load(self, path: Path, accelerator: Accelerator, streams: Iterable[int]) -> Snapshot:
-        """Puts model, optimiser and random generators back; returns the rest, for these streams.
+        """Restore the model, the optimiser and the random generators, and return the rest of the state.
 
-        The number of processes may be another than when it was saved.
+        The number of processes may differ from the number at the time of saving.
+
+        Args:
+            path: the folder of the state.
+            accelerator: the one that wrapped the model and the optimiser.
+            streams: the indices of the streams whose states are returned.
 
         Raises:
-            ValueError: the state has no such stream: it is of a run with another global batch.
+            ValueError: the state lacks one of these streams, because its run had a smaller global batch.
         """
         accelerator.load_state(str(path))
         run = json.loads((path / "run.json").read_text())
@@ -90,7 +105,10 @@ class Checkpoints:
         for index in streams:
             file = path / "streams" / f"{index:05d}.json"
             if not file.exists():
-                raise ValueError(f"{path} is of a run with a smaller global batch: resume with its settings")
+                raise ValueError(
+                    f"{path} was saved by a run with a smaller global batch: resume with the batch of that "
+                    "run"
+                )
             states[index] = json.loads(file.read_text())
         return Snapshot(run["progress"], run["objective"], states)
 

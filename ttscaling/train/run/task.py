@@ -1,4 +1,4 @@
-"""The kinds of training: which records, prepared how, towards which objective."""
+"""Choose the records, their preparation and the objective for each kind of training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from ttscaling.train.settings.recipe import Recipe
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What a run trains on and towards."""
+    """The data, the objective and the recipe of a run."""
 
     corpus: Corpus[Any, Any]
     objective: Objective
@@ -38,15 +38,15 @@ class TrainingTask:
 
     @property
     def draws(self) -> int | None:
-        """How many draws the run makes, None where its steps decide."""
+        """Return the number of draws of the run, or None if the number of steps ends it."""
         epochs = self.recipe.epochs
         return None if epochs is None else max(1, round(epochs * one_pass(self.corpus.sources())))
 
     def stream(self, index: int) -> PackStream:
-        """The packs of one place in the global batch, from the start.
+        """Return the stream with this index, from its first pack on.
 
-        There are as many streams as a global batch has packs, whatever the number of processes. Each only
-        counts its bad records: the run judges them all together.
+        A run has as many streams as a global batch has packs, for any number of processes. A stream never
+        stops because of bad records. It counts them, and the run decides on the counts of all streams.
         """
         recipe = self.recipe
         mixture = Mixture(
@@ -67,19 +67,27 @@ def make_task(
     critic: CriticData | None = None,
     mpo: MpoWeights | None = None,
 ) -> TrainingTask:
-    """A kind of training of the model in `checkpoint`, on data of the format that the kind reads.
+    """Return the task for a kind of training of the model in `checkpoint`.
+
+    Args:
+        kind: the kind of training.
+        checkpoint: folder of the model to train.
+        data_sets: data in the format that the kind reads.
+        recipe: the settings of the run.
+        critic: how a critic's records are read; None means the defaults.
+        mpo: the weights of the MPO loss; None means the published ones.
 
     Raises:
-        ValueError: the checkpoint can't be trained so.
-        OSError: it or the data can't be read.
+        ValueError: this checkpoint can't be trained in this way.
+        OSError: the checkpoint or the data can't be read.
     """
     preparation = preparation_of(checkpoint, recipe)
     image_token = preparation.encoder.image_token
     if kind == "critic":
-        how = critic or CriticData()
-        labels = "+-=" if how.form == "chats" or how.labelling == "advantage" else "+-"
+        critic = critic or CriticData()
+        labels = "+-=" if critic.form == "chats" or critic.labelling == "advantage" else "+-"
         tokens = [preparation.encoder.ids(label)[0] for label in labels]
-        corpus = _critic_corpus(data_sets, preparation, recipe, how)
+        corpus = _critic_corpus(data_sets, preparation, recipe, critic)
         return TrainingTask(corpus, Judgement(image_token=image_token, labels=tokens), recipe)
     if kind == "mpo":
         pairs = Corpus(
@@ -101,17 +109,20 @@ def make_task(
 
 
 def preparation_of(checkpoint: Path, recipe: Recipe) -> Preparation:
-    """How records become samples for the model in `checkpoint`, by its own description.
+    """Return how records become samples for the model in `checkpoint`.
+
+    Tiling, tokens per tile and system message are those that the checkpoint describes. `recipe.image_tiles`
+    lowers or raises the limit of tiles.
 
     Raises:
-        ValueError: the tokenizer isn't InternVL's, or a value that the model can't be built with.
+        ValueError: the tokenizer isn't InternVL's, or the model can't be built with a value in the config.
         OSError: a file is missing.
     """
     description = described(checkpoint)
     tiling = description.tiling
     if recipe.image_tiles is not None:
-        most = recipe.image_tiles
-        tiling = replace(tiling, min_tiles=min(tiling.min_tiles, most), max_tiles=most)
+        max_tiles = recipe.image_tiles
+        tiling = replace(tiling, min_tiles=min(tiling.min_tiles, max_tiles), max_tiles=max_tiles)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     encoder = ChatEncoder(
         tokenizer, tokens_per_tile=description.tokens_per_tile, system=description.system_message or None
@@ -120,12 +131,17 @@ def preparation_of(checkpoint: Path, recipe: Recipe) -> Preparation:
 
 
 def _critic_corpus(
-    data_sets: Sequence[DataSet], preparation: Preparation, recipe: Recipe, how: CriticData
+    data_sets: Sequence[DataSet], preparation: Preparation, recipe: Recipe, critic: CriticData
 ) -> Corpus[Any, Any]:
     def prepare(record: Any, data_set: DataSet, rng: Any) -> Any:
-        return critic_sample(record, data_set, preparation, rng, history=how.history)
+        return critic_sample(record, data_set, preparation, rng, history=critic.history)
 
-    if how.form == "chats":
+    if critic.form == "chats":
         return Corpus(data_sets, lambda data: labels_of_chat(parse_chat(data)), prepare, seed=recipe.seed)
-    label = partial(label_steps, labelling=how.labelling, threshold=how.threshold, early_stop=how.early_stop)
+    label = partial(
+        label_steps,
+        labelling=critic.labelling,
+        threshold=critic.threshold,
+        early_stop=critic.early_stop,
+    )
     return Corpus(data_sets, lambda data: label(parse_judged(data)), prepare, seed=recipe.seed)

@@ -1,4 +1,4 @@
-"""What the tests of prepared samples share: an encoder of bytes, drawings in a folder, a tiny model."""
+"""Shared by the tests of samples: an encoder of bytes, images in a folder, and a tiny model."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ TOKENS_PER_TILE = 4
 
 
 def preparation(**changes: Any) -> Preparation:
-    """For tiles of 56 pixels, up to 3 of them and a thumbnail; no system message."""
+    """Return a preparation with tiles of 56 pixels, up to 3 tiles and a thumbnail, and no system message."""
     settings: dict[str, Any] = {
         "encoder": ChatEncoder(byte_tokenizer(), tokens_per_tile=TOKENS_PER_TILE, system=None),
         "tiling": TilingConfig(TILE, min_tiles=1, max_tiles=3, use_thumbnail=True),
@@ -26,7 +26,7 @@ def preparation(**changes: Any) -> Preparation:
 
 
 def data_set(root: Path, *, name: str = "set", **changes: Any) -> DataSet:
-    """A data set whose images are `wide.png` (2 tiles and a thumbnail) and `square.png` (1 tile)."""
+    """Return a data set with the images `wide.png` (2 tiles and a thumbnail) and `square.png` (1 tile)."""
     root.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for image, size in (("wide.png", (112, 56)), ("square.png", (56, 56))):
@@ -36,7 +36,7 @@ def data_set(root: Path, *, name: str = "set", **changes: Any) -> DataSet:
 
 
 def tiny_model() -> V2PEInternVL:
-    """Random weights, none near zero: positions and masks show in the logits."""
+    """Return a model with random weights. None is near zero, so positions and masks change the logits."""
     tokenizer = byte_tokenizer()
     context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
     random = random_model(len(tokenizer), context, tied=False, seed=0)

@@ -1,4 +1,4 @@
-"""Draws: fixed by the seed, in the wanted shares, each record once an epoch, split over shards, resumable."""
+"""The draws of a mixture: their seed, shares and epochs, their shards, and restoring them."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ def first(n: int, *, seed: int = 1, shard: Shard | None = None) -> list[Draw]:
     return list(islice(Mixture(SOURCES, seed=seed, shard=shard or Shard()), n))
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_decides_the_draws() -> None:
     assert first(200) == first(200)
     assert first(200) != first(200, seed=2)
 
@@ -68,10 +68,10 @@ def test_a_limit_counts_all_shards_together() -> None:
     assert [len(shard) for shard in shards] == [34, 33, 33]
 
 
-def test_what_can_t_be_drawn_from_is_refused() -> None:
+def test_sources_without_records_or_weight_are_refused() -> None:
     with pytest.raises(ValueError, match="empty mixture"):
         Mixture((), seed=1)
-    with pytest.raises(ValueError, match="in: a, b"):
+    with pytest.raises(ValueError, match="weight: a, b"):
         Mixture((Source(name="a", length=0, weight=1), Source(name="b", length=1, weight=0)), seed=1)
     with pytest.raises(ValueError, match="shard 2 of 2"):
         Shard(2, 2)

@@ -1,4 +1,4 @@
-"""From files to packs: every record once a pass, bad ones skipped, and exactly resumable."""
+"""A stream from files to packs takes every record once a pass, skips bad ones, and resumes exactly."""
 
 import json
 from itertools import islice
@@ -28,7 +28,7 @@ def record(number: int, images: tuple[str, ...] = ()) -> ChatRecord:
 
 @pytest.fixture
 def data_sets(tmp_path: Path) -> list[DataSet]:
-    """13 records of text and 9 with an image, the latter counted twice and degraded."""
+    """13 records of text and 9 with an image; those with an image count twice and are degraded."""
     text = data_set(tmp_path, name="text")
     pictures = data_set(tmp_path, name="pictures", repeat_time=2.0, data_augment=True)
     write_records(text.annotation, (chat_json(record(n)) for n in range(13)))
@@ -52,7 +52,7 @@ def stream(
 def contents(
     packs: list[tuple[DrawnSample[Sample], ...]],
 ) -> list[list[tuple[int, bytes, bytes, tuple[float, ...]]]]:
-    """Everything about packs that can differ."""
+    """Return all values of packs that can differ."""
     return [
         [
             (
@@ -98,7 +98,7 @@ def test_a_restored_stream_goes_on_exactly(data_sets: list[DataSet], after: int)
     again = stream(data_sets, shard=Shard(1, 2), limit=120)
     again.restore(state)
     assert contents(list(again)) == expected
-    assert again.faults == first.faults
+    assert again.bad_records == first.bad_records
 
 
 def test_shards_share_the_work(data_sets: list[DataSet]) -> None:
@@ -116,11 +116,13 @@ def test_bad_records_are_named_by_file_and_line_and_skipped(data_sets: list[Data
         file.write(json.dumps(chat_json(record(2, ("wide.png",) * 3))).replace("yes", "yes " * 90) + "\n")
     packs = stream(data_sets, limit=93, allowed=0.4)
     taken = [drawn.draw.number for pack in packs for drawn in pack]
-    assert packs.faults.bad == 93 - len(taken) > 0
-    assert any("pictures.jsonl:10: there is no file 'gone.png'" in line for line in packs.faults.examples)
+    assert packs.bad_records.bad == 93 - len(taken) > 0
+    assert any(
+        "pictures.jsonl:10: there is no file 'gone.png'" in line for line in packs.bad_records.examples
+    )
     assert any(
         "pictures.jsonl:11: " in line and "don't fit into a pack of 260" in line
-        for line in packs.faults.examples
+        for line in packs.bad_records.examples
     )
     with pytest.raises(TooManyBadRecordsError, match=r"pictures\.jsonl:1"):
         list(stream(data_sets, limit=93, allowed=0.001))

@@ -1,4 +1,4 @@
-"""A pack is its samples: the same logits, losses and log-probabilities as one by one."""
+"""A pack gives the same logits, losses and log-probabilities as its samples one by one."""
 
 from pathlib import Path
 
@@ -26,13 +26,13 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
 
 @pytest.fixture(scope="module")
 def model() -> V2PEInternVL:
-    """In double precision, in which a pack and its samples differ by 1e-9 at most on every CPU."""
+    """A model in double precision, in which a pack and its samples differ by at most 1e-9 on every CPU."""
     return tiny_model().double()
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
-    """Text, one image, two images, in that order; answers of different lengths."""
+    """Samples with no, one and two images, with answers of different lengths."""
     folder = data_set(tmp_path_factory.mktemp("drawings"))
     rng = np.random.default_rng(5)
     records = [
@@ -65,7 +65,7 @@ def test_logits_of_a_pack_are_those_of_its_samples(model: V2PEInternVL, samples:
 
 @torch.no_grad()
 def test_the_mask_and_the_positions_matter(model: V2PEInternVL, samples: list[Sample]) -> None:
-    """The test above can fail: without blocks, or with positions that run on, logits differ."""
+    """Without segments, or with positions that run on through the pack, the logits differ."""
     batch = pack_samples(samples, image_token=image_token(model))
     right_TV = logits_of(model, batch)
     no_T = torch.zeros_like(batch.ids_1T[0])
@@ -79,22 +79,22 @@ def test_the_mask_and_the_positions_matter(model: V2PEInternVL, samples: list[Sa
 def loss_and_gradient(
     model: V2PEInternVL, batches: list[PackedBatch], *, num_processes: int = 1
 ) -> tuple[float, torch.Tensor]:
-    """The global loss over micro-batches, and a gradient."""
+    """Return the global loss over micro-batches, and the gradient of the output head."""
     model.zero_grad()
     total = torch.stack([batch.weight_1T.sum() for batch in batches]).sum()
     loss = 0.0
     for batch in batches:
         at_1T = batch.weight_1T > 0
         logits_SV = logits_of(model, batch)[at_1T[0]]
-        own = weighted_cross_entropy(logits_SV, batch.target_1T[at_1T], batch.weight_1T[at_1T])
-        part = scaled_loss(own, total, num_processes=num_processes)
-        part.backward()
-        loss += part.item()
+        loss_sum = weighted_cross_entropy(logits_SV, batch.target_1T[at_1T], batch.weight_1T[at_1T])
+        scaled = scaled_loss(loss_sum, total, num_processes=num_processes)
+        scaled.backward()
+        loss += scaled.item()
     assert model.lm_head.weight.grad is not None
     return loss, model.lm_head.weight.grad.clone()
 
 
-def test_the_packed_loss_is_that_of_the_whole_batch(model: V2PEInternVL, samples: list[Sample]) -> None:
+def test_the_loss_does_not_depend_on_the_micro_batches(model: V2PEInternVL, samples: list[Sample]) -> None:
     token = image_token(model)
     together = loss_and_gradient(model, [pack_samples(samples, image_token=token)])
     one_by_one = loss_and_gradient(model, [pack_samples([s], image_token=token) for s in samples])
@@ -107,7 +107,7 @@ def test_the_packed_loss_is_that_of_the_whole_batch(model: V2PEInternVL, samples
 
 
 def test_the_loss_is_the_formula_s(model: V2PEInternVL, samples: list[Sample]) -> None:
-    """sum_i w_i CE_i / sum_i w_i with w = 1/sqrt(l), in plain floats."""
+    """The loss is sum_i w_i CE_i / sum_i w_i with w = 1/sqrt(l), here in plain floats."""
     above, below = 0.0, 0.0
     for sample in samples:
         with torch.no_grad():
@@ -172,11 +172,10 @@ def test_log_probabilities_of_pairs_are_those_of_single_conversations(
 def test_a_prompt_is_computed_once(tmp_path: Path) -> None:
     pair = pairs(tmp_path)[0]
     assert pair.num_tiles == 3
-    said = (
-        len(RECORDS[0].chosen) + len(RECORDS[0].rejected) + 2
-    )  # a token a letter, and the ends of the turns
+    # Each letter is one token, and each response ends with one more.
+    responses = len(RECORDS[0].chosen) + len(RECORDS[0].rejected) + 2
     prompt = int((pair.branch_T == 0).sum())
-    assert pair.num_tokens == prompt + said + 2  # the prompt's last token opens each branch
+    assert pair.num_tokens == prompt + responses + 2  # each branch begins with the prompt's last token
     np.testing.assert_array_equal(pair.sample.weight_T > 0, pair.response_T >= 0)
     assert [int((pair.response_T == response).sum()) for response in (CHOSEN, REJECTED)] == [
         len(text) + 1 for text in (RECORDS[0].chosen, RECORDS[0].rejected)

@@ -1,4 +1,4 @@
-"""Packs stay within both bounds, lose nothing, and depend on their input only."""
+"""Packs stay within both limits, lose no item, and depend on the items only."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ def packed(items: list[Item], limits: PackLimits = LIMITS) -> list[tuple[Item, .
     return packs
 
 
-def test_packs_stay_within_both_bounds_and_lose_nothing() -> None:
+def test_packs_stay_within_both_limits_and_lose_nothing() -> None:
     items = random_items(500)
     packs = packed(items)
     assert sorted((i.num_tokens, i.num_tiles) for pack in packs for i in pack) == sorted(
@@ -76,7 +76,7 @@ def test_reopened_packs_go_on() -> None:
 
 
 @pytest.mark.parametrize(("item", "problem"), [(Item(101), "101 tokens"), (Item(1, 9), "9 tiles")])
-def test_what_fits_nowhere_is_refused(item: Item, problem: str) -> None:
+def test_an_item_over_a_limit_is_refused(item: Item, problem: str) -> None:
     packer: Packer[Item] = Packer(LIMITS)
     with pytest.raises(ValueError, match=f"{problem} don't fit"):
         packer.add(item)

@@ -1,4 +1,4 @@
-"""Packs of a step: the same in the same order, however many threads prepare them."""
+"""The packs of a step and their order don't depend on the number of threads that prepare them."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,12 +17,12 @@ from ttscaling.train.run.task import make_task
 
 
 def batches(folder: Path, *, workers: int, number: int) -> Sequence[StepPacks]:
-    asked = job(folder)
-    data_sets = read_meta(asked.data, base=asked.base)
-    task = make_task("sft", asked.model, data_sets, asked.recipe)
-    streams = {index: task.stream(index) for index in range(asked.recipe.batch)}
-    with closing(global_batches(streams, task.objective, workers=workers)) as made:
-        return list(islice(made, number))
+    sft_job = job(folder)
+    data_sets = read_meta(sft_job.data, base=sft_job.base)
+    task = make_task("sft", sft_job.model, data_sets, sft_job.recipe)
+    streams = {index: task.stream(index) for index in range(sft_job.recipe.batch)}
+    with closing(global_batches(streams, task.objective, workers=workers)) as steps:
+        return list(islice(steps, number))
 
 
 def test_packs_do_not_depend_on_the_threads(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_packs_do_not_depend_on_the_threads(tmp_path: Path) -> None:
 
 
 class Stream:
-    """Gives a pack only when so many are being read at once, or fails."""
+    """A stream that waits at the barrier for the other streams, and then gives an empty pack or fails."""
 
     def __init__(self, barrier: Barrier, error: Exception | None = None) -> None:
         self._barrier = barrier
@@ -56,7 +56,9 @@ class Stream:
         return {}
 
 
-class Nothing:
+class IdentityObjective:
+    """An objective whose micro-batches are the packs."""
+
     def micro(self, pack: Sequence[Any]) -> Any:
         return pack
 
@@ -64,16 +66,16 @@ class Nothing:
 def test_streams_are_read_at_the_same_time() -> None:
     barrier = Barrier(3)
     streams: Any = {index: Stream(barrier) for index in range(3)}
-    objective: Any = Nothing()
-    with closing(global_batches(streams, objective, workers=3)) as made:
-        assert [len(packs.micros) for packs in islice(made, 2)] == [3, 3]
+    objective: Any = IdentityObjective()
+    with closing(global_batches(streams, objective, workers=3)) as steps:
+        assert [len(packs.micros) for packs in islice(steps, 2)] == [3, 3]
 
 
-def test_the_failure_that_is_told_is_the_first_stream_s() -> None:
+def test_the_error_of_the_first_failing_stream_is_raised() -> None:
     barrier = Barrier(3)
     errors = [None, ValueError("second"), ValueError("third")]
     streams: Any = {index: Stream(barrier, error) for index, error in enumerate(errors)}
-    objective: Any = Nothing()
-    made = global_batches(streams, objective, workers=3)
-    with closing(made), pytest.raises(ValueError, match="second"):
-        next(made)
+    objective: Any = IdentityObjective()
+    steps = global_batches(streams, objective, workers=3)
+    with closing(steps), pytest.raises(ValueError, match="second"):
+        next(steps)

@@ -1,4 +1,4 @@
-"""Whole runs: each kind learns, a killed run goes on bit by bit, two processes are as one."""
+"""Training runs of every kind, resumed runs, runs on two processes, and errors of a run."""
 
 import os
 import shutil
@@ -24,8 +24,8 @@ from ttscaling.train.settings.kinds import Kind
 from ttscaling.train.settings.recipe import Part
 
 
-def run(asked: Job, *, resume: bool) -> None:
-    run_job(asked, make_accelerator(asked.recipe.precision), resume=resume)
+def run(training_job: Job, *, resume: bool) -> None:
+    run_job(training_job, make_accelerator(training_job.recipe.precision), resume=resume)
 
 
 ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -33,9 +33,9 @@ ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 @pytest.mark.parametrize("kind", ["pretrain", "sft", "critic", "mpo"])
 def test_a_run_lowers_its_loss(kind: Kind, tmp_path: Path) -> None:
-    asked = job(tmp_path, kind)
-    run(asked, resume=False)
-    log = figures(asked)
+    training_job = job(tmp_path, kind)
+    run(training_job, resume=False)
+    log = figures(training_job)
     assert [line["step"] for line in log] == [1, 2, 3, 4, 5, 6]
     assert log[-1]["loss"] < 0.85 * log[0]["loss"]
     samples = [line["samples"] for line in log]
@@ -43,10 +43,10 @@ def test_a_run_lowers_its_loss(kind: Kind, tmp_path: Path) -> None:
 
 
 def test_a_preference_run_starts_at_its_reference(tmp_path: Path) -> None:
-    """At the first step policy and reference are one: no reward, DPO's loss ln 2, BCO's 2 ln 2."""
-    asked = job(tmp_path, "mpo")
-    run(asked, resume=False)
-    first, last = figures(asked)[0], figures(asked)[-1]
+    """At the first step policy and reference are equal, so DPO's loss is ln 2 and BCO's loss is 2 ln 2."""
+    training_job = job(tmp_path, "mpo")
+    run(training_job, resume=False)
+    first, last = figures(training_job)[0], figures(training_job)[-1]
     assert first["preference"] == pytest.approx(0.693147, abs=1e-5)
     assert first["quality"] == pytest.approx(1.386294, abs=1e-5)
     assert first["margin"] == pytest.approx(0, abs=1e-4)
@@ -65,7 +65,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(kind: Kind, tmp_path: Path) ->
     wait_for(first_state.exists, process)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert not (killed.output / "model").exists(), "it had ended before it was killed: make it longer"
+    assert not (killed.output / "model").exists(), "the run ended before it was killed: give it more steps"
     run(killed, resume=True)
     assert_equal(killed, straight)
     assert figures(killed) == figures(straight)
@@ -73,8 +73,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(kind: Kind, tmp_path: Path) ->
     assert kept == ["step-00000009", "step-00000012"]
 
 
-def test_two_processes_are_as_one(tmp_path: Path) -> None:
-    """The same global batches, to the end of the data, where one process has packs and the other has none."""
+def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
+    """The global batches are equal up to the end of the data, where one process has no pack any more."""
     epoch = {"recipe": recipe(steps=None, epochs=1.0, open_packs=1), "save_every": 1, "keep": 9}
     alone = job(tmp_path, "mpo", name="alone", **epoch)
     together = job(tmp_path, "mpo", name="together", **epoch)
@@ -82,7 +82,7 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "ttscaling.train"]
     subprocess.run([sys.executable, *launcher, *command_line(together)], env=ALONE, check=True)
     references = sorted(path.name for path in (together.output / "references").glob("*.jsonl"))
-    assert references == ["00000-of-00002.jsonl", "00001-of-00002.jsonl"], "it ran on two"
+    assert references == ["00000-of-00002.jsonl", "00001-of-00002.jsonl"], "the run had two processes"
     one, two = figures(alone), figures(together)
     assert one[-1]["samples"] == two[-1]["samples"] == 10, "each of the ten records once"
     assert len(one) == len(two) > 1
@@ -90,7 +90,7 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=0, abs=1e-5)
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-4)
     assert_close(together, alone)
-    # What two began one can end.
+    # One process can resume a run of two.
     first, *later = sorted((together.output / "checkpoints").iterdir())
     assert first.name == "step-00000001"
     for folder in (*later, together.output / "model"):
@@ -99,20 +99,20 @@ def test_two_processes_are_as_one(tmp_path: Path) -> None:
     assert_close(together, alone)
 
 
-def test_arithmetic_in_bf16_is_near_that_in_fp32(tmp_path: Path) -> None:
-    """In a process of its own: accelerate keeps one precision for a process."""
+def test_losses_in_bf16_are_close_to_those_in_fp32(tmp_path: Path) -> None:
+    """The second run has its own process, because accelerate keeps one precision in a process."""
     exact = job(tmp_path, name="fp32", recipe=recipe(steps=2))
     rough = job(tmp_path, name="bf16", recipe=recipe(steps=2, precision="bf16"))
     run(exact, resume=False)
     subprocess.run([sys.executable, "-m", "ttscaling.train", *command_line(rough)], env=ALONE, check=True)
-    losses = [[line["loss"] for line in figures(asked)] for asked in (rough, exact)]
+    losses = [[line["loss"] for line in figures(finished)] for finished in (rough, exact)]
     assert losses[0] == pytest.approx(losses[1], rel=0.05) and losses[0] != losses[1]
     assert {tensor.dtype for tensor in weights(rough.output / "model").values()} == {torch.float32}
 
 
-def test_a_batch_that_processes_cannot_share_is_refused() -> None:
+def test_a_batch_that_processes_cannot_divide_is_refused() -> None:
     assert [list(own_streams(6, rank, 3)) for rank in range(3)] == [[0, 3], [1, 4], [2, 5]]
-    with pytest.raises(ValueError, match="make it a multiple"):
+    with pytest.raises(ValueError, match="it a multiple"):
         own_streams(6, 0, 4)
 
 
@@ -125,10 +125,10 @@ def test_an_unfinished_state_does_not_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("parts", [("language",), ("vision", "projector")])
-def test_only_the_asked_parts_change(parts: tuple[Part, ...], tmp_path: Path) -> None:
-    asked = job(tmp_path, recipe=recipe(steps=2, parts=parts))
-    run(asked, resume=False)
-    before, after = weights(asked.model), weights(asked.output / "model")
+def test_only_the_trained_parts_change(parts: tuple[Part, ...], tmp_path: Path) -> None:
+    training_job = job(tmp_path, recipe=recipe(steps=2, parts=parts))
+    run(training_job, resume=False)
+    before, after = weights(training_job.model), weights(training_job.output / "model")
     prefixes = {"vision": "vision_model.", "projector": "mlp1.", "language": "language_model."}
     for part, prefix in prefixes.items():
         changed = [name for name in before if name.startswith(prefix) and not before[name].equal(after[name])]
@@ -145,29 +145,32 @@ def test_recomputing_activations_changes_nothing(tmp_path: Path) -> None:
     assert_equal(with_, without)
 
 
-def test_a_folder_is_one_run_s(tmp_path: Path) -> None:
-    asked = job(tmp_path, recipe=recipe(steps=1))
-    run(asked, resume=False)
+def test_a_folder_holds_one_run(tmp_path: Path) -> None:
+    training_job = job(tmp_path, recipe=recipe(steps=1))
+    run(training_job, resume=False)
     with pytest.raises(ValueError, match="add --resume"):
-        run(asked, resume=False)
+        run(training_job, resume=False)
     other = job(tmp_path, recipe=recipe(steps=1, learning_rate=2e-3, deltas=(1.0,)))
     with pytest.raises(ValueError, match=r"recipe\.deltas, recipe\.learning_rate"):
         run(other, resume=True)
-    before = weights(asked.output / "model")
-    run(asked, resume=True)  # it had ended: nothing changes
-    assert all(tensor.equal(before[name]) for name, tensor in weights(asked.output / "model").items())
+    before = weights(training_job.output / "model")
+    run(training_job, resume=True)  # the run has ended, so nothing changes
+    assert all(tensor.equal(before[name]) for name, tensor in weights(training_job.output / "model").items())
 
 
-def test_a_mistyped_path_takes_no_folder(tmp_path: Path) -> None:
-    asked = job(tmp_path, "sft", recipe=recipe(steps=1))
-    for wrong in (replace(asked, data=tmp_path / "none.json"), replace(asked, model=tmp_path / "none")):
+def test_a_mistyped_path_leaves_no_folder_behind(tmp_path: Path) -> None:
+    training_job = job(tmp_path, "sft", recipe=recipe(steps=1))
+    for wrong in (
+        replace(training_job, data=tmp_path / "none.json"),
+        replace(training_job, model=tmp_path / "none"),
+    ):
         with pytest.raises((ValueError, OSError)):
             run(wrong, resume=False)
-        assert not asked.output.exists()
-    run(asked, resume=False)
+        assert not training_job.output.exists()
+    run(training_job, resume=False)
 
 
-def test_a_run_that_blows_up_says_so(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     wild = job(tmp_path, recipe=recipe(steps=30, learning_rate=1e20, warmup=0, clip=1e30))
     with pytest.raises(ValueError, match="lower the learning rate"):
         run(wild, resume=False)
@@ -175,11 +178,11 @@ def test_a_run_that_blows_up_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["sft", "mpo"])
 def test_bad_records_are_a_share_of_all_data_not_of_one_stream(kind: Kind, tmp_path: Path) -> None:
-    """Of four streams one has a bad record among three: a tenth of all records is bad."""
-    asked = job(tmp_path, kind, recipe=recipe(steps=None, epochs=1.0, bad_records=0.1))
-    spoil(asked, 1)
-    run(asked, resume=False)
-    assert figures(asked)[-1]["samples"] == 9
+    """One of four streams has a bad record among its three records, so a tenth of all records is bad."""
+    training_job = job(tmp_path, kind, recipe=recipe(steps=None, epochs=1.0, bad_records=0.1))
+    spoil(training_job, 1)
+    run(training_job, resume=False)
+    assert figures(training_job)[-1]["samples"] == 9
 
 
 def test_a_run_that_bad_records_ended_goes_on_with_a_larger_share(tmp_path: Path) -> None:
@@ -201,9 +204,9 @@ def test_a_run_without_a_single_record_trains_nothing(tmp_path: Path) -> None:
     assert not (empty.output / "model").exists()
 
 
-def spoil(asked: Job, count: int) -> None:
-    """Makes the first so many records of a job's data bad."""
-    (data_set,) = read_meta(asked.data, base=asked.base)
+def spoil(training_job: Job, count: int) -> None:
+    """Make the first `count` records of a job's data bad."""
+    (data_set,) = read_meta(training_job.data, base=training_job.base)
     lines = data_set.annotation.read_text().splitlines(keepends=True)
     data_set.annotation.write_text("".join(["{}\n"] * count + lines[count:]))
 
@@ -223,5 +226,5 @@ def assert_close(one: Job, other: Job) -> None:
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     while not condition():
-        assert process.poll() is None, "it ended by itself"
+        assert process.poll() is None, "the process ended by itself"
         time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""A run's log and its TensorBoard file."""
+"""The log of a run and its TensorBoard file."""
 
 import io
 import json
@@ -10,7 +10,7 @@ import pytest
 from ttscaling.train.run.event_file import crc32c, write_header, write_scalars
 from ttscaling.train.run.logs import Logs
 
-# What TensorBoard's own writer makes of the same:
+# TensorBoard's own writer makes these bytes of the same scalars:
 #   file = io.BytesIO(); writer = RecordWriter(file)    # tensorboard.summary.writer.record_writer
 #   writer.write(Event(wall_time=1.5, file_version="brain.Event:2").SerializeToString())
 #   values = [Summary.Value(tag="loss", simple_value=0.25), Summary.Value(tag="rate", simple_value=1e-05)]
@@ -37,21 +37,22 @@ def test_the_checksum_is_rfc_3720_s(data: bytes, expected: int) -> None:
 
 
 def records(path: Path) -> list[bytes]:
-    content, found = path.read_bytes(), []
+    """Return the `Event` messages of a file."""
+    content, events = path.read_bytes(), []
     while content:
         (length,) = struct.unpack("<Q", content[:8])
-        found.append(content[12 : 12 + length])
+        events.append(content[12 : 12 + length])
         content = content[16 + length :]
-    return found
+    return events
 
 
-def test_a_resumed_run_drops_what_it_will_do_again(tmp_path: Path) -> None:
+def test_a_resumed_run_removes_the_figures_of_later_steps(tmp_path: Path) -> None:
     with Logs(tmp_path, title="sft", total=4) as logs:
         logs.begin(0)
         for step in (1, 2, 3):
             logs.step(step, {"loss": 1 / step, "tokens": 10 * step})
     with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"step": 4, "lo')  # killed while it wrote
+        file.write('{"step": 4, "lo')  # as if the process was killed while it wrote
     with Logs(tmp_path, title="sft", total=4) as logs:
         logs.begin(2)
         logs.step(3, {"loss": 7, "tokens": 30})

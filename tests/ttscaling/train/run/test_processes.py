@@ -1,4 +1,4 @@
-"""Sums that the losses need from all processes, on two real ones."""
+"""The weight of a batch and the reward shift are summed over processes, here over two real ones."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def add_up(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def of_process(rank: int, folder: Path) -> None:
-    """Each process has another number of tokens and of rewards; the second has no reward at first."""
+    """The two processes have different numbers of tokens and rewards. The second has no reward at first."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     weight = torch.tensor([[0.5, 0.5], [0.25, 0.0]][rank])
     total = add_up(2 * weight.sum())
@@ -38,5 +38,5 @@ def test_two_processes_agree_on_the_batch_s_weight_and_the_reward_shift(tmp_path
     for rank in range(2):
         total, gradient, shift = torch.load(tmp_path / f"{rank}.pt")
         assert total == pytest.approx(2.5)
-        assert gradient == pytest.approx(2), "the mean of a loss of 2 everywhere, whatever the weights"
+        assert gradient == pytest.approx(2), "the mean of equal losses doesn't depend on the weights"
         assert shift == pytest.approx(4)

@@ -1,6 +1,6 @@
-"""FSDP2: what recipes/fsdp2.yaml says, and a sharded run on two processes beside an ordinary one.
+"""Sharding with FSDP2 as recipes/fsdp2.yaml configures it, compared with an ordinary run.
 
-accelerate shards on GPUs only; here its own code is told that two CPU processes are such.
+accelerate shards on GPUs only. Here its state is changed, so that it shards over two CPU processes.
 """
 
 import os
@@ -35,7 +35,7 @@ def test_accelerate_reads_the_config() -> None:
 
 
 def plugin_of_the_config() -> FullyShardedDataParallelPlugin:
-    """What `accelerate launch` makes of the config's lines."""
+    """Return the plugin that `accelerate launch` makes from the config."""
     lines = yaml.safe_load(CONFIG.read_text())["fsdp_config"]
     return FullyShardedDataParallelPlugin(
         fsdp_version=lines["fsdp_version"],
@@ -49,10 +49,10 @@ def plugin_of_the_config() -> FullyShardedDataParallelPlugin:
 
 @pytest.mark.parametrize("vision", ["300m", "6b"])
 @pytest.mark.parametrize("language", ["qwen2", "qwen3", "internlm2"])
-def test_its_units_are_the_layers_and_the_projector_of_any_model(
+def test_the_shard_units_are_the_layers_and_the_projector(
     tmp_path: Path, language: Language, vision: Vision
 ) -> None:
-    """A language model as a unit would have its positions cast to bf16."""
+    """If a language model were one unit, its positions would be cast to bf16."""
     model = empty_model(build_checkpoint(tmp_path, "opengvlab", language=language, vision=vision))
     is_unit = fsdp2_prepare_auto_wrap_policy(plugin_of_the_config(), ShardedRoot(model))
     assert is_unit is not None
@@ -70,23 +70,23 @@ def sharded_accelerator() -> Accelerator:
     return accelerator
 
 
-def of_process(rank: int, folder: Path, asked: Job, resume: bool) -> None:
+def run_process(rank: int, folder: Path, sharded_job: Job, resume: bool) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/{resume}", rank=rank, world_size=2
     )
-    run_job(asked, sharded_accelerator(), resume=resume)
+    run_job(sharded_job, sharded_accelerator(), resume=resume)
     torch.distributed.destroy_process_group()
 
 
-def test_a_sharded_run_is_as_an_ordinary_one(tmp_path: Path) -> None:
-    """Losses, the weights it exports, and those of the run resumed halfway."""
+def test_a_sharded_run_equals_an_ordinary_one(tmp_path: Path) -> None:
+    """Compare the losses, the exported weights, and the weights of the run after it was resumed halfway."""
     settings = {"recipe": recipe(steps=4), "save_every": 2}
     alone = job(tmp_path, "mpo", name="alone", **settings)
     run_job(alone, make_accelerator("fp32"), resume=False)
     sharded = job(tmp_path, "mpo", name="sharded", **settings)
-    spawn(of_process, args=(tmp_path, sharded, False), nprocs=2)
+    spawn(run_process, args=(tmp_path, sharded, False), nprocs=2)
     for ours, theirs in zip(figures(sharded), figures(alone), strict=True):
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
         assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
@@ -94,31 +94,35 @@ def test_a_sharded_run_is_as_an_ordinary_one(tmp_path: Path) -> None:
     first = weights(sharded.output / "model")
     shutil.rmtree(sharded.output / "model")
     shutil.rmtree(sharded.output / "checkpoints" / "step-00000004")
-    spawn(of_process, args=(tmp_path, sharded, True), nprocs=2)
+    spawn(run_process, args=(tmp_path, sharded, True), nprocs=2)
     assert_close(sharded, first)
 
 
-def assert_close(asked: Job, expected: Mapping[str, torch.Tensor]) -> None:
-    """Equal weights, but for rounding: AdamW moves a weight by up to the learning rate at each step, so a
-    gradient near 0 whose sign the order of a sum decides may move single weights apart by twice that.
+def assert_close(finished: Job, expected: Mapping[str, torch.Tensor]) -> None:
+    """Assert that the weights are equal except for rounding.
+
+    AdamW moves a weight by up to the learning rate at each step. The order of a sum may decide the sign of a
+    gradient near 0, so single weights may move apart by twice the learning rate at each step.
     """
-    ours = weights(asked.output / "model")
+    ours = weights(finished.output / "model")
     assert ours.keys() == expected.keys()
-    farthest = 2 * asked.recipe.learning_rate * len(figures(asked))
+    farthest = 2 * finished.recipe.learning_rate * len(figures(finished))
     for name, tensor in ours.items():
         difference = (tensor - expected[name]).abs()
         assert difference.max() <= farthest, name
         assert (difference > 1e-5).double().mean() <= 1e-3, name
 
 
-def test_an_empty_model_is_the_same_but_for_its_weights(tmp_path: Path) -> None:
+def test_an_empty_model_differs_from_a_loaded_one_only_in_its_weights(tmp_path: Path) -> None:
     start = job(tmp_path).model
     empty, full = empty_model(start), load_model(start, dtype=torch.float32)
     assert {n: p.shape for n, p in empty.named_parameters()} == {
         n: p.shape for n, p in full.named_parameters()
     }
     addresses = {parameter.data_ptr() for parameter in empty.parameters()}
-    assert len(addresses) == len(list(empty.parameters())), "accelerate tells parameters apart by these"
+    assert len(addresses) == len(list(empty.parameters())), (
+        "accelerate tells parameters apart by their addresses"
+    )
     buffers = dict(full.named_buffers())
     assert buffers
     for name, buffer in empty.named_buffers():
