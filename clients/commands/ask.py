@@ -1,4 +1,4 @@
-"""`internvl3 ask`: one question, about images and videos if there are any, and how its answer was chosen."""
+"""The command `internvl3 ask`, which prints the answer to one question and how it was chosen."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,43 +20,50 @@ from .candidates_table import candidates_view, printable
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="What to ask.")],
+    question: Annotated[str, typer.Argument(help="The question.")],
     image: Annotated[
-        list[str] | None, typer.Option(help="An image's path or http(s) URL; may be given several times.")
+        list[str] | None, typer.Option(help="Path or http(s) URL of an image; may be given several times.")
     ] = None,
     video: Annotated[
-        list[str] | None, typer.Option(help="A video's path or http(s) URL; may be given several times.")
+        list[str] | None, typer.Option(help="Path or http(s) URL of a video; may be given several times.")
     ] = None,
     num_frames: Annotated[
-        int | None, typer.Option(help="Frames taken of each video; else the server's 32.")
+        int | None, typer.Option(help="Frames to take from each video; by default the server takes 32.")
     ] = None,
-    fps: Annotated[float | None, typer.Option(help="Frames taken of each second of a video.")] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames to take from each second of a video.")] = None,
     timestamps: Annotated[bool, typer.Option(help="Tell the model when each frame is shown.")] = False,
     best_of: Annotated[
-        int | None, typer.Option(help="Candidates to choose from; without it, one plain answer.")
+        int | None,
+        typer.Option(help="Number of candidates to choose from; by default there is one plain answer."),
     ] = None,
     delta: Annotated[
         str | None,
-        typer.Option(help="V2PE: position step of a visual token, above 0 and at most 1, or `auto`."),
+        typer.Option(help="V2PE's position step of a visual token, above 0 and at most 1, or `auto`."),
     ] = None,
-    max_tiles: Annotated[int | None, typer.Option(help="Most tiles an image is cut into.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="Of sampling; else the server's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Repeats the same candidates.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name; else the server's own.")] = None,
-    base_url: Annotated[str, typer.Option(help="The server's address.")] = DEFAULT_URL,
+    max_tiles: Annotated[int | None, typer.Option(help="Most tiles that an image is cut into.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens in an answer.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Temperature of sampling; by default the server's.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of sampling; the same seed gives the same candidates.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model; by default the one that the server has.")
+    ] = None,
+    base_url: Annotated[str, typer.Option(help="Address of the server.")] = DEFAULT_URL,
     stream: Annotated[bool, typer.Option(help="Show the answer while it is written.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")] = False,
 ) -> None:
     """Ask a question and print the answer.
 
-    With --best-of every candidate is shown with the critic's score of each of its steps:
+    With --best-of, all candidates are shown with the critic's scores of their steps:
 
         internvl3 ask "What is the sum of row 2?" --image sheet.png --best-of 8
     """
     out, err = Console(), Console(stderr=True)
-    frames = given(num_frames=num_frames, fps=fps, timestamps=timestamps or None)
-    fields = request_fields(best_of=best_of, delta=delta, max_tiles=max_tiles, frames=frames) | given(
+    frames = without_none(num_frames=num_frames, fps=fps, timestamps=timestamps or None)
+    fields = request_fields(best_of=best_of, delta=delta, max_tiles=max_tiles, frames=frames) | without_none(
         model=model, max_tokens=max_tokens, temperature=temperature, seed=seed
     )
     try:
@@ -84,22 +91,22 @@ def ask(
 def request_fields(
     *, best_of: int | None, delta: str | None, max_tiles: int | None, frames: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The fields that this server adds to OpenAI's, where asked for; it checks their limits."""
+    """Return those of this server's own fields that options ask for. The server checks their limits."""
     fields: dict[str, Any] = {}
     if best_of is not None:
         fields["test_time_scaling"] = {"n": best_of, "return_candidates": True}
-    vision = given(v2pe_delta=_number(delta), max_dynamic_patch=max_tiles)
+    vision = without_none(v2pe_delta=_number(delta), max_dynamic_patch=max_tiles)
     media = {"video": frames} if frames else None
-    return fields | given(mm_processor_kwargs=vision or None, media_io_kwargs=media)
+    return fields | without_none(mm_processor_kwargs=vision or None, media_io_kwargs=media)
 
 
-def given(**fields: Any) -> dict[str, Any]:
-    """The fields that were set."""
+def without_none(**fields: Any) -> dict[str, Any]:
+    """Return the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _number(delta: str | None) -> float | str | None:
-    """A number where it is one; the rest ("auto", or a slip) as it is, for the server to judge."""
+    """Return a delta as a number if it is one. Other text stays, and the server accepts or refuses it."""
     try:
         return None if delta is None else float(delta)
     except ValueError:
@@ -107,14 +114,17 @@ def _number(delta: str | None) -> float | str | None:
 
 
 def record(question: str, completion: Completion) -> dict[str, Any]:
-    """What --json prints: the reply in the server's own names, with question and answer on top."""
+    """Return the object that --json prints: question, answer, and the reply under the server's names."""
     reply = completion.model_dump(mode="json", exclude={"choices"})
     finish_reason = completion.choices[0].finish_reason
     return {"question": question, "answer": completion.text, "finish_reason": finish_reason, **reply}
 
 
 def _print_as_it_comes(stream: Iterator[Comment | Chunk], out: Console, err: Console) -> Completion:
-    """The answer while it is written; before that, news of its candidates on standard error."""
+    """Print the answer while it is written, and return the completion.
+
+    Before the answer comes, the progress of its candidates is shown on standard error.
+    """
     answer = StreamedCompletion()
     with Status("waiting for the server", console=err) as status:
         for event in stream:

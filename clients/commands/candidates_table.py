@@ -1,4 +1,4 @@
-"""How a terminal shows the candidates of an answer: every step beside the critic's P(+) for it."""
+"""The table of an answer's candidates, with the critic's P(+) for every step."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -8,16 +8,19 @@ from clients.sdk.completions import Candidate, ScalingReport
 
 
 def candidates_view(scaling: ScalingReport) -> RenderableType:
-    """All candidates, best first, the winner marked; above them how it was chosen, below what went wrong."""
+    """Return the table of all candidates, best first and the chosen one marked.
+
+    Above it stands how the answer was chosen, and below it why the critic's scores were not used, if so.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("candidate", no_wrap=True)
     for heading in ("score", "P(+)"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("step", overflow="fold")
-    for candidate in sorted(scaling.candidates, key=lambda one: _rank(one, scaling.selected)):
+    for candidate in sorted(scaling.candidates, key=lambda candidate: _rank(candidate, scaling.selected)):
         chosen = candidate.index == scaling.selected
         heading_cells = _name(candidate, chosen=chosen), _number(candidate.score)
-        for score, step in _judged_steps(candidate):
+        for score, step in _scored_steps(candidate):
             style = "bold green" if chosen else None
             table.add_row(*heading_cells, _number(score), printable(step), style=style)
             heading_cells = "", ""
@@ -29,7 +32,7 @@ def candidates_view(scaling: ScalingReport) -> RenderableType:
 
 
 def printable(text: str) -> Text:
-    """Model output without what would steer a terminal; never read as markup."""
+    """Return the text without control characters that a terminal would obey; it is not read as markup."""
     return Text(
         "".join(
             char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
@@ -38,7 +41,7 @@ def printable(text: str) -> Text:
 
 
 def _summary(scaling: ScalingReport) -> str:
-    critic = f", judged by {scaling.critic} ({scaling.aggregation} of the steps)" if scaling.critic else ""
+    critic = f", scored by {scaling.critic} ({scaling.aggregation} of the steps)" if scaling.critic else ""
     stopped = f", stopped by {scaling.stopped}" if scaling.stopped else ""
     return f"{scaling.method}: {len(scaling.candidates)} candidates{critic}{stopped}"
 
@@ -47,8 +50,8 @@ def _rank(candidate: Candidate, selected: int) -> tuple[bool, float, int]:
     return candidate.index != selected, -(candidate.score or 0.0), candidate.index
 
 
-def _judged_steps(candidate: Candidate) -> list[tuple[float | None, str]]:
-    """Steps with their scores; an unjudged candidate is one step, its text."""
+def _scored_steps(candidate: Candidate) -> list[tuple[float | None, str]]:
+    """Return the steps with their scores; a candidate without scores is one step, its text."""
     if candidate.steps is None or candidate.step_scores is None:
         return [(None, candidate.text or "")]
     return list(zip(candidate.step_scores, candidate.steps, strict=True))

@@ -1,4 +1,4 @@
-"""The client library for the chat endpoint."""
+"""The Python client library for the chat endpoint."""
 
 from .client import AsyncClient, Client
 from .errors import ApiError, ClientError, ServerUnreachable

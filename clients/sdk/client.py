@@ -27,7 +27,7 @@ from .exchange import (
     server_root,
 )
 
-DEFAULT_TIMEOUT = 600.0  # seconds without a byte; eight candidates on a CPU take minutes
+DEFAULT_TIMEOUT = 600.0  # seconds without a byte; eight candidates on a CPU can take minutes
 
 
 class Client:
@@ -84,7 +84,7 @@ class Client:
 class AsyncClient:
     """A client like `Client`, for asyncio.
 
-    Cancelling a call closes its connection, and the server then stops to work on it.
+    Cancelling a call closes its connection, and the server then cancels its work.
     """
 
     def __init__(

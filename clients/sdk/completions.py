@@ -1,4 +1,4 @@
-"""The bodies that go out and come back: OpenAI's chat completion with this server's `test_time_scaling`."""
+"""The server's replies: OpenAI's chat completion with `test_time_scaling` and `vision`."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class _Wire(BaseModel):
-    # Fields that a newer server adds are kept, so that `--json` shows them.
+    # Fields that a newer server adds stay, so that `--json` shows them.
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class Candidate(_Wire):
-    """One candidate; `text` and `steps` are there if the request said return_candidates."""
+    """A candidate and its step scores. `text` and `steps` need return_candidates in the request."""
 
     index: int
     score: float | None = None
@@ -35,19 +35,25 @@ class ScalingReport(_Wire):
 
 
 class Message(_Wire):
+    """The message of a choice. `content` is None if it holds tool calls only."""
+
     role: str
     content: str | None = None
 
 
 class Choice(_Wire):
+    """One answer of a completion."""
+
     index: int
     message: Message
     finish_reason: str | None = None
 
 
 class Completion(_Wire):
-    """A chat completion. `test_time_scaling` is None where one plain answer was asked for, `vision`
-    where nothing was to be seen."""
+    """A chat completion.
+
+    `test_time_scaling` is None for one plain answer, and `vision` if there were no images or videos.
+    """
 
     model: str | None = None
     choices: list[Choice]

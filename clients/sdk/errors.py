@@ -1,8 +1,8 @@
-"""What can go wrong between a client and the server.
+"""The errors that the clients raise.
 
 ClientError
-  ServerUnreachable    nobody answers at the address
-  ApiError             the server refused; carries OpenAI's error body
+  ServerUnreachable    no server answers at the address, or the connection broke off
+  ApiError             the server refused the request; it holds OpenAI's error body
 """
 
 import json
@@ -10,15 +10,15 @@ from typing import Any
 
 
 class ClientError(Exception):
-    """The message is one line for a person, and says what to do where that is known."""
+    """A request failed. The message is one line, and says what to do if that is known."""
 
 
 class ServerUnreachable(ClientError):
-    """No connection, or it broke off."""
+    """There is no connection to the server, or it broke off."""
 
 
 class ApiError(ClientError):
-    """A reply that is no success; `status` is 200 for an error that came inside a stream."""
+    """The server refused the request. `status` is 200 for an error that came inside a stream."""
 
     def __init__(
         self, status: int, *, message: str, type: str | None, param: str | None, code: str | None
@@ -32,7 +32,7 @@ class ApiError(ClientError):
 
 
 def api_error(status: int, body: bytes | str) -> ApiError:
-    """From OpenAI's error body, and from anything else that a proxy may send instead."""
+    """Return the error for a reply: OpenAI's error body, or other text, as a proxy may send it."""
     try:
         error: Any = json.loads(body)["error"]
         message = str(error["message"])

@@ -1,4 +1,4 @@
-"""Server-sent events of a streamed chat completion, and what they add up to. No I/O."""
+"""Read the server-sent events of a streamed chat completion, and add them up to the completion."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from .errors import api_error
 
 @dataclass(frozen=True)
 class Comment:
-    """A comment line: this server's news of candidates while none is chosen yet."""
+    """A comment of the stream. The server sends the progress of candidates in comments."""
 
     text: str
 
@@ -24,7 +24,7 @@ class Chunk:
 
 
 def events(lines: Iterable[str]) -> Iterator[Comment | Chunk]:
-    """What the lines of the stream say, up to `[DONE]`. Raises ApiError for an error sent as an event."""
+    """Yield the comments and chunks in the lines of a stream. Raises ApiError for an error event."""
     for line in lines:
         event = event_of(line)
         if event is not None:
@@ -32,7 +32,10 @@ def events(lines: Iterable[str]) -> Iterator[Comment | Chunk]:
 
 
 def event_of(line: str) -> Comment | Chunk | None:
-    """One line's event. OpenAI's streams put each object on one `data:` line, so lines need no assembling."""
+    """Return the comment or chunk in a line, or None. Raises ApiError for an error event.
+
+    OpenAI's streams put each object on one `data:` line, so every line can be read by itself.
+    """
     if line.startswith(":"):
         return Comment(line[1:].strip())
     value = line.removeprefix("data:").strip()
@@ -46,15 +49,15 @@ def event_of(line: str) -> Comment | Chunk | None:
 
 @dataclass
 class StreamedCompletion:
-    """Chunks of one choice, added up to the completion that would have come without streaming."""
+    """Adds up the chunks of one choice to the completion that would have come without streaming."""
 
     _text: list[str] = field(default_factory=list)
-    _rest: dict[str, Any] = field(default_factory=dict)
+    _fields: dict[str, Any] = field(default_factory=dict)
     _finish_reason: str | None = None
 
     def add(self, chunk: Chunk) -> str:
-        """Take a chunk; the text that it adds to the answer."""
-        self._rest |= {
+        """Add a chunk; return the text that it adds to the answer."""
+        self._fields |= {
             key: value for key, value in chunk.body.items() if value is not None and key != "choices"
         }
         text = ""
@@ -65,7 +68,7 @@ class StreamedCompletion:
         return text
 
     def completion(self) -> Completion:
-        """The sum so far."""
+        """Return the completion of all chunks so far."""
         message = {"role": "assistant", "content": "".join(self._text)}
         choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
-        return Completion.model_validate({**self._rest, "object": "chat.completion", "choices": [choice]})
+        return Completion.model_validate({**self._fields, "object": "chat.completion", "choices": [choice]})

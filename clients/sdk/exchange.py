@@ -1,4 +1,4 @@
-"""The requests and replies of the chat endpoint, for both clients. Nothing here sends or waits."""
+"""Build the requests of both clients and read the replies. Nothing here sends or waits."""
 
 import json
 import random
@@ -25,7 +25,7 @@ def server_root(base_url: str) -> str:
 
 
 def chat_request(messages: Sequence[dict[str, Any]], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of httpx's `build_request`.
+    """Return a chat request as the arguments of httpx's `build_request`.
 
     Raises ClientError for a value that JSON can't express, such as NaN.
     """
@@ -42,10 +42,9 @@ def chat_request(messages: Sequence[dict[str, Any]], fields: Mapping[str, Any]) 
 
 
 def seconds_to_retry(response: httpx.Response, attempt: int) -> float:
-    """Return how long to wait before a refused request is sent again.
+    """Return the seconds to wait before a refused request is sent again.
 
-    `response` has been read, and `attempt` counts from 0. Raises ApiError if the request is not worth another
-    try.
+    `response` has been read, and `attempt` counts from 0. Raises ApiError if another try is not worth it.
     """
     seconds = delay(
         response.status_code,
@@ -73,10 +72,16 @@ def client_errors(url: str) -> Iterator[None]:
     except httpx.ConnectError as error:
         raise ServerUnreachable(f"no server answers at {url}; start one with: internvl3 serve") from error
     except httpx.TimeoutException as error:
-        raise ServerUnreachable(f"the server at {url} has been silent for too long") from error
+        raise ServerUnreachable(
+            f"the server at {url} was silent for too long; check its log, or raise the client's timeout"
+        ) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise ClientError(f"{url} is no server's address; it must look like {DEFAULT_URL}") from error
+        raise ClientError(f"{url} is no address of a server; it must look like {DEFAULT_URL}") from error
     except httpx.HTTPError as error:
-        raise ServerUnreachable(f"the connection to {url} broke off: {error}") from error
+        raise ServerUnreachable(
+            f"the connection to {url} broke off ({error}); send the request again"
+        ) from error
     except (ValidationError, json.JSONDecodeError) as error:
-        raise ClientError(f"the reply of {url} is no chat completion; is it an internvl3 server?") from error
+        raise ClientError(
+            f"the reply of {url} is no chat completion; check that an internvl3 server runs there"
+        ) from error

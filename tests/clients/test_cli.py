@@ -56,7 +56,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "clients.commands.ask", None)  # how Python marks what can't be imported
     assert (
         run("ask", "hello")
-        == "error: this needs the Python package clients.commands.ask; make setup installs all of them"
+        == "error: this command needs the Python package clients.commands.ask; make setup installs it"
     )
 
 

@@ -53,5 +53,5 @@ async def test_ask(how: str, capsys: pytest.CaptureFixture[str]) -> None:
         options = f"--best-of 3 --delta 0.25 --max-tiles 6 --seed 1 --json {how} --base-url {url}"
         assert await asyncio.to_thread(run, "ask", "How many?", *options.split()) == 0
     shown = capsys.readouterr().out
-    assert "judged by fake-critic" in shown
+    assert "scored by fake-critic" in shown
     assert json.loads(shown.rstrip("\n").split("\n")[-1])["answer"] == "seven"

@@ -54,7 +54,7 @@ def test_question_answer_candidates_and_json(
     *lines, last = shown.rstrip("\n").split("\n")
     assert lines[0] == "Question: Sum?"
     assert f"\n\n{WINNER}\n\n" in shown
-    assert "judged by nano-critic" in shown
+    assert "scored by nano-critic" in shown
     assert any(line.split()[:3] == ["0", "0.250", "0.250"] for line in lines)
     result = json.loads(last)
     assert (result["question"], result["answer"], result["finish_reason"]) == ("Sum?", WINNER, "stop")

@@ -18,7 +18,7 @@ def test_best_first_with_every_step_beside_its_score() -> None:
         scaling(("3 + 4 = 8.\n\nFinal answer: 8", 0.25), ("3 + 4 = 7.\n\nFinal answer: 7", 0.875), selected=1)
     )
     rows = [line.split() for line in text.splitlines() if line.strip()]
-    assert " ".join(rows[0]) == "best_of_n: 2 candidates, judged by nano-critic (mean of the steps)"
+    assert " ".join(rows[0]) == "best_of_n: 2 candidates, scored by nano-critic (mean of the steps)"
     assert rows[2] == ["1", "(chosen)", "0.875", "0.875", "3", "+", "4", "=", "7."]
     assert rows[3] == ["0.875", "Final", "answer:", "7"]
     assert rows[4] == ["0", "0.250", "0.250", "3", "+", "4", "=", "8."]

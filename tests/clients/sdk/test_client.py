@@ -100,7 +100,7 @@ async def test_nobody_there() -> None:
 @pytest.mark.parametrize("address", ["nonsense", "ftp://127.0.0.1", "http://[::"])
 async def test_no_address(address: str) -> None:
     for failure in await both_fail(address):
-        assert f"{address} is no server's address" in str(failure)
+        assert f"{address} is no address of a server" in str(failure)
 
 
 async def test_a_stream_is_the_same_reply_with_news_before_it() -> None:
