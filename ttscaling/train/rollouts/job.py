@@ -17,10 +17,11 @@ from ttscaling.records.bad_records import BadRecords, TooManyBadRecordsError
 from ttscaling.records.jsonl import read_records
 from ttscaling.records.media_paths import media_path
 from ttscaling.records.questions import Question, parse_question
+from ttscaling.types import TokenUsage
 
 from .data_sets import CRITIC, PAIRS, write_data
 from .rollout import Rollout, RolloutPlan, Verdict, roll_out
-from .server_sampler import ServerSampler, Tokens
+from .server_sampler import ServerSampler, usage_json
 
 PLACE = "{question}"
 KEPT = "rollouts.jsonl"
@@ -61,8 +62,8 @@ def make_data(run: RolloutRun) -> Mapping[str, Any]:
         **run.fields,
     }
     with _verdict(asked) as verdict, ResultsFile(run.output / KEPT, identity) as ledger:
-        made = asyncio.run(_roll_out(run, asked, verdict, ledger))
-    return _summary(made, write_data(run.output, run.root, made, run.plan), run.output)
+        rollouts = asyncio.run(_roll_out(run, asked, verdict, ledger))
+    return _summary(rollouts, write_data(run.output, run.root, rollouts, run.plan), run.output)
 
 
 async def _roll_out(
@@ -110,17 +111,17 @@ def _read(run: RolloutRun) -> list[Question]:
     return found
 
 
-def _summary(made: Sequence[Rollout], records: Mapping[str, int], output: Path) -> Mapping[str, Any]:
-    solutions = [solution for rollout in made for solution in rollout.solutions]
-    values = [value for rollout in made for value in rollout.values.values()]
+def _summary(rollouts: Sequence[Rollout], records: Mapping[str, int], output: Path) -> Mapping[str, Any]:
+    solutions = [solution for rollout in rollouts for solution in rollout.solutions]
+    values = [value for rollout in rollouts for value in rollout.values.values()]
     return {
-        "questions": len(made),
-        "bad": sum(rollout.bad is not None for rollout in made),
+        "questions": len(rollouts),
+        "bad": sum(rollout.bad is not None for rollout in rollouts),
         "solutions": len(solutions),
         "right": sum(solution.right for solution in solutions),
         "prefixes": len(values),
         "continuations": sum(value.total for value in values),
         "records": dict(records),
-        "tokens": asdict(sum((rollout.tokens for rollout in made), Tokens())),
+        "tokens": usage_json(sum((rollout.usage for rollout in rollouts), TokenUsage())),
         "data": [str(output / meta) for meta in (CRITIC, PAIRS) if (output / meta).exists()],
     }

@@ -25,10 +25,10 @@ from ttscaling.records.bad_records import BadRecords, RecordError, TooManyBadRec
 from ttscaling.records.media_paths import media_path
 from ttscaling.records.questions import Question
 from ttscaling.steps import SEPARATOR, split_steps
-from ttscaling.types import Message
+from ttscaling.types import Message, TokenUsage
 
 from .pairing import Solution, dropout_beginning, dropout_question
-from .server_sampler import Answer, ServerSampler, Tokens, stated
+from .server_sampler import Answer, ServerSampler, stated, usage_json
 
 Verdict = Callable[[Question, str | None], bool]
 """Whether a final answer to a question is right. Called in threads."""
@@ -65,11 +65,11 @@ class Rollout:
     values: dict[str, PrefixValue] = field(default_factory=dict)
     without_image: dict[str, str] = field(default_factory=dict)
     bad: str | None = None
-    tokens: Tokens = field(default_factory=Tokens)
+    usage: TokenUsage = field(default_factory=TokenUsage)
 
     def add(self, row: Row) -> None:
         """Take in a row as it is kept."""
-        self.tokens += Tokens(**row.get("tokens", {}))
+        self.usage += TokenUsage(**row.get("tokens", {}))
         if "solutions" in row:
             self.solutions = tuple(Solution(**solution) for solution in row["solutions"])
         elif "prefix" in row:
@@ -150,14 +150,14 @@ class _QuestionRollout:
     async def _solve(self) -> None:
         if self.rollout.solutions:
             return
-        made, tokens = await self.sampler.answers(
+        answers, usage = await self.sampler.answers(
             self._message(), n=self.plan.solutions, seed=self._seed("solutions")
         )
         solutions = [
             Solution(text=answer.text, answer=stated(answer), right=await self._right(stated(answer)))
-            for answer in made
+            for answer in answers
         ]
-        self._keep({"solutions": [asdict(solution) for solution in solutions], "tokens": asdict(tokens)})
+        self._keep({"solutions": [asdict(solution) for solution in solutions], "tokens": usage_json(usage)})
 
     async def _value(self) -> None:
         wanted = dict.fromkeys(
@@ -167,12 +167,13 @@ class _QuestionRollout:
         )
         message = self._message()
         for prefix in [prefix for prefix in wanted if prefix not in self.rollout.values]:
-            made, tokens = await self.sampler.answers(
+            answers, usage = await self.sampler.answers(
                 message, n=self.plan.continuations, seed=self._seed("prefix", prefix), begun=prefix
             )
-            whole = [Answer(prefix + answer.text, answer.whole) for answer in made]
-            right = sum([await self._right(stated(answer)) for answer in whole])
-            self._keep({"prefix": prefix, "right": right, "total": len(whole), "tokens": asdict(tokens)})
+            continued = [Answer(prefix + answer.text, answer.whole) for answer in answers]
+            right = sum([await self._right(stated(answer)) for answer in continued])
+            total = len(continued)
+            self._keep({"prefix": prefix, "right": right, "total": total, "tokens": usage_json(usage)})
 
     async def _continue_blindly(self) -> None:
         right = dict.fromkeys(solution.text for solution in self.rollout.solutions if solution.right)
@@ -180,10 +181,10 @@ class _QuestionRollout:
         for chosen in list(right)[: self.plan.without_image]:
             begun = dropout_beginning(chosen)
             if begun and chosen not in self.rollout.without_image:
-                (answer,), tokens = await self.sampler.answers(
+                (answer,), usage = await self.sampler.answers(
                     message, n=1, seed=self._seed("blind", begun), begun=begun
                 )
-                self._keep({"blind": chosen, "text": begun + answer.text, "tokens": asdict(tokens)})
+                self._keep({"blind": chosen, "text": begun + answer.text, "tokens": usage_json(usage)})
 
     def _seed(self, *of: str) -> int:
         """A seed of its own for each request, the same in every run."""

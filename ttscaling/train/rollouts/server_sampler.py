@@ -12,7 +12,7 @@ from typing import Any
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.asking.client import CHAT, Refused, ServerClient
 from ttscaling.console import CommandError
-from ttscaling.types import Message
+from ttscaling.types import Message, TokenUsage
 
 _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
@@ -25,20 +25,6 @@ class Answer:
     whole: bool
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """What replies say they took. Of the prompts' tokens `cached` were found in a prefix cache."""
-
-    prompt: int = 0
-    cached: int = 0
-    completion: int = 0
-
-    def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(
-            self.prompt + other.prompt, self.cached + other.cached, self.completion + other.completion
-        )
-
-
 class ServerSampler:
     """Samples from a server. `fields` go into each request as they are (model, temperature, max_tokens)."""
 
@@ -48,7 +34,7 @@ class ServerSampler:
 
     async def answers(
         self, message: Message, *, n: int, seed: int, begun: str = ""
-    ) -> tuple[list[Answer], Tokens]:
+    ) -> tuple[list[Answer], TokenUsage]:
         """n answers to a user's message in one request, so that its prompt is computed once.
 
         With `begun` they are the n ways in which an answer that begins so goes on, without the beginning.
@@ -58,18 +44,23 @@ class ServerSampler:
         reply = await self._server.post(CHAT, body)
         try:
             choices = sorted(reply["choices"], key=lambda choice: choice["index"])
-            made = [
+            answers = [
                 Answer(choice["message"]["content"] or "", choice["finish_reason"] != "length")
                 for choice in choices
             ]
-            usage = reply["usage"]
-            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-            tokens = Tokens(usage["prompt_tokens"], cached, usage["completion_tokens"])
+            counts = reply["usage"]
+            usage = TokenUsage(
+                prompt=counts["prompt_tokens"],
+                cached=(counts.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+                completion=counts["completion_tokens"],
+            )
         except (KeyError, TypeError) as error:
             raise CommandError(f"the reply isn't of OpenAI's form: {type(error).__name__} {error}") from error
-        if len(made) != n:
-            raise CommandError(f"{n} answers were asked for and {len(made)} came: the server must heed 'n'")
-        return made, tokens
+        if len(answers) != n:
+            raise CommandError(
+                f"{n} answers were requested and {len(answers)} came: use a server that heeds 'n'"
+            )
+        return answers, usage
 
     async def check_continues(self) -> None:
         """Whether the server goes on with a message that has begun.
@@ -101,6 +92,11 @@ class ServerSampler:
         if not isinstance(usage, Mapping) or not isinstance(usage.get("prompt_tokens"), int):
             raise CommandError("the reply has no usage.prompt_tokens: the server must count tokens")
         return int(usage["prompt_tokens"])
+
+
+def usage_json(usage: TokenUsage) -> dict[str, int]:
+    """Return the counts as they are kept and reported; the critic's are left out, since none takes part."""
+    return {"prompt": usage.prompt, "cached": usage.cached, "completion": usage.completion}
 
 
 def stated(answer: Answer) -> str | None:

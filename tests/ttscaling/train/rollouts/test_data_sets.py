@@ -63,7 +63,7 @@ def test_data_sets_are_written_for_the_readers(tmp_path: Path, monkeypatch: pyte
         for data_set in read_meta(folder / meta, base=Path()):
             checked = check_data_set(data_set, parser_of(form))
             assert checked.passed, checked.summary()
-            assert checked.media == checked.faults.good == counts[data_set.name]
+            assert checked.media == checked.bad_records.good == counts[data_set.name]
     (without_image,) = read_records(folder / "dropout.jsonl", parse_pair, BadRecords())
     assert without_image == PairRecord(
         question=QUESTION.text,
