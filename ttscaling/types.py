@@ -1,4 +1,4 @@
-"""The types of test-time scaling: candidates, scores and selections, and the protocols Policy and Critic.
+"""The types of test-time scaling, such as Candidate, and the protocols Policy and Critic.
 
 This file imports neither torch nor vLLM and speaks no HTTP. `server/` implements the protocols over the
 embedded engines, `ttscaling/remote/` over any OpenAI-compatible server.

@@ -1,4 +1,4 @@
-"""A policy and a critic whose every move a test decides: complete implementations of the two protocols."""
+"""A policy and a critic that do exactly what the script of a test says."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ QUESTION = Conversation(messages=({"role": "user", "content": "What is 3 + 4?"},
 
 
 def candidate(index: int, text: str, *, tokens: int | None = None, reason: str | None = "stop") -> Candidate:
-    """A candidate of so many tokens, by default as many as its text has characters."""
+    """Return a candidate with this many tokens, by default one for each character of its text."""
     return Candidate(
         index=index,
         text=text,
@@ -24,22 +24,23 @@ def candidate(index: int, text: str, *, tokens: int | None = None, reason: str |
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """A candidate of a script that ends with an error."""
+    """A candidate of a script that fails with an error."""
 
     index: int
     error: Exception
 
 
 class Playback:
-    """A policy whose candidates do what the script says, in its order, everything else running in between.
+    """A policy whose candidates come in the order of a script, while all other tasks run in between.
 
-    An answer without finish_reason is a draft. Who isn't in the script never ends. `begun` and `abandoned`
-    list who was started and who was cancelled; `closed` says that none is running.
+    An answer without a finish_reason is a draft. A candidate that isn't in the script never ends. `begun`,
+    `greedy` and `abandoned` list the candidates that were begun, that were greedy, and that were cancelled.
+    `closed` says whether none is running.
     """
 
     def __init__(self, script: Sequence[Candidate | Failed], *, pause: int = 10) -> None:
         self._script = list(script)
-        self._pause = pause  # turns of the event loop between two of them
+        self._pause = pause  # turns of the event loop before each entry of the script
         self._running = 0
         self.begun: list[int] = []
         self.greedy: list[int] = []
@@ -92,16 +93,16 @@ class Playback:
         return self._script.pop(0)
 
 
-def says(texts: Sequence[str], *, finish: Sequence[int] | None = None) -> Playback:
-    """Candidate i says texts[i]; they finish in this order."""
+def playback_of(texts: Sequence[str], *, finish: Sequence[int] | None = None) -> Playback:
+    """Return a policy whose candidate i writes texts[i]; `finish` is the order in which they finish."""
     return Playback([candidate(index, texts[index]) for index in finish or range(len(texts))])
 
 
 class ScriptedCritic:
-    """Gives each answer the step scores of its script; answers without any raise CriticError.
+    """Gives each answer the step scores of its script; for any other answer it raises CriticError.
 
-    `seen` lists the answers in the order they came in. With `hang`, scoring never ends; `cancelled` counts
-    how many scorings were ended from outside.
+    `answers` lists the answers in the order in which they came. With `hang`, scoring never ends. `cancelled`
+    counts the scorings that were cancelled.
     """
 
     name = "scripted"
@@ -109,11 +110,11 @@ class ScriptedCritic:
     def __init__(self, scores: Mapping[str, Sequence[float]], *, hang: bool = False) -> None:
         self._scores = scores
         self._hang = hang
-        self.seen: list[str] = []
+        self.answers: list[str] = []
         self.cancelled = 0
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        self.seen.append(answer)
+        self.answers.append(answer)
         try:
             await (asyncio.Event().wait() if self._hang else asyncio.sleep(0))
         except asyncio.CancelledError:

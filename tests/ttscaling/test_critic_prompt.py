@@ -16,7 +16,7 @@ def chat(*messages: Message) -> Conversation:
 
 
 def rendered(prefix: tuple[Message, ...]) -> str:
-    """The prefix as InternVL's chat template writes it."""
+    """Return the prefix as InternVL's chat template writes it."""
     text = ""
     for message in prefix:
         parts = message["content"]
@@ -26,7 +26,7 @@ def rendered(prefix: tuple[Message, ...]) -> str:
     return text + "<|im_start|>assistant\n"
 
 
-def test_the_conversation_is_visualprms() -> None:
+def test_the_prompt_is_visualprms() -> None:
     question = {"role": "user", "content": [IMAGE, {"type": "text", "text": "Sum of row 1?"}]}
     first, second, third = critic_prefixes(chat(question), STEPS)
     expected = (
@@ -86,7 +86,7 @@ def test_the_critics_own_system_message_comes_first() -> None:
     assert all(prefix[0] == judge for prefix in critic_prefixes(chat(question), STEPS, system="Judge."))
 
 
-def test_nothing_to_judge_is_refused() -> None:
+def test_a_prompt_without_a_question_or_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="no user message"):
         critic_prefixes(chat({"role": "system", "content": "s"}), STEPS)
     with pytest.raises(ValueError, match="no steps"):
@@ -104,20 +104,20 @@ def test_prefixes_nest_and_every_assistant_slot_is_plus(steps: list[str]) -> Non
 
 
 @given(st.floats(-1e300, 0), st.floats(-1e300, 0))
-def test_judgement_is_a_probability(plus: float, minus: float) -> None:
+def test_the_score_is_a_probability(plus: float, minus: float) -> None:
     score = label_probability(plus, minus)
     assert 0 <= score <= 1
     assert math.isclose(score + label_probability(minus, plus), 1)
     assert score >= 0.5 if plus >= minus else score <= 0.5
 
 
-def test_judgement_ignores_all_other_tokens() -> None:
+def test_the_score_ignores_all_other_tokens() -> None:
     assert math.isclose(label_probability(math.log(0.03), math.log(0.01)), 0.75)
     assert label_probability(-math.inf, -1.0) == 0
     assert label_probability(-1.0, -math.inf) == 1
 
 
 @pytest.mark.parametrize(("plus", "minus"), [(-math.inf, -math.inf), (math.nan, -1.0), (-1.0, math.nan)])
-def test_a_judgement_is_never_guessed(plus: float, minus: float) -> None:
+def test_a_score_is_never_guessed(plus: float, minus: float) -> None:
     with pytest.raises(CriticError, match="log-probabilities"):
         label_probability(plus, minus)

@@ -1,4 +1,4 @@
-"""The README's example of ttscaling as a library, run as it stands there against a real socket."""
+"""The README's example of ttscaling as a library runs unchanged against a real socket."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from tests.clients.chat_server import Reply, chat_server, completion
 
 ROOT = Path(__file__).parent.parent.parent
 SERVER = "http://127.0.0.1:8000"
-# An entry of None makes importing fail, as where neither is installed.
+# An entry of None makes the import fail, as if the package weren't installed.
 WITHOUT_ENGINE = "import sys\nsys.modules.update(vllm=None, torch=None, transformers=None)\n"
 
 
@@ -32,16 +32,16 @@ def test_the_readmes_example_runs_without_an_engine() -> None:
             )
         plus, minus = (-0.1, -2.3) if "7" in str(body["messages"]) else (-2.3, -0.1)
         top = [{"token": "+", "logprob": plus}, {"token": "-", "logprob": minus}]
-        judged = completion("+")
-        judged["choices"][0]["logprobs"] = {"content": [{"token": "+", "top_logprobs": top}]}
-        return Reply(judged)
+        labelled = completion("+")
+        labelled["choices"][0]["logprobs"] = {"content": [{"token": "+", "top_logprobs": top}]}
+        return Reply(labelled)
 
     with chat_server(reply) as url:
         program = WITHOUT_ENGINE + example().replace(SERVER, url)
-        done = subprocess.run(
+        finished = subprocess.run(
             [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
         )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "3 + 4 = 7.\n\nFinal answer: 7\n\nscore 0.900\n"
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout == "3 + 4 = 7.\n\nFinal answer: 7\n\nscore 0.900\n"
     assert [body["model"] for body in bodies].count("InternVL3-8B") == 8
     assert [body["model"] for body in bodies].count("VisualPRM-8B") == 4  # two different answers of two steps

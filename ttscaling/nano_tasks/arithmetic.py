@@ -1,4 +1,4 @@
-"""Text-only arithmetic: the language share of nano's pre-training, in the sheets' own notation."""
+"""Arithmetic exercises without a picture, for nano's pre-training, in the notation of the sheets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from .problems import Slip, Solution, Solver
 
 
 def random_fact(rng: np.random.Generator) -> tuple[str, int]:
-    """An operation that sheet solutions use and its result, such as ("17+12", 29)."""
+    """Return an operation that solutions of sheets use, and its result, such as ("17+12", 29)."""
     match rng.choice(["small", "digit", "sums", "difference", "product", "extreme"]):
         case "small":
             left, right = rng.integers(0, 10, 2)
@@ -34,7 +34,7 @@ def random_fact(rng: np.random.Generator) -> tuple[str, int]:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A sum of given digits, or (without digits) a single operation."""
+    """A sum of digits or, without digits, a single operation with its result."""
 
     digits: tuple[int, ...] = ()
     expression: str = ""
@@ -42,12 +42,13 @@ class Exercise:
 
     @property
     def question(self) -> str:
+        """The question in words."""
         if self.expression:
             return f"What is {self.expression}?"
         return f"What is the sum of {' '.join(map(str, self.digits))}?"
 
     def solve(self, slips: Mapping[int, Slip] | None = None) -> Solution:
-        """The written solution; slips (step index -> slip) are carried on."""
+        """Return the written solution; later steps carry on the slips (step index -> slip)."""
         solver = Solver(slips or {})
         if self.expression:
             return solver.finish(solver.state(self.expression, self.result))
@@ -55,7 +56,7 @@ class Exercise:
 
 
 def random_exercise(rng: np.random.Generator) -> Exercise:
-    """A question without a picture."""
+    """Return a random exercise: one operation, or a sum of 3 to 6 digits."""
     if rng.random() < 0.5:
         expression, result = random_fact(rng)
         return Exercise(expression=expression, result=result)

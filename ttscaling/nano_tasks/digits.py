@@ -1,7 +1,7 @@
-"""Real handwritten digits: scikit-learn's `load_digits`.
+"""Real handwritten digits, from scikit-learn's `load_digits`.
 
-That is UCI's Optical Recognition of Handwritten Digits (BSD-3): 1,797 drawings of 8 x 8 pixels, split once
-into drawings for training and drawings that only evaluation sees.
+These are UCI's Optical Recognition of Handwritten Digits (BSD-3): 1,797 drawings of 8 x 8 pixels. A fixed
+split keeps 397 of them for evaluation; training never uses those.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,11 @@ NUM_TRAIN = 1400  # of 1,797; the other 397 are held out
 
 @dataclass(frozen=True)
 class DigitPool:
-    """Drawings of one split: `ink_N88` uint8, 0 = paper, 255 = full ink; `by_value[d]` are the rows of d."""
+    """The drawings of one split.
+
+    `ink_N88` is uint8, from 0 for paper to 255 for full ink. `by_value[d]` are the indices of the drawings of
+    digit d.
+    """
 
     ink_N88: np.ndarray
     by_value: tuple[np.ndarray, ...]
@@ -27,7 +31,7 @@ class DigitPool:
 
 @cache
 def digit_pool(split: Split) -> DigitPool:
-    """The drawings of one split; the same on every machine."""
+    """Return the drawings of one split. They are the same on every machine."""
     data = load_digits()
     order = np.random.default_rng(SPLIT_SEED).permutation(len(data.target))
     chosen = order[:NUM_TRAIN] if split == "train" else order[NUM_TRAIN:]
@@ -37,7 +41,7 @@ def digit_pool(split: Split) -> DigitPool:
 
 
 def draw_digit(value: int, pool: DigitPool, rng: np.random.Generator, *, cell: int) -> np.ndarray:
-    """One digit as ink, uint8 (cell, cell): a random drawing of `value`, slightly turned, scaled, shifted."""
+    """Return a random drawing of `value` as ink, uint8 (cell, cell), slightly turned, scaled and shifted."""
     drawing = Image.fromarray(pool.ink_N88[rng.choice(pool.by_value[value])])
     angle = rng.uniform(-0.17, 0.17)  # radians, about 10 degrees
     scale = 8 / (cell * rng.uniform(0.78, 0.95))  # source pixels per cell pixel

@@ -1,7 +1,7 @@
-"""Questions about a sheet whose answers need reading and several arithmetic steps, one operation a step.
+"""Questions about a sheet of digits, and their written solutions with one operation in each step.
 
-The kinds are chosen so that a right answer nearly always comes from right steps: a process reward critic can
-only help where the process decides (kinds with few possible answers, such as counting, reward luck).
+The kinds of questions are such that a right answer nearly always comes from right steps, because only then
+can a process reward critic help. Kinds with few possible answers, such as counting, reward luck.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,15 +23,16 @@ SHARE_OF_LARGE = 0.15
 
 @dataclass(frozen=True)
 class SheetQuestion:
-    """A question without its picture: the sheet, the kind, which rows or columns it asks about (from 1)."""
+    """A question without its picture: the sheet, the kind, and the rows or columns it is about (from 1)."""
 
     sheet: Sheet
     kind: Kind
     lines: tuple[int, ...]
-    smallest: bool = False  # of kind "extreme": the smallest digit, not the largest
+    smallest: bool = False  # whether kind "extreme" asks for the smallest digit instead of the largest
 
     @property
     def question(self) -> str:
+        """The question in words."""
         match self.kind:
             case "row sum":
                 return f"What is the sum of row {self.lines[0]}?"
@@ -51,22 +52,24 @@ class SheetQuestion:
 
 @dataclass(frozen=True)
 class Solution:
-    """One written step per entry, the last one `Final answer: ..`."""
+    """The written steps of a solution; the last one is `Final answer: ..`."""
 
     steps: tuple[str, ...]
 
     @property
     def text(self) -> str:
+        """The steps as one text."""
         return SEPARATOR.join(self.steps)
 
     @property
     def answer(self) -> str:
+        """The final answer."""
         return self.steps[-1].removeprefix("Final answer: ")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a model is asked: a picture, a question, and the right answer."""
+    """A question with its picture and its right answer."""
 
     image: Image.Image
     question: str
@@ -76,23 +79,26 @@ class Problem:
 
 @dataclass(frozen=True)
 class Slip:
-    """A mistake at one step: a digit misread, or an offset on a result. Later steps carry it on."""
+    """A mistake in one step: a misread digit, or an offset to a result. Later steps carry it on.
 
-    position: int = 0  # which digit of a reading
-    digit: int = 0  # what it is read as
-    offset: int = (
-        0  # added to an operation's result or the answer; for max and min it takes the other operand
-    )
+    A step that reads digits takes `digit` for the digit at `position`. A step that computes, and the final
+    answer, add `offset` to the result. A step with max or min takes the other operand.
+    """
+
+    position: int = 0
+    digit: int = 0
+    offset: int = 0
 
 
 class Solver:
-    """Writes a solution step by step, making the slips it is told to."""
+    """Writes a solution step by step and makes the given slips (step index -> slip)."""
 
     def __init__(self, slips: Mapping[int, Slip]):
         self.slips = slips
         self.steps: list[str] = []
 
     def read(self, name: str, number: int, digits: tuple[int, ...]) -> tuple[int, ...]:
+        """Write the digits of a row or column, and return them as they were read."""
         slip = self.slips.get(len(self.steps))
         if slip:
             position = slip.position % len(digits)
@@ -101,12 +107,14 @@ class Solver:
         return digits
 
     def state(self, expression: str, exact: int) -> int:
+        """Write an expression with its result, and return the result."""
         slip = self.slips.get(len(self.steps))
-        result = abs(exact + slip.offset) if slip else exact  # no negative numbers, slips included
+        result = abs(exact + slip.offset) if slip else exact  # abs, because no solution has negative numbers
         self.steps.append(f"{expression}={result}")
         return result
 
     def operate(self, left: int, operator: str, right: int) -> int:
+        """Write one operation, and return its result."""
         if operator in ("max", "min"):
             smaller, larger = sorted((left, right))
             takes_larger = (operator == "max") != (len(self.steps) in self.slips)
@@ -117,21 +125,24 @@ class Solver:
         return self.state(f"{left}{operator}{right}", exact)
 
     def fold(self, digits: tuple[int, ...], operator: str) -> int:
+        """Write one operation after the other over all digits, and return the last result."""
         result = digits[0]
         for digit in digits[1:]:
             result = self.operate(result, operator, digit)
         return result
 
     def row(self, sheet: Sheet, number: int) -> tuple[int, ...]:
+        """Write the digits of a row, and return them as they were read."""
         return self.read("Row", number, sheet.row(number))
 
     def finish(self, answer: int) -> Solution:
+        """Return the solution with its final answer."""
         slip = self.slips.get(len(self.steps))
         return Solution((*self.steps, f"Final answer: {abs(answer + slip.offset) if slip else answer}"))
 
 
 def solve(task: SheetQuestion, slips: Mapping[int, Slip] | None = None) -> Solution:
-    """The written solution of a task; with `slips` (step index -> slip), one that carries them on."""
+    """Return the written solution of a task; later steps carry on the `slips` (step index -> slip)."""
     solver = Solver(slips or {})
     sheet, lines = task.sheet, task.lines
     match task.kind:
@@ -154,7 +165,7 @@ def solve(task: SheetQuestion, slips: Mapping[int, Slip] | None = None) -> Solut
 
 
 def random_task(rng: np.random.Generator, *, kind: Kind | None = None) -> SheetQuestion:
-    """A task on a random sheet."""
+    """Return a task on a random sheet, of a random kind if `kind` is None."""
     kind = kind or KINDS[rng.integers(len(KINDS))]
     sheet = random_sheet(rng)
     num_lines = 2 if kind in ("two rows", "difference") else 1
@@ -163,12 +174,12 @@ def random_task(rng: np.random.Generator, *, kind: Kind | None = None) -> SheetQ
 
 
 def draw_task(task: SheetQuestion, pool: DigitPool, rng: np.random.Generator) -> Image.Image:
-    """The task's sheet, at times large."""
+    """Return a picture of the task's sheet, which is large with probability SHARE_OF_LARGE."""
     return draw_sheet(task.sheet, pool, rng, large=bool(rng.random() < SHARE_OF_LARGE))
 
 
 def drawn(split: Split, n: int, seed: int) -> Iterator[tuple[SheetQuestion, Image.Image]]:
-    """n tasks with pictures of one split's drawings, the kinds in turn; the same for the same seed."""
+    """Yield n tasks with pictures of one split's drawings. The kinds take turns; a seed fixes all tasks."""
     rng = np.random.default_rng([seed, split == "heldout"])
     pool = digit_pool(split)
     for number in range(n):
@@ -177,11 +188,11 @@ def drawn(split: Split, n: int, seed: int) -> Iterator[tuple[SheetQuestion, Imag
 
 
 def problems(split: Split, n: int, seed: int) -> Iterator[Problem]:
-    """`drawn` as what a model is asked."""
+    """Yield the tasks of `drawn` as problems."""
     for task, image in drawn(split, n, seed):
         yield Problem(image, task.question, solve(task).answer, task.kind)
 
 
 def heldout(n: int, seed: int) -> Iterator[Problem]:
-    """n problems on drawings that no training stage saw."""
+    """Yield n problems on drawings that no training stage uses."""
     return problems("heldout", n, seed)

@@ -1,7 +1,7 @@
-"""Sheets of handwritten digits, three rows of three, in two sizes.
+"""Sheets of handwritten digits in three rows of three, in two sizes.
 
-A small sheet is 84 x 84 pixels, one tile of the nano model. A large one is 168 x 168: dynamic tiling makes
-four tiles of it and a thumbnail, which alone shows the digits whole.
+A small sheet has 84 x 84 pixels, which is one tile of the nano model. A large one has 168 x 168 pixels.
+Dynamic tiling makes four tiles and a thumbnail of it, and only the thumbnail shows the digits uncut.
 """
 
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from PIL import Image
 
 from .digits import DigitPool, draw_digit
 
-SIDE = 3  # rows, and columns
-SMALL_CELL = 28  # pixels of a digit's square cell: one visual token of a patch-14 ViT after pixel-unshuffle
+SIDE = 3  # the number of rows and of columns
+SMALL_CELL = 28  # side of a digit's cell in pixels: one visual token of a patch-14 ViT after pixel-unshuffle
 LARGE_CELL = 56
 
 
@@ -23,21 +23,21 @@ class Sheet:
     rows: tuple[tuple[int, ...], ...]
 
     def row(self, number: int) -> tuple[int, ...]:
-        """Row `number`, counted from 1."""
+        """Return row `number`, counted from 1."""
         return self.rows[number - 1]
 
     def column(self, number: int) -> tuple[int, ...]:
-        """Column `number`, counted from 1."""
+        """Return column `number`, counted from 1."""
         return tuple(row[number - 1] for row in self.rows)
 
 
 def random_sheet(rng: np.random.Generator) -> Sheet:
-    """Every digit independent and uniform."""
+    """Return a sheet whose digits are independent and uniform."""
     return Sheet(tuple(tuple(int(d) for d in row) for row in rng.integers(0, 10, (SIDE, SIDE))))
 
 
 def draw_sheet(sheet: Sheet, pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Image.Image:
-    """An RGB picture of the sheet: dark ink on light paper, uneven contrast, some noise."""
+    """Return an RGB picture of the sheet: dark ink on light paper, with random contrast and noise."""
     cell = LARGE_CELL if large else SMALL_CELL
     ink = np.vstack(
         [np.hstack([draw_digit(digit, pool, rng, cell=cell) for digit in row]) for row in sheet.rows]

@@ -1,4 +1,4 @@
-"""Bad records: counted, named, skipped while they are few; too many stop the run."""
+"""Count and name bad records; a few are skipped, too many stop the run."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -8,9 +8,9 @@ from typing import Any
 logger = logging.getLogger("internvl3.train.data")
 
 SHOWN = 20
-"""How many bad records are told of one by one and kept for the summary; the rest are only counted."""
+"""This many bad records are reported one by one and kept for the summary; the others are only counted."""
 GRACE = 1000
-"""The share is taken of at least this many records, so that one early fault doesn't stop a long run."""
+"""The share is taken of at least this many records, so that one early bad record doesn't stop a long run."""
 
 
 def _warn(problem: str) -> None:
@@ -18,7 +18,7 @@ def _warn(problem: str) -> None:
 
 
 class RecordError(ValueError):
-    """One record can't be used. The message says what is wrong with it and what to do about it."""
+    """One record can't be used. The message says what is wrong with it and what to change."""
 
 
 class TooManyBadRecordsError(ValueError):
@@ -27,10 +27,11 @@ class TooManyBadRecordsError(ValueError):
 
 @dataclass
 class BadRecords:
-    """Counts good and bad records of a run.
+    """Counts the good and the bad records of a run.
 
-    `allowed` is the share of bad records that is put up with, 0 to 1; 0 stops at the first. `tell` hears of
-    each of the first ones as it is found.
+    `allowed` is the share of bad records that doesn't stop the run, 0 to 1; with 0 the first one stops it.
+    `tell` is called with each of the first SHOWN bad records when it is found. `examples` keeps the same
+    ones. Raises ValueError if `allowed` isn't between 0 and 1.
     """
 
     allowed: float = 0.01
@@ -41,7 +42,7 @@ class BadRecords:
 
     def __post_init__(self) -> None:
         if not 0 <= self.allowed <= 1:
-            raise ValueError(f"the allowed share of bad records is between 0 and 1, not {self.allowed}")
+            raise ValueError(f"the allowed share of bad records must be between 0 and 1, not {self.allowed}")
 
     def accept(self) -> None:
         """Count a record that was used."""
@@ -51,7 +52,7 @@ class BadRecords:
         """Count a bad record; `problem` names it (`file:line: what is wrong`).
 
         Raises:
-            TooManyBadRecordsError: there are more now than allowed, or many and no good one yet.
+            TooManyBadRecordsError: more records are bad than allowed, or GRACE are bad and none is good.
         """
         self.bad += 1
         if self.bad <= SHOWN:
@@ -62,37 +63,40 @@ class BadRecords:
 
     @property
     def too_many(self) -> bool:
-        """Whether more were bad than allowed, on the way through the data."""
+        """Whether more records are bad than allowed, of at least GRACE records."""
         return self.bad > self.allowed * max(self.good + self.bad, GRACE)
 
     def check_share(self) -> None:
-        """At the end of the data: the share counts without grace. Raises TooManyBadRecordsError."""
+        """Check the share of bad records at the end of the data, where GRACE no longer counts.
+
+        Raises TooManyBadRecordsError.
+        """
         if self.bad > self.allowed * (self.good + self.bad):
             raise self._error()
 
     def summary(self) -> str:
-        """How many records were bad, and the first of them, one a line."""
+        """Return how many records were bad, and the first of them, one on each line."""
         counted = f"{self.bad} of {self.good + self.bad} records were bad (allowed: {self.allowed:.2%})"
         more = [f"... and {self.bad - SHOWN} more"] if self.bad > SHOWN else []
         return "\n  ".join([counted, *self.examples, *more])
 
     def state(self) -> dict[str, Any]:
-        """What `restore` needs, as JSON."""
+        """Return the counts as JSON, for `restore`."""
         return {"good": self.good, "bad": self.bad, "examples": list(self.examples)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on counting where a saved state left off."""
+        """Go on counting from a saved state."""
         self.good, self.bad, self.examples = state["good"], state["bad"], list(state["examples"])
 
     def _error(self) -> TooManyBadRecordsError:
-        advice = "Mend or remove these records, or allow a larger share of bad ones."
+        advice = "Correct or remove these records, or allow a larger share of bad ones."
         return TooManyBadRecordsError(f"{self.summary()}\n{advice}")
 
 
-def merge_counts(parts: Iterable[BadRecords], allowed: float) -> BadRecords:
-    """What several have counted, judged as one."""
-    whole = BadRecords(allowed)
-    for part in parts:
-        whole.good, whole.bad = whole.good + part.good, whole.bad + part.bad
-        whole.examples += part.examples[: SHOWN - len(whole.examples)]
-    return whole
+def merge_counts(counts: Iterable[BadRecords], allowed: float) -> BadRecords:
+    """Return the sum of several counts, with one allowed share for all records together."""
+    total = BadRecords(allowed)
+    for count in counts:
+        total.good, total.bad = total.good + count.good, total.bad + count.bad
+        total.examples += count.examples[: SHOWN - len(total.examples)]
+    return total

@@ -1,7 +1,7 @@
-"""InternVL's conversations: `{"image"?, "video"?, "conversations": [{"from", "value"}, ...]}`, one a line.
+"""Records of InternVL's conversations.
 
-Source: OpenGVLab/InternVL, `internvl_chat/internvl/train/internvl_chat_finetune.py`, and its guide to chat
-data formats.
+Each line is `{"image"?, "video"?, "conversations": [{"from", "value"}, ...]}`. Source: OpenGVLab/InternVL,
+`internvl_chat/internvl/train/internvl_chat_finetune.py`, and its guide to chat data formats.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _NAMES = {role: name for name, role in _ROLES.items()}
 
 @dataclass(frozen=True)
 class Turn:
-    """One message."""
+    """One message of a conversation."""
 
     role: Role
     text: str
@@ -29,7 +29,7 @@ class Turn:
 class ChatRecord:
     """A conversation about images, one video, or neither; `extra` holds all other keys.
 
-    `<image>` and `<video>` in the users' turns say where the media stand.
+    `<image>` and `<video>` in the users' turns are the slots of the media.
     """
 
     turns: tuple[Turn, ...]
@@ -39,16 +39,16 @@ class ChatRecord:
 
 
 def parse_chat(data: Mapping[str, Any]) -> ChatRecord:
-    """A record from its JSON object.
+    """Return the record of a JSON object.
 
     Raises:
-        RecordError: it isn't of the published form, or holds nothing to learn from.
+        RecordError: the object doesn't have the published form, or no 'gpt' turn has a text.
     """
     turns = tuple(_turn(entry) for entry in list_field(data, "conversations"))
     if any(turn.role == "system" for turn in turns[1:]):
         raise RecordError("a 'system' turn comes after another turn: it can only be the first")
     if not any(turn.role == "assistant" and turn.text.strip() for turn in turns):
-        raise RecordError("no 'gpt' turn has a text: there is nothing to learn from")
+        raise RecordError("no 'gpt' turn has a text: add one, because training learns from it")
     images, video = media_fields(data)
     return ChatRecord(
         turns=turns,
@@ -59,7 +59,7 @@ def parse_chat(data: Mapping[str, Any]) -> ChatRecord:
 
 
 def chat_json(record: ChatRecord) -> dict[str, Any]:
-    """The inverse of `parse_chat`."""
+    """Return the JSON object of a record: the inverse of `parse_chat`."""
     turns = [{"from": _NAMES[turn.role], "value": turn.text} for turn in record.turns]
     return {**record.extra, **media_json(record.images, record.video), "conversations": turns}
 

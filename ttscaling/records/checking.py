@@ -1,4 +1,4 @@
-"""Training data looked through before a run: every record parsed, every path of its media followed."""
+"""Check training data before a run: parse every record, and look for its images and videos."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,34 +15,40 @@ from .pairs import parse_pair
 
 
 class HasImages(Protocol):
-    """What the formats' records have in common."""
+    """A record of any format: all have images."""
 
     @property
     def images(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What was found in a data set. `media` counts images and videos; `length` notes a wrong `length`."""
+class CheckedDataSet:
+    """The result of checking a data set. `media` counts its images and videos.
+
+    `length_problem` says that meta.json gives a wrong `length`, or is None.
+    """
 
     name: str
-    faults: BadRecords
+    bad_records: BadRecords
     media: int
-    length: str | None
+    length_problem: str | None
 
     @property
     def passed(self) -> bool:
-        return not self.faults.bad and self.length is None
+        """Whether nothing is wrong with the data set."""
+        return not self.bad_records.bad and self.length_problem is None
 
     def summary(self) -> str:
-        """A few lines for a person."""
-        notes = [] if self.length is None else [self.length]
-        counted = f"{self.name}: {self.faults.good} good records with {self.media} images and videos"
-        return "\n  ".join([counted, *notes, *([self.faults.summary()] if self.faults.bad else [])])
+        """Return the result in a few lines for a person."""
+        good = f"{self.name}: {self.bad_records.good} good records with {self.media} images and videos"
+        problems = [] if self.length_problem is None else [self.length_problem]
+        if self.bad_records.bad:
+            problems.append(self.bad_records.summary())
+        return "\n  ".join([good, *problems])
 
 
 def parser_of(form: str) -> Callable[[Mapping[str, Any]], HasImages]:
-    """The parser of a published format, by its short name. Raises ValueError for another name."""
+    """Return the parser of a published format by its short name. Raises ValueError for another name."""
     parsers: dict[str, Callable[[Mapping[str, Any]], HasImages]] = {
         "chats": parse_chat,
         "pairs": parse_pair,
@@ -54,16 +60,16 @@ def parser_of(form: str) -> Callable[[Mapping[str, Any]], HasImages]:
     return parsers[form]
 
 
-def check_data_set(data_set: DataSet, parse: Callable[[Mapping[str, Any]], HasImages]) -> Checked:
-    """Look through a data set. Media are found, not decoded.
+def check_data_set(data_set: DataSet, parse: Callable[[Mapping[str, Any]], HasImages]) -> CheckedDataSet:
+    """Check every record of a data set. Its media must exist; they aren't decoded.
 
     Raises:
         OSError: the annotation can't be read.
     """
     file, media = LineFile(data_set.annotation), 0
-    faults = BadRecords(allowed=1.0, tell=lambda problem: None)  # the summary tells
+    bad_records = BadRecords(allowed=1.0, tell=lambda problem: None)  # the summary names them
 
-    def followed(data: Mapping[str, Any]) -> int:
+    def count_media(data: Mapping[str, Any]) -> int:
         record = parse(data)
         paths = [path for path in (*record.images, getattr(record, "video", None)) if path]
         for path in paths:
@@ -72,12 +78,12 @@ def check_data_set(data_set: DataSet, parse: Callable[[Mapping[str, Any]], HasIm
 
     for index in range(len(file)):
         try:
-            media += file.record(index, followed)
+            media += file.record(index, count_media)
         except RecordError as error:
-            faults.reject(str(error))
+            bad_records.reject(str(error))
         else:
-            faults.accept()
-    length = None
+            bad_records.accept()
+    problem = None
     if data_set.length is not None and data_set.length != len(file):
-        length = f"meta.json says {data_set.length} records, the file has {len(file)}: correct the 'length'"
-    return Checked(data_set.name, faults, media, length)
+        problem = f"meta.json says {data_set.length} records, the file has {len(file)}: correct the 'length'"
+    return CheckedDataSet(data_set.name, bad_records, media, problem)

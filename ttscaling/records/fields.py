@@ -1,4 +1,4 @@
-"""Fields that the published formats share, checked one by one."""
+"""Check the fields that the published formats share."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from .bad_records import RecordError
 
 
 def text_field(data: Mapping[str, Any], key: str) -> str:
-    """A string that isn't blank. Raises RecordError."""
+    """Return the string under a key. Raises RecordError if it is missing, blank or no string."""
     value = optional_text(data, key)
     if value is None or not value.strip():
         raise RecordError(f"{key!r} is missing or blank: give it a text")
@@ -15,7 +15,7 @@ def text_field(data: Mapping[str, Any], key: str) -> str:
 
 
 def optional_text(data: Mapping[str, Any], key: str) -> str | None:
-    """A string, or None where the key is absent or null. Raises RecordError."""
+    """Return the string under a key, or None if the key is absent or null. Raises RecordError."""
     value = data.get(key)
     if value is not None and not isinstance(value, str):
         raise RecordError(f"{key!r} is a {type(value).__name__}: make it a string")
@@ -23,9 +23,9 @@ def optional_text(data: Mapping[str, Any], key: str) -> str | None:
 
 
 def image_field(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The paths under `image`: a string, a list of strings, or nothing (absent, null, empty).
+    """Return the paths under `image`: a string, a list of strings, or nothing (absent, null, empty).
 
-    Raises RecordError.
+    Raises RecordError for any other value.
     """
     value = data.get("image")
     paths = [] if not value else [value] if isinstance(value, str) else value
@@ -35,9 +35,9 @@ def image_field(data: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def media_fields(data: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
-    """The paths under `image` and the one under `video`; one of the two is empty.
+    """Return the paths under `image` and the path under `video`; at least one of the two is empty.
 
-    Raises RecordError, also for a `clip` of a video, which nothing here would heed.
+    Raises RecordError, also for a `clip` of a video, because training would ignore it.
     """
     images, video = image_field(data), optional_text(data, "video") or None
     if images and video:
@@ -50,13 +50,13 @@ def media_fields(data: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
 
 
 def media_json(images: tuple[str, ...], video: str | None = None) -> dict[str, Any]:
-    """The inverse of `media_fields`: no key, a path, or a list of paths."""
-    shown = {"image": images[0] if len(images) == 1 else list(images)} if images else {}
-    return {**shown, **({"video": video} if video else {})}
+    """Return `image` and `video` as a record has them: the inverse of `media_fields`."""
+    image = {"image": images[0] if len(images) == 1 else list(images)} if images else {}
+    return {**image, **({"video": video} if video else {})}
 
 
 def list_field(data: Mapping[str, Any], key: str) -> list[Any]:
-    """A list that isn't empty. Raises RecordError."""
+    """Return the list under a key. Raises RecordError if it is missing, empty or no list."""
     value = data.get(key)
     if not isinstance(value, list) or not value:
         raise RecordError(f"{key!r} is missing, empty or no list: give it at least one entry")
@@ -64,5 +64,5 @@ def list_field(data: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def other_fields(data: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The keys that a format doesn't name: kept as they are."""
+    """Return the fields of a record that its format doesn't name."""
     return {key: value for key, value in data.items() if key not in known}

@@ -1,4 +1,4 @@
-"""Files of one JSON object a line: read in a stream or by number, written whole or not at all."""
+"""Read files with one JSON object on each line, in a stream or by index, and write complete ones."""
 
 import json
 import os
@@ -14,25 +14,25 @@ Json = Mapping[str, Any]
 T = TypeVar("T")
 
 LONGEST_LINE = 64 * 2**20
-"""Bytes. A longer line means that the file isn't one object a line; it isn't read into memory."""
+"""In bytes. A longer line means that the file has another format, so it isn't read into memory."""
 
 
 def parse_line(line: bytes, parse: Callable[[Json], T], where: str) -> T:
-    """One line as a record.
+    """Return the record on one line.
 
     Args:
-        line: the line, with or without its end.
+        line: the line, with or without the line break.
         parse: makes a record of the JSON object or raises RecordError.
-        where: `file:line`, put before every message.
+        where: `file:line`, which every message begins with.
 
     Raises:
-        RecordError: it isn't a JSON object, or `parse` refused it.
+        RecordError: the line isn't a JSON object, or `parse` refuses it.
     """
     if len(line) > LONGEST_LINE:
         raise RecordError(f"{where}: the line is longer than 64 MiB: write one JSON object a line")
     try:
         data = json.loads(line)
-        if b"\\u" in line:  # half of a surrogate pair is JSON, but no text
+        if b"\\u" in line:  # half of a surrogate pair is valid JSON, but it can't be encoded as text
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{where}: not JSON ({error}): write one JSON object a line, in UTF-8") from error
@@ -44,11 +44,12 @@ def parse_line(line: bytes, parse: Callable[[Json], T], where: str) -> T:
         raise RecordError(f"{where}: {error}") from error
 
 
-def read_records(path: Path, parse: Callable[[Json], T], faults: BadRecords) -> Iterator[T]:
-    """The records of a file, line by line; bad ones go to `faults`, blank lines are passed over.
+def read_records(path: Path, parse: Callable[[Json], T], bad_records: BadRecords) -> Iterator[T]:
+    """Yield the records of a file line by line; `bad_records` counts the bad ones. Blank lines are skipped.
 
     Raises:
-        TooManyBadRecordsError: as `faults` decides, at the latest at the end of the file.
+        TooManyBadRecordsError: more records are bad than `bad_records` allows. The share is checked for each
+            bad record and at the end of the file.
         OSError: the file can't be read.
     """
     with path.open("rb") as file:
@@ -58,15 +59,18 @@ def read_records(path: Path, parse: Callable[[Json], T], faults: BadRecords) -> 
             try:
                 record = parse_line(line, parse, f"{path}:{number}")
             except RecordError as error:
-                faults.reject(str(error))
+                bad_records.reject(str(error))
                 continue
-            faults.accept()
+            bad_records.accept()
             yield record
-    faults.check_share()
+    bad_records.check_share()
 
 
 def write_records(path: Path, rows: Iterable[Json]) -> int:
-    """Write one object a line; the file appears when it is complete. Returns the number of lines."""
+    """Write one JSON object on each line and return the number of lines.
+
+    The file appears under its name only when it is complete.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".unfinished")
     count = 0
@@ -81,9 +85,10 @@ def write_records(path: Path, rows: Iterable[Json]) -> int:
 
 
 class LineFile:
-    """A file's lines by number, without the file in memory: 8 bytes are kept of each.
+    """The lines of a file by index, without the file in memory. Blank lines have no index.
 
-    The first reading finds where the lines begin; blank ones are left out. Raises OSError.
+    The file is read once to find where its lines begin, and 16 bytes are kept for each line. Raises OSError
+    if it can't be read.
     """
 
     def __init__(self, path: Path):
@@ -102,21 +107,21 @@ class LineFile:
         return len(self._start)
 
     def record(self, index: int, parse: Callable[[Json], T]) -> T:
-        """The record on the line `index` (from 0, blank lines not counted). Raises as `parse_line`."""
+        """Return the record on line `index`, counted from 0 without blank lines. Raises as `parse_line`."""
         with self.path.open("rb") as file:
             file.seek(int(self._start[index]))
             line = file.readline(LONGEST_LINE + 1)
         return parse_line(line, parse, self.where(index))
 
     def where(self, index: int) -> str:
-        """`file:line` of that line, as messages name it."""
+        """Return `file:line` of a line, as messages name it."""
         return f"{self.path}:{self._number[index]}"
 
 
 def _lines(file: Any) -> Iterator[bytes]:
-    """Lines of at most LONGEST_LINE + 1 bytes: what is beyond is read past."""
+    """Yield the first LONGEST_LINE + 1 bytes of every line; the bytes beyond are skipped."""
     while line := file.readline(LONGEST_LINE + 1):
-        rest = line
-        while len(rest) > LONGEST_LINE and not rest.endswith(b"\n"):
-            rest = file.readline(LONGEST_LINE + 1)
+        piece = line
+        while len(piece) > LONGEST_LINE and not piece.endswith(b"\n"):
+            piece = file.readline(LONGEST_LINE + 1)
         yield line

@@ -1,9 +1,9 @@
-"""VisualPRM400K's solutions with Monte-Carlo step scores, one a line.
+"""Records of VisualPRM400K-Raw: solutions with Monte-Carlo step scores.
 
-Source: the VisualPRM400K-Raw data sets and OpenGVLab/InternVL, `tools/reasoning_data_pipeline`:
-`{"image", "question", "answer"?, "response"?, "steps_with_score": [{"step", "score", "num_mc_correct",
-"num_mc_total"}, ...]}`, or `video` for `image`. The other published form, VisualPRM400K without "Raw", is
-conversations whose `gpt` turns are `+` and `-`: read that with `chats`.
+Each line is `{"image", "question", "answer"?, "response"?, "steps_with_score": [{"step", "score",
+"num_mc_correct", "num_mc_total"}, ...]}`, or has `video` instead of `image`. Source: the VisualPRM400K-Raw
+data sets and OpenGVLab/InternVL, `tools/reasoning_data_pipeline`. The other published form, VisualPRM400K
+without "Raw", has conversations whose `gpt` turns are `+` and `-`; `chats` reads those.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from .fields import list_field, media_fields, media_json, other_fields, text_fie
 
 @dataclass(frozen=True)
 class JudgedStep:
-    """One step and the share of continuations from there that reach the right answer.
+    """One step, and the share of its continuations that reach the right answer (`score`, 0 to 1).
 
-    `correct` of `total` continuations did; None where the file doesn't say.
+    `correct` of `total` continuations reach it; both are None if the file doesn't say.
     """
 
     text: str
@@ -31,7 +31,7 @@ class JudgedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedRecord:
-    """A solution judged step by step; `extra` holds the other keys, `answer` and `response` among them."""
+    """A solution with a score for each step; `extra` holds all other keys, such as `answer`."""
 
     question: str
     steps: tuple[JudgedStep, ...]
@@ -41,12 +41,12 @@ class JudgedRecord:
 
     @property
     def solution(self) -> str:
-        """The steps as one text, as the published outcome-reward data joins them."""
+        """The steps as one text, joined as in the published outcome-reward data."""
         return SEPARATOR.join(step.text for step in self.steps).strip()
 
 
 def parse_judged(data: Mapping[str, Any]) -> JudgedRecord:
-    """A record from its JSON object. Raises RecordError."""
+    """Return the record of a JSON object. Raises RecordError if it doesn't have the published form."""
     images, video = media_fields(data)
     return JudgedRecord(
         question=text_field(data, "question"),
@@ -58,7 +58,7 @@ def parse_judged(data: Mapping[str, Any]) -> JudgedRecord:
 
 
 def judged_json(record: JudgedRecord) -> dict[str, Any]:
-    """The inverse of `parse_judged`."""
+    """Return the JSON object of a record: the inverse of `parse_judged`."""
     steps = []
     for step in record.steps:
         counts = {"num_mc_correct": step.correct, "num_mc_total": step.total}
@@ -80,12 +80,12 @@ def _step(entry: Any) -> JudgedStep:
             '"num_mc_correct": count, "num_mc_total": count}'
         )
     if not 0 <= score <= 1:
-        raise RecordError(f"a step's score is {score}: it is a share of continuations, 0 to 1")
+        raise RecordError(f"a step's score is {score}: give the share of right continuations, 0 to 1")
     return JudgedStep(text, float(score), _count(entry, "num_mc_correct"), _count(entry, "num_mc_total"))
 
 
 def _count(entry: Mapping[str, Any], key: str) -> int | None:
     value = entry.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise RecordError(f"a step's {key!r} is {value!r}: make it a count")
+        raise RecordError(f"a step's {key!r} is {value!r}: make it a whole number of at least 0")
     return value

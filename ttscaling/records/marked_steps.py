@@ -1,7 +1,7 @@
-"""VisualProcessBench: solutions whose steps people marked right, wrong or neutral; one a line.
+"""Records of VisualProcessBench: solutions whose steps people marked right, wrong or neutral.
 
-Source: the data card of VisualProcessBench (arXiv 2503.10291, section 4): `{"image": [..], "question",
-"answer", "response": {"steps", "process_correctness"}, "policy_model", "data_source"}`.
+Each line is `{"image": [..], "question", "answer", "response": {"steps", "process_correctness"},
+"policy_model", "data_source"}`. Source: the data card of VisualProcessBench (arXiv 2503.10291, section 4).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from .bad_records import RecordError
 from .fields import image_field, list_field, optional_text, other_fields, text_field
 
 Mark = Literal[1, 0, -1]
-"""Right, neutral (not counted in the benchmark's score), wrong."""
+"""1 is right, 0 is neutral (the benchmark's score leaves it out), -1 is wrong."""
 
 _KEYS = ("image", "question", "answer", "response", "policy_model", "data_source")
 
@@ -32,7 +32,7 @@ class MarkedRecord:
 
 
 def parse_marked(data: Mapping[str, Any]) -> MarkedRecord:
-    """A record from its JSON object. Raises RecordError."""
+    """Return the record of a JSON object. Raises RecordError if it doesn't have the published form."""
     response = data.get("response")
     if not isinstance(response, Mapping):
         raise RecordError(
@@ -42,7 +42,7 @@ def parse_marked(data: Mapping[str, Any]) -> MarkedRecord:
     if not all(isinstance(step, str) for step in steps):
         raise RecordError("a step isn't a text: write 'steps' as a list of texts")
     if len(steps) != len(marks):
-        raise RecordError(f"{len(steps)} steps have {len(marks)} marks: give each step one")
+        raise RecordError(f"{len(steps)} steps have {len(marks)} marks: give each step one mark")
     wrong = [mark for mark in marks if isinstance(mark, bool) or mark not in get_args(Mark)]
     if wrong:
         raise RecordError(f"a step is marked {wrong[0]!r}: use 1 (right), 0 (neutral) or -1 (wrong)")
@@ -59,7 +59,10 @@ def parse_marked(data: Mapping[str, Any]) -> MarkedRecord:
 
 
 def marked_json(record: MarkedRecord) -> dict[str, Any]:
-    """The inverse of `parse_marked`; `image` is always a list, as published."""
+    """Return the JSON object of a record: the inverse of `parse_marked`.
+
+    `image` is always a list, as published.
+    """
     return {
         "image": list(record.images),
         "question": record.question,

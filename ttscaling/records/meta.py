@@ -1,4 +1,4 @@
-"""meta.json: which annotation files make up the training data, and how each is used.
+"""Read and write meta.json, which names the data sets of a training run and how each is used.
 
 Source: OpenGVLab/InternVL, `build_datasets` in `internvl_chat/internvl/train/internvl_chat_finetune.py`.
 """
@@ -17,12 +17,12 @@ _KEYS = ("root", "annotation", "data_augment", "repeat_time", "length", "max_dyn
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """One entry of meta.json, its paths resolved.
+    """One data set of a meta.json, with its paths made relative to the base folder.
 
-    `root` is the folder that image paths are relative to. `repeat_time` above 1 raises the share of the
-    data set by that factor; below 1, only that first part of the file is used (as published).
-    `max_dynamic_patch` overrides the run's tile limit. `length` is the number of records that the file is
-    said to have.
+    `root` is the folder that the paths of images and videos are relative to. A `repeat_time` above 1 raises
+    the share of the data set by that factor; below 1, only that first part of the file is used (as
+    published). `max_dynamic_patch` overrides the run's limit of tiles. `length` is how many records the file
+    has, according to meta.json.
     """
 
     name: str
@@ -36,15 +36,15 @@ class DataSet:
 
 
 def read_meta(path: Path, *, base: Path) -> tuple[DataSet, ...]:
-    """The data sets of a meta.json, in its order.
+    """Return the data sets of a meta.json, in its order.
 
     Args:
-        path: the file.
-        base: what its relative paths are relative to (the published code uses the working directory).
+        path: the meta.json.
+        base: the folder that its paths are relative to (the published code uses the working directory).
 
     Raises:
-        ValueError: the file isn't a meta.json; all that is wrong with it is named.
-        OSError: it can't be read.
+        ValueError: the file isn't a meta.json, or an entry can't be used. The message names every problem.
+        OSError: the file can't be read.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_named_once)
@@ -59,7 +59,7 @@ def read_meta(path: Path, *, base: Path) -> tuple[DataSet, ...]:
 
 
 def write_meta(path: Path, data_sets: Sequence[DataSet], *, base: Path) -> None:
-    """The inverse of `read_meta`: paths under `base` are written relative to it."""
+    """Write a meta.json: the inverse of `read_meta`. Paths under `base` are written relative to it."""
     content = {}
     for data_set in data_sets:
         length = {} if data_set.length is None else {"length": data_set.length}
@@ -77,10 +77,10 @@ def write_meta(path: Path, data_sets: Sequence[DataSet], *, base: Path) -> None:
 
 
 def _named_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises ValueError where a name stands twice: the first would be dropped."""
+    """Return a JSON object. Raises ValueError for a repeated name, because json keeps only its last value."""
     names = [name for name, _ in pairs]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"{', '.join(sorted(twice))} is there twice: give each a name of its own")
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{', '.join(sorted(repeated))} is there twice: give each entry a different name")
     return dict(pairs)
 
 
@@ -99,15 +99,15 @@ def _data_set(name: str, entry: Mapping[str, Any], base: Path) -> DataSet:
 
 def _problems(entry: Any, base: Path) -> list[str]:
     if not isinstance(entry, dict):
-        return ["isn't an object"]
+        return ["isn't an object: write one with 'root' and 'annotation'"]
     problems = []
     annotation = entry.get("annotation")
     if not isinstance(annotation, str) or not annotation.endswith(".jsonl"):
         problems.append("'annotation' must be the path of a .jsonl file")
     elif not (base / annotation).is_file():
-        problems.append(f"there is no file {base / annotation}")
+        problems.append(f"there is no file {base / annotation}: correct 'annotation'")
     if not isinstance(entry.get("root", ""), str):
-        problems.append("'root' must be a folder's path")
+        problems.append("'root' must be the path of a folder")
     if not isinstance(entry.get("data_augment", False), bool):
         problems.append("'data_augment' must be true or false")
     repeat = entry.get("repeat_time", 1)

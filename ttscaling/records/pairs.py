@@ -1,6 +1,7 @@
-"""MMPR's preference pairs: `{"image"?, "question", "chosen", "rejected", "answer_gt"?, ...}`, one a line.
+"""Records of MMPR: questions with a preferred and a rejected response.
 
-Source: the MMPR data sets and OpenGVLab/InternVL, `internvl_chat/internvl/train/internvl_chat_mpo.py`.
+Each line is `{"image"?, "question", "chosen", "rejected", "answer_gt"?, ...}`. Source: the MMPR data sets and
+OpenGVLab/InternVL, `internvl_chat/internvl/train/internvl_chat_mpo.py`.
 """
 
 from collections.abc import Mapping
@@ -13,9 +14,9 @@ from .fields import media_fields, media_json, other_fields, text_field
 
 @dataclass(frozen=True, kw_only=True)
 class PairRecord:
-    """A question with a better and a worse response; `extra` holds the keys that the format doesn't name.
+    """A question with a better and a worse response; `extra` holds all other keys.
 
-    `answer` is the ground truth as the file has it, usually a string.
+    `answer` is the known answer as it is in the file, usually a string.
     """
 
     question: str
@@ -28,14 +29,16 @@ class PairRecord:
 
 
 def parse_pair(data: Mapping[str, Any]) -> PairRecord:
-    """A record from its JSON object.
+    """Return the record of a JSON object.
 
     Raises:
         RecordError: a text is missing, or the two responses are the same.
     """
     question, chosen, rejected = (text_field(data, key) for key in ("question", "chosen", "rejected"))
     if chosen == rejected:
-        raise RecordError("'chosen' and 'rejected' are the same text: the pair prefers nothing, remove it")
+        raise RecordError(
+            "'chosen' and 'rejected' are the same text: remove the pair, because it prefers nothing"
+        )
     images, video = media_fields(data)
     return PairRecord(
         question=question,
@@ -49,7 +52,7 @@ def parse_pair(data: Mapping[str, Any]) -> PairRecord:
 
 
 def pair_json(record: PairRecord) -> dict[str, Any]:
-    """The inverse of `parse_pair`."""
+    """Return the JSON object of a record: the inverse of `parse_pair`."""
     answer = {} if record.answer is None else {"answer_gt": record.answer}
     return {
         **media_json(record.images, record.video),

@@ -1,9 +1,10 @@
-"""Questions with known answers, one a line: `{"image"? | "video"?, "question", "answer", "mode"?, ...}`.
+"""Records of questions with known answers.
 
-The published pipeline reads `image`, `question`, `answer`. InternVL's conversations are accepted too: the
-answer is the one that the last `gpt` turn states, the question what was said before. Several turns become one
-question, each labelled with its role, as the critic is shown them (`ttscaling.critic_prompt`); a system turn
-is left out.
+Each line is `{"image"? | "video"?, "question", "answer", "mode"?, ...}`; the published pipeline reads
+`image`, `question` and `answer`. InternVL's conversations are accepted too. Then the answer is the final
+answer of the last `gpt` turn, and the question is what comes before. Several turns become one question in
+which each turn is labelled with its role, as in the critic's prompt (`ttscaling.critic_prompt`). A system
+turn is left out.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from .fields import media_fields, optional_text, text_field
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A question, its media, and the answer that is right; `mode` says how answers are compared with it."""
+    """A question, its media, and the right answer; `mode` says how answers are compared with it."""
 
     text: str
     answer: str
@@ -30,10 +31,10 @@ class Question:
 
 
 def parse_question(data: Mapping[str, Any]) -> Question:
-    """A question from its JSON object.
+    """Return the question of a JSON object.
 
     Raises:
-        RecordError: it isn't of either form, or states no answer.
+        RecordError: the object has neither form, or states no answer.
     """
     mode = optional_text(data, "mode") or "exact"
     if mode not in get_args(Mode):
@@ -44,7 +45,7 @@ def parse_question(data: Mapping[str, Any]) -> Question:
 
 
 def _of_fields(data: Mapping[str, Any]) -> tuple[str, str]:
-    """Published files have numbers among the answers."""
+    """Return question and answer. Some published files have numbers as answers."""
     answer = data.get("answer")
     number = isinstance(answer, int | float) and not isinstance(answer, bool)
     return text_field(data, "question"), str(answer) if number else text_field(data, "answer")
@@ -53,11 +54,11 @@ def _of_fields(data: Mapping[str, Any]) -> tuple[str, str]:
 def _of_chat(data: Mapping[str, Any]) -> tuple[str, str]:
     turns = [turn for turn in parse_chat(data).turns if turn.role != "system"]
     if [turn.role for turn in turns[-2:]] != ["user", "assistant"]:
-        raise RecordError("the conversation doesn't end with a 'human' turn and its 'gpt' turn: end it so")
+        raise RecordError("the conversation doesn't end with a 'human' turn and a 'gpt' turn: end it so")
     answer = final_answer(turns[-1].text)
     if answer is None:
-        raise RecordError("the last 'gpt' turn states no answer: end it with 'Final answer: ..' in a line")
-    asked = turns[:-1]
-    if len(asked) == 1:
-        return asked[0].text, answer
-    return "\n\n".join(f"{turn.role.capitalize()}: {turn.text}" for turn in asked), answer
+        raise RecordError("the last 'gpt' turn states no answer: end it with a line 'Final answer: ..'")
+    question = turns[:-1]
+    if len(question) == 1:
+        return question[0].text, answer
+    return "\n\n".join(f"{turn.role.capitalize()}: {turn.text}" for turn in question), answer

@@ -112,14 +112,14 @@ def test_same_is_an_equivalence(a: str, b: str, c: str) -> None:
 
 
 @given(st.text(alphabet="\\boxed{} \n*Final answer:7", max_size=200))
-def test_whatever_a_model_writes_can_be_read(text: str) -> None:
+def test_any_text_can_be_read(text: str) -> None:
     answer = final_answer(text)
     assert answer is None or same_answer(answer, answer)
 
 
 @pytest.mark.parametrize("unit", ["\\boxed{", "answer: ", "\n", " ", "*", "{", "Final answer:\n\n", "9,"])
 def test_hostile_lengths_are_read_in_linear_time(unit: str) -> None:
-    """A quadratic reader would take hours for these two million characters."""
+    """A function of quadratic time would take hours for these two million characters."""
     text = unit * (2_000_000 // len(unit))
     answer = final_answer(text)
     assert answer is None or same_answer(answer, answer)

@@ -35,8 +35,8 @@ def test_right_or_wrong(answer: str | None, known: str, mode: Mode, right: bool)
     assert is_right(answer, known, mode=mode) is right
 
 
-def test_similarity_is_what_agrees_not_what_differs() -> None:
-    """Upstream's reward takes the share that differs, and so marks a wrong answer as right."""
+def test_similarity_is_the_share_that_agrees() -> None:
+    """Upstream takes the share that differs, and so marks a wrong answer as right."""
     assert anls("hello", "HELLO ") == 1
     assert anls("hello", "hallo") == pytest.approx(0.8)
     assert anls("hello", "world") == 0
@@ -60,12 +60,12 @@ def test_one_character_costs_one(text: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("mode", ["exact", "relaxed", "math", "anls"])
 def test_long_answers_are_graded_at_once(mode: Mode) -> None:
-    """The distance of two texts of 100 kB would take hours."""
+    """Computing the distance between two texts of 100 kB would take hours."""
     assert not is_right("ab" * 50_000, "ba" * 50_000, mode=mode)
     assert is_right("ab" * 50_000, "AB" * 50_000, mode=mode)
 
 
-def test_without_math_verify_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_math_verify_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "math_verify", None)
     with pytest.raises(ImportError, match=r"pip install 'internvl3-serving\[math\]'"):
         MathVerifier()

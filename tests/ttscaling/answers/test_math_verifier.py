@@ -1,4 +1,4 @@
-"""math-verify in its process: what it knows, and what it must survive."""
+"""math-verify in its process accepts equal formulas and survives hostile ones."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ def verifier() -> Iterator[MathVerifier]:
         ("\\frac{\\sqrt{2}}{2}", "\\frac{1}{\\sqrt{2}}"),
     ],
 )
-def test_the_same_in_other_words(verifier: MathVerifier, answer: str, known: str) -> None:
+def test_equal_formulas_in_different_notation(verifier: MathVerifier, answer: str, known: str) -> None:
     assert is_right(answer, known, verifier=verifier)
     assert not is_right(answer, known)
 
@@ -52,7 +52,7 @@ def test_different(verifier: MathVerifier, answer: str, known: str) -> None:
 def test_a_hostile_formula_costs_its_seconds_and_nothing_else(hostile: str) -> None:
     with MathVerifier(seconds=5.0) as verifier:
         assert not verifier.same(hostile, "5")
-        assert verifier.same("\\sqrt{8}", "2\\sqrt{2}")  # by a new process
+        assert verifier.same("\\sqrt{8}", "2\\sqrt{2}")  # a new process does this
 
 
 def test_long_formulas_are_not_read(verifier: MathVerifier) -> None:

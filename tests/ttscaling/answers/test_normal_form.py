@@ -50,7 +50,7 @@ def test_options_are_their_letter(written: str) -> None:
 @pytest.mark.parametrize(
     "written", ["3 and 4", "3, 4", "1/0", "1,23", "12 apples", "1e9999", "9" * 31, "7:30", "1.2.3", "", "x"]
 )
-def test_what_is_no_number(written: str) -> None:
+def test_these_are_no_numbers(written: str) -> None:
     assert number(written) is None
 
 
@@ -64,7 +64,7 @@ def test_what_is_no_number(written: str) -> None:
         ("2\\sqrt{3}", "$2 \\sqrt{3}$"),
     ],
 )
-def test_texts_are_compared_without_their_dress(left: str, right: str) -> None:
+def test_texts_are_compared_without_markup(left: str, right: str) -> None:
     assert normal_form(left) == normal_form(right)
 
 
@@ -109,6 +109,6 @@ def test_anything_has_a_form(text: str) -> None:
 )
 @pytest.mark.parametrize("length", [999, 100_000])
 def test_hostile_answers_take_no_time(unit: str, length: int) -> None:
-    """A backtracking expression would not come back from the shorter, a quadratic one from the longer."""
+    """An expression that backtracks would hang on the shorter text, a quadratic one on the longer."""
     text = (unit * length)[:length]
     assert normal_form(text) == normal_form(f" {text}\n"[: length + 2])

@@ -21,23 +21,27 @@ from ttscaling.types import (
     StepScores,
 )
 
-# What may follow a beginning, by number of the continuation; "." ends the answer there.
+# The step that follows a beginning, for each index of a continuation; a step that ends in "." ends the
+# answer.
 Tree = Callable[[str, int], str | None]
 
 
 class TreePolicy:
-    """Continues a beginning as a tree says; None is a failure. `asked` lists what was to be continued."""
+    """Continues a beginning as a tree says; None is a failure.
+
+    `extended` lists each beginning with the index of its continuation and whether that is greedy.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self.asked: list[tuple[str, int, bool]] = []
+        self.extended: list[tuple[str, int, bool]] = []
         self.running = 0
 
     async def extend(
         self, conversation: Conversation, parent: Candidate, *, index: int, greedy: bool
     ) -> Candidate:
         written = f"{parent.text}\n\n" if parent.text else ""
-        self.asked.append((written, index, greedy))
+        self.extended.append((written, index, greedy))
         self.running += 1
         try:
             await asyncio.sleep(0)
@@ -54,16 +58,16 @@ class TreePolicy:
 
 
 class LetterCritic:
-    """A step's score is in a table, .5 for others; a table's None is a failure."""
+    """Gives each step its score from a table, or .5 if the step isn't there; None is a failure."""
 
     name = "letters"
 
     def __init__(self, table: Mapping[str, float | None]) -> None:
         self._table = table
-        self.seen: list[str] = []
+        self.answers: list[str] = []
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        self.seen.append(answer)
+        self.answers.append(answer)
         await asyncio.sleep(0)
         steps = split_steps(answer)
         scores = [self._table.get(step, 0.5) for step in steps]
@@ -74,7 +78,7 @@ class LetterCritic:
 
 
 def by_depth(*steps: Sequence[str | None]) -> Tree:
-    """The continuations of every beginning of so many steps, in turn."""
+    """Return a tree in which the beginnings with i steps are continued by steps[i] in turn."""
     return lambda written, index: steps[written.count("\n\n")][index % len(steps[written.count("\n\n")])]
 
 
@@ -94,7 +98,7 @@ async def test_the_best_beginnings_are_continued_and_the_best_answer_wins() -> N
     selection, policy, _ = await search(tree, table, n=2, width=1, on_progress=reports.append)
     assert selection.winner.candidate.text == "b\n\ngood\n\nend"
     assert selection.winner.score == pytest.approx((0.9 + 0.9 + 0.6) / 3)
-    assert [written for written, _, _ in policy.asked] == [
+    assert [written for written, _, _ in policy.extended] == [
         "",
         "",
         "b\n\n",
@@ -102,8 +106,8 @@ async def test_the_best_beginnings_are_continued_and_the_best_answer_wins() -> N
         "b\n\ngood\n\n",
         "b\n\ngood\n\n",
     ]
-    assert [index for _, index, _ in policy.asked] == list(range(6))
-    assert [greedy for _, _, greedy in policy.asked] == [True, False, False, False, False, False]
+    assert [index for _, index, _ in policy.extended] == list(range(6))
+    assert [greedy for _, _, greedy in policy.extended] == [True, False, False, False, False, False]
     assert (selection.stopped, selection.degraded, len(reports)) == (None, None, 1)
     assert selection.winner.candidate.completion_tokens == 3
     assert selection.usage is not None
@@ -113,13 +117,13 @@ async def test_the_best_beginnings_are_continued_and_the_best_answer_wins() -> N
 
 async def test_same_steps_are_one_beam_scored_once() -> None:
     selection, policy, critic = await search(by_depth(["a"], ["end."]), {}, width=2)
-    assert critic.seen == ["a", "a\n\nend"]
-    assert len(policy.asked) == 8
+    assert critic.answers == ["a", "a\n\nend"]
+    assert len(policy.extended) == 8
     assert len(selection.candidates) == 1
 
 
 async def test_finished_answers_wait_for_the_others() -> None:
-    """A quick end doesn't win against a better one that takes longer."""
+    """An answer that is finished early doesn't win against a better one that takes longer."""
     selection, _, _ = await search(by_depth(["a", "short."], ["end."]), {"a": 0.9, "end": 0.9})
     assert [entry.candidate.text for entry in selection.candidates] == ["short", "a\n\nend"]
     assert [entry.candidate.index for entry in selection.candidates] == [1, 4]
@@ -150,7 +154,7 @@ async def test_failed_and_empty_continuations_are_left_out() -> None:
         await search(by_depth([" "]), {})
 
 
-async def test_a_failure_at_the_end_keeps_what_is_finished() -> None:
+async def test_a_failure_at_the_end_keeps_the_finished_answers() -> None:
     selection, _, _ = await search(by_depth(["a", "b."], [None]), {})
     assert selection.winner.candidate.text == "b"
     assert selection.degraded is not None
@@ -166,7 +170,7 @@ async def test_a_failure_on_the_way_keeps_the_beginnings() -> None:
 async def test_an_unscored_beginning_is_not_continued() -> None:
     table = {"a": None, "b": 0.1}
     selection, policy, _ = await search(by_depth(["a", "b"], ["end."]), table, on_critic_error="first")
-    assert {written for written, _, _ in policy.asked} == {"", "b\n\n"}
+    assert {written for written, _, _ in policy.extended} == {"", "b\n\n"}
     assert "a beginning has no score: cannot read 'a'" in str(selection.degraded)
     with pytest.raises(CriticError, match="cannot read 'a'"):
         await search(by_depth(["a", "b"], ["end."]), table, on_critic_error="fail")
@@ -179,12 +183,12 @@ async def test_without_any_score_the_first_beams_go_on() -> None:
     assert "on_critic_error=first" in str(selection.degraded)
 
 
-async def test_rules_end_it() -> None:
+async def test_rules_end_the_search() -> None:
     tree = by_depth(["a", "b."], ["c", "d"], ["e"])
     selection, _, _ = await search(tree, {"b": 0.95}, stop=StopRule(score=0.9))
     assert (selection.winner.candidate.text, selection.stopped) == ("b", "score")
     selection, policy, _ = await search(tree, {}, stop=StopRule(max_tokens=4), n=18)
-    assert (selection.stopped, len(policy.asked)) == ("tokens", 18)
+    assert (selection.stopped, len(policy.extended)) == ("tokens", 18)
 
 
 async def test_at_the_time_cap_the_beginnings_so_far_are_returned() -> None:
@@ -211,7 +215,7 @@ async def test_cancelling_leaves_nothing_running() -> None:
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 3), st.integers(0, 2**20))
 def test_a_wide_enough_beam_finds_the_best_answer(steps: int, expansions: int, more: int, salt: int) -> None:
-    """Wide enough that nothing is dropped: the search is then exhaustive."""
+    """If the beam is so wide that nothing is dropped, the search tries every answer."""
 
     def tree(written: str, index: int) -> str:
         end = "." if written.count("\n\n") == steps - 1 else ""
@@ -220,7 +224,7 @@ def test_a_wide_enough_beam_finds_the_best_answer(steps: int, expansions: int, m
     class Hashed(LetterCritic):
         async def score(self, conversation: Conversation, answer: str) -> StepScores:
             parts = split_steps(answer)
-            values = tuple(hash((salt, int(part), place)) % 1000 / 1000 for place, part in enumerate(parts))
+            values = tuple(hash((salt, int(part), index)) % 1000 / 1000 for index, part in enumerate(parts))
             return StepScores(steps=parts, scores=values, prompt_tokens=1, cached_tokens=0)
 
     width = expansions**steps + more
@@ -233,7 +237,7 @@ def test_a_wide_enough_beam_finds_the_best_answer(steps: int, expansions: int, m
 
 async def test_beams_share_the_continuations_evenly() -> None:
     _, policy, _ = await search(by_depth(["a", "b"], ["end."]), {"a": 0.9}, n=5)
-    second = [written for written, _, _ in policy.asked[5:]]
+    second = [written for written, _, _ in policy.extended[5:]]
     assert second == ["a\n\n"] * 3 + ["b\n\n"] * 2
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ttscaling.scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate, says
+from tests.ttscaling.scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate, playback_of
 from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Aggregation, CriticError, OnCriticError, Progress, Selection
@@ -16,7 +16,7 @@ SCORES = {WRONG: (0.2, 0.4), RIGHT: (0.9, 0.8), SLIP: (0.3,)}
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let other tasks run until the condition holds; a condition that never does fails the test."""
+    """Let other tasks run until the condition holds, or fail the test if it never does."""
     for _ in range(1000):
         if condition():
             return
@@ -25,7 +25,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_the_highest_score_wins_and_all_come_back_in_order() -> None:
-    policy = says([WRONG, RIGHT, SLIP], finish=[2, 0, 1])
+    policy = playback_of([WRONG, RIGHT, SLIP], finish=[2, 0, 1])
     selection = await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3)
     assert selection.selected == 1
     assert selection.winner.candidate.text == RIGHT
@@ -41,13 +41,13 @@ async def test_the_highest_score_wins_and_all_come_back_in_order() -> None:
     st.randoms(),
     st.sampled_from(["mean", "min", "last", "product", "max"]),
 )
-def test_the_winner_is_the_earliest_of_the_best_whatever_the_order(
+def test_the_winner_is_the_earliest_of_the_best_in_any_order(
     step_scores: list[list[float]], random: Random, aggregation: Aggregation
 ) -> None:
     texts = [f"answer {index}" for index in range(len(step_scores))]
     order = list(range(len(texts)))
     random.shuffle(order)
-    policy = says(texts, finish=order)
+    policy = playback_of(texts, finish=order)
     critic = ScriptedCritic(dict(zip(texts, step_scores, strict=True)))
 
     async def select() -> Selection:
@@ -57,27 +57,29 @@ def test_the_winner_is_the_earliest_of_the_best_whatever_the_order(
     scores = [aggregate(scores, aggregation) for scores in step_scores]
     assert selection.selected == scores.index(max(scores))
     assert [entry.score for entry in selection.candidates] == scores
-    assert sorted(critic.seen) == texts
+    assert sorted(critic.answers) == texts
 
 
 async def test_the_first_is_scored_while_the_last_is_still_written() -> None:
     reports: list[Progress] = []
-    await best_of_n(says([WRONG, RIGHT]), ScriptedCritic(SCORES), QUESTION, n=2, on_progress=reports.append)
+    await best_of_n(
+        playback_of([WRONG, RIGHT]), ScriptedCritic(SCORES), QUESTION, n=2, on_progress=reports.append
+    )
     assert [(report.finished, report.scored) for report in reports] == [(1, 0), (1, 1), (2, 1), (2, 2)]
     assert [report.latest.score for report in reports] == pytest.approx([None, 0.3, None, 0.85])
 
 
-async def test_only_the_first_is_greedy_and_only_if_asked() -> None:
+async def test_only_the_first_is_greedy_and_only_if_include_greedy() -> None:
     for include_greedy, greedy in ((True, [0]), (False, [])):
-        policy = says([WRONG, RIGHT])
+        policy = playback_of([WRONG, RIGHT])
         await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, include_greedy=include_greedy)
         assert (policy.begun, policy.greedy) == ([0, 1], greedy)
 
 
 async def test_cancelling_ends_sampling_and_scoring() -> None:
-    policy, critic = says([WRONG, RIGHT]), ScriptedCritic(SCORES, hang=True)
+    policy, critic = playback_of([WRONG, RIGHT]), ScriptedCritic(SCORES, hang=True)
     running = asyncio.create_task(best_of_n(policy, critic, QUESTION, n=3))
-    await until(lambda: len(critic.seen) == 2)
+    await until(lambda: len(critic.answers) == 2)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -85,11 +87,11 @@ async def test_cancelling_ends_sampling_and_scoring() -> None:
     assert critic.cancelled == 2
 
 
-async def test_a_watcher_that_fails_ends_sampling_at_once() -> None:
+async def test_a_failing_on_progress_ends_sampling_at_once() -> None:
     def gone(progress: Progress) -> None:
         raise ConnectionError("the client is gone")
 
-    policy = says([WRONG])
+    policy = playback_of([WRONG])
     with pytest.raises(ConnectionError, match="the client is gone"):
         await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=2, on_progress=gone)
     assert policy.closed
@@ -105,7 +107,7 @@ async def test_a_failing_policy_ends_scoring_and_passes_through() -> None:
 
 
 async def test_a_failing_critic_ends_sampling_at_once() -> None:
-    policy = says([WRONG])
+    policy = playback_of([WRONG])
     with pytest.raises(CriticError, match="no scores for"):
         await best_of_n(policy, ScriptedCritic({}), QUESTION, n=2, on_critic_error="fail")
     assert policy.closed
@@ -113,10 +115,10 @@ async def test_a_failing_critic_ends_sampling_at_once() -> None:
 
 @pytest.mark.parametrize("fallback", ["first", "self_consistency"])
 async def test_a_candidate_without_a_score_cannot_win(fallback: OnCriticError) -> None:
-    """Most say 8 and candidate 0 is right, but only candidate 3 could be judged."""
+    """Most candidates say 8, and candidate 0 is right, but the critic scores only candidate 3."""
     texts = [RIGHT, WRONG, SLIP, "Final answer: 9"]
     critic = ScriptedCritic({"Final answer: 9": (0.1,)})
-    policy = says(texts, finish=[3, 0, 1, 2])
+    policy = playback_of(texts, finish=[3, 0, 1, 2])
     selection = await best_of_n(policy, critic, QUESTION, n=4, on_critic_error=fallback)
     assert selection.selected == 3
     assert [entry.score for entry in selection.candidates] == [None, None, None, 0.1]
@@ -126,8 +128,10 @@ async def test_a_candidate_without_a_score_cannot_win(fallback: OnCriticError) -
 
 
 @pytest.mark.parametrize(("fallback", "selected"), [("first", 0), ("self_consistency", 1)])
-async def test_a_dead_critic_falls_back_and_says_so(fallback: OnCriticError, selected: int) -> None:
-    policy = says([RIGHT, WRONG, SLIP], finish=[2, 0, 1])
+async def test_without_any_score_it_falls_back_and_names_the_fallback(
+    fallback: OnCriticError, selected: int
+) -> None:
+    policy = playback_of([RIGHT, WRONG, SLIP], finish=[2, 0, 1])
     selection = await best_of_n(policy, ScriptedCritic({}), QUESTION, n=3, on_critic_error=fallback)
     assert selection.selected == selected
     assert selection.degraded is not None
@@ -137,4 +141,4 @@ async def test_a_dead_critic_falls_back_and_says_so(fallback: OnCriticError, sel
 
 async def test_no_candidates_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        await best_of_n(says([]), ScriptedCritic({}), QUESTION, n=0)
+        await best_of_n(playback_of([]), ScriptedCritic({}), QUESTION, n=0)

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from tests.ttscaling.scripted import QUESTION, Failed, Playback, says
+from tests.ttscaling.scripted import QUESTION, Failed, Playback, playback_of
 from ttscaling.methods.self_consistency import self_consistency
 from ttscaling.types import Progress
 
@@ -16,7 +16,7 @@ async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> N
         "no\nanswer",
     ]
     reports: list[Progress] = []
-    policy = says(texts, finish=[4, 3, 2, 1, 0])
+    policy = playback_of(texts, finish=[4, 3, 2, 1, 0])
     selection = await self_consistency(policy, QUESTION, n=5, on_progress=reports.append)
     assert selection.selected == 2
     assert [entry.candidate.text for entry in selection.candidates] == texts
@@ -25,7 +25,7 @@ async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> N
 
 
 async def test_cancelling_ends_sampling() -> None:
-    policy = says(["7"])
+    policy = playback_of(["7"])
     running = asyncio.create_task(self_consistency(policy, QUESTION, n=2))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -41,4 +41,4 @@ async def test_errors_pass_through() -> None:
             Playback([Failed(index=0, error=RuntimeError("the engine died"))]), QUESTION, n=2
         )
     with pytest.raises(ValueError, match="at least 1"):
-        await self_consistency(says([]), QUESTION, n=0)
+        await self_consistency(playback_of([]), QUESTION, n=0)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ttscaling.scripted import QUESTION, ScriptedCritic, says
+from tests.ttscaling.scripted import QUESTION, ScriptedCritic, playback_of
 from ttscaling.answers.final_answer import same_answer
 from ttscaling.methods.weighted_vote import weighted_vote
 from ttscaling.types import OnCriticError
@@ -16,15 +16,18 @@ EIGHT, BOXED_EIGHT, SEVEN, NONE = "Final answer: 8", "\\boxed{8.0}", "Final answ
 @pytest.mark.parametrize(
     ("scores", "selected"),
     [
-        ({EIGHT: 0.4, SEVEN: 0.7, BOXED_EIGHT: 0.5}, 2),  # .9 against .7; the better 8 is the boxed one
+        ({EIGHT: 0.4, SEVEN: 0.7, BOXED_EIGHT: 0.5}, 2),  # .9 against .7; the boxed 8 has the higher score
         ({EIGHT: 0.1, SEVEN: 0.7, BOXED_EIGHT: 0.5}, 1),
-        ({EIGHT: 0.25, SEVEN: 0.5, BOXED_EIGHT: 0.25}, 0),  # ties: the earlier answer, the earlier candidate
+        (
+            {EIGHT: 0.25, SEVEN: 0.5, BOXED_EIGHT: 0.25},
+            0,
+        ),  # ties go to the earlier answer and the earlier candidate
     ],
 )
 async def test_an_answer_weighs_the_sum_of_its_scores(scores: dict[str, float], selected: int) -> None:
     critic = ScriptedCritic({text: (score,) for text, score in scores.items()})
     selection = await weighted_vote(
-        says([EIGHT, SEVEN, BOXED_EIGHT], finish=[2, 1, 0]), critic, QUESTION, n=3
+        playback_of([EIGHT, SEVEN, BOXED_EIGHT], finish=[2, 1, 0]), critic, QUESTION, n=3
     )
     assert selection.selected == selected
 
@@ -33,7 +36,7 @@ async def test_an_answer_weighs_the_sum_of_its_scores(scores: dict[str, float], 
 def test_the_winner_is_the_best_of_the_heaviest_answer(votes: list[tuple[str, float]]) -> None:
     texts = [f"candidate {index}\n\nFinal answer: {answer}" for index, (answer, _) in enumerate(votes)]
     critic = ScriptedCritic({text: (score,) for text, (_, score) in zip(texts, votes, strict=True)})
-    selection = asyncio.run(weighted_vote(says(texts), critic, QUESTION, n=len(texts)))
+    selection = asyncio.run(weighted_vote(playback_of(texts), critic, QUESTION, n=len(texts)))
     weight = {answer: math.fsum(score for other, score in votes if other == answer) for answer, _ in votes}
     answer, score = votes[selection.selected]
     assert weight[answer] == max(weight.values())
@@ -42,15 +45,15 @@ def test_the_winner_is_the_best_of_the_heaviest_answer(votes: list[tuple[str, fl
 
 async def test_candidates_without_an_answer_have_no_vote() -> None:
     critic = ScriptedCritic({NONE: (0.9,), SEVEN: (0.1,)})
-    selection = await weighted_vote(says([NONE, SEVEN]), critic, QUESTION, n=2)
+    selection = await weighted_vote(playback_of([NONE, SEVEN]), critic, QUESTION, n=2)
     assert selection.selected == 1
-    selection = await weighted_vote(says([NONE, NONE]), critic, QUESTION, n=2)
+    selection = await weighted_vote(playback_of([NONE, NONE]), critic, QUESTION, n=2)
     assert selection.selected == 0
 
 
 @pytest.mark.parametrize(("fallback", "selected"), [("first", 0), ("self_consistency", 1)])
 async def test_without_scores_it_falls_back(fallback: OnCriticError, selected: int) -> None:
-    policy = says([SEVEN, EIGHT, BOXED_EIGHT])
+    policy = playback_of([SEVEN, EIGHT, BOXED_EIGHT])
     selection = await weighted_vote(policy, ScriptedCritic({}), QUESTION, n=3, on_critic_error=fallback)
     assert selection.selected == selected
     assert selection.degraded is not None

@@ -1,4 +1,4 @@
-"""Questions, written solutions, slips, and the split of the drawings."""
+"""Questions about sheets, their written solutions, slips, and the split of the drawings."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""InternVL's conversations, as the repository's guide shows them."""
+"""Conversations in the form that InternVL's guide to chat data shows."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import pytest
 from ttscaling.records.bad_records import RecordError
 from ttscaling.records.chats import ChatRecord, Turn, chat_json, parse_chat
 
-ASKED = {"from": "human", "value": "<image>\nWhat is it?"}
-SAID = {"from": "gpt", "value": "A cat."}
+QUESTION = {"from": "human", "value": "<image>\nWhat is it?"}
+REPLY = {"from": "gpt", "value": "A cat."}
 
 
 def record(**fields: Any) -> dict[str, Any]:
-    return {"conversations": [ASKED, SAID], **fields}
+    return {"conversations": [QUESTION, REPLY], **fields}
 
 
 def test_one_image() -> None:
@@ -31,8 +31,11 @@ def test_one_image() -> None:
         record(image=["a.png", "b.png"], width_list=[1, 2]),
         record(video="a.mp4"),
         record(),
-        {"conversations": [{"from": "system", "value": "Be brief."}, ASKED, SAID, ASKED, SAID], "id": -1},
-        {"conversations": [SAID]},
+        {
+            "conversations": [{"from": "system", "value": "Be brief."}, QUESTION, REPLY, QUESTION, REPLY],
+            "id": -1,
+        },
+        {"conversations": [REPLY]},
     ],
 )
 def test_written_as_read(data: dict[str, Any]) -> None:
@@ -51,13 +54,13 @@ def test_an_empty_image_is_none(empty: Any) -> None:
     [
         ({}, "'conversations' is missing"),
         ({"conversations": []}, "'conversations' is missing"),
-        ({"conversations": [ASKED]}, "no 'gpt' turn"),
-        ({"conversations": [ASKED, {"from": "gpt", "value": "  "}]}, "no 'gpt' turn"),
-        ({"conversations": [ASKED, {"from": "bot", "value": "x"}]}, "a turn is"),
-        ({"conversations": [ASKED, {"from": "gpt", "value": None}]}, "a turn is"),
-        ({"conversations": [ASKED, "hello"]}, "a turn is"),
-        ({"conversations": [ASKED, {"from": ["gpt"], "value": "x"}]}, "a turn is"),
-        ({"conversations": [ASKED, SAID, {"from": "system", "value": "x"}]}, "only be the first"),
+        ({"conversations": [QUESTION]}, "no 'gpt' turn"),
+        ({"conversations": [QUESTION, {"from": "gpt", "value": "  "}]}, "no 'gpt' turn"),
+        ({"conversations": [QUESTION, {"from": "bot", "value": "x"}]}, "a turn is"),
+        ({"conversations": [QUESTION, {"from": "gpt", "value": None}]}, "a turn is"),
+        ({"conversations": [QUESTION, "hello"]}, "a turn is"),
+        ({"conversations": [QUESTION, {"from": ["gpt"], "value": "x"}]}, "a turn is"),
+        ({"conversations": [QUESTION, REPLY, {"from": "system", "value": "x"}]}, "only be the first"),
         (record(image=3), "'image' is neither"),
         (record(image=["a.png", None]), "'image' is neither"),
         (record(image="a.png", video="b.mp4"), "both 'image' and 'video'"),
@@ -65,6 +68,6 @@ def test_an_empty_image_is_none(empty: Any) -> None:
         (record(video="b.mp4", clip=[0, 3]), "'clip'"),
     ],
 )
-def test_what_is_wrong_is_said(data: dict[str, Any], problem: str) -> None:
+def test_the_error_names_what_is_wrong(data: dict[str, Any], problem: str) -> None:
     with pytest.raises(RecordError, match=problem):
         parse_chat(data)

@@ -1,4 +1,4 @@
-"""`internvl3 train check` names what a run would stumble over."""
+"""`internvl3 train check` names everything that would stop a run or be skipped."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_sound_data(tmp_path: Path) -> None:
     assert (code, output.strip()) == (0, "cats: 2 good records with 2 images and videos")
 
 
-def test_everything_wrong_is_named(tmp_path: Path) -> None:
+def test_every_problem_is_named(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [CHAT, {**CHAT, "image": "gone.png"}, {**CHAT, "video": "../clip.mp4"}, {}]
     code, output = check(written(tmp_path, rows, length=9))
     assert code == 1
@@ -62,7 +62,7 @@ def test_the_other_formats(tmp_path: Path, form: str, row: dict[str, Any]) -> No
     assert check(meta)[0] == 1
 
 
-def test_a_meta_json_that_is_none(tmp_path: Path) -> None:
+def test_a_file_that_is_no_meta_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text("[]")
     code, output = check(tmp_path / "meta.json")
     assert code == 2

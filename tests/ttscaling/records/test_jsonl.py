@@ -1,4 +1,4 @@
-"""Files of one object a line: streamed, addressed by number, written whole."""
+"""Files with one JSON object on each line are streamed, read by index, and written completely."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,12 +19,12 @@ def number_of(data: Mapping[str, Any]) -> int:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     rows = [{"n": 1, "text": "línea\n書"}, {"n": 2, "nested": {"a": [1.5, None]}}]
-    path = tmp_path / "made" / "rows.jsonl"
+    path = tmp_path / "new" / "rows.jsonl"
     assert write_records(path, rows) == 2
     assert list(read_records(path, dict, BadRecords(allowed=0))) == rows
 
 
-def test_a_failing_writer_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     write_records(path, [{"n": 1}])
     with pytest.raises(TypeError):
@@ -35,17 +35,19 @@ def test_a_failing_writer_leaves_what_was_there(tmp_path: Path) -> None:
 def test_bad_lines_are_named_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"n": 1}\n\n{"n": \n[1]\n{"m": 2}\n\xff\xfe\n{"n": 7}')
-    faults = BadRecords(allowed=0.9)
-    assert list(read_records(path, number_of, faults)) == [1, 7]
-    assert (faults.good, faults.bad) == (2, 4)
+    bad_records = BadRecords(allowed=0.9)
+    assert list(read_records(path, number_of, bad_records)) == [1, 7]
+    assert (bad_records.good, bad_records.bad) == (2, 4)
     for line, problem in zip(
         (3, 4, 5, 6), ("not JSON", "not an object", "'n' is missing", "UTF-8"), strict=True
     ):
-        assert any(f"rows.jsonl:{line}: " in example and problem in example for example in faults.examples)
+        assert any(
+            f"rows.jsonl:{line}: " in example and problem in example for example in bad_records.examples
+        )
 
 
 @pytest.mark.parametrize("value", [b'"\\ud800"', b"[" * 100_000], ids=["half a character", "too deep"])
-def test_json_that_is_no_text_or_too_deep_is_a_bad_line(value: bytes) -> None:
+def test_text_that_cannot_be_encoded_or_is_too_deep_is_a_bad_line(value: bytes) -> None:
     with pytest.raises(RecordError, match=r"a\.jsonl:1: not JSON"):
         parse_line(b'{"a": ' + value + b"]" * value.count(b"[") + b"}", dict, "a.jsonl:1")
 
@@ -61,7 +63,7 @@ def test_a_file_of_bad_lines_stops_the_reading(tmp_path: Path) -> None:
         list(read_records(path, number_of, BadRecords(allowed=0.01)))
 
 
-def test_records_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+def test_records_are_read_only_when_they_are_needed(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"n": 1}\n{"n": 2}\nbroken\n')
     records = read_records(path, number_of, BadRecords(allowed=0))
@@ -85,9 +87,9 @@ def test_an_endless_line_is_not_read_into_memory(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(jsonl, "LONGEST_LINE", 40)
     path = tmp_path / "rows.jsonl"
     path.write_text('{"n": 1}\n' + '{"n": ' + "1" * 200 + '}\n{"n": 3}\n')
-    faults = BadRecords(allowed=0.9)
-    assert list(read_records(path, number_of, faults)) == [1, 3]
-    assert "longer than" in faults.examples[0]
+    bad_records = BadRecords(allowed=0.9)
+    assert list(read_records(path, number_of, bad_records)) == [1, 3]
+    assert "longer than" in bad_records.examples[0]
     file = LineFile(path)
     assert (len(file), file.record(2, number_of)) == (3, 3)
     with pytest.raises(RecordError, match="longer than"):

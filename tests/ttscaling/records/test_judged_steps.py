@@ -1,4 +1,4 @@
-"""VisualPRM400K's raw form."""
+"""Records in the raw form of VisualPRM400K."""
 
 from typing import Any
 
@@ -48,6 +48,6 @@ def test_written_as_read(data: dict[str, Any]) -> None:
         (record(steps_with_score=[{"step": "2", "score": 1, "num_mc_total": -1}]), "num_mc_total"),
     ],
 )
-def test_what_is_wrong_is_said(data: dict[str, Any], problem: str) -> None:
+def test_the_error_names_what_is_wrong(data: dict[str, Any], problem: str) -> None:
     with pytest.raises(RecordError, match=problem):
         parse_judged(data)

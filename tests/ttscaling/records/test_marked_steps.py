@@ -1,4 +1,4 @@
-"""VisualProcessBench's records."""
+"""Records of VisualProcessBench."""
 
 from typing import Any
 
@@ -43,6 +43,6 @@ def test_written_as_read(data: dict[str, Any]) -> None:
         ({"steps": [], "process_correctness": []}, "'steps' is missing, empty"),
     ],
 )
-def test_what_is_wrong_is_said(response: Any, problem: str) -> None:
+def test_the_error_names_what_is_wrong(response: Any, problem: str) -> None:
     with pytest.raises(RecordError, match=problem):
         parse_marked(record(response=response))

@@ -1,4 +1,4 @@
-"""meta.json: what is read, and that everything wrong with it is named at once."""
+"""A meta.json is read and written, and all its problems are named at once."""
 
 import json
 from pathlib import Path
@@ -55,11 +55,11 @@ def test_written_as_read(base: Path) -> None:
     assert read_meta(base / "again.json", base=base) == data_sets
 
 
-def test_a_name_that_stands_twice_is_refused(base: Path) -> None:
+def test_a_repeated_name_is_refused(base: Path) -> None:
     (base / "meta.json").write_text(
         '{"a": {"annotation": "sets/a.jsonl"}, "a": {"annotation": "sets/b.jsonl"}}'
     )
-    with pytest.raises(ValueError, match="a is there twice: give each a name of its own"):
+    with pytest.raises(ValueError, match="a is there twice: give each entry a different name"):
         read_meta(base / "meta.json", base=base)
 
 

@@ -1,4 +1,4 @@
-"""MMPR's preference pairs."""
+"""Preference pairs in the form of MMPR."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def record(**fields: Any) -> dict[str, Any]:
     return {"question": "1+1?", "chosen": "2", "rejected": "3", **fields}
 
 
-def test_fields_and_what_else_there_is() -> None:
+def test_named_fields_and_extra_fields() -> None:
     parsed = parse_pair(record(image="a.png", answer_gt="2", meta={"source": "x"}))
     assert parsed == PairRecord(
         question="1+1?",
@@ -47,6 +47,6 @@ def test_written_as_read(data: dict[str, Any]) -> None:
         (record(image={"path": "a.png"}), "'image' is neither"),
     ],
 )
-def test_what_is_wrong_is_said(data: dict[str, Any], problem: str) -> None:
+def test_the_error_names_what_is_wrong(data: dict[str, Any], problem: str) -> None:
     with pytest.raises(RecordError, match=problem):
         parse_pair(data)

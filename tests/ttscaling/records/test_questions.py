@@ -1,4 +1,4 @@
-"""Questions with known answers, in the pipeline's form and as conversations."""
+"""Questions with known answers are read from the pipeline's form and from conversations."""
 
 from typing import Any
 
@@ -45,6 +45,6 @@ def test_several_turns_are_one_question() -> None:
         (chat(("human", "Why?"), ("gpt", "Because.\nIt is so.")), "no answer"),
     ],
 )
-def test_what_is_wrong_is_named(data: dict[str, Any], message: str) -> None:
+def test_the_error_names_what_is_wrong(data: dict[str, Any], message: str) -> None:
     with pytest.raises(RecordError, match=message):
         parse_question(data)

@@ -22,7 +22,7 @@ Reply = Callable[[dict[str, Any]], Awaitable[httpx.Response]]
 
 
 def server(reply: Reply) -> httpx.AsyncClient:
-    """A client of a chat server that answers as `reply` says."""
+    """Return a client of a chat server that sends the replies of `reply`."""
 
     async def app(request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/v1/chat/completions"
@@ -43,10 +43,10 @@ def reading(**logprobs: float) -> httpx.Response:
 
 
 async def test_candidates_are_separate_requests_that_differ_only_in_sampling() -> None:
-    asked: list[dict[str, Any]] = []
+    bodies: list[dict[str, Any]] = []
 
     async def reply(body: dict[str, Any]) -> httpx.Response:
-        asked.append(body)
+        bodies.append(body)
         return completion(f"seed {body['seed']} at {body['temperature']}")
 
     policy = RemotePolicy(
@@ -56,7 +56,7 @@ async def test_candidates_are_separate_requests_that_differ_only_in_sampling() -
     texts = {candidate.index: candidate.text for candidate in candidates}
     assert texts == {0: "seed 40 at 0.0", 1: "seed 41 at 0.7", 2: "seed 42 at 0.7"}
     assert [(c.prompt_tokens, c.cached_tokens, c.completion_tokens) for c in candidates] == [(20, 16, 6)] * 3
-    for body in asked:
+    for body in bodies:
         assert body["model"] == "nano"
         assert body["messages"] == list(QUESTION.messages)
         assert body["mm_processor_kwargs"] == {"v2pe_delta": 0.25}
@@ -64,11 +64,11 @@ async def test_candidates_are_separate_requests_that_differ_only_in_sampling() -
 
 
 async def test_cancelling_ends_the_request() -> None:
-    asked, cancelled = asyncio.Event(), asyncio.Event()
+    arrived, cancelled = asyncio.Event(), asyncio.Event()
 
     async def reply(body: dict[str, Any]) -> httpx.Response:
         try:
-            asked.set()
+            arrived.set()
             return await asyncio.Event().wait() and completion("never")
         except asyncio.CancelledError:
             cancelled.set()
@@ -76,30 +76,30 @@ async def test_cancelling_ends_the_request() -> None:
 
     policy = RemotePolicy(server(reply), model="nano", sampling={"seed": 0})
     sampling = asyncio.create_task(policy.sample(QUESTION, index=0, greedy=False))
-    await asked.wait()
+    await arrived.wait()
     sampling.cancel()
     await asyncio.wait([sampling])
     assert cancelled.is_set()
 
 
 @pytest.mark.parametrize(
-    ("response", "said"),
+    ("response", "message"),
     [
         (httpx.Response(400, json={"error": {"message": "prompt too long"}}), "HTTP 400.*prompt too long"),
         (httpx.Response(200, text="<html>"), "unexpected reply"),
         (httpx.Response(200, json={"choices": []}), "unexpected reply"),
     ],
 )
-async def test_failures_carry_the_servers_words(response: httpx.Response, said: str) -> None:
+async def test_failures_carry_the_servers_words(response: httpx.Response, message: str) -> None:
     async def reply(body: dict[str, Any]) -> httpx.Response:
         return response
 
     policy = RemotePolicy(server(reply), model="nano", sampling={})
-    with pytest.raises(PolicyError, match=f"^nano: .*{said}"):
+    with pytest.raises(PolicyError, match=f"^nano: .*{message}"):
         await policy.sample(QUESTION, index=0, greedy=True)
-    with pytest.raises(PolicyError, match=f"^nano: .*{said}"):
+    with pytest.raises(PolicyError, match=f"^nano: .*{message}"):
         await policy.extend(QUESTION, EMPTY_ANSWER, index=3, greedy=False)
-    with pytest.raises(CriticError, match=f"critic prm.*{said}"):
+    with pytest.raises(CriticError, match=f"critic prm.*{message}"):
         await RemoteCritic(server(reply), model="prm").score(QUESTION, "a\n\nb")
 
 
@@ -113,17 +113,17 @@ async def test_an_unreachable_server_is_a_policy_error() -> None:
 
 
 def step(text: str, reason: str | int | None) -> httpx.Response:
-    """vLLM's reply to a request with stop strings."""
+    """Return vLLM's reply to a request with stop strings."""
     choice = {"message": {"content": text}, "finish_reason": "stop", "stop_reason": reason}
     return httpx.Response(200, json={"choices": [choice], "usage": USAGE})
 
 
-async def test_a_step_continues_what_is_written() -> None:
-    asked: list[dict[str, Any]] = []
+async def test_a_step_continues_the_answer_so_far() -> None:
+    bodies: list[dict[str, Any]] = []
 
     async def reply(body: dict[str, Any]) -> httpx.Response:
-        asked.append(body)
-        return step("3, 4.", "\n\n") if len(asked) == 1 else step("Final answer: 7", None)
+        bodies.append(body)
+        return step("3, 4.", "\n\n") if len(bodies) == 1 else step("Final answer: 7", None)
 
     policy = RemotePolicy(
         server(reply),
@@ -134,13 +134,13 @@ async def test_a_step_continues_what_is_written() -> None:
     last = await policy.extend(QUESTION, first, index=4, greedy=False)
     assert (first.text, first.finish_reason) == ("3, 4.", None)
     assert (last.text, last.finish_reason, last.prompt_tokens) == ("Final answer: 7", "stop", 20)
-    assert [body["stop"] for body in asked] == [["END", "\n\n"]] * 2
-    assert [(body["seed"], body["temperature"]) for body in asked] == [(5, 0.0), (9, 0.7)]
-    assert [body["max_tokens"] for body in asked] == [50, 44]
-    assert asked[0]["messages"] == list(QUESTION.messages)
-    assert "continue_final_message" not in asked[0]
-    assert asked[1]["messages"] == [*QUESTION.messages, {"role": "assistant", "content": "3, 4.\n\n"}]
-    assert (asked[1]["continue_final_message"], asked[1]["add_generation_prompt"]) == (True, False)
+    assert [body["stop"] for body in bodies] == [["END", "\n\n"]] * 2
+    assert [(body["seed"], body["temperature"]) for body in bodies] == [(5, 0.0), (9, 0.7)]
+    assert [body["max_tokens"] for body in bodies] == [50, 44]
+    assert bodies[0]["messages"] == list(QUESTION.messages)
+    assert "continue_final_message" not in bodies[0]
+    assert bodies[1]["messages"] == [*QUESTION.messages, {"role": "assistant", "content": "3, 4.\n\n"}]
+    assert (bodies[1]["continue_final_message"], bodies[1]["add_generation_prompt"]) == (True, False)
 
 
 async def test_another_stop_string_ends_the_answer() -> None:
@@ -151,7 +151,7 @@ async def test_another_stop_string_ends_the_answer() -> None:
     assert (await policy.extend(QUESTION, EMPTY_ANSWER, index=0, greedy=True)).finish_reason == "stop"
 
 
-async def test_a_server_that_does_not_tell_its_stop_string_is_refused() -> None:
+async def test_a_server_that_does_not_return_its_stop_string_is_refused() -> None:
     async def reply(body: dict[str, Any]) -> httpx.Response:
         return completion("3, 4.")
 
@@ -161,11 +161,11 @@ async def test_a_server_that_does_not_tell_its_stop_string_is_refused() -> None:
         )
 
 
-async def test_the_critic_asks_one_token_per_step() -> None:
-    asked: list[dict[str, Any]] = []
+async def test_the_critic_requests_one_token_per_step() -> None:
+    bodies: list[dict[str, Any]] = []
 
     async def reply(body: dict[str, Any]) -> httpx.Response:
-        asked.append(body)
+        bodies.append(body)
         sure = 0.9 if len(body["messages"]) == 1 else 0.6
         return reading(**{"+": math.log(sure / 2), "-": math.log((1 - sure) / 2), "?": math.log(0.5)})
 
@@ -174,8 +174,8 @@ async def test_the_critic_asks_one_token_per_step() -> None:
     assert scores.steps == ("3, 4.", "Final answer: 7")
     assert scores.scores == pytest.approx((0.9, 0.6))
     assert (scores.prompt_tokens, scores.cached_tokens) == (40, 32)
-    assert sorted(len(body["messages"]) for body in asked) == [1, 3]
-    for body in asked:
+    assert sorted(len(body["messages"]) for body in bodies) == [1, 3]
+    for body in bodies:
         assert body["messages"][0]["content"][1] == IMAGE
         assert (body["max_tokens"], body["logprobs"], body["logprob_token_ids"]) == (1, True, [10, 12])
         assert body["mm_processor_kwargs"] == {"v2pe_delta": 0.25}

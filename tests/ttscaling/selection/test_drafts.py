@@ -1,4 +1,4 @@
-"""Candidates that are ended while they are written, because the critic has seen enough of them."""
+"""Drafts are ended when their step scores show that they can't win."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ async def test_a_draft_that_cannot_win_is_abandoned() -> None:
     policy, critic = Playback([candidate(0, GOOD), LOSER, FINISHED]), ScriptedCritic(SCORES)
     selection = await select(policy, critic, aggregation="min")
     assert policy.abandoned == [1]
-    assert critic.seen == [GOOD, BAD_START]
+    assert critic.answers == [GOOD, BAD_START]
     assert (selection.selected, selection.stopped, selection.degraded) == (0, None, None)
     lost = selection.candidates[1]
     assert (lost.candidate.finish_reason, lost.candidate.completion_tokens, lost.score) == (
@@ -40,7 +40,7 @@ async def test_a_draft_that_cannot_win_is_abandoned() -> None:
     assert lost.step_scores.scores == (0.3,)
 
 
-async def test_it_is_abandoned_too_when_the_better_one_is_finished_later() -> None:
+async def test_a_loser_is_abandoned_also_when_the_better_one_is_finished_later() -> None:
     policy = Playback([LOSER, candidate(0, GOOD), FINISHED])
     selection = await select(policy, ScriptedCritic(SCORES), aggregation="product")
     assert policy.abandoned == [1]
@@ -48,7 +48,7 @@ async def test_it_is_abandoned_too_when_the_better_one_is_finished_later() -> No
 
 
 async def test_under_the_mean_only_a_bound_on_steps_decides() -> None:
-    """(.3 + 1) / 2 can't pass .8, (.3 + 1 + 1 + 1) / 4 can."""
+    """(.3 + 1) / 2 is below .8, and (.3 + 1 + 1 + 1) / 4 is above."""
     for max_steps, abandoned in ((2, [1]), (4, []), (None, [])):
         policy = Playback([candidate(0, GOOD), LOSER, FINISHED])
         selection = await select(policy, ScriptedCritic(SCORES), max_steps=max_steps)
@@ -56,21 +56,21 @@ async def test_under_the_mean_only_a_bound_on_steps_decides() -> None:
         assert selection.selected == 0
 
 
-async def test_without_the_rule_drafts_are_not_judged() -> None:
+async def test_without_the_rule_drafts_are_not_scored() -> None:
     policy, critic = Playback([candidate(0, GOOD), LOSER, FINISHED]), ScriptedCritic(SCORES)
     selection = await best_of_n(policy, critic, QUESTION, n=2, aggregation="min")
-    assert critic.seen == [GOOD, FINISHED.text]
+    assert critic.answers == [GOOD, FINISHED.text]
     assert [entry.score for entry in selection.candidates] == [0.8, 0.3]
 
 
-async def test_a_draft_without_a_finished_step_is_not_judged() -> None:
+async def test_a_draft_without_a_finished_step_is_not_scored() -> None:
     policy = Playback([candidate(0, GOOD), candidate(1, "x and so", reason=None), FINISHED])
     critic = ScriptedCritic(SCORES)
     await select(policy, critic, aggregation="min")
-    assert critic.seen == [GOOD, FINISHED.text]
+    assert critic.answers == [GOOD, FINISHED.text]
 
 
-async def test_a_critic_that_fails_on_a_draft_abandons_nobody() -> None:
+async def test_a_critic_that_fails_on_a_draft_abandons_no_candidate() -> None:
     policy = Playback([candidate(0, GOOD), LOSER, FINISHED])
     critic = ScriptedCritic({text: scores for text, scores in SCORES.items() if text != BAD_START})
     selection = await select(policy, critic, aggregation="min", on_critic_error="fail")
@@ -79,7 +79,7 @@ async def test_a_critic_that_fails_on_a_draft_abandons_nobody() -> None:
 
 
 async def test_a_critic_that_hangs_on_a_draft_is_not_waited_for() -> None:
-    """The scoring of a draft ends with its candidate."""
+    """The scoring of a draft is cancelled when its candidate ends."""
     policy = Playback([LOSER, FINISHED, candidate(0, GOOD)])
 
     class Slow(ScriptedCritic):
@@ -93,7 +93,7 @@ async def test_a_critic_that_hangs_on_a_draft_is_not_waited_for() -> None:
     assert [entry.score for entry in selection.candidates] == [0.8, 0.3]
 
 
-async def test_an_abandoned_one_makes_room_for_the_next() -> None:
+async def test_an_abandoned_candidate_makes_room_for_the_next() -> None:
     policy = Playback([candidate(0, GOOD), LOSER, candidate(2, "a")])
     stop = StopRule(abandon_losers=True, max_parallel=2)
     selection = await best_of_n(policy, ScriptedCritic(SCORES), QUESTION, n=3, stop=stop, aggregation="min")

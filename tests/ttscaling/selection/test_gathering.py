@@ -34,22 +34,22 @@ def texts(selection: Selection) -> list[str]:
 
 
 async def test_same_answers_are_scored_once() -> None:
-    """Before the first of them is scored, and after; its tokens count once."""
+    """This holds before and after the first of them is scored, and the critic's tokens count once."""
     policy = Playback([candidate(index, text) for index, text in enumerate(["one", "two", "one", "one"])])
     critic = ScriptedCritic(SCORES)
     reports: list[Progress] = []
     selection = await best_of_n(policy, critic, QUESTION, n=4, on_progress=reports.append)
-    assert critic.seen == ["one", "two"]
+    assert critic.answers == ["one", "two"]
     assert [entry.score for entry in selection.candidates] == [0.5, 0.9, 0.5, 0.5]
-    judged = [entry.step_scores for entry in selection.candidates]
-    assert [scores and scores.prompt_tokens for scores in judged] == [5, 5, 0, 0]
+    step_scores = [entry.step_scores for entry in selection.candidates]
+    assert [scores and scores.prompt_tokens for scores in step_scores] == [5, 5, 0, 0]
     assert (reports[-1].finished, reports[-1].scored) == (4, 4)
     together = Playback(
         [candidate(index, "one") for index in range(3)], pause=0
-    )  # all end before the critic has answered
+    )  # all end before the critic has returned
     critic = ScriptedCritic(SCORES)
     selection = await best_of_n(together, critic, QUESTION, n=3)
-    assert critic.seen == ["one"]
+    assert critic.answers == ["one"]
     assert [entry.score for entry in selection.candidates] == [0.5] * 3
 
 
@@ -99,20 +99,20 @@ async def test_fail_means_any_failure_of_the_critic() -> None:
     assert policy.closed
 
 
-async def test_a_good_enough_score_ends_it() -> None:
+async def test_a_high_enough_score_ends_the_selection() -> None:
     policy = Playback([candidate(0, "one"), candidate(1, "two")])
     selection = await select(policy, n=5, stop=StopRule(score=0.9))
     assert (selection.selected, selection.stopped, texts(selection)) == (1, "score", ["one", "two"])
     assert policy.closed
 
 
-async def test_the_last_candidate_ends_it_without_a_reason() -> None:
+async def test_the_last_candidate_ends_the_selection_without_a_reason() -> None:
     policy = Playback([candidate(0, "one"), candidate(1, "two")])
     selection = await select(policy, n=2, stop=StopRule(score=0.9, max_tokens=6))
     assert (selection.selected, selection.stopped) == (1, None)
 
 
-async def test_votes_that_agree_end_it() -> None:
+async def test_votes_that_agree_end_the_selection() -> None:
     policy = Playback([candidate(index, "Final answer: 7") for index in range(4)])
     selection = await self_consistency(policy, QUESTION, n=9, stop=StopRule(agreement=0.95))
     assert (selection.stopped, len(selection.candidates)) == ("agreement", 4)
@@ -120,7 +120,7 @@ async def test_votes_that_agree_end_it() -> None:
 
 
 async def test_with_a_critic_a_vote_weighs_its_score() -> None:
-    """1 - 2 ** -(votes + 1) passes .95 between 3 and 3.5 votes."""
+    """The probability 1 - 2 ** -(votes + 1) passes .95 between 3 and 3.5 votes."""
     answers = [candidate(index, "Final answer: 7") for index in range(8)]
     for score, needed in ((1.0, 4), (0.5, 7)):
         policy = Playback(answers)
@@ -128,8 +128,8 @@ async def test_with_a_critic_a_vote_weighs_its_score() -> None:
         assert (selection.stopped, len(selection.candidates)) == ("agreement", needed)
 
 
-async def test_votes_that_cannot_be_overtaken_end_it() -> None:
-    """3 of 4 need no posterior."""
+async def test_votes_that_cannot_be_overtaken_end_the_selection() -> None:
+    """3 votes of 4 can't be overtaken, whatever the posterior says."""
     policy = Playback([candidate(index, "Final answer: 7") for index in range(3)])
     selection = await self_consistency(policy, QUESTION, n=4, stop=StopRule(agreement=0.99, max_parallel=4))
     assert (selection.stopped, len(selection.candidates), policy.abandoned) == ("agreement", 3, [3])
@@ -148,33 +148,33 @@ async def test_votes_that_cannot_be_overtaken_end_it() -> None:
     ],
 )
 async def test_candidates_are_begun_as_the_rule_needs_them(stop: StopRule, waves: list[int]) -> None:
-    """Those of a wave end together, undecided: each answer is another one."""
+    """The candidates of a wave end together without a decision, because all answers differ."""
 
     class Waves:
         def __init__(self) -> None:
-            self.seen: list[int] = []
+            self.sizes: list[int] = []
             self.waiting = 0
 
         async def sample(self, conversation: Conversation, *, index: int, **options: Any) -> Candidate:
             self.waiting += 1
-            for _ in range(20):  # long enough for all of its wave to come
+            for _ in range(20):  # long enough for all candidates of its wave to begin
                 await asyncio.sleep(0)
             if self.waiting:
-                self.seen.append(self.waiting)
+                self.sizes.append(self.waiting)
                 self.waiting = 0
             return candidate(index, f"{index}")
 
     policy = Waves()
     critic = ScriptedCritic({f"{index}": (0.5,) for index in range(8)})
     selection = await best_of_n(policy, critic, QUESTION, n=8, stop=stop)
-    assert (policy.seen, selection.stopped, len(selection.candidates)) == (waves, None, 8)
+    assert (policy.sizes, selection.stopped, len(selection.candidates)) == (waves, None, 8)
 
 
-async def test_what_was_never_begun_costs_nothing() -> None:
+async def test_candidates_that_were_never_begun_cost_nothing() -> None:
     policy = Playback([candidate(0, "one"), candidate(1, "two")])
     selection = await select(policy, n=64, stop=StopRule(score=0.9))
     assert (selection.stopped, policy.begun[:2]) == ("score", [0, 1])
-    assert sorted(policy.abandoned) == policy.begun[2:]  # tasks are cancelled in no order
+    assert sorted(policy.abandoned) == policy.begun[2:]  # tasks are cancelled in no fixed order
     assert len(policy.begun) <= 4
 
 
@@ -188,14 +188,14 @@ async def test_a_failed_candidate_makes_room_too() -> None:
     assert (selection.selected, texts(selection)) == (2, ["one", "two"])
 
 
-async def test_at_the_token_cap_what_is_finished_is_scored() -> None:
+async def test_at_the_token_cap_finished_candidates_are_scored() -> None:
     policy = Playback([candidate(0, "one", tokens=50), candidate(1, "two", tokens=51)])
     selection = await select(policy, n=3, stop=StopRule(max_tokens=100))
     assert (selection.selected, selection.stopped) == (1, "tokens")
     assert [entry.score for entry in selection.candidates] == [0.5, 0.9]
 
 
-async def test_drafts_count_towards_the_token_cap_and_are_told() -> None:
+async def test_drafts_count_towards_the_token_cap_and_are_returned() -> None:
     policy = Playback([candidate(0, "one", tokens=50), candidate(1, "tw", tokens=60, reason=None)])
     selection = await select(policy, n=2, stop=StopRule(max_tokens=100))
     assert (selection.selected, selection.stopped) == (0, "tokens")
@@ -203,8 +203,8 @@ async def test_drafts_count_towards_the_token_cap_and_are_told() -> None:
     assert sum(entry.candidate.completion_tokens for entry in selection.candidates) == 110
 
 
-async def test_beyond_the_token_cap_nobody_is_abandoned_again() -> None:
-    """A draft that the cap has ended turns out to be a loser while what is finished is still scored."""
+async def test_beyond_the_token_cap_no_draft_is_abandoned_again() -> None:
+    """A draft that the cap has ended turns out to be a loser while finished candidates are still scored."""
     script = [
         candidate(1, "one\n\nan", tokens=20, reason=None),
         candidate(1, "one\n\nand more", tokens=30, reason=None),
@@ -247,7 +247,7 @@ async def test_time_over_without_an_answer() -> None:
     assert [entry.candidate.finish_reason for entry in selection.candidates] == ["length", "length"]
 
 
-async def test_a_callers_timeout_is_not_ours() -> None:
+async def test_a_timeout_of_the_caller_passes_through() -> None:
     policy = Playback([candidate(0, "one")])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):

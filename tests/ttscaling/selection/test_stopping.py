@@ -13,15 +13,15 @@ HOW = st.sampled_from(["mean", "min", "last", "product", "max"])
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
-def test_whole_votes_are_a_coin_thrown(leader: int, second: int) -> None:
-    """For whole numbers the Beta tail is a binomial one, which integers give exactly."""
+def test_integer_votes_give_a_binomial_sum(leader: int, second: int) -> None:
+    """For integers the tail of the Beta distribution is a binomial sum, which can be computed exactly."""
     throws = leader + second + 1
     exact = sum(math.comb(throws, heads) for heads in range(leader + 1)) / 2**throws
     assert stays_ahead(leader, second) == pytest.approx(exact, abs=1e-9)
 
 
 @given(st.floats(0, 100), st.floats(0, 100), st.floats(0.01, 10))
-def test_more_votes_make_surer(leader: float, second: float, more: float) -> None:
+def test_more_votes_raise_the_probability(leader: float, second: float, more: float) -> None:
     assert stays_ahead(leader + more, second) >= stays_ahead(leader, second) - 1e-9
     assert stays_ahead(leader, second + more) <= stays_ahead(leader, second) + 1e-9
     assert stays_ahead(leader, second) + stays_ahead(second, leader) == pytest.approx(1)
@@ -35,10 +35,10 @@ def test_agreement_is_between_the_first_two() -> None:
     assert not answers_agree([2, 2], 0.51)
 
 
-def test_agreement_may_be_certain_before_it_is_probable() -> None:
+def test_answers_agree_when_the_leader_cannot_be_overtaken() -> None:
     assert answers_agree([3], 0.99, left=2)
     assert not answers_agree([3], 0.99, left=3), (
-        "a tie goes to the answer given first, which may be the other"
+        "a tie goes to the answer that comes first, which may be the other one"
     )
     assert answers_agree([2.5, 0.5], 0.99, left=1)
     assert not answers_agree([], 0.99, left=0)
@@ -52,11 +52,13 @@ def test_least_votes_are_the_fewest_that_agree(agreement: float) -> None:
 
 
 @given(SCORES, SCORES, HOW)
-def test_no_continuation_passes_the_bound(begun: list[float], rest: list[float], how: Aggregation) -> None:
-    whole = aggregate(begun + rest, how)
-    assert whole <= best_possible(begun, how) + 1e-9
-    assert whole <= best_possible(begun, how, max_steps=16) + 1e-9
-    assert whole <= best_possible(begun, how, max_steps=len(begun) + len(rest)) + 1e-9
+def test_no_continuation_passes_the_bound(
+    beginning: list[float], ending: list[float], how: Aggregation
+) -> None:
+    total = aggregate(beginning + ending, how)
+    assert total <= best_possible(beginning, how) + 1e-9
+    assert total <= best_possible(beginning, how, max_steps=16) + 1e-9
+    assert total <= best_possible(beginning, how, max_steps=len(beginning) + len(ending)) + 1e-9
 
 
 @given(SCORES, st.integers(1, 8), HOW)
