@@ -1,9 +1,10 @@
-"""Bicubic resizing to the very bytes of Pillow's, several times faster, straight into tiles.
+"""Resize images into tiles: the same bytes as Pillow's bicubic resizing, several times faster.
 
-Pillow's algorithm (libImaging/Resample.c, 8 bits a channel): along each side an output value is the sum of
-some input values times fixed-point factors; one side after the other, rounded to bytes in between. All of it
-is exact integer arithmetic, so the order of the work is free. Here many values are worked on at once: columns
-over an image's row, rows over LANES of them that stand side by side in a transposed block.
+Pillow's algorithm (libImaging/Resample.c, 8 bits per channel) resizes one side of the image after the other
+and rounds to bytes in between. An output value is the sum of some input values times fixed-point factors.
+These sums are exact integer arithmetic, so they may be computed in any order. Here many values are computed
+at once. To resize the columns, the loops run over the bytes of one image row. To resize the rows, LANES image
+rows are written as the columns of a block, and the loops run over the bytes of one row of that block.
 
 Legend: H, W input height, width; L bytes side by side; N outputs; K factors of an output; S a tile's side.
 """
@@ -19,14 +20,14 @@ from PIL import Image
 from .pixels import pixel_bands
 from .resize_kernels import BITS, SPARE, block_to_rows, combine_block, combine_lines, rows_to_block
 
-REACH, A = 2.0, -0.5  # of the bicubic kernel: how far it reaches, and its one parameter
-LANES = 64  # image rows worked on together: the block of a photo stays in the L2 cache
-BAND = 2 * LANES  # image rows copied at a time, where Pillow can't lend its memory
+REACH, A = 2.0, -0.5  # The reach and the only parameter of the bicubic kernel.
+LANES = 64  # Image rows in a block: with 64, the block of a photo stays in the L2 cache.
+BAND = 2 * LANES  # Image rows that are copied at a time where Pillow can't lend its memory.
 
 
 @dataclass(frozen=True)
 class Weights:
-    """For each of N outputs the first input, how many inputs count, and their factors in 1/2**BITS."""
+    """The first input, the number of inputs, and the factors (in 1/2**BITS) of each of N outputs."""
 
     first_N: NDArray[np.uintp]
     count_N: NDArray[np.uintp]
@@ -38,10 +39,10 @@ class Weights:
 
 
 def resize_into(image: Image.Image | NDArray[np.uint8], grids: Sequence[NDArray[np.uint8]]) -> None:
-    """Fills each grid (rows, columns, S, S, 3) with the whole image, resized to columns * S by rows * S.
+    """Fill each grid (rows, columns, S, S, 3) with the image, resized to columns * S by rows * S pixels.
 
-    `image` is a PIL image in mode RGB or uint8 (H, W, 3). The bytes are those of Pillow 13's
-    `Image.resize(..., BICUBIC)`. Other threads run meanwhile.
+    `image` is a PIL image in mode RGB or uint8 (H, W, 3). The bytes equal those of Pillow 13's
+    `Image.resize(..., BICUBIC)`. The compiled loops release the GIL, so other threads can run.
     """
     if isinstance(image, Image.Image):
         width, height = image.size
@@ -60,18 +61,20 @@ def resize_into(image: Image.Image | NDArray[np.uint8], grids: Sequence[NDArray[
 
 
 def shrinks_columns_first(width: int, height: int, wide: int, high: int) -> bool:
-    """Does Pillow resize the columns before the rows, where the height shrinks a lot more than the width?
+    """Return whether Pillow resizes the columns before the rows, to `wide` x `high` pixels.
 
-    As Pillow does since 13.0; older ones took the rows first, always. It shows in the rounding.
+    Since version 13.0 it does so where the height shrinks a lot more than the width; older versions always
+    resize the rows first. The order changes the rounded bytes.
     """
     return high < height and height - high > 2 * (width - wide)
 
 
 @lru_cache(maxsize=256)
 def weights(size_in: int, size_out: int) -> Weights:
-    """Bicubic weights along one side: Pillow's `precompute_coeffs`, operation by operation in float64.
+    """Return the bicubic weights along one side.
 
-    Behind the last factor of every output there are SPARE of 0.
+    The computation repeats Pillow's `precompute_coeffs` operation by operation, in float64. SPARE factors of
+    0 follow the last factor of every output.
     """
     scale = size_in / size_out
     stretch = max(scale, 1.0)
@@ -83,7 +86,7 @@ def weights(size_in: int, size_out: int) -> Weights:
     distance_NK = np.abs((step_K + first_N[:, None] - centre_N[:, None] + 0.5) * (1.0 / stretch))
     weight_NK = np.where(step_K < count_N[:, None], _bicubic(distance_NK), 0.0)
     total_N = np.zeros(size_out)
-    for k in step_K:  # one after the other, as a sum in another order is rounded otherwise
+    for k in step_K:  # Pillow adds the weights in this order; another order could round differently.
         total_N += weight_NK[:, k]
     scaled_NK = weight_NK / total_N[:, None] * (1 << BITS)
     factors_NK = np.trunc(scaled_NK + np.where(scaled_NK < 0, -0.5, 0.5)).astype(np.int32)
@@ -99,7 +102,7 @@ def _bicubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class _Grid:
-    """A grid that is filled from the top while the image's rows come in, some rows at a time."""
+    """A grid that is filled from the top, while the image's rows arrive some at a time."""
 
     def __init__(self, grid: NDArray[np.uint8], width: int, height: int) -> None:
         rows, self._columns, self._side = grid.shape[:3]
@@ -107,15 +110,16 @@ class _Grid:
         self._across = weights(width, self._columns * self._side)
         self._down = weights(height, rows * self._side)
         self._end_N = self._down.first_N + self._down.count_N
-        # Resized rows: those that outputs to come still need, and the next ones.
+        # There is room for the resized rows that later outputs still need, and for the next block of rows.
         room = int(self._down.count_N.max()) + LANES + SPARE
         self._lines = np.empty((room, 3 * self._columns * self._side + 1), np.uint8)
-        self._top = self._held = self._done = 0  # the image's row of the first line; lines; finished outputs
+        # `_top` is the image row of the first line. `_held` counts the lines, `_done` the finished outputs.
+        self._top = self._held = self._done = 0
         self._block_WL = np.empty((self._columns * self._side, 3 * LANES + 1), np.uint8)
         self._sums_L = np.empty(3 * max(LANES, self._side), np.int32)
 
     def take(self, block_WL: NDArray[np.uint8], num_rows: int) -> None:
-        """The next rows of the image, at most LANES, standing in a block."""
+        """Take the next rows of the image, at most LANES, as the columns of a block."""
         combine_block(block_WL, *self._across.arrays, self._sums_L, self._block_WL)
         block_to_rows(self._block_WL, self._lines[self._held : self._held + num_rows])
         self._held += num_rows
@@ -135,7 +139,7 @@ class _Grid:
 def _rows_first(
     image: Image.Image | NDArray[np.uint8], width: int, height: int, grids: Sequence[NDArray[np.uint8]]
 ) -> None:
-    """All grids together, so that the image is read once."""
+    """Resize the rows and then the columns, for all grids together, so that the image is read once."""
     targets = [_Grid(grid, width, height) for grid in grids]
     block_WL = np.empty((width + SPARE, 3 * LANES + 1), np.uint8)
     for _, band in pixel_bands(image, BAND):
@@ -149,7 +153,7 @@ def _rows_first(
 def _columns_first(
     image: Image.Image | NDArray[np.uint8], width: int, height: int, grid: NDArray[np.uint8]
 ) -> None:
-    """Columns first, into an image of the grid's height, which then needs its rows resized only."""
+    """Resize the columns into an image of the grid's height, and then the rows of that image."""
     num_lines = grid.shape[0] * grid.shape[2]
     down = weights(height, num_lines)
     lines: NDArray[np.uint8] | None = None

@@ -1,8 +1,8 @@
-"""The loops of model/images/resize.py, compiled by numba for this machine on their first call.
+"""The loops of model/images/resize.py, which numba compiles for this machine on their first call.
 
-They are written so that the compiler works on many bytes at once: the innermost loops run over bytes that lie
-side by side and apply the same factor to all of them. Legend: W width, L bytes side by side, N outputs,
-K factors, S side of a tile. Indices are unsigned, otherwise numba checks each for being negative.
+The innermost loops run over bytes that lie side by side and apply the same factor to all of them, so that the
+compiler can process many bytes in one instruction. Indices are unsigned, because numba tests every signed
+index for being negative. Legend: W width, L bytes side by side, N outputs, K factors, S side of a tile.
 """
 
 import logging
@@ -11,28 +11,29 @@ import llvmlite.binding
 import numba
 import numpy as np
 
-# vLLM's CPU workers ask every object of every module for vars(object)["kernel"] when they start
-# (vllm/triton_utils/dispatcher.py). llvmlite's library answers any name, __dict__ too, with a C function.
+# When vLLM's CPU workers start, they look up vars(object)["kernel"] of every object in every module
+# (vllm/triton_utils/dispatcher.py). llvmlite's library object answers every name with a wrapped function,
+# even __dict__, so vars() would return no dictionary.
 llvmlite.binding.ffi.lib._fntab["__dict__"] = {}
 
-BITS = 22  # of a factor's fraction, as in Pillow
+BITS = 22  # The bits of a factor's fraction, as in Pillow.
 HALF = np.int32(1 << (BITS - 1))
-GROUP = 4  # factors applied in one go where they are many
-STREAMS = 16  # rows read or written side by side: as many as caches and their prefetchers follow
-SPARE = 8  # factors of 0 behind the last one, and rows to apply them to
+GROUP = 4  # The factors that one pass applies where there are many.
+STREAMS = 16  # The rows that are read or written in turn: caches and prefetchers follow about that many.
+SPARE = 8  # The factors of 0 after the last factor of an output, and the rows that they are applied to.
 
 i32, index = np.int32, np.uintp
 
 
 def _options() -> dict[str, bool | str]:
-    """numba's options: compiled code is kept on disk if there is a place for it."""
+    """Return numba's options. They keep compiled code on disk if there is a folder that can be written."""
     options: dict[str, bool | str] = {"nogil": True, "error_model": "numpy"}
     try:
         numba.njit(_options, cache=True)
-    except RuntimeError:  # neither NUMBA_CACHE_DIR nor this folder nor the user's cache can be written
+    except RuntimeError:  # NUMBA_CACHE_DIR, this folder and the user's cache are all read-only.
         logging.getLogger("internvl3.tiling").warning(
-            "No folder for compiled code: every process compiles its image loops for some seconds. "
-            "Point NUMBA_CACHE_DIR to a folder that can be written."
+            "There is no folder for compiled code, so every process compiles its image loops for some "
+            "seconds. Set NUMBA_CACHE_DIR to a folder that can be written."
         )
         return options
     return options | {"cache": True}
@@ -43,9 +44,10 @@ compiled = numba.njit(**_options())
 
 @compiled
 def rows_to_block(source, step, block_WL):  # type: ignore[no-untyped-def]
-    """Image rows (rows, W * step) to columns: pixel x of row y goes to block_WL[x, 3 * y :][:3].
+    """Write image rows (rows, W * step) as columns: pixel x of row y goes to block_WL[x, 3 * y :][:3].
 
-    Four bytes are moved at a time, the fourth in vain: the next pixel, or the spare byte, takes its place.
+    The loop copies four bytes at a time, because that is one machine instruction. A pixel has only three
+    bytes. The next row's copy overwrites the fourth one; after the last row it stays in a spare byte.
     """
     num_rows, last = index(source.shape[0]), index(source.shape[1] // step) - index(1)
     for start in range(index(0), num_rows, index(STREAMS)):
@@ -58,14 +60,17 @@ def rows_to_block(source, step, block_WL):  # type: ignore[no-untyped-def]
                 q = index(3) * y
                 block_WL[x, q], block_WL[x, q + index(1)] = a, b
                 block_WL[x, q + index(2)], block_WL[x, q + index(3)] = c, d
-    for y in range(num_rows):  # the last pixel may have no fourth byte
+    for y in range(num_rows):  # There may be no fourth byte to read after the last pixel of a row.
         for channel in range(index(3)):
             block_WL[last, index(3) * y + channel] = source[y, last * index(step) + channel]
 
 
 @compiled
 def block_to_rows(block_WL, rows):  # type: ignore[no-untyped-def]
-    """The way back: block_WL[x, 3 * y :][:3] to rows (rows, 3 * W + 1), again four bytes at a time."""
+    """Write columns back as rows (rows, 3 * W + 1): block_WL[x, 3 * y :][:3] becomes pixel x of row y.
+
+    Four bytes are copied at a time, as in `rows_to_block`. The next pixel's copy overwrites the fourth byte.
+    """
     num_rows = index(rows.shape[0])
     for start in range(index(0), num_rows, index(STREAMS)):
         stop = min(start + index(STREAMS), num_rows)
@@ -81,7 +86,10 @@ def block_to_rows(block_WL, rows):  # type: ignore[no-untyped-def]
 
 @compiled
 def combine_block(block_WL, first_N, count_N, factors_NK, sums_L, out_NL):  # type: ignore[no-untyped-def]
-    """Image rows, standing: out_NL[n] from block_WL[first_N[n] :]. The last byte of a row is spare."""
+    """Resize image rows that are columns of a block: out_NL[n] is computed from block_WL[first_N[n] :].
+
+    The last byte of a row of `out_NL` is spare and isn't computed.
+    """
     length = index(out_NL.shape[1]) - index(1)
     for n in range(index(out_NL.shape[0])):
         _combine(block_WL, first_N[n], index(0), count_N[n], factors_NK, n, sums_L, out_NL, n, length)
@@ -91,9 +99,10 @@ def combine_block(block_WL, first_N, count_N, factors_NK, sums_L, out_NL):  # ty
 def combine_lines(  # type: ignore[no-untyped-def]
     lines, base, start, stop, first_N, count_N, factors_NK, sums_L, tiles_NL, columns, side
 ):
-    """Image columns: outputs start to stop, from lines[first_N[n] - base :], cut into `columns` tiles.
+    """Resize image columns: outputs `start` to `stop` are computed from lines[first_N[n] - base :].
 
-    The tiles lie row by row in tiles_NL, each as `side` lines.
+    Each output is cut into `columns` tiles. The tiles follow each other row by row in `tiles_NL`, with `side`
+    lines for each tile.
     """
     num_columns, side, length = index(columns), index(side), index(tiles_NL.shape[1])
     for n in range(index(start), index(stop)):
@@ -105,7 +114,10 @@ def combine_lines(  # type: ignore[no-untyped-def]
 
 @compiled
 def _combine(v, top, left, count, f, n, sums_L, out, line, length):  # type: ignore[no-untyped-def]
-    """out[line] = rows of v from `top` on, from byte `left` on, times the factors f[n], rounded to bytes."""
+    """Set out[line] to the sum of rows of `v` times the factors f[n], rounded to bytes.
+
+    The rows start at `top`, and the bytes of each row at `left`.
+    """
     fa, fb, fc, fd, fe = f[n, 0], f[n, 1], f[n, 2], f[n, 3], f[n, 4]
     if count <= index(5):
         for i in range(length):

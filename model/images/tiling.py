@@ -1,8 +1,8 @@
-"""Dynamic tiling: one image becomes a grid of square tiles plus a thumbnail of the whole.
+"""Cut an image into a grid of square tiles, and add a thumbnail of the image (dynamic tiling).
 
-Grid and pixels are those of the published preprocessing (OpenGVLab/InternVL
-`internvl_chat/internvl/train/dataset.py`, `find_closest_aspect_ratio` and `dynamic_preprocess`): the
-checkpoints were trained on exactly these.
+The grid and the pixels are those of the published preprocessing, because the checkpoints were trained on them
+(OpenGVLab/InternVL `internvl_chat/internvl/train/dataset.py`, `find_closest_aspect_ratio` and
+`dynamic_preprocess`).
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from .resize import resize_into
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
-"""ImageNet's, of RGB scaled to [0, 1]: with these the device normalises tiles."""
+"""ImageNet's mean and standard deviation of RGB values in [0, 1]; the model normalises tiles with them."""
 
 
 @dataclass(frozen=True)
 class TilingConfig:
-    """How an image may be cut.
+    """The limits for cutting an image into tiles.
 
-    `tile_size` is a side in pixels; a grid has between `min_tiles` and `max_tiles` tiles, the thumbnail not
-    counted. Raises ValueError where no grid could satisfy it.
+    `tile_size` is the side of a tile in pixels. A grid has between `min_tiles` and `max_tiles` tiles, and the
+    thumbnail isn't counted. Raises ValueError if no grid can satisfy the limits.
     """
 
     tile_size: int
@@ -42,9 +42,9 @@ class TilingConfig:
 
 
 def choose_grid(width: int, height: int, config: TilingConfig) -> tuple[int, int]:
-    """(columns, rows) whose aspect ratio is the closest to that of a `width` x `height` image.
+    """Return the grid (columns, rows) whose aspect ratio is closest to that of a `width` x `height` image.
 
-    Of equally close grids the smallest is taken, unless the image has more than half the pixels of the next
+    Among equally close grids it is the smallest, unless the image has more than half the pixels of the next
     one.
 
     Raises:
@@ -64,31 +64,32 @@ def choose_grid(width: int, height: int, config: TilingConfig) -> tuple[int, int
 
 
 def num_tiles(width: int, height: int, config: TilingConfig) -> int:
-    """How many tiles `tile_image` makes of an image, thumbnail included. Raises as `choose_grid`."""
+    """Return how many tiles `tile_image` makes of an image, thumbnail included. Raises as `choose_grid`."""
     columns, rows = choose_grid(width, height, config)
     return _with_thumbnail(columns * rows, config)
 
 
 def max_num_tiles(config: TilingConfig) -> int:
-    """The most tiles that `tile_image` can make of any image, thumbnail included."""
+    """Return the most tiles that `tile_image` makes of any image, thumbnail included."""
     return _with_thumbnail(config.max_tiles, config)
 
 
 def tile_image(image: Image.Image | NDArray[np.uint8], config: TilingConfig) -> NDArray[np.uint8]:
-    """uint8 RGB tiles (tiles, tile_size, tile_size, 3), row by row; the thumbnail is last.
+    """Return the tiles of an image, uint8 RGB (tiles, tile_size, tile_size, 3), with the thumbnail last.
 
-    A single tile shows the whole image already and gets no thumbnail. `image` is a PIL image or uint8 RGB
-    (H, W, 3). A PIL image of another mode is taken as PIL converts it to RGB, as the published code does:
+    The tiles of the grid come row by row. A single tile shows all of the image, so it gets no thumbnail.
+    `image` is a PIL image or uint8 RGB (H, W, 3). A PIL image of another mode is converted to RGB by PIL, as
+    in the published code:
 
-    - alpha (RGBA, LA, a palette's transparency) is dropped, not blended: transparent pixels show the colour
-      stored beneath them;
-    - 16 bits a value (I;16, I) are clipped at 255, not scaled down, and F likewise;
-    - CMYK is converted without a colour profile; of an animation the present frame counts, the first after
-      opening;
+    - alpha (RGBA, LA, a palette's transparency) is dropped, not blended, so transparent pixels show the
+      colour that is stored in them;
+    - values of 16 bits (I;16, I) and of mode F are clipped at 255, not scaled down;
+    - CMYK is converted without a colour profile;
+    - an animation is represented by its current frame, which is the first one after opening;
     - the EXIF orientation is not applied.
 
-    vLLM's loader, through which images come into the server, blends alpha over white and turns images upright
-    before this.
+    The server's images come through vLLM's loader, which blends alpha over white and turns images upright
+    before this function sees them.
 
     Raises:
         ValueError: the image has no pixels, or the array is no RGB image.
@@ -117,9 +118,9 @@ def _with_thumbnail(tiles: int, config: TilingConfig) -> int:
 
 @lru_cache(maxsize=64)
 def _candidate_grids(min_tiles: int, max_tiles: int) -> tuple[tuple[int, int], ...]:
-    # Built as the published code builds it: grids of equal area stay in the order of Python's set (the hash
-    # of a tuple of ints is the same everywhere), and that order decides between 2x1 and 1x2 where both are
-    # equally close.
+    # The published code builds the list in this way. Grids of equal area stay in the order of Python's set,
+    # and that order decides between 2x1 and 1x2 where both are equally close. It is the same on every
+    # machine, because the hash of a tuple of ints is.
     grids = {
         (columns, rows)
         for n in range(min_tiles, max_tiles + 1)

@@ -1,12 +1,12 @@
-"""The architectures that vLLM serves with our classes, as `config.json` names them; no vLLM here."""
+"""The architecture names of `config.json` that vLLM serves with our classes, without an import of vLLM."""
 
 _POLICY = ("model.plugin.network.internvl", "InternVLModel")
 
 CRITIC = "InternVLCritic"
-"""No published checkpoint's: the same checkpoints, served to judge, are started under this name."""
+"""The architecture of an engine that scores. It serves the same checkpoints; none of them names it."""
 
 CRITIC_TASK = "token_classify"
-"""The pooling task that vLLM is to run it with."""
+"""The pooling task that vLLM runs the critic with."""
 
 CLASSES = {
     "InternVLChatModel": _POLICY,  # OpenGVLab's layout
@@ -14,4 +14,4 @@ CLASSES = {
     "InternVLForConditionalGeneration": _POLICY,  # transformers' layout
     CRITIC: ("model.plugin.network.critic_head", "InternVLCritic"),
 }
-"""Architecture to the module and class that serve it."""
+"""The module and the class that serve each architecture."""

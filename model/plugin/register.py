@@ -1,7 +1,7 @@
-"""The `vllm.general_plugins` entry point, and the check that it took effect.
+"""Register our model with vLLM, and check that vLLM uses it.
 
-vLLM loads plugins in every one of its processes and merely logs one that fails; it would then serve its own
-InternVL, without V2PE. So whoever starts an engine calls `require_plugin` first.
+vLLM loads its plugins in each of its processes and only logs the failure of a plugin. It would then serve its
+own InternVL, without V2PE. So code that starts an engine calls `require_plugin` first.
 """
 
 from vllm import ModelRegistry
@@ -11,12 +11,14 @@ from .architectures import CLASSES
 
 
 class PluginError(RuntimeError):
-    """vLLM wouldn't serve InternVL with this project's model."""
+    """An error that says that vLLM wouldn't serve InternVL with this project's model."""
 
 
 def register() -> None:
-    """Puts our model and config classes in the place of vLLM's and transformers', and adds the tokenizers
-    and the critic that these have no class for. Repeating is harmless.
+    """Replace vLLM's and transformers' InternVL classes with ours; a second call changes nothing.
+
+    The model and config classes are replaced. InternLM's tokenizers and the critic are added, because vLLM
+    and transformers have no class for them.
     """
     from transformers import AutoConfig
 
@@ -26,23 +28,25 @@ def register() -> None:
     register_tokenizers()
     AutoConfig.register(InternVLChatConfig.model_type, InternVLChatConfig, exist_ok=True)
     AutoConfig.register(InternVLConfig.model_type, InternVLConfig, exist_ok=True)
-    for architecture, place in CLASSES.items():
-        # By name: the module must not be imported (and CUDA not be touched) before the engine's process needs
-        # it.
-        ModelRegistry.register_model(architecture, ":".join(place))
+    for architecture, module_and_class in CLASSES.items():
+        # The class is registered by its name, because the module must not be imported, and CUDA not be
+        # touched, before the engine's process needs it.
+        ModelRegistry.register_model(architecture, ":".join(module_and_class))
 
 
 def require_plugin() -> None:
-    """Loads vLLM's plugins and makes sure that ours is among them.
+    """Load vLLM's plugins, and raise PluginError unless ours is active.
 
     Raises:
-        PluginError: vLLM would serve InternVL with another class; one line, with what to do about it.
+        PluginError: vLLM would serve InternVL with another class; the message is one line and says what to
+        do.
     """
     load_general_plugins()
-    for architecture, place in CLASSES.items():
+    for architecture, module_and_class in CLASSES.items():
         entry = ModelRegistry.models.get(architecture)
-        if (getattr(entry, "module_name", None), getattr(entry, "class_name", None)) != place:
+        if (getattr(entry, "module_name", None), getattr(entry, "class_name", None)) != module_and_class:
             raise PluginError(
-                f"vLLM would serve {architecture} without our model: its plugin internvl3 is inactive. "
-                "Install internvl3-serving in this environment; if VLLM_PLUGINS is set, name internvl3 in it"
+                f"vLLM would serve {architecture} without our model, because the plugin internvl3 is "
+                "inactive. Install internvl3-serving in this environment; if VLLM_PLUGINS is set, add "
+                "internvl3 to it"
             )

@@ -1,7 +1,7 @@
-"""Chosen frames decoded with decord, the reader that InternVL's published code uses; only on request.
+"""Decode the chosen frames of a video with decord, the reader of InternVL's published code.
 
-decord is unmaintained and its last release hangs, fails or shows wrong frames where PyAV doesn't
-(docs/decisions/0013), so it gets only what it is known to read right.
+decord is used only on request. It is unmaintained, and its last release hangs, fails or shows wrong frames
+where PyAV doesn't (docs/decisions/0013). So it gets only videos that it is known to read correctly.
 """
 
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ CODECS = {"h264", "mpeg4"}
 
 
 def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Image.Image]]:
-    """(place in `chosen`, RGB image as shown) of every chosen frame, in order.
+    """Yield (index in `chosen`, RGB image as shown) of every chosen frame, in order.
 
-    The reader is made anew and closed at the end: it decodes ahead into memory without bound as long as it
-    lives, so only the limit of model/video/worker.py bounds that.
+    The reader is closed at the end. Until then it decodes ahead into memory without a limit; only the limit
+    of model/video/worker.py stops it.
 
     Raises:
-        VideoError: decord isn't installed, or the file isn't of a kind that it reads right.
+        VideoError: decord isn't installed, or it can't read this kind of file correctly.
     """
     if file.container.format.name not in SAFE or file.stream.codec_context.codec.canonical_name not in CODECS:
         raise VideoError("decord reads H.264 in MP4, MOV or MKV only. Use the backend pyav for this video.")
@@ -37,7 +37,8 @@ def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Im
     decord.logging.set_level(decord.logging.QUIET)
     reader = _call(decord.VideoReader, str(file.path), decord.cpu(0), num_threads=1)
     try:
-        if file.open_gops or len(reader) != len(file.times_F):  # it doesn't know edit lists either
+        # decord ignores edit lists too, and the number of frames differs then.
+        if file.open_gops or len(reader) != len(file.times_F):
             raise VideoError("decord would show wrong frames of this video. Use the backend pyav for it.")
         for chosen_index, frame_index in enumerate(chosen):
             yield chosen_index, Image.fromarray(_call(reader.__getitem__, int(frame_index)).asnumpy())
@@ -50,5 +51,5 @@ def _call(function: Any, *arguments: Any, **options: Any) -> Any:
         return function(*arguments, **options)
     except MemoryError:
         raise
-    except Exception:  # its errors have no common class, and repeat paths
+    except Exception:  # decord's errors have no common class, and their texts contain paths.
         raise VideoError("decord could not decode the video. Use the backend pyav for it.") from None

@@ -1,7 +1,7 @@
-"""A video file opened with care: few formats, bounded sizes, and every shown frame known by its time.
+"""Open a video file of a stranger safely, check its limits, and index its frames by their times.
 
-Only headers and packets are read here, no chosen picture is decoded. The file is hostile until checked: a
-playlist or an image sequence would make FFmpeg open other files, so their demuxers are not allowed.
+Only headers and packets are read here; no chosen frame is decoded. The file may be hostile. A playlist or an
+image sequence would make FFmpeg open other files, so their demuxers are not allowed.
 """
 
 from collections.abc import Iterator
@@ -16,19 +16,22 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 FORMATS = ("mp4", "matroska", "mpegts", "flv", "avi")
-"""FFmpeg's names; "mp4" includes MOV, "matroska" WebM."""
+"""The allowed containers under FFmpeg's names. "mp4" includes MOV, and "matroska" includes WebM."""
 CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg")
 IN_AVI = ("mpeg4", "mjpeg")
-"""AVI stores no order of display. These codecs tell it themselves; of others frames would be mixed up."""
+"""The allowed codecs in AVI. AVI stores no order of display, so frames of other codecs would be mixed up."""
 
 
 class VideoError(ValueError):
-    """A video that can't be used; the message says why and what to send, and names no file and no address."""
+    """An error for a video that can't be used.
+
+    The message says why and what to send, and contains no file name and no address.
+    """
 
 
 @dataclass(frozen=True)
 class VideoBounds:
-    """What a file may ask of us: pixels of one frame, seconds, and frames in all."""
+    """The limits for a video file: the pixels of one frame, the seconds, and the number of frames."""
 
     max_pixels: int = 8192 * 4320
     max_seconds: float = 12 * 3600
@@ -37,11 +40,12 @@ class VideoBounds:
 
 @dataclass(frozen=True)
 class VideoFile:
-    """An open file. F: shown frames in the order of display, K: keyframes, whether shown or not.
+    """An open video file. F: shown frames in the order of display. K: keyframes, shown or not.
 
-    `pts_F` and `keys_K` are in ticks of the stream, `seeks_K` are the keyframes' decoding times. `times_F`
-    are seconds from the first shown frame, `duration` the seconds until the last one ends. `open_gops`: some
-    frames follow a keyframe in the file and are shown before it.
+    `pts_F` and `keys_K` are the display times of frames and keyframes, `seeks_K` the decoding times of the
+    keyframes, all in ticks of the stream. `times_F` are seconds from the first shown frame. `duration` is the
+    number of seconds until the last frame ends. `open_gops` is whether some frames follow a keyframe in the
+    file and are shown before it. `max_pixels` is the limit for one frame.
     """
 
     path: Path
@@ -57,21 +61,23 @@ class VideoFile:
 
     @property
     def shown_keyframes(self) -> NDArray[np.int64]:
-        """Indices into the shown frames of those that are keyframes."""
+        """The indices of the shown frames that are keyframes."""
         return np.flatnonzero(np.isin(self.pts_F, self.keys_K))
 
 
 @contextmanager
 def open_video(path: Path, bounds: VideoBounds) -> Iterator[VideoFile]:
-    """Opens, checks and indexes a video; reads the whole file once.
+    """Open a video file, check it, and yield it with an index of its frames; the file is read once.
 
     Raises:
-        VideoError: no such file, not a video of FORMATS and CODECS, beyond `bounds`, without timestamps.
+        VideoError: there is no such file, it isn't a video of FORMATS and CODECS, it exceeds `bounds`, or it
+        has
+            no timestamps.
     """
     if not path.is_file():
         raise VideoError("There is no such video file.")
     try:
-        # "file:" keeps a name like "concat:a" from being taken for a protocol.
+        # With "file:" in front, FFmpeg doesn't read a name like "concat:a" as a protocol.
         container = av.open(
             f"file:{path}",
             container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"},
@@ -98,13 +104,15 @@ def _check(container: Any, bounds: VideoBounds) -> Any:
     context = stream.codec_context
     codec = context.codec.canonical_name if context else "unknown"
     if codec not in CODECS:
-        raise VideoError(f"Its codec is not supported. Encode the video as one of {', '.join(CODECS[:5])}.")
+        raise VideoError(
+            f"The video's codec is not supported. Encode the video as one of {', '.join(CODECS[:5])}."
+        )
     if container.format.name == "avi" and codec not in IN_AVI:
         raise VideoError("AVI has no timestamps for this codec. Put the video into an MP4 or MKV file.")
     if context.width * context.height > bounds.max_pixels:
         raise VideoError(
-            f"A frame has {context.width} x {context.height} pixels, more than {bounds.max_pixels} in all. "
-            "Send the video at a lower resolution."
+            f"A frame has {context.width} x {context.height} pixels, more than the limit of "
+            f"{bounds.max_pixels} in all. Send the video at a lower resolution."
         )
     if (container.duration or 0) / av.time_base > bounds.max_seconds:
         raise _too_long(bounds)
@@ -119,15 +127,15 @@ def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> Vide
         if number == bounds.max_frames:
             raise VideoError(f"The video has more than {number} frames. Send a shorter part of it.")
         if packet.pts is None:
-            continue  # the second field of an interlaced frame, or nothing that could be chosen by time
+            continue  # It is the second field of an interlaced frame, or it can't be chosen by time.
         if packet.is_keyframe or not keys:
             key = packet.pts
             keys.setdefault(key, packet.dts if packet.dts is not None else key)
         open_gops = open_gops or packet.pts < key
-        if not packet.is_discard:  # what an edit list hides
+        if not packet.is_discard:  # An edit list hides discarded packets.
             shown[packet.pts] = packet.duration or 0
     keys_K = np.array(sorted(keys), np.int64)
-    # What is shown before the first keyframe leans on pictures that aren't in the file.
+    # Frames that are shown before the first keyframe depend on frames that aren't in the file.
     pts_F = np.array([pts for pts in sorted(shown) if pts >= keys_K[0]], np.int64)
     if not len(pts_F):
         raise VideoError("The video has no frames with timestamps. Send the complete file, or an MP4.")
@@ -142,14 +150,15 @@ def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> Vide
 
 
 def packets(container: Any, stream: Any) -> Iterator[Any]:
-    """Packets from where the container stands to its end, or to where it is too damaged to go on."""
+    """Yield the packets from the container's current position to its end, or up to damage that stops it."""
     try:
         for packet in container.demux(stream):
             if packet.size:
                 yield packet
     except MemoryError:
         raise
-    except (av.FFmpegError, IndexError):  # IndexError: PyAV at the end of a file that grew another stream
+    # PyAV raises IndexError at the end of a file in which another stream appeared.
+    except (av.FFmpegError, IndexError):
         return
 
 

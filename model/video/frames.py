@@ -1,7 +1,7 @@
-"""Which frames of a video the model sees. Numbers only; model/video/tiles.py decodes.
+"""Choose the frames of a video that the model sees, from the times of all frames.
 
-The default is the published choice, the middles of equal segments, counted in frames (`get_index` of the
-model cards, without its `bound`).
+By default these are the middles of equal segments, counted in frames, as published (`get_index` of the model
+cards, without its `bound`). model/video/tiles.py decodes the chosen frames.
 """
 
 import math
@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 
 MAX_FPS = 1000.0
 TOLERANCE = 0.001
-"""Seconds: Matroska and FLV round every timestamp to a millisecond."""
+"""The tolerance of times in seconds, because Matroska and FLV round every timestamp to a millisecond."""
 
 
 @dataclass(frozen=True)
 class FrameRequest:
-    """How frames are to be chosen.
+    """The options for choosing frames.
 
-    `num_frames`: at the middles of that many equal segments. `fps`: so many a second instead, thinned evenly
-    to `num_frames` unless that is None. Both None: as many as allowed. `mode`: these very frames, or
-    the keyframes nearest to them for a fraction of the work. Raises ValueError where a number makes no sense.
+    With `num_frames` alone, frames are the middles of that many equal segments. With `fps`, frames are chosen
+    at that rate, and thinned evenly to `num_frames` unless that is None. If both are None, there are as many
+    frames as the limit allows. In the mode "exact" these frames are taken. In the mode "keyframe" the
+    keyframes nearest to them are taken, which is much less work. Raises ValueError if a value is out of
+    range.
     """
 
     num_frames: int | None = 32
@@ -39,25 +41,30 @@ class FrameRequest:
 
 
 def segment_midpoints(total: int, num_frames: int) -> NDArray[np.int64]:
-    """Indices (num_frames,) into `total` frames, as published.
+    """Return the indices (num_frames,) of the middles of equal segments of `total` frames, as published.
 
-    With more segments than frames some repeat; `choose_frames` never does.
+    If there are more segments than frames, some indices repeat; those of `choose_frames` never do.
 
     Raises:
         ValueError: `total` or `num_frames` is below 1.
     """
     if total < 1 or num_frames < 1:
         raise ValueError(f"can't choose {num_frames} of {total} frames: both must be at least 1")
-    # The published arithmetic to the letter: halves are rounded to even, then the sum is cut off.
+    # This is the published arithmetic: halves are rounded to even, and then the sum is truncated.
     segment = float(total - 1) / num_frames
     return np.minimum((segment / 2 + np.round(segment * np.arange(num_frames))).astype(np.int64), total - 1)
 
 
 def choose_frames(times_F: NDArray[np.float64], request: FrameRequest, *, limit: int) -> NDArray[np.int64]:
-    """Sorted indices into the shown frames, at most `limit`, each frame at most once.
+    """Return the sorted indices of the chosen frames, at most `limit`, each frame at most once.
 
-    `times_F`: when each is first shown, in seconds from the first, ascending. A video with no more frames
-    than asked for gives all of them: the published code would repeat some and leave others out.
+    If the video has no more frames than requested, all of them are chosen. The published code would repeat
+    some and leave others out.
+
+    Args:
+        times_F: when each frame is first shown, in seconds from the first frame, ascending.
+        request: how to choose.
+        limit: the most frames.
 
     Raises:
         ValueError: there are no frames, or `limit` is below 1.
@@ -76,13 +83,18 @@ def choose_frames(times_F: NDArray[np.float64], request: FrameRequest, *, limit:
 def nearest_keyframes(
     chosen: NDArray[np.int64], keyframes: NDArray[np.int64], times_F: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """The keyframe nearest in time to each of the `chosen`, sorted, each once; both index `times_F`.
+    """Return the keyframes nearest in time to the chosen frames, sorted, each keyframe once.
+
+    Args:
+        chosen: the chosen frames, as indices into `times_F`.
+        keyframes: the shown keyframes, as indices into `times_F`.
+        times_F: when each frame is first shown, in seconds.
 
     Raises:
         ValueError: there is no keyframe.
     """
     if not len(keyframes):
-        raise ValueError("there are no keyframes to choose from")
+        raise ValueError("there are no keyframes to choose from: use the mode exact")
     moments = times_F[keyframes]
     after = np.clip(np.searchsorted(moments, times_F[chosen]), 1, max(len(keyframes) - 1, 1))
     after = np.minimum(after, len(keyframes) - 1)
@@ -92,8 +104,8 @@ def nearest_keyframes(
 
 
 def _shown_at_a_tick(times_F: NDArray[np.float64], fps: float) -> NDArray[np.bool_]:
-    # Frame i is on screen from times_F[i] until the next one; it is taken if a tick k / fps falls in between.
-    # Counted per frame, not per tick: no rate makes this longer than the video.
+    # Frame i is shown from times_F[i] until the next frame. It is chosen if a tick k / fps falls in between.
+    # The loop is over frames and not over ticks, so a high rate can't make the array longer than the video.
     until_F = np.append(times_F[1:], times_F[-1] + 2 * TOLERANCE)
     ticks_before = np.ceil((np.stack([times_F, until_F]) - TOLERANCE) * fps)
     return np.asarray(ticks_before[0] < ticks_before[1])

@@ -1,7 +1,7 @@
-"""A video becomes the tiles of its chosen frames.
+"""Turn a video file into the tiles of its chosen frames.
 
-Each frame is cut into tiles as soon as it is decoded: memory is that of the tiles and of a few frames,
-however long the video. Colours are those of FFmpeg's own conversion to RGB, whichever backend decodes.
+Each frame is cut into tiles as soon as it is decoded. So the memory holds the tiles and a few frames, however
+long the video is. With every backend the colours are those of FFmpeg's conversion to RGB.
 """
 
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ Backend = Literal["pyav", "decord"]
 class Video:
     """The chosen frames of a video.
 
-    `tiles`: uint8 RGB (frames, tiles, side, side, 3), thumbnail last where the tiling has one. `times_F`:
-    seconds from the first shown frame. `width`, `height`: pixels of a frame as shown, rotation applied.
-    `duration`: seconds. `total_frames`: shown frames in the file. `missing`: chosen frames that are too
-    damaged to decode, and so aren't in `tiles`.
+    `tiles` are uint8 RGB (frames, tiles, side, side, 3), with the thumbnail last if the tiling has one.
+    `times_F` are seconds from the first shown frame. `width` and `height` are the pixels of a frame as shown,
+    after rotation. `duration` is in seconds. `total_frames` counts the shown frames of the file. `missing`
+    counts the chosen frames that are too damaged to decode and therefore aren't in `tiles`.
     """
 
     tiles: NDArray[np.uint8]
@@ -53,12 +53,12 @@ def read_video(
     backend: Backend = "pyav",
     bounds: VideoBounds = VideoBounds(),  # noqa: B008 (frozen)
 ) -> Video:
-    """Decodes and tiles the frames that `request` chooses, at most `limit`.
+    """Return the tiles of the frames that `request` chooses, at most `limit` frames.
 
-    For files of strangers use `model.video.worker.read_video_isolated`: a decoder can hang or crash.
+    For files of strangers use `model.video.worker.read_video_isolated`, because a decoder can hang or crash.
 
     Raises:
-        VideoError: the video can't be read, is beyond `bounds`, or no chosen frame can be decoded.
+        VideoError: the video can't be read, it exceeds `bounds`, or no chosen frame can be decoded.
     """
     if backend not in ("pyav", "decord"):
         raise VideoError(f"There is no video backend {backend}. Use pyav or decord.")
@@ -66,21 +66,21 @@ def read_video(
     with open_video(Path(path), bounds) as file:
         chosen = choose_frames(file.times_F, request, limit=limit)
         keyframes = file.shown_keyframes
-        if request.mode == "keyframe" and len(keyframes):  # an edit list may hide the only one
+        if request.mode == "keyframe" and len(keyframes):  # An edit list may hide the only keyframe.
             chosen = nearest_keyframes(chosen, keyframes, file.times_F)
         size: tuple[int, int] | None = None
         tiles = np.empty(0, np.uint8)
         decoded_F = np.zeros(len(chosen), bool)
-        for place, image in decode(file, chosen):
+        for chosen_index, image in decode(file, chosen):
             if size is None:
                 size = image.size
                 first = tile_image(image, tiling)
                 tiles = np.empty((len(chosen), *first.shape), np.uint8)
-            # A stream may change its resolution; its frames share one grid nevertheless.
+            # A stream may change its resolution, but its frames share one grid.
             if image.size != size:
                 image = image.resize(size, Image.Resampling.BICUBIC)
-            tiles[place] = tile_image(image, tiling)
-            decoded_F[place] = True
+            tiles[chosen_index] = tile_image(image, tiling)
+            decoded_F[chosen_index] = True
         if size is None:
             raise VideoError("None of the chosen frames can be decoded: the video is damaged. Send it again.")
         return Video(

@@ -1,8 +1,8 @@
-"""Decoding in a process of its own: a video that hangs, crashes or swells its decoder costs one request.
+"""Read a video in a separate process, so that a hanging or crashing decoder costs only one request.
 
-The parent half, `read_video_isolated`, is awaited by the server. The child half, run as a program, imports no
-more than decoding needs. Tiles come back through shared memory that has no name: they are not pickled, and
-nothing is left behind however the two processes end.
+The server awaits `read_video_isolated` in the parent process. The child process runs this file as a program
+and imports only what decoding needs. The tiles return through shared memory without a name. So they aren't
+pickled, and nothing remains, however the two processes end.
 """
 
 import asyncio
@@ -41,13 +41,18 @@ async def read_video_isolated(
     seconds: float = 60.0,
     memory_mib: int = 2048,
 ) -> Video:
-    """`read_video` in a process that may take so many seconds, its start included, and so much memory.
+    """Return the result of `read_video`, run in a process with limits.
 
-    The process is killed when the awaiting task is cancelled. `memory_mib` is for the decoder and its tiles;
-    while they are handed over the tiles take up their size a second time.
+    The process is killed when the awaiting task is cancelled.
+
+    Args:
+        path, request, tiling, limit, backend, bounds: as in `read_video`.
+        seconds: the most time that the process may take, including its start.
+        memory_mib: the most memory of the decoder and its tiles. While the tiles are handed over, they take
+            their size a second time.
 
     Raises:
-        VideoError: as `read_video`; also if it took too long, needed too much memory or crashed.
+        VideoError: as in `read_video`, or the process took too long, needed too much memory or crashed.
     """
     shared = os.memfd_create("internvl3-tiles")
     try:
@@ -66,7 +71,7 @@ async def read_video_isolated(
         if "error" in reply:
             raise VideoError(reply["error"])
         shape = reply.pop("shape")
-        # Private pages: the receiver may write, and the memory goes when its arrays do.
+        # The pages are private, so the receiver may write to them. They are freed with its arrays.
         pages = mmap.mmap(shared, math.prod(shape), access=mmap.ACCESS_COPY)
     finally:
         os.close(shared)
@@ -88,7 +93,7 @@ async def _run_worker(order: dict[str, Any], seconds: float) -> dict[str, Any]:
     )
     try:
         async with asyncio.timeout(seconds):
-            answer, complaint = await process.communicate()
+            output, errors = await process.communicate()
     except TimeoutError:
         raise VideoError(
             f"Decoding the video took longer than {seconds:g} s. Send a shorter clip or ask for fewer frames."
@@ -97,18 +102,19 @@ async def _run_worker(order: dict[str, Any], seconds: float) -> dict[str, Any]:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode == -signal.SIGKILL:  # not by us: the machine's memory ran out before its limit
+    # This process didn't kill it, so the machine ran out of memory before the limit was reached.
+    if process.returncode == -signal.SIGKILL:
         raise VideoError(_too_much(order["memory_mib"]))
     if process.returncode:
-        reason = complaint[-2000:].decode(errors="replace")
+        reason = errors[-2000:].decode(errors="replace")
         log.warning("the video decoder ended with status %d: %s", process.returncode, reason)
-        raise VideoError("The video made its decoder crash. Encode it anew, as H.264 in MP4.")
-    reply: dict[str, Any] = json.loads(answer.splitlines()[-1])
+        raise VideoError("The video made its decoder crash. Encode it again as H.264 in MP4.")
+    reply: dict[str, Any] = json.loads(output.splitlines()[-1])
     return reply
 
 
 def decode_job(order: dict[str, Any]) -> dict[str, Any]:
-    """The child's part: obeys one order within its limits; the reply is JSON."""
+    """Read the video of one order within its limits, and return a reply that JSON can hold."""
     _limit(order["seconds"], order["memory_mib"])
     try:
         video = read_video(
@@ -121,7 +127,7 @@ def decode_job(order: dict[str, Any]) -> dict[str, Any]:
         )
     except VideoError as error:
         return {"error": str(error)}
-    except (MemoryError, BlockingIOError):  # the latter: no memory for a thread
+    except (MemoryError, BlockingIOError):  # BlockingIOError means that a thread got no memory.
         return {"error": _too_much(order["memory_mib"])}
     with os.fdopen(order["shared"], "wb") as file:
         file.write(video.tiles.data)
@@ -138,12 +144,13 @@ def _too_much(memory_mib: int) -> str:
 
 
 def _limit(seconds: float, memory_mib: int) -> None:
-    # RLIMIT_DATA counts what the process can write to, thread stacks included, and not the libraries or files
-    # that it maps: the nearest to resident memory that the kernel enforces. What is there already stays free.
+    # RLIMIT_DATA counts memory that the process can write to, including thread stacks, and not the libraries
+    # or files that it maps. No limit that the kernel enforces is closer to resident memory. The memory that
+    # the process already has doesn't count against `memory_mib`.
     limit = _data_bytes() + memory_mib * MIB
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Whoever asked may be gone: a hung decoder then ends itself.
+    # If the parent process has ended, a hanging decoder ends itself.
     signal.setitimer(signal.ITIMER_REAL, seconds + 1)
 
 

@@ -1,7 +1,7 @@
-"""Images, videos and deltas as vLLM's items: what callers may send, checked and taken apart.
+"""The images, videos and deltas of a request as vLLM's items, after a check of what the caller sent.
 
-A video is one item for its caller and many for the engine, one for each frame. So the engine encodes, caches
-and sends frames one by one, whatever the length of the video, and no item is larger than an image.
+A caller sends a video as one item, and the engine gets one item for each frame. So the engine encodes, caches
+and sends frames one by one, however long the video is, and no item is larger than an image.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,21 +31,21 @@ class Frame:
 
 @dataclass(frozen=True)
 class Clip:
-    """A video: its frames, all of one shape, and when each is shown, in seconds, if that is known."""
+    """A video: its frames, all of one shape, and the seconds at which they are shown, if known."""
 
     frames: tuple[Frame, ...]
     times_F: tuple[float, ...] | None
 
 
 class ClipItems(ProcessorBatchItems[Clip]):
-    """The videos of a request, as their caller sent them."""
+    """The videos of a request, one item for each video."""
 
     def __init__(self, data: Sequence[Clip]) -> None:
         super().__init__(data, "video")
 
 
 class FrameItems(ProcessorBatchItems[Frame]):
-    """The frames of all videos of a request."""
+    """The frames of all videos of a request, one item for each frame."""
 
     def __init__(self, data: Sequence[Frame]) -> None:
         super().__init__(data, "video")
@@ -55,7 +55,7 @@ class FrameItems(ProcessorBatchItems[Frame]):
 
 
 class DeltaItems(ProcessorBatchItems[float]):
-    """The deltas of a request's prompt."""
+    """The deltas of a request's prompt, one item for each delta marker."""
 
     def __init__(self, data: Sequence[float]) -> None:
         super().__init__(data, DELTA_MODALITY)
@@ -65,7 +65,7 @@ class DeltaItems(ProcessorBatchItems[float]):
 
 
 class InternVLDataParser(MultiModalDataParser):
-    """Reads `multi_modal_data`: of callers, and of the processor when it takes a part of its items."""
+    """The parser of `multi_modal_data`, called for a request and again for the items that vLLM selects."""
 
     def _get_subparsers(self) -> Mapping[str, Callable[[Any], ModalityDataItems[Any, Any] | None]]:
         return {
@@ -88,15 +88,15 @@ class InternVLDataParser(MultiModalDataParser):
 
 
 def read_clip(video: Any) -> Clip:
-    """One video as callers send it.
+    """Return one video as a clip, after a check.
 
     Args:
-        video: frames as a uint8 array (frames, height, width, 3) or a list of PIL images, or tiles already
-            cut, (frames, tiles, side, side, 3); either alone or as a pair with metadata, a dict that may hold
-            `times`, the second at which each frame is shown.
+        video: frames as a uint8 array (frames, height, width, 3) or a list of PIL images, or tiles that are
+            already cut, (frames, tiles, side, side, 3). It may also be a pair of these and metadata, a dict
+            that may hold `times`, the seconds at which the frames are shown.
 
     Raises:
-        ValueError: anything else; the message says what to send.
+        ValueError: `video` is anything else; the message says what to send.
     """
     if isinstance(video, MediaWithBytes):
         video = video.media
@@ -104,10 +104,13 @@ def read_clip(video: Any) -> Clip:
     if isinstance(frames, MediaWithBytes):
         frames = frames.media
     if not isinstance(frames, list | np.ndarray | torch.Tensor):
-        raise ValueError(f"a video must be frames or tiles, not {type(frames).__name__}")
+        raise ValueError(
+            f"a video must be frames or tiles, not {type(frames).__name__}: "
+            "send an array or a list of PIL images"
+        )
     arrays = [_array(frame) for frame in frames] if isinstance(frames, list) else _array(frames)
     if len(arrays) == 0:
-        raise ValueError("a video needs at least one frame")
+        raise ValueError("a video needs at least one frame: send a longer one")
     first = arrays[0]
     if first.dtype != np.uint8 or first.ndim not in (3, 4) or first.shape[-1] != 3:
         raise ValueError(
@@ -115,7 +118,7 @@ def read_clip(video: Any) -> Clip:
             f"(frames, tiles, side, side, 3); each frame of this one is {first.dtype} {first.shape}"
         )
     if any(array.shape != first.shape for array in arrays):
-        raise ValueError("all frames of a video must have the same size")
+        raise ValueError("all frames of a video must have the same size: resize them to one size")
     return Clip(tuple(Frame(array) for array in arrays), _times(metadata, len(arrays)))
 
 
@@ -151,6 +154,6 @@ def _is_one_video(data: Any) -> bool:
 def _refuse_embeddings(parser: MultiModalDataParser, data: Any) -> None:
     if isinstance(data, dict) or parser.is_embeddings(data):
         raise ValueError(
-            "InternVL takes images and videos as pixels: embeddings carry neither tiles nor a delta. "
-            "Send PIL images or uint8 arrays"
+            "InternVL takes images and videos as pixels, not as embeddings, which have neither tiles nor a "
+            "delta. Send PIL images or uint8 arrays"
         )

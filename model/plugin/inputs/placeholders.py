@@ -1,9 +1,10 @@
-"""Where images and videos stand in a prompt, and what each becomes: framed runs of context tokens.
+"""Find the placeholders of images and videos in a prompt, and replace them with markers for vLLM.
 
-An image is announced by one `<IMG_CONTEXT>` (what our chat requests and transformers' templates write) or by
-the text `<image>` (what prompts in OpenGVLab's style hold), a video by `<video>`. An image becomes `<img>`,
-its context tokens, `</img>`; a video one such run for every frame, each in a line "Frame1: ". Source:
-OpenGVLab/InternVL `modeling_internvl_chat.py`, `chat`; transformers `processing_internvl.py`.
+A prompt holds one placeholder for each image: `<IMG_CONTEXT>`, which our chat requests and transformers'
+templates write, or the text `<image>` of prompts in OpenGVLab's style. The placeholder of a video is
+`<video>`. An image becomes `<img>`, its context tokens and `</img>`. A video becomes the same for each frame,
+in one line for each frame that begins with "Frame1: ". Source: OpenGVLab/InternVL
+`modeling_internvl_chat.py`, `chat`; transformers `processing_internvl.py`.
 """
 
 import re
@@ -16,16 +17,17 @@ from numpy.typing import NDArray
 
 from model.image_tokens import IMAGE_CONTEXT, IMAGE_TEXT, VIDEO_TEXT, ImageTokens, Tokenizer
 
-# Stand in a placed prompt for what vLLM fills in. No tokenizer has negative ids, so text can't hold them.
+# vLLM replaces these ids in a prompt. No tokenizer has negative ids, so text can't contain them.
 IMAGE_MARKER, FRAME_MARKER, DELTA_MARKER = -1, -2, -3
 
 
 @dataclass(frozen=True)
 class MediaSlot:
-    """Where an image, or one frame of a video, stands in a placed prompt.
+    """The slot of an image, or of one frame of a video, in a prompt with markers.
 
-    `index` is the place's in the ids; `item` counts images, and frames of all videos, each from 0; `medium`
-    counts images and videos together, in the order of the prompt.
+    `index` is the index of its marker in the ids. `item` is the number of the image among all images, or of
+    the frame among the frames of all videos. `medium` is the number of the image or video among all media.
+    Numbers count from 0 in the order of the prompt.
     """
 
     index: int
@@ -36,15 +38,16 @@ class MediaSlot:
 
 @dataclass(frozen=True)
 class PromptWithSlots:
-    """A prompt's ids with `<img>`, a place and `</img>` for every image and frame."""
+    """The ids of a prompt with `<img>`, a marker and `</img>` for every image and frame, and their slots."""
 
     ids: tuple[int, ...]
     slots: tuple[MediaSlot, ...]
 
     def medium_of_tokens(self, num_tokens: Sequence[int]) -> NDArray[np.int64]:
-        """(T,) over the prompt once its n-th place has become `num_tokens[n]` context tokens.
+        """Return the medium (T,) that each token of the final prompt belongs to, or -1 for text.
 
-        Holds the number of the image or video that a visual token belongs to, -1 for text.
+        Args:
+            num_tokens: how many context tokens replace the marker of each slot.
         """
         repeats = np.ones(len(self.ids), dtype=np.int64)
         medium = np.full(len(self.ids), -1)
@@ -53,17 +56,19 @@ class PromptWithSlots:
         return np.repeat(medium, repeats)
 
     def with_delta_markers(self, deltas: Sequence[float]) -> tuple[list[int], list[float]]:
-        """The ids with a place for a delta instead of `<img>` where another begins to hold, and those deltas.
+        """Return the ids with markers for deltas, and the delta of each such marker.
+
+        Where an image or frame has another delta than the one before it, its `<img>` becomes a marker.
 
         Args:
             deltas: one for each image and video, in the order of the prompt.
         """
-        ids, announced = list(self.ids), list[float]()
+        ids, marked = list(self.ids), list[float]()
         for slot in self.slots:
-            if not announced or announced[-1] != deltas[slot.medium]:
+            if not marked or marked[-1] != deltas[slot.medium]:
                 ids[slot.index - 1] = DELTA_MARKER
-                announced.append(deltas[slot.medium])
-        return ids, announced
+                marked.append(deltas[slot.medium])
+        return ids, marked
 
 
 def find_media_slots(
@@ -73,41 +78,41 @@ def find_media_slots(
     tokens: ImageTokens,
     tokenizer: Tokenizer,
 ) -> PromptWithSlots:
-    """Finds where the images and videos of a prompt go.
+    """Return the prompt with a slot for each image and each frame of a video.
 
     Args:
         prompt: token ids.
         num_images: how many images there are.
-        videos: for each video the labels of its frames.
-        tokens: of this tokenizer.
-        tokenizer: for placeholders that are text.
+        videos: the labels of the frames of each video.
+        tokens: the image tokens of the tokenizer.
+        tokenizer: it finds placeholders that are text.
 
     Raises:
         ValueError: the placeholders don't match the images and videos.
     """
     contexts = prompt.count(tokens.context)
-    announced: list[Literal["image", "video"]] = ["image"] * num_images
+    modalities: list[Literal["image", "video"]] = ["image"] * num_images
     ids = list(prompt)
     if videos or contexts != num_images:
-        # `<image>` and `<video>` are ordinary text and may be split or merged with their neighbours by the
-        # tokenizer: look for them as text.
+        # `<image>` and `<video>` are ordinary text. The tokenizer may split them or merge them with their
+        # neighbours, so they are searched in the text and not in the ids.
         image_text = IMAGE_CONTEXT if contexts else IMAGE_TEXT
-        text, announced = _read_placeholders(
+        text, modalities = _read_placeholders(
             tokenizer.decode(ids), image_text if contexts or num_images else None, num_images, videos
         )
         ids = tokenizer.encode(text, add_special_tokens=False)
-    return _open_slots(ids, announced, [len(labels) for labels in videos], tokens)
+    return _open_slots(ids, modalities, [len(labels) for labels in videos], tokens)
 
 
 def _read_placeholders(
     text: str, image_text: str | None, num_images: int, videos: Sequence[Sequence[str]]
 ) -> tuple[str, list[Literal["image", "video"]]]:
-    """The text with `<IMG_CONTEXT>` for every image and frame, and what its placeholders stood for."""
-    sought = [*([image_text] if image_text else []), *([VIDEO_TEXT] if videos else [])]
-    pieces = re.split("|".join(f"({re.escape(placeholder)})" for placeholder in sought), text)
+    """Return the text with `<IMG_CONTEXT>` for every image and frame, and each placeholder's modality."""
+    placeholders = [*([image_text] if image_text else []), *([VIDEO_TEXT] if videos else [])]
+    pieces = re.split("|".join(f"({re.escape(placeholder)})" for placeholder in placeholders), text)
     pieces = [piece for piece in pieces if piece is not None]
-    found = {placeholder: pieces.count(placeholder) for placeholder in sought}
-    images, clips = found.get(image_text or "", 0), found.get(VIDEO_TEXT, 0)
+    counts = {placeholder: pieces.count(placeholder) for placeholder in placeholders}
+    images, clips = counts.get(image_text or "", 0), counts.get(VIDEO_TEXT, 0)
     if images != num_images:
         raise ValueError(
             f"the prompt has {images} image placeholders for {num_images} images: "
@@ -119,37 +124,37 @@ def _read_placeholders(
             f"write {VIDEO_TEXT} once for each, and nowhere else in the text"
         )
     labels_of_videos = iter(videos)
-    announced: list[Literal["image", "video"]] = []
+    modalities: list[Literal["image", "video"]] = []
     for index, piece in enumerate(pieces):
         if piece == image_text:
-            announced.append("image")
+            modalities.append("image")
             pieces[index] = IMAGE_CONTEXT
         elif piece == VIDEO_TEXT and videos:
-            announced.append("video")
+            modalities.append("video")
             pieces[index] = "\n".join(label + IMAGE_CONTEXT for label in next(labels_of_videos))
-    return "".join(pieces), announced
+    return "".join(pieces), modalities
 
 
 def _open_slots(
     ids: Sequence[int],
-    announced: Sequence[Literal["image", "video"]],
+    modalities: Sequence[Literal["image", "video"]],
     frames_of_videos: Sequence[int],
     tokens: ImageTokens,
 ) -> PromptWithSlots:
-    """Puts a framed place where each context token stands."""
+    """Replace each context token with `<img>`, a marker and `</img>`."""
     frames = iter(frames_of_videos)
     order: list[tuple[Literal["image", "video"], int]] = []
-    for medium, modality in enumerate(announced):
+    for medium, modality in enumerate(modalities):
         order += [(modality, medium)] * (next(frames) if modality == "video" else 1)
     counts = {"image": 0, "video": 0}
-    opened, slots = list[int](), list[MediaSlot]()
+    ids_with_slots, slots = list[int](), list[MediaSlot]()
     remaining = iter(order)
     for token in ids:
         if token != tokens.context:
-            opened.append(token)
+            ids_with_slots.append(token)
             continue
         modality, medium = next(remaining)
-        slots.append(MediaSlot(len(opened) + 1, modality, counts[modality], medium))
-        opened += [tokens.start, IMAGE_MARKER if modality == "image" else FRAME_MARKER, tokens.end]
+        slots.append(MediaSlot(len(ids_with_slots) + 1, modality, counts[modality], medium))
+        ids_with_slots += [tokens.start, IMAGE_MARKER if modality == "image" else FRAME_MARKER, tokens.end]
         counts[modality] += 1
-    return PromptWithSlots(tuple(opened), tuple(slots))
+    return PromptWithSlots(tuple(ids_with_slots), tuple(slots))

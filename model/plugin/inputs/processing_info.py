@@ -1,4 +1,4 @@
-"""What vLLM has to know of a checkpoint before it processes a request: its limits, and its largest input."""
+"""The limits of a checkpoint and its largest input, which vLLM needs before the first request."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ from .request_options import VisionOptions, most_tiles_of_a_frame, parse_options
 
 
 class InternVLProcessingInfo(BaseProcessingInfo):
-    """The checkpoint's facts that tell vLLM how large an image can get."""
+    """The facts about a checkpoint and an engine that vLLM and the processor need."""
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -34,12 +34,12 @@ class InternVLProcessingInfo(BaseProcessingInfo):
         return self.ctx.get_mm_config().mm_processor_kwargs or {}
 
     def options(self, request: Mapping[str, object]) -> VisionOptions:
-        """One request's options. Raises as `parse_options`."""
+        """Return the options of one request. Raises as `parse_options` does."""
         return parse_options(request, self.engine_options, self.checkpoint.tiling, self.checkpoint.v2pe_delta)
 
     @property
     def largest_frame(self) -> int:
-        """The most tiles that a frame of a video can have, thumbnail included."""
+        """The most tiles that a frame of a video can have, including the thumbnail."""
         tiling = self.checkpoint.tiling
         return max_num_tiles(replace(tiling, max_tiles=most_tiles_of_a_frame(self.engine_options, tiling)))
 
@@ -53,7 +53,7 @@ class InternVLProcessingInfo(BaseProcessingInfo):
         return {}
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        """Of an image, and of a frame: the engine never sees a whole video as one item."""
+        """Return the most context tokens of an image and of a frame; each frame of a video is one item."""
         per_tile = self.checkpoint.tokens_per_tile
         return {
             "image": max_num_tiles(self.options({}).tiling) * per_tile,
@@ -62,7 +62,7 @@ class InternVLProcessingInfo(BaseProcessingInfo):
 
 
 class InternVLDummyInputsBuilder(BaseDummyInputsBuilder[InternVLProcessingInfo]):
-    """The largest items there can be, for vLLM's memory profile."""
+    """The builder of the largest possible items, for vLLM's memory profile."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
         return IMAGE_CONTEXT * mm_counts.get("image", 0) + VIDEO_TEXT * mm_counts.get("video", 0)

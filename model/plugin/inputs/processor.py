@@ -1,9 +1,10 @@
-"""vLLM's multi-modal processor for InternVL3: images and frames to tiles, placeholders to runs of tokens.
+"""vLLM's multi-modal processor for InternVL3: it makes tiles of media, and tokens of placeholders.
 
-Tiles travel as uint8 and are normalised on the model's device: a quarter of the bytes to hash, cache and
-send. A delta is an item of its own, without embeddings, in the place of the `<img>` from which on it holds:
-so the engine's block hashes know it, and its hashes of pixels don't (docs/decisions/0011). It stays on the
-CPU: vLLM keeps exactly such fields for what comes from the prefix cache, and the positions need them.
+Tiles stay uint8 until the model's device normalises them, so that there are only a quarter of the bytes to
+hash, cache and send. A delta is an item without embeddings. It replaces the first `<img>` that it holds for,
+so that the engine's block hashes include it, and the hashes of pixels don't (docs/decisions/0011).
+The delta stays on the CPU, because vLLM keeps only such fields for items that come from the prefix cache, and
+the positions need the delta.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,20 +38,22 @@ _MARKERS = {"image": IMAGE_MARKER, "video": FRAME_MARKER}
 
 
 class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo]):
-    """Makes, for images and for frames of videos, `*_tiles` (tiles, side, side, 3) uint8 and `*_num_tiles`.
+    """The processor of images and videos.
 
-    `*` is "image" or "video"; `v2pe_delta` (deltas,) comes with them.
+    Its output holds `image_tiles` (tiles, side, side, 3) uint8 and `image_num_tiles`, the same for "video"
+    with the frames of all videos, and `v2pe_delta` (deltas,).
     """
 
     def apply(self, inputs: Any, timing_ctx: Any) -> Any:
-        """Settles what the request asks for before vLLM hashes it, then goes on as usual.
+        """Resolve the options of a request before vLLM hashes it, and process it as vLLM does.
 
-        After this a video is its frames, deltas are items, and the options are the tile limits, always
-        present: two requests that mean the same share their cached tiles and tokens.
+        Videos become frames, deltas become items, and the options become tile limits, which are always
+        present. So two requests with the same meaning share their cached tiles and tokens.
 
         Raises:
-            ValueError: bad options or media, placeholders that don't match the media, or a prompt beyond the
-                trained window.
+            ValueError: the options or media are invalid, the placeholders don't match the media, or the
+            prompt
+                exceeds the trained window.
         """
         options = self.info.options(inputs.hf_processor_mm_kwargs)
         images, clips = _images(inputs.mm_data_items), _clips(inputs.mm_data_items)
@@ -75,14 +78,14 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
             max_tokens=options.max_tokens,
             window=self.info.checkpoint.window,
         )
-        ids, announced = prompt.with_delta_markers(deltas)
-        items = {"image": images, "video": FrameItems(frames), DELTA_MODALITY: DeltaItems(announced)}
+        ids, marked_deltas = prompt.with_delta_markers(deltas)
+        items = {"image": images, "video": FrameItems(frames), DELTA_MODALITY: DeltaItems(marked_deltas)}
         resolved = replace(
             inputs,
             prompt=ids,
             mm_data_items=MultiModalDataItems({name: data for name, data in items.items() if len(data)}),
             mm_uuid_items=_frame_uuids(inputs.mm_uuid_items, clips),
-            # vLLM hashes images with the first and frames with the second.
+            # vLLM hashes images together with the first, and frames together with the second.
             hf_processor_mm_kwargs={
                 "images_kwargs": {"min": image_tiling.min_tiles, "max": image_tiling.max_tiles},
                 "videos_kwargs": {"min": 1, "max": options.frame_tiling.max_tiles},
@@ -91,7 +94,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         return super().apply(resolved, timing_ctx)
 
     def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> Any:
-        """The largest input, whatever the window: at delta 1 it may be longer."""
+        """Return the largest input, with a delta that fits, because at delta 1 it may exceed the window."""
         return replace(
             super().get_dummy_inputs(*args, **kwargs), hf_processor_mm_kwargs={"v2pe_delta": "auto"}
         )
@@ -103,7 +106,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         tiles, height, width, _ = frame.pixels.shape
         if (height, width) != (tiling.tile_size,) * 2 or not 1 <= tiles <= self.info.largest_frame:
             raise ValueError(
-                f"a frame cut into {tiles} tiles of {width} x {height} pixels: this model takes 1 to "
+                f"a frame has {tiles} tiles of {width} x {height} pixels: send 1 to "
                 f"{self.info.largest_frame} tiles of {tiling.tile_size} x {tiling.tile_size}"
             )
         return tiles
@@ -172,8 +175,8 @@ def _images(items: MultiModalDataItems) -> ImageProcessorItems:
     for image in images.get_all():
         is_rgb = isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,)
         if not is_rgb and not isinstance(image, Image.Image):
-            given = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise ValueError(f"an image must be a PIL image or a uint8 array (H, W, 3), not {given}")
+            kind = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise ValueError(f"an image must be a PIL image or a uint8 array (H, W, 3), not {kind}")
     return images
 
 
@@ -190,15 +193,15 @@ def _labels(clip: Clip, timestamps: bool) -> list[str]:
 
 
 def _frame_uuids(uuids: Mapping[str, Sequence[str | None]] | None, clips: Sequence[Clip]) -> Any:
-    """The caller's names of images as they are, and names of frames made from those of the videos."""
+    """Return the caller's names of images unchanged, and names of frames built from the names of videos."""
     if not uuids or "video" not in uuids:
         return uuids
-    named = [
+    frame_uuids = [
         f"{uuid}-{number}" if uuid is not None else None
         for uuid, clip in zip(uuids["video"], clips, strict=True)
         for number in range(len(clip.frames))
     ]
-    return {**uuids, "video": named}
+    return {**uuids, "video": frame_uuids}
 
 
 def _frame_tiles(frame: Frame, tiling: TilingConfig) -> NDArray[np.uint8]:

@@ -1,8 +1,9 @@
-"""Seeded sampling on a CPU, where a prompt is computed in pieces.
+"""A repair of vLLM's seeded sampling on a CPU, for prompts that are computed in pieces.
 
-vLLM 0.32 samples after every piece of a prompt, keeps the last sample only, and turns the request's generator
-back by a CUDA generator's offset (`GPUModelRunner._bookkeeping_sync`). A CPU's generator has none and raises,
-which ends the engine. Here its state is put back whole: a seed gives one answer however its prompt is cut.
+vLLM 0.32 samples after every piece of a prompt and keeps only the last sample. For each discarded sample it
+sets the request's generator back, by the offset of a CUDA generator (`GPUModelRunner._bookkeeping_sync`). A
+CPU generator has no offset and raises an error that ends the engine. Here the full state of the generator is
+restored, so a seed gives the same answer however the prompt is divided.
 """
 
 from functools import wraps
@@ -10,13 +11,13 @@ from typing import Any
 
 
 def restore_generators(runner: type[Any]) -> None:
-    """Mends a CPU model runner class of vLLM's, in place. Repeating is harmless."""
+    """Repair vLLM's class of CPU model runners in place; a second call changes nothing."""
     if hasattr(runner, "_keeps_generators"):
         return
     sample, bookkeep = runner._sample, runner._bookkeeping_sync
 
     @wraps(sample)
-    def sample_and_put_back(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def sample_and_restore(self: Any, *args: Any, **kwargs: Any) -> Any:
         states = {index: generator.get_state() for index, generator in _discarded(self).items()}
         output = sample(self, *args, **kwargs)
         for index, state in states.items():
@@ -24,7 +25,7 @@ def restore_generators(runner: type[Any]) -> None:
         return output
 
     @wraps(bookkeep)
-    def bookkeep_without(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def bookkeep_without_discarded(self: Any, *args: Any, **kwargs: Any) -> Any:
         discarded = _discarded(self)
         generators = self.input_batch.generators
         for index in discarded:
@@ -34,11 +35,11 @@ def restore_generators(runner: type[Any]) -> None:
         finally:
             generators.update(discarded)
 
-    runner._sample, runner._bookkeeping_sync = sample_and_put_back, bookkeep_without
+    runner._sample, runner._bookkeeping_sync = sample_and_restore, bookkeep_without_discarded
     runner._keeps_generators = True
 
 
 def _discarded(runner: Any) -> dict[int, Any]:
-    """Generators, by place in the batch, of the requests whose sample will be thrown away."""
+    """Return the generators of the requests whose sample is discarded, by their index in the batch."""
     mask = runner.discard_request_mask.np
     return {index: generator for index, generator in runner.input_batch.generators.items() if mask[index]}

@@ -1,9 +1,10 @@
-"""InternVL3 as a process reward model: logits of a few tokens at a few places of a prompt.
+"""InternVL3 as a critic: the logits of a few tokens at a few indices of a prompt.
 
-vLLM's token-wise pooling returns a row for every token of a prompt, and so may never read the prefix cache:
-all candidates of a question would compute its image again. Here a request names its places, and the answer
-holds those that were really computed. Whoever asks knows which are missing (they were in the cached prefix),
-and a place at the prompt's end never is. Upstream: vllm `model_executor/layers/pooler/tokwise/methods.py`.
+vLLM's token-wise pooling returns a row for every token of a prompt, so it can't use the prefix cache, and
+each candidate of a question would compute the question's image again. Here a request names token indices, and
+the output has rows for those that were computed. The caller can tell which rows are missing, because their
+tokens were in the cached prefix. The row of a prompt's last token is never missing. Upstream: vllm
+`model_executor/layers/pooler/tokwise/methods.py`.
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -26,15 +27,15 @@ Logits = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
 
 
 class TokenLogitsPooler(Pooler):
-    """Reads logits where each request asks for them, chunk by chunk of its prompt.
+    """A pooler that returns the logits of the tokens and at the indices that a request names.
 
     A request's `PoolingParams.extra_kwargs` holds `token_indices` (indices into the prompt, each once) and
-    `token_ids`. It gets one float32 row for every place that was computed: the place, then those tokens'
-    logits.
+    `token_ids`. The output has one float32 row for every index that was computed: the index, then the logits
+    of those tokens. A prompt may be computed in several chunks.
     """
 
     def __init__(self, logits: Logits) -> None:
-        """`logits`: of hidden states (K, hidden), those of some tokens (K, tokens), float32."""
+        """Keep `logits`, which turns hidden states (K, hidden) and token ids into float32 (K, tokens)."""
         super().__init__()
         self._logits = logits
 
@@ -44,7 +45,7 @@ class TokenLogitsPooler(Pooler):
     def forward(
         self, hidden_states: torch.Tensor, pooling_metadata: PoolingMetadata
     ) -> list[torch.Tensor | None]:
-        """Rows of each request whose prompt is computed to its end; None for the others.
+        """Return the rows of each request whose prompt is now complete, and None for the others.
 
         Args:
             hidden_states: (tokens of all requests in this step, hidden).
@@ -60,11 +61,12 @@ class TokenLogitsPooler(Pooler):
             cursor.get_finished_mask(),
             strict=True,
         ):
-            asked = params.extra_kwargs or {"token_indices": (), "token_ids": ()}  # nothing in vLLM's warm-up
+            # vLLM's warm-up names neither indices nor tokens.
+            request = params.extra_kwargs or {"token_indices": (), "token_ids": ()}
             begin = end - length
-            here = [token_index for token_index in asked["token_indices"] if begin <= token_index < end]
+            in_chunk = [token_index for token_index in request["token_indices"] if begin <= token_index < end]
             hidden_TD = hidden_states[offset : offset + length]
-            state.hidden_states_cache.append(self._rows(hidden_TD, begin, here, asked["token_ids"]))
+            state.hidden_states_cache.append(self._rows(hidden_TD, begin, in_chunk, request["token_ids"]))
             outputs.append(torch.cat(state.hidden_states_cache) if finished else None)
             if finished:
                 state.clean()
@@ -83,24 +85,27 @@ class TokenLogitsPooler(Pooler):
 
 
 class InternVLCritic(InternVLModel):
-    """The same checkpoints and weights as `InternVLModel`, for vLLM's pooling runner."""
+    """The model of `InternVLModel` with its checkpoints and weights, for vLLM's pooling runner."""
 
     is_pooling_model = True
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
-        """Raises ValueError where single rows of the output head can't be had: it is quantised."""
+        """Build the model. Raises ValueError if its output head is quantised, which hides the head's rows."""
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         head = self.language_model.lm_head
         if not isinstance(head, PPMissingLayer) and not isinstance(
             head.quant_method, UnquantizedEmbeddingMethod
         ):
-            raise ValueError("a critic's output head must not be quantised: quantise all but lm_head")
+            raise ValueError(
+                "a critic's output head must not be quantised: use a checkpoint whose lm_head isn't"
+            )
         self.pooler = TokenLogitsPooler(self.logits_of)
 
     def logits_of(self, hidden_KD: torch.Tensor, token_ids: Sequence[int]) -> torch.Tensor:
-        """Logits (K, tokens), float32, of these tokens alone: their rows of the output head, no others.
+        """Return the logits (K, tokens), float32, of these tokens, from their rows of the output head.
 
-        With tensor parallelism each rank has some rows; what it lacks it takes for 0, and the ranks add up.
+        With tensor parallelism each rank has some of the rows. It counts the others as 0, and the results of
+        all ranks are added.
         """
         head: Any = self.language_model.lm_head
         first, end = head.shard_indices.org_vocab_start_index, head.shard_indices.org_vocab_end_index

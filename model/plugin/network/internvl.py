@@ -1,7 +1,7 @@
-"""InternVL3 as a vLLM model: InternViT, pixel-unshuffle, projector, and a language model with V2PE positions.
+"""InternVL3 as a vLLM model: vision tower, projector, and a language model with V2PE's positions.
 
-Modules carry the names of OpenGVLab's layout. The reference for the arithmetic is OpenGVLab/InternVL
-`modeling_internvl_chat.py`; for the rotary embedding OpenGVLab/V2PE `modeling_internlm2.py`.
+The modules have the names of OpenGVLab's layout. The reference for the arithmetic is OpenGVLab/InternVL
+`modeling_internvl_chat.py`. The reference for the rotary embedding is OpenGVLab/V2PE `modeling_internlm2.py`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,7 +39,7 @@ _EMBEDDINGS = "language_model.model.embed_tokens.weight"
 
 
 def pixel_unshuffle(patches_NHWC: torch.Tensor, ratio: float) -> torch.Tensor:
-    """Merges blocks of 1/ratio x 1/ratio patches into channels, row by row (published as `ps_version` v2)."""
+    """Merge blocks of 1/ratio x 1/ratio patches into channels, row by row (published as `ps_version` v2)."""
     n, height, width, channels = patches_NHWC.shape
     k = round(1 / ratio)
     blocks = patches_NHWC.reshape(n, height // k, k, width // k, k, channels).permute(0, 1, 3, 2, 4, 5)
@@ -50,26 +50,26 @@ def pixel_unshuffle(patches_NHWC: torch.Tensor, ratio: float) -> torch.Tensor:
     InternVLMultiModalProcessor, info=InternVLProcessingInfo, dummy_inputs=InternVLDummyInputsBuilder
 )
 class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, SupportsLoRA):
-    """Serves `InternVLChatModel` and `InternVLForConditionalGeneration` checkpoints."""
+    """The model for checkpoints of `InternVLChatModel` and `InternVLForConditionalGeneration`."""
 
-    supports_encoder_tp_data = True  # vLLM's InternViT deals tiles out to the ranks where it is asked to
+    supports_encoder_tp_data = True  # vLLM's InternViT can distribute tiles over the ranks.
     hf_to_vllm_mapper = CheckpointNameMapper()
-    language_model: Any  # one of vLLM's
+    language_model: Any  # An instance of one of vLLM's classes.
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
         if modality not in _PLACEHOLDERS:
-            raise ValueError(f"InternVL takes images and videos, not {modality}")
+            raise ValueError(f"InternVL takes images and videos, not {modality}: remove it from the request")
         return _PLACEHOLDERS[modality]
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__()
         if vllm_config.model_config.enable_prompt_embeds:
             raise ValueError(
-                "enable_prompt_embeds isn't supported: V2PE has to know which tokens are visual, and"
-                " embeddings don't say. Send text and pixels"
+                "enable_prompt_embeds isn't supported, because V2PE has to know which tokens are visual. "
+                "Turn it off, and send text and pixels"
             )
         if current_platform.is_cpu():
             from vllm.v1.worker.cpu_model_runner import CPUModelRunner
@@ -106,16 +106,16 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
     def get_mrope_input_positions(
         self, input_tokens: list[int], mm_features: list[Any]
     ) -> tuple[torch.Tensor, int]:
-        """Encoded positions (3, T) of a prompt, and what to add to a later token's index for its position."""
+        """Return the result of `prompt_positions` with the encoded positions (3, T) as a tensor."""
         rows_3T, offset = prompt_positions(len(input_tokens), mm_features)
         return torch.from_numpy(rows_3T), offset
 
     def embed_multimodal(self, **kwargs: Any) -> tuple[torch.Tensor, ...]:
-        """Embeddings (tokens, hidden) of each image or frame of a video.
+        """Return the embeddings (tokens, hidden) of each image, or of each frame of the videos.
 
         Args:
-            kwargs: of one modality, as vLLM calls it, uint8 `image_tiles` (tiles, side, side, 3) and
-                `image_num_tiles`, or `video_tiles` and `video_num_tiles`.
+            kwargs: uint8 `image_tiles` (tiles, side, side, 3) and `image_num_tiles`, or `video_tiles` and
+                `video_num_tiles`. vLLM calls with one modality at a time.
         """
         embeddings: list[torch.Tensor] = []
         for modality in _PLACEHOLDERS:
@@ -127,7 +127,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
 
     def _vision_features(self, tiles_NHWC: torch.Tensor) -> torch.Tensor:
         pixels_NHWC = (tiles_NHWC.to(torch.float32) / 255 - self.pixel_mean) / self.pixel_std
-        patches_NPC = self.vision_model(pixels_NHWC.permute(0, 3, 1, 2))[:, 1:]  # the class token goes unused
+        patches_NPC = self.vision_model(pixels_NHWC.permute(0, 3, 1, 2))[:, 1:]  # Drops the class token.
         side = round(patches_NPC.shape[1] ** 0.5)
         patches_NHWC = patches_NPC.unflatten(1, (side, side))
         return pixel_unshuffle(patches_NHWC, self.downsample_ratio).flatten(1, 2)
@@ -146,37 +146,37 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         return self.language_model.compute_logits(hidden_states)
 
     def get_mm_mapping(self) -> MultiModelKeys:
-        """Which modules are which part of the model, for LoRA."""
+        """Return which modules form the model's three parts, for LoRA."""
         return MultiModelKeys.from_string_field(
             language_model="language_model", connector="mlp1", tower_model="vision_model"
         )
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        """Loads a checkpoint in either layout.
+        """Load a checkpoint in either layout, and return the names of the loaded tensors.
 
-        vLLM doesn't notice a plain weight that never came and would serve random numbers; this does. A tied
-        output head is tied only where the checkpoint has none: transformers' configs say "tied" by default,
-        also of models that aren't.
+        vLLM would serve random numbers for an unquantised weight that the checkpoint lacks, so this method
+        checks for missing tensors. The output head is tied only if the checkpoint has none, because
+        transformers' configs say "tied" by default, even for models that aren't tied.
 
         Raises:
             ValueError: tensors are missing; the message names them.
         """
-        found: set[str] = set()
+        names: set[str] = set()
         embeddings: list[torch.Tensor] = []
 
-        def recorded() -> Iterator[tuple[str, torch.Tensor]]:
+        def record_names() -> Iterator[tuple[str, torch.Tensor]]:
             for name, tensor in weights:
-                found.add(name)
+                names.add(name)
                 yield name, tensor
 
-        def kept() -> Iterator[tuple[str, torch.Tensor]]:
-            for name, tensor in stream_to_opengvlab(recorded(), self.config.text_config):
+        def keep_embeddings() -> Iterator[tuple[str, torch.Tensor]]:
+            for name, tensor in stream_to_opengvlab(record_names(), self.config.text_config):
                 if name == _EMBEDDINGS:
                     embeddings.append(tensor)
                 yield name, tensor
 
-        loaded = AutoWeightsLoader(self).load_weights(kept())
-        missing = missing_from(self.config, found)
+        loaded = AutoWeightsLoader(self).load_weights(keep_embeddings())
+        missing = missing_from(self.config, names)
         if missing:
             raise ValueError(f"the checkpoint lacks {', '.join(missing)}")
         if self.config.tie_word_embeddings and _LM_HEAD not in loaded:
@@ -184,8 +184,9 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         return loaded
 
     def _tie_head(self, embedding_VD: torch.Tensor) -> set[str]:
-        """Gives the output head the embeddings; of pipeline stages only the last has a head, only the first
-        has embeddings. Returns what is loaded by that.
+        """Tie the output head to the embeddings, and return the names of the tensors that this loads.
+
+        With pipeline parallelism only the last rank has a head, and only the first has embeddings.
         """
         language_model = self.language_model
         if isinstance(language_model.lm_head, PPMissingLayer):

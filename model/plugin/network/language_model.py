@@ -1,7 +1,8 @@
-"""The language model inside InternVL, of vLLM's own classes.
+"""Build the language model of InternVL from vLLM's classes.
 
-vLLM compiles each of its models with a note on which dimension of its inputs grows with the number of tokens.
-Qwen's models expect positions in three rows (3, T); Llama's expects (T,), and would take the three for T.
+vLLM compiles a model with a declaration of which dimension of each input grows with the number of tokens.
+Qwen's models declare positions in three rows (3, T). Llama declares (T,), so the 3 would count as the number
+of tokens.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from vllm.model_executor.models.llama import LlamaForCausalLM, LlamaModel
 
 
 def build_language_model(vllm_config: VllmConfig, text_config: Any, prefix: str) -> nn.Module:
-    """vLLM's model for a language model's config, its weights unset; its modules are called `prefix`.*."""
+    """Return vLLM's model for a language model's config, without weights, with modules called `prefix`.*."""
     return initialize_model(
         vllm_config=vllm_config.with_hf_config(text_config),
         prefix=prefix,
@@ -35,7 +36,7 @@ class LlamaBody(LlamaModel):
 
 
 class Llama(LlamaForCausalLM):
-    """vLLM's Llama with that body."""
+    """vLLM's Llama with `LlamaBody`."""
 
     def _init_model(self, vllm_config: VllmConfig, prefix: str = "", **kwargs: Any) -> LlamaModel:
         return LlamaBody(vllm_config=vllm_config, prefix=prefix, **kwargs)

@@ -1,7 +1,7 @@
-"""Our modules by the names of either checkpoint layout, for what vLLM looks up by name.
+"""Translate module names of either checkpoint layout to the names of our modules, for vLLM.
 
-That is the parts of a LoRA adapter and the lists in a quantisation config. Weights have a way of their own:
-`weights.stream_to_opengvlab`.
+vLLM looks up the parts of a LoRA adapter and the lists in a quantisation config by these names. Weights are
+translated by `model.checkpoint.tensors.stream_to_opengvlab`.
 """
 
 import re
@@ -15,20 +15,21 @@ _SPLIT_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)[qkv]_proj
 
 
 def module_name(name: str) -> str:
-    """Name of one of our modules, given its name in either layout or in the language model alone.
+    """Return the name of our module, given its name in either layout or in the bare language model.
 
     The vision tower's q, k and v are one module here, `qkv`.
     """
-    if name.startswith("model.layers."):  # an adapter that was trained on the bare language model
+    if name.startswith("model.layers."):  # The adapter was trained on the bare language model.
         return f"language_model.{name}"
-    dotted = opengvlab_name(f"{name}.")  # it knows tensors, whose names go on behind the module's
+    # The function translates tensor names, in which a dot follows the module's name.
+    dotted = opengvlab_name(f"{name}.")
     return _SPLIT_QKV.sub(r"\1qkv", dotted.removesuffix("."))
 
 
 class CheckpointNameMapper(WeightsMapper):
-    """`module_name` in the form that vLLM calls.
+    """The function `module_name` in the form that vLLM calls.
 
-    Parts of an adapter outside the language model are refused: vLLM would drop them in silence.
+    It refuses parts of an adapter outside the language model, because vLLM would drop them silently.
 
     Raises:
         ValueError: an adapter has weights for the vision tower or the projector.
@@ -39,6 +40,6 @@ class CheckpointNameMapper(WeightsMapper):
         if ".lora_" in key and name.startswith(("vision_model.", "mlp1.")):
             raise ValueError(
                 f"the adapter changes {key}, but only adapters of the language model are served: "
-                "train it with vision tower and projector frozen, or merge it into the checkpoint"
+                "train it with the vision tower and the projector frozen, or merge it into the checkpoint"
             )
         return name, None

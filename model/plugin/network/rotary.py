@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The rotary embedding at V2PE's positions."""
 
 import torch
 from torch import nn
@@ -14,18 +14,17 @@ def _rotate(heads: torch.Tensor, cos_T1F: torch.Tensor, sin_T1F: torch.Tensor) -
 
 
 class V2PERotary(nn.Module):
-    """Rotary embedding at fractional positions, with the plain base: V2PE leaves dynamic NTK off.
+    """The rotary embedding at fractional positions, with the plain base, because V2PE has no dynamic NTK.
 
-    Angles are computed from the positions at hand, in float32: there is no table whose end a long prompt
-    could run over.
+    The angles are computed from the positions in float32, without a table that limits the length of a prompt.
     """
 
     frequency_F: torch.Tensor
 
     def __init__(self, head_dim: int, theta: float) -> None:
         super().__init__()
-        # On the CPU first: powers differ in the last bits between devices, and every checkpoint was trained
-        # on these.
+        # The powers are computed on the CPU, because devices differ in the last bits and every checkpoint was
+        # trained on the CPU's values.
         exponent_F = torch.arange(0, head_dim, 2, dtype=torch.float32, device="cpu") / head_dim
         self.register_buffer(
             "frequency_F", (1.0 / theta**exponent_F).to(torch.get_default_device()), persistent=False
@@ -34,7 +33,7 @@ class V2PERotary(nn.Module):
     def forward(
         self, positions_3T: torch.Tensor, query: torch.Tensor, key: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rotates `query` (T, heads * head_dim) and `key`; the positions come from `model.v2pe.encode`."""
+        """Return `query` (T, heads * head_dim) and `key`, rotated by positions from `model.v2pe.encode`."""
         position_T = decode(positions_3T.to(torch.float32))
         angle_TF = position_T[:, None] * self.frequency_F
         cos_T1F, sin_T1F = angle_TF.cos()[:, None], angle_TF.sin()[:, None]

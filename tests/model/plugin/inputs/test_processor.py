@@ -178,7 +178,7 @@ def test_other_images_are_refused(processor: Any, image: Any, given: str):
 @pytest.mark.parametrize("modality", ["image", "video"])
 @pytest.mark.parametrize("embedding", [torch.zeros(1, 4, 64), [torch.zeros(4, 64)], {"image_embeds": 0}])
 def test_embeddings_are_refused(processor: Any, modality: str, embedding: Any):
-    with pytest.raises(ValueError, match="as pixels: embeddings carry neither tiles nor a delta"):
+    with pytest.raises(ValueError, match="as pixels, not as embeddings, which have neither tiles nor a delta"):
         processor.info.parse_mm_data({modality: embedding})
 
 

@@ -145,8 +145,8 @@ def test_a_long_video_needs_a_small_delta(processor: Any):
             np.zeros((1, 2, TILE, TILE + 1, 3), dtype=np.uint8),
             f"1 to {MAX_TILES + 1} tiles of {TILE} x {TILE}",
         ),
-        (np.zeros((1, MAX_TILES + 2, TILE, TILE, 3), dtype=np.uint8), "cut into 8 tiles"),
-        (np.zeros((1, 0, TILE, TILE, 3), dtype=np.uint8), "cut into 0 tiles"),
+        (np.zeros((1, MAX_TILES + 2, TILE, TILE, 3), dtype=np.uint8), "frame has 8 tiles"),
+        (np.zeros((1, 0, TILE, TILE, 3), dtype=np.uint8), "frame has 0 tiles"),
     ],
 )
 def test_tiles_that_the_model_can_t_take_are_refused(processor: Any, video: Any, message: str):

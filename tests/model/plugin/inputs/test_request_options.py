@@ -112,7 +112,7 @@ def test_room_for_the_answer_is_passed_on():
         ({"min_dynamic_patch": True}, "not True"),
         ({"min_dynamic_patch": 5, "max_dynamic_patch": 3}, r"min_dynamic_patch \(5\) must not be above"),
         ({"v2pe_max_tokens": -1}, "at least 0"),
-        ({"v2pe_delt": 1}, "unknown mm_processor_kwargs v2pe_delt; known are v2pe_delta"),
+        ({"v2pe_delt": 1}, "unknown mm_processor_kwargs v2pe_delt: use v2pe_delta"),
     ],
 )
 def test_bad_options_say_what_to_change(request_: dict[str, Any], message: str):
