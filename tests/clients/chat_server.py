@@ -1,4 +1,4 @@
-"""A chat server on a real socket that answers as a test says."""
+"""A chat server on a real socket whose replies a test gives."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server sends: a JSON object, or text as it is (an event stream)."""
+    """A reply of the server. Its body is a JSON object, or text such as an event stream."""
 
     body: Mapping[str, Any] | str
     status: int = 200
@@ -23,7 +23,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False  # closing waits for the replies under way
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that leaves before its reply is no news; anything else is printed."""
+        """Print every error but that of a client that left before its reply."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -32,7 +32,7 @@ class _Server(ThreadingHTTPServer):
 def chat_server(
     reply: Callable[[dict[str, Any]], Reply], path: str = "/v1/chat/completions"
 ) -> Iterator[str]:
-    """Serve POST requests to a path while the block runs; yields the server's address."""
+    """Yield the address of a server that answers POST requests to a path while the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -46,7 +46,7 @@ def chat_server(
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Quiet."""
+            """Print no line for a request."""
 
     server = _Server(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever)
@@ -60,7 +60,7 @@ def chat_server(
 
 
 def completion(text: str, **fields: Any) -> dict[str, Any]:
-    """OpenAI's chat completion."""
+    """Return OpenAI's chat completion with this answer."""
     message = {"role": "assistant", "content": text}
     return {
         "id": "chatcmpl-1",
@@ -73,7 +73,7 @@ def completion(text: str, **fields: Any) -> dict[str, Any]:
 
 
 def scaling(*answers: tuple[str, float | None], selected: int) -> dict[str, Any]:
-    """The `test_time_scaling` of a reply with these candidates: each a text and the score of its steps."""
+    """Return the `test_time_scaling` of candidates, each a text and the score of all its steps."""
     candidates = [
         {
             "index": index,
@@ -99,7 +99,7 @@ def scaling(*answers: tuple[str, float | None], selected: int) -> dict[str, Any]
 
 
 def event_stream(reply: Mapping[str, Any], *, comments: tuple[str, ...] = ()) -> Reply:
-    """The same reply as server-sent events, a word a chunk, ours in the last chunk."""
+    """Return a reply as server-sent events: one chunk for each word, and our fields in the last chunk."""
     common = {"id": reply["id"], "object": "chat.completion.chunk", "model": reply["model"]}
     words = reply["choices"][0]["message"]["content"].split(" ")
     pieces = [word if number == 0 else f" {word}" for number, word in enumerate(words)]

@@ -1,3 +1,5 @@
+"""The console command lists its sub-commands without loading them, and loads the one that is called."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ from clients.cli import SUB_COMMANDS, find_bench, load, main
 
 
 def run(*arguments: str) -> int | str | None:
-    """The exit status of `internvl3 ARGUMENTS`, or the message that it exits with."""
+    """Return the exit status of `internvl3 ARGUMENTS`, or the message that it exits with."""
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     return exit_.value.code
@@ -32,12 +34,12 @@ def test_help_lists_every_sub_command_and_loads_none() -> None:
         assert sub_command.help in shown
 
 
-def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_it_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run() == 2
     assert "internvl3 serve" in capsys.readouterr().out
 
 
-def test_an_unknown_sub_command_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_for_an_unknown_sub_command_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("serv") == 2
     shown = capsys.readouterr().err
     assert "No such command 'serv'" in shown
@@ -45,7 +47,7 @@ def test_an_unknown_sub_command_says_what_to_do(capsys: pytest.CaptureFixture[st
     assert "internvl3 --help" in shown
 
 
-def test_a_sub_commands_help_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sub_command_shows_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("ask", "--help") == 0
     shown = capsys.readouterr().out
     assert "internvl3 ask" in shown

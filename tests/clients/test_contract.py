@@ -1,4 +1,4 @@
-"""Client and server speak the same language: the real app on a real socket; only its engine is scripted."""
+"""Client and server understand each other; only the engine of the server is scripted."""
 
 import asyncio
 import json
@@ -22,9 +22,9 @@ def engine() -> FakeEngine:
     )
 
 
-async def test_the_reply_is_read_whole_and_streamed() -> None:
+async def test_the_reply_is_read_with_and_without_streaming() -> None:
     async with listening(app_with(engine())) as url, AsyncClient(url) as client:
-        whole = await client.chat([user_message("How many?")], seed=1, test_time_scaling=SCALING)
+        completion = await client.chat([user_message("How many?")], seed=1, test_time_scaling=SCALING)
         streamed = client.stream_chat([user_message("How many?")], seed=1, test_time_scaling=SCALING)
         events = [event async for event in streamed]
     answer = StreamedCompletion()
@@ -32,12 +32,16 @@ async def test_the_reply_is_read_whole_and_streamed() -> None:
         if isinstance(event, Chunk):
             answer.add(event)
     assert isinstance(events[0], Comment)
-    assert whole.text == answer.completion().text == "seven"
-    assert whole.test_time_scaling is not None
-    assert whole.test_time_scaling == answer.completion().test_time_scaling
-    assert whole.test_time_scaling.selected == 1
-    assert [candidate.text for candidate in whole.test_time_scaling.candidates] == ["eight", "seven", "nine"]
-    assert whole.test_time_scaling.candidates[1].step_scores == [0.9, 0.8]
+    assert completion.text == answer.completion().text == "seven"
+    assert completion.test_time_scaling is not None
+    assert completion.test_time_scaling == answer.completion().test_time_scaling
+    assert completion.test_time_scaling.selected == 1
+    assert [candidate.text for candidate in completion.test_time_scaling.candidates] == [
+        "eight",
+        "seven",
+        "nine",
+    ]
+    assert completion.test_time_scaling.candidates[1].step_scores == [0.9, 0.8]
 
 
 async def test_a_refusal_names_the_field() -> None:
@@ -47,10 +51,10 @@ async def test_a_refusal_names_the_field() -> None:
     assert (refusal.value.status, refusal.value.param) == (400, "test_time_scaling.n")
 
 
-@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
-async def test_ask(how: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("stream_flag", ["--stream", "--no-stream"])
+async def test_ask_prints_the_winner(stream_flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     async with listening(app_with(engine())) as url:
-        options = f"--best-of 3 --delta 0.25 --max-tiles 6 --seed 1 --json {how} --base-url {url}"
+        options = f"--best-of 3 --delta 0.25 --max-tiles 6 --seed 1 --json {stream_flag} --base-url {url}"
         assert await asyncio.to_thread(run, "ask", "How many?", *options.split()) == 0
     shown = capsys.readouterr().out
     assert "scored by fake-critic" in shown

@@ -1,4 +1,4 @@
-"""Settings come from flags, variables and defaults, in this order; every one has its flag."""
+"""Settings come from flags, variables and defaults, in this order, and every setting has a flag."""
 
 import inspect
 from ipaddress import ip_network
@@ -22,13 +22,13 @@ def test_defaults_serve_the_embedded_checkpoints():
 def test_another_policy_has_no_critic_unless_given_one():
     settings = Settings(policy="/models/InternVL3-8B")
     assert settings.critic_path is None and settings.served_name == "InternVL3-8B"
-    judged = Settings(policy="/models/InternVL3-8B", critic="/models/VisualPRM-8B")
-    assert judged.critic_path == "/models/VisualPRM-8B" and judged.critic_name == "VisualPRM-8B"
+    with_critic = Settings(policy="/models/InternVL3-8B", critic="/models/VisualPRM-8B")
+    assert with_critic.critic_path == "/models/VisualPRM-8B" and with_critic.critic_name == "VisualPRM-8B"
     assert Settings(critic="none").critic_path is None
     assert Settings(policy="/models/x", critic="nano").critic_name == "nano-critic"
 
 
-def test_variables_count_and_arguments_win(monkeypatch):
+def test_a_variable_sets_a_field_and_an_argument_wins(monkeypatch):
     monkeypatch.setenv("INTERNVL3_PORT", "9000")
     monkeypatch.setenv("INTERNVL3_PRIVATE_MEDIA_HOSTS", "images.internal, 10.0.0.0/8")
     settings = Settings()

@@ -1,3 +1,5 @@
+"""`internvl3 ask` sends its options as fields, and prints answers, candidates and errors."""
+
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +16,14 @@ CHOSEN = completion(WINNER, test_time_scaling=scaling(("3 + 4 = 8.", 0.25), (WIN
 
 
 class Server:
-    """Answers every question with CHOSEN, as a stream where asked; keeps the requests."""
+    """Answers every question with CHOSEN, as a stream if the request says so, and keeps the requests."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        self.bodies: list[dict[str, Any]] = []
         self.url = ""
 
     def reply(self, body: dict[str, Any]) -> Reply:
-        self.asked.append(body)
+        self.bodies.append(body)
         return (
             event_stream(CHOSEN, comments=("candidate 1/2 finished",))
             if body.get("stream")
@@ -44,19 +46,30 @@ def sheet(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("how", ["--stream", "--no-stream"])
+@pytest.mark.parametrize("stream_flag", ["--stream", "--no-stream"])
 def test_question_answer_candidates_and_json(
-    server: Server, sheet: str, how: str, capsys: pytest.CaptureFixture[str]
+    server: Server, sheet: str, stream_flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["ask", "Sum?", "--image", sheet, "--best-of", "2", "--base-url", server.url, "--json", how]
+    arguments = [
+        "ask",
+        "Sum?",
+        "--image",
+        sheet,
+        "--best-of",
+        "2",
+        "--base-url",
+        server.url,
+        "--json",
+        stream_flag,
+    ]
     assert run(*arguments) == 0
     shown = capsys.readouterr().out
-    *lines, last = shown.rstrip("\n").split("\n")
+    *lines, json_line = shown.rstrip("\n").split("\n")
     assert lines[0] == "Question: Sum?"
     assert f"\n\n{WINNER}\n\n" in shown
     assert "scored by nano-critic" in shown
     assert any(line.split()[:3] == ["0", "0.250", "0.250"] for line in lines)
-    result = json.loads(last)
+    result = json.loads(json_line)
     assert (result["question"], result["answer"], result["finish_reason"]) == ("Sum?", WINNER, "stop")
     assert result["test_time_scaling"] == CHOSEN["test_time_scaling"]
     assert result["usage"] == CHOSEN["usage"]
@@ -76,7 +89,7 @@ def test_options_become_fields(server: Server, sheet: str) -> None:
         "--no-stream",
         *options.split(),
     )
-    (body,) = server.asked
+    (body,) = server.bodies
     images_and_text = body.pop("messages")[0]["content"]
     assert [part["type"] for part in images_and_text] == ["image_url", "image_url", "text"]
     assert body == {
@@ -89,12 +102,12 @@ def test_options_become_fields(server: Server, sheet: str) -> None:
     }
 
 
-def test_videos_and_how_they_are_seen(server: Server, tmp_path: Path) -> None:
+def test_options_of_videos_become_fields(server: Server, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"moov")
     options = f"--video {clip} --num-frames 64 --fps 2 --timestamps --delta auto --no-stream"
     run("ask", "q", "--base-url", server.url, *options.split())
-    (body,) = server.asked
+    (body,) = server.bodies
     assert [part["type"] for part in body["messages"][0]["content"]] == ["video_url", "text"]
     assert body["media_io_kwargs"] == {"video": {"num_frames": 64, "fps": 2.0, "timestamps": True}}
     assert body["mm_processor_kwargs"] == {"v2pe_delta": "auto"}
@@ -102,14 +115,14 @@ def test_videos_and_how_they_are_seen(server: Server, tmp_path: Path) -> None:
 
 def test_a_plain_question_sends_nothing_of_ours(server: Server) -> None:
     assert run("ask", "q", "--base-url", server.url, "--no-stream") == 0
-    (body,) = server.asked
+    (body,) = server.bodies
     assert set(body) == {"messages"}
 
 
 def test_a_missing_image_is_one_clear_line(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("ask", "q", "--image", "nope.png", "--base-url", server.url) == 1
     assert capsys.readouterr().err == "error: can't read nope.png: No such file or directory\n"
-    assert server.asked == []
+    assert server.bodies == []
 
 
 def test_no_server_says_how_to_start_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,11 +136,13 @@ def test_a_refusal_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     refusal = {"error": {"message": "best_of must be between 1 and 64, not 0.", "param": "best_of"}}
     with chat_server(lambda body: Reply(refusal, status=400)) as url:
         assert run("ask", "q", "--best-of", "0", "--base-url", url) == 1
-    said = "error: best_of must be between 1 and 64, not 0. (HTTP 400, field best_of)\n"
-    assert capsys.readouterr().err == said
+    line = "error: best_of must be between 1 and 64, not 0. (HTTP 400, field best_of)\n"
+    assert capsys.readouterr().err == line
 
 
-def test_what_json_cannot_say_is_refused_here(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_that_json_cannot_express_is_not_sent(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("ask", "q", "--delta", "nan", "--base-url", server.url) == 1
     assert "can't be written as JSON" in capsys.readouterr().err
-    assert server.asked == []
+    assert server.bodies == []

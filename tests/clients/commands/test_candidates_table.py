@@ -1,3 +1,5 @@
+"""The table of candidates shows every step beside its score, and no control characters."""
+
 from typing import Any
 
 from rich.console import Console
@@ -13,7 +15,7 @@ def shown(report: dict[str, Any]) -> str:
     return console.export_text()
 
 
-def test_best_first_with_every_step_beside_its_score() -> None:
+def test_the_best_candidate_comes_first_with_a_score_beside_every_step() -> None:
     text = shown(
         scaling(("3 + 4 = 8.\n\nFinal answer: 8", 0.25), ("3 + 4 = 7.\n\nFinal answer: 7", 0.875), selected=1)
     )
@@ -25,7 +27,7 @@ def test_best_first_with_every_step_beside_its_score() -> None:
     assert rows[5] == ["0.250", "Final", "answer:", "8"]
 
 
-def test_unjudged_candidates_are_shown_whole() -> None:
+def test_a_candidate_without_scores_is_shown_as_one_step() -> None:
     report = scaling(("a\n\nb", 0.0), ("c", 0.0), selected=0)
     for candidate in report["candidates"]:
         candidate |= {"score": None, "step_scores": None, "steps": None, "finish_reason": "length"}

@@ -1,3 +1,5 @@
+"""Both clients send the same requests, read the same replies, retry, and raise the same errors."""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +17,7 @@ CHOSEN = completion("7", test_time_scaling=scaling(("8", 0.2), ("7", 0.9), selec
 
 
 async def both(base_url: str, **fields: Any) -> tuple[Completion, Completion]:
-    """The same question through the blocking and the asynchronous client."""
+    """Ask both clients the same question, the blocking one first, and return their completions."""
     message = user_message("What is 3 + 4?")
     with Client(base_url) as client:
         blocking = client.chat([message], **fields)
@@ -24,7 +26,7 @@ async def both(base_url: str, **fields: Any) -> tuple[Completion, Completion]:
 
 
 async def both_fail(base_url: str) -> list[ClientError]:
-    """The failures of both clients on one question."""
+    """Return the errors that both clients raise for one question."""
     failures = []
     with pytest.raises(ClientError) as blocking, Client(base_url) as client:
         client.chat([user_message("q")])
@@ -36,15 +38,16 @@ async def both_fail(base_url: str) -> list[ClientError]:
 
 
 def in_turn(*replies: Reply) -> Callable[[dict[str, Any]], Reply]:
+    """Return a function that gives one reply after the other."""
     remaining = list(replies)
     return lambda body: remaining.pop(0)
 
 
 async def test_fields_go_out_as_they_are_and_the_reply_comes_back() -> None:
-    asked: list[dict[str, Any]] = []
+    bodies: list[dict[str, Any]] = []
 
     def reply(body: dict[str, Any]) -> Reply:
-        asked.append(body)
+        bodies.append(body)
         return Reply(CHOSEN)
 
     with chat_server(reply) as url:
@@ -52,7 +55,7 @@ async def test_fields_go_out_as_they_are_and_the_reply_comes_back() -> None:
             assert completion_.text == "7"
             assert completion_.test_time_scaling is not None
             assert completion_.test_time_scaling.selected == 1
-    assert asked == 2 * [
+    assert bodies == 2 * [
         {
             "messages": [{"role": "user", "content": [{"type": "text", "text": "What is 3 + 4?"}]}],
             "best_of": 8,
@@ -83,13 +86,13 @@ async def test_a_refusal_carries_the_error_body() -> None:
             assert (failure.status, failure.param) == (400, "v2pe_delta")
 
 
-async def test_other_replies_are_not_taken_for_answers() -> None:
+async def test_a_reply_that_is_no_completion_is_reported() -> None:
     with chat_server(lambda body: Reply("<html>hello</html>")) as url:
         for failure in await both_fail(url):
             assert "no chat completion" in str(failure)
 
 
-async def test_nobody_there() -> None:
+async def test_an_address_without_a_server_is_reported() -> None:
     with chat_server(in_turn()) as url:
         pass  # the port was free a moment ago
     for failure in await both_fail(url):
@@ -98,16 +101,16 @@ async def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize("address", ["nonsense", "ftp://127.0.0.1", "http://[::"])
-async def test_no_address(address: str) -> None:
+async def test_text_that_is_no_address_is_reported(address: str) -> None:
     for failure in await both_fail(address):
         assert f"{address} is no address of a server" in str(failure)
 
 
-async def test_a_stream_is_the_same_reply_with_news_before_it() -> None:
-    asked: list[dict[str, Any]] = []
+async def test_a_stream_gives_comments_and_adds_up_to_the_same_reply() -> None:
+    bodies: list[dict[str, Any]] = []
 
     def reply(body: dict[str, Any]) -> Reply:
-        asked.append(body)
+        bodies.append(body)
         return event_stream(CHOSEN, comments=("candidate 1/2 finished", "still working"))
 
     with chat_server(reply) as url:
@@ -123,4 +126,4 @@ async def test_a_stream_is_the_same_reply_with_news_before_it() -> None:
         answer.add(event)
     assert answer.completion().text == "7"
     assert answer.completion().test_time_scaling == Completion.model_validate(CHOSEN).test_time_scaling
-    assert all(body["stream"] is True and body["best_of"] == 2 for body in asked)
+    assert all(body["stream"] is True and body["best_of"] == 2 for body in bodies)

@@ -1,3 +1,5 @@
+"""User messages hold files and URLs, and replies are read with fields that are unknown here."""
+
 import base64
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from clients.sdk.messages import media_url, user_message
 from tests.clients.chat_server import completion, scaling
 
 
-def test_a_local_image_travels_as_its_own_bytes(tmp_path: Path) -> None:
+def test_a_local_image_is_sent_as_its_own_bytes(tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     Image.new("RGB", (4, 4), "red").save(path)
     message = user_message("Sum of row 2?", [str(path), "https://example.org/a.jpg"])
@@ -36,12 +38,12 @@ def test_a_file_of_unknown_kind_is_left_to_the_server(tmp_path: Path) -> None:
     assert media_url(path) == "data:application/octet-stream;base64,iVBORw=="
 
 
-def test_a_missing_file_names_itself(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nope\.png"):
         user_message("q", [tmp_path / "nope.png"])
 
 
-def test_a_reply_keeps_what_it_does_not_know() -> None:
+def test_a_reply_keeps_unknown_fields() -> None:
     reply = completion("7", test_time_scaling=scaling(("8", 0.2), ("7", 0.9), selected=1), novel={"a": 1})
     parsed = Completion.model_validate(reply)
     assert parsed.text == "7"

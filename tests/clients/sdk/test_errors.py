@@ -1,3 +1,5 @@
+"""An ApiError holds OpenAI's error body, or quotes what a proxy sent instead."""
+
 import pytest
 
 from clients.sdk.errors import api_error
@@ -18,7 +20,7 @@ def test_openais_error_body_is_carried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "text"),
     [
         (b"<h1>Bad\n gateway</h1>", "<h1>Bad gateway</h1> (HTTP 502)"),
         (b'{"detail": "no"}', '{"detail": "no"} (HTTP 502)'),
@@ -27,5 +29,5 @@ def test_openais_error_body_is_carried() -> None:
         (b"\xff" + b"x" * 1000, "\ufffd" + "x" * 199 + " (HTTP 502)"),
     ],
 )
-def test_what_a_proxy_sends_is_quoted(body: bytes, said: str) -> None:
-    assert str(api_error(502, body)) == said
+def test_the_reply_of_a_proxy_is_quoted(body: bytes, text: str) -> None:
+    assert str(api_error(502, body)) == text

@@ -1,3 +1,5 @@
+"""The events of a stream are read and add up to the completion."""
+
 import pytest
 
 from clients.sdk.completions import Completion
@@ -6,7 +8,7 @@ from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion, events
 from tests.clients.chat_server import completion, event_stream, scaling
 
 
-def test_the_chunks_add_up_to_the_whole_reply() -> None:
+def test_the_chunks_add_up_to_the_reply_without_streaming() -> None:
     reply = completion("3 + 4 = 7.\n\nFinal answer: 7", test_time_scaling=scaling(("7", 0.9), selected=0))
     stream = event_stream(reply, comments=("candidate 1/1 finished",)).body
     assert isinstance(stream, str)
@@ -14,13 +16,13 @@ def test_the_chunks_add_up_to_the_whole_reply() -> None:
     assert first == Comment("candidate 1/1 finished")
     answer = StreamedCompletion()
     pieces = [answer.add(chunk) for chunk in chunks if isinstance(chunk, Chunk)]
-    whole = Completion.model_validate(reply)
-    assert "".join(pieces) == whole.text
+    expected = Completion.model_validate(reply)
+    assert "".join(pieces) == expected.text
     assert len([piece for piece in pieces if piece]) > 1
-    assert answer.completion() == whole
+    assert answer.completion() == expected
 
 
-def test_nothing_is_made_of_other_lines() -> None:
+def test_other_lines_give_no_events() -> None:
     assert list(events(["", "event: message", "id: 3", "data: [DONE]", "retry: 10"])) == []
 
 

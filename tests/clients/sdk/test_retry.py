@@ -1,3 +1,5 @@
+"""Refused requests are sent again when that is worth it, and after the right time."""
+
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -8,7 +10,7 @@ from clients.sdk.retry import LONGEST_BACKOFF, delay
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def wait(
+def seconds_to_wait(
     status: int, retry_after: str | None = None, *, attempt: int = 0, jitter: float = 0.0
 ) -> float | None:
     headers = {} if retry_after is None else {"retry-after": retry_after}
@@ -16,31 +18,31 @@ def wait(
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504])
-def test_what_may_pass_is_tried_again(status: int) -> None:
-    assert wait(status) == 0.5
-    assert wait(status, attempt=1) == 1.0
-    assert wait(status, attempt=2) is None
+def test_a_refusal_that_may_pass_is_tried_again(status: int) -> None:
+    assert seconds_to_wait(status) == 0.5
+    assert seconds_to_wait(status, attempt=1) == 1.0
+    assert seconds_to_wait(status, attempt=2) is None
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413, 422])
-def test_a_refusal_for_good_is_not(status: int) -> None:
-    assert wait(status, "0") is None
+def test_a_refusal_that_stays_is_not_tried_again(status: int) -> None:
+    assert seconds_to_wait(status, "0") is None
 
 
 def test_retry_after_is_obeyed() -> None:
-    assert wait(429, "7") == 7
-    assert wait(429, "0", attempt=1) == 0
-    assert wait(503, format_datetime(NOW + timedelta(seconds=9), usegmt=True)) == 9
-    assert wait(503, format_datetime(NOW - timedelta(seconds=9), usegmt=True)) == 0
+    assert seconds_to_wait(429, "7") == 7
+    assert seconds_to_wait(429, "0", attempt=1) == 0
+    assert seconds_to_wait(503, format_datetime(NOW + timedelta(seconds=9), usegmt=True)) == 9
+    assert seconds_to_wait(503, format_datetime(NOW - timedelta(seconds=9), usegmt=True)) == 0
 
 
-def test_longer_than_anyone_waits_is_given_up() -> None:
-    assert wait(429, "3600") is None
+def test_too_long_a_retry_after_ends_the_tries() -> None:
+    assert seconds_to_wait(429, "3600") is None
 
 
 @pytest.mark.parametrize("unreadable", ["soon", "", "-1", "1e3"])
-def test_an_unreadable_retry_after_is_as_none(unreadable: str) -> None:
-    assert wait(429, unreadable) == 0.5
+def test_an_unreadable_retry_after_is_ignored(unreadable: str) -> None:
+    assert seconds_to_wait(429, unreadable) == 0.5
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.3, 1.0])

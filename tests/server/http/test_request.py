@@ -1,4 +1,4 @@
-"""Probes, models, metrics, and that whatever a client sends wrongly ends in OpenAI's error body."""
+"""Probes, models and metrics work, and every bad request gets OpenAI's error body."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ def engine() -> FakeEngine:
 
 
 def refusal(reply, status: int) -> dict:
-    """The error object, checked to be complete and of the right kind."""
+    """Return the error object, after checking that it is complete and has the right type."""
     assert reply.status_code == status, reply.text
     error = reply.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -47,15 +47,15 @@ async def test_probes_while_loading_and_after():
         assert (await client.post(CHAT, json=question())).status_code == 200
 
 
-async def test_a_failed_start_is_kept_and_told():
-    told = asyncio.Event()
+async def test_a_failed_start_is_kept_and_reported():
+    reported = asyncio.Event()
 
     async def start() -> Engine:
         raise RuntimeError("no weights")
 
-    app = create_app(settings(), start, lambda failure: told.set())
+    app = create_app(settings(), start, lambda failure: reported.set())
     async with client_of(app):
-        await told.wait()
+        await reported.wait()
         assert str(app.state.internvl3.failure) == "no weights"
 
 
@@ -64,8 +64,8 @@ async def test_a_dead_engine_is_neither_ready_nor_alive():
     async with client_of(app_with(fake)) as client:
         assert (await client.get("/readyz")).status_code == 200
         fake.alive = False
-        for asked in (client.get("/readyz"), client.get("/livez"), client.post(CHAT, json=question())):
-            assert refusal(await asked, 503)["code"] == "engine_stopped"
+        for request in (client.get("/readyz"), client.get("/livez"), client.post(CHAT, json=question())):
+            assert refusal(await request, 503)["code"] == "engine_stopped"
     assert fake.closed
 
 
@@ -78,9 +78,9 @@ async def test_without_its_critic_the_server_is_ready_and_says_so():
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
         assert (await client.get("/livez")).status_code == 200
-        figures = (await client.get("/metrics")).text
-        assert 'internvl3_engine_up{engine="critic"} 0.0' in figures
-        assert 'internvl3_engine_up{engine="policy"} 1.0' in figures
+        metrics = (await client.get("/metrics")).text
+        assert 'internvl3_engine_up{engine="critic"} 0.0' in metrics
+        assert 'internvl3_engine_up{engine="policy"} 1.0' in metrics
 
 
 async def test_models_lists_the_name_and_its_alias():
@@ -97,7 +97,7 @@ async def test_no_alias_without_a_critic():
         assert [card["id"] for card in (await client.get("/v1/models")).json()["data"]] == ["nano"]
 
 
-async def test_metrics_hold_both_kinds():
+async def test_metrics_are_those_of_the_server_and_of_the_engines():
     async with client_of(app_with(engine())) as client:
         await client.post(CHAT, json=question(best_of=2))
         await client.get("/no/such/path")
@@ -108,16 +108,16 @@ async def test_metrics_hold_both_kinds():
     assert "vllm:num_requests_running 0.0" in text
 
 
-async def test_request_ids_are_kept_or_made():
+async def test_request_ids_are_kept_or_generated():
     fake = engine()
     async with client_of(app_with(fake)) as client:
         kept = await client.post(CHAT, json=question(), headers={"X-Request-Id": "mine-1"})
-        made = await client.post(CHAT, json=question(), headers={"X-Request-Id": "no spaces allowed"})
+        generated = await client.post(CHAT, json=question(), headers={"X-Request-Id": "no spaces allowed"})
     assert kept.headers["x-request-id"] == fake.bodies[0]["request_id"] == "mine-1"
-    assert made.headers["x-request-id"] == fake.bodies[1]["request_id"] != "no spaces allowed"
+    assert generated.headers["x-request-id"] == fake.bodies[1]["request_id"] != "no spaces allowed"
 
 
-async def test_unknown_paths_and_methods():
+async def test_unknown_paths_and_methods_are_refused():
     async with client_of(app_with(engine())) as client:
         assert "/v1/nothing" in refusal(await client.get("/v1/nothing"), 404)["message"]
         wrong = await client.get(CHAT)
@@ -148,14 +148,14 @@ async def test_bodies_that_are_no_json_object(raw, status):
         assert (await client.post(CHAT, json=question())).status_code == 200
 
 
-async def test_bodies_in_other_clothes():
+async def test_bodies_of_other_types_or_compressed_are_refused():
     async with client_of(app_with(engine())) as client:
         refusal(await client.post(CHAT, content=b"{}", headers={"content-type": "text/plain"}), 415)
         zipped = {"content-type": "application/json", "content-encoding": "gzip"}
         refusal(await client.post(CHAT, content=b"{}", headers=zipped), 415)
 
 
-async def test_bodies_that_are_too_large_announced_or_not():
+async def test_bodies_that_are_too_large_are_refused_with_or_without_their_length():
     async def pieces():
         for _ in range(40):
             yield b" " * 100
@@ -167,7 +167,7 @@ async def test_bodies_that_are_too_large_announced_or_not():
             assert "1000 bytes" in error["message"] and error["code"] == "request_too_large"
 
 
-async def test_a_body_that_never_ends_is_given_up():
+async def test_a_body_that_comes_too_slowly_is_refused():
     async def slowly():
         yield b"{"
         await asyncio.sleep(60)
@@ -233,7 +233,7 @@ async def test_fields_out_of_range_are_named(extra, param):
         assert (await client.post(CHAT, json=question())).status_code == 200
 
 
-async def test_messages_say_the_limits():
+async def test_error_messages_name_the_limits():
     async with client_of(app_with(engine(), max_best_of=16)) as client:
         many = refusal(await client.post(CHAT, json=question(best_of=17)), 400)["message"]
         delta = refusal(await client.post(CHAT, json=question(v2pe_delta=2)), 400)["message"]
@@ -242,13 +242,13 @@ async def test_messages_say_the_limits():
 
 
 @pytest.mark.parametrize("name", ["other", "nano:bo", "other:bo8", "nano:bo8:bo8", "nano:bo-1"])
-async def test_unknown_models(name):
+async def test_an_unknown_model_is_refused(name):
     async with client_of(app_with(engine())) as client:
         error = refusal(await client.post(CHAT, json=question(model=name)), 404)
     assert error["code"] == "model_not_found" and error["param"] == "model" and "nano" in error["message"]
 
 
-async def test_vision_fields_are_merged():
+async def test_vision_fields_of_both_places_reach_the_processor():
     fake = engine()
     async with client_of(app_with(fake)) as client:
         await client.post(CHAT, json=question(v2pe_delta=0.5, max_dynamic_patch=100, max_tokens=9))
@@ -264,7 +264,7 @@ async def test_vision_fields_are_merged():
     assert "v2pe_delta" not in fake.bodies[0]
 
 
-async def test_a_bug_tells_the_client_nothing():
+async def test_the_reply_to_a_bug_holds_nothing_of_the_server():
     class Broken(FakeEngine):
         async def complete(self, body, choose=None, *, videos):
             raise RuntimeError("at 0x7f00 in /secret/path")

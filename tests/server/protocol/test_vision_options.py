@@ -1,4 +1,4 @@
-"""How a request says how its images are seen: checked here, passed on to the processor."""
+"""The vision fields of a request are checked and passed on to the processor."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_deltas_reach_the_processor(delta: Any, nested: bool):
         ({"max_dynamic_patch_total": 1.5}, "max_dynamic_patch_total"),
     ],
 )
-def test_bad_ones_are_refused_by_name(fields: dict[str, Any], message: str):
+def test_a_bad_field_is_refused_by_its_name(fields: dict[str, Any], message: str):
     with pytest.raises(ApiError, match=message) as refused:
         parse(**fields)
     assert refused.value.param in fields

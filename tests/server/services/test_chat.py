@@ -1,6 +1,4 @@
-"""Best-of-N through the HTTP layer: who wins, what the reply says, how the stream is shaped, who gets
-cancelled.
-"""
+"""Best-of-N through the HTTP layer: the winner, the reply, the events of a stream, and cancelling."""
 
 import asyncio
 from dataclasses import replace
@@ -53,7 +51,7 @@ async def test_plain_request_goes_to_the_engine_untouched():
     assert body["temperature"] == 0 and body["top_p"] == 0.5 and "best_of" not in body
 
 
-async def test_best_of_replies_with_the_winner_and_its_account():
+async def test_best_of_replies_with_the_winner_and_a_report():
     reply = (await post(engine(), best_of=3, seed=5)).json()
     assert reply["choices"][0]["message"]["content"] == "two words"
     report = reply["test_time_scaling"]
@@ -70,20 +68,20 @@ async def test_best_of_replies_with_the_winner_and_its_account():
     assert reply["usage"] == {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
 
 
-async def test_a_critic_with_other_tiles_judges_no_video():
+async def test_a_critic_with_other_tiles_scores_no_video():
     fake = engine()
     fake.critic_shares_tiles = False
-    asked = parse_call(question(best_of=2), settings()).with_media(question()["messages"], VIDEOS)
+    call = parse_call(question(best_of=2), settings()).with_media(question()["messages"], VIDEOS)
     with pytest.raises(ApiError, match="self_consistency") as refused:
-        await complete(fake, asked, Metrics())
+        await complete(fake, call, Metrics())
     assert refused.value.param == "test_time_scaling.method" and not fake.bodies
-    majority = replace(asked, scaling=ScalingFields(method="self_consistency", n=2))
+    majority = replace(call, scaling=ScalingFields(method="self_consistency", n=2))
     await complete(fake, majority, Metrics())
     assert fake.videos == [VIDEOS]
     await complete(fake, parse_call(question(best_of=2), settings()), Metrics())
 
 
-async def test_candidates_are_returned_when_asked_for():
+async def test_candidates_are_returned_on_request():
     scaling = {"n": 3, "return_candidates": True, "aggregation": "min"}
     report = (await post(engine(), test_time_scaling=scaling)).json()["test_time_scaling"]
     assert [candidate["text"] for candidate in report["candidates"]] == list(ANSWERS)
@@ -105,7 +103,7 @@ async def test_n_returns_the_n_best_in_order():
     assert [choice["message"]["content"] for choice in reply["choices"]] == ["two words", "three"]
 
 
-async def test_without_a_seed_one_is_chosen_and_told():
+async def test_without_a_seed_the_server_draws_one_and_reports_it():
     fake = engine()
     seeds = {(await post(fake, best_of=2)).json()["test_time_scaling"]["seed"] for _ in range(3)}
     assert len(seeds) > 1
@@ -149,10 +147,12 @@ async def test_self_consistency_needs_no_critic():
     assert report["selected"] == 1 and report["critic"] is None and report["aggregation"] is None
 
 
-async def test_stream_tells_progress_then_streams_the_winner():
+async def test_a_stream_reports_progress_and_then_the_winner():
     comments, chunks = events_of((await post(engine(), best_of=3, stream=True, seed=1)).text)
-    assert [c for c in comments if "finished" in c] == [f"candidate {k}/3 finished" for k in (1, 2, 3)]
-    assert len([c for c in comments if "scored" in c]) == 3
+    assert [comment for comment in comments if "finished" in comment] == [
+        f"candidate {number}/3 finished" for number in (1, 2, 3)
+    ]
+    assert len([comment for comment in comments if "scored" in comment]) == 3
     deltas = [chunk["choices"][0]["delta"].get("content") for chunk in chunks]
     assert deltas == ["", "two", "words", None]
     assert all("test_time_scaling" not in chunk and "usage" not in chunk for chunk in chunks[:-1])
@@ -175,9 +175,9 @@ async def test_the_critic_sees_the_conversation_and_how_images_are_seen():
 async def test_a_client_that_leaves_cancels_its_work(extra):
     fake = FakeEngine([None], FakeCritic({}))
     async with listening(app_with(fake)) as url, httpx.AsyncClient(base_url=url) as client:
-        asking = asyncio.create_task(client.post("/v1/chat/completions", json=question(**extra)))
+        request = asyncio.create_task(client.post("/v1/chat/completions", json=question(**extra)))
         await fake.running.wait()
-        asking.cancel()
+        request.cancel()
         async with asyncio.timeout(5):
             while fake.cancelled == 0:
                 await asyncio.sleep(0.01)
@@ -187,7 +187,7 @@ async def test_a_client_that_leaves_cancels_its_work(extra):
 
 
 async def test_a_stream_opens_no_choice_that_never_comes():
-    """Two answers were asked for; the second candidate never ends."""
+    """The request asks for two answers, and the second candidate never ends."""
     fake = FakeEngine(["one", None], FakeCritic({"one": [0.9]}))
     scaling = {"n": 2, "stop_score": 0.5}
     _, chunks = events_of((await post(fake, n=2, stream=True, test_time_scaling=scaling)).text)
@@ -196,8 +196,8 @@ async def test_a_stream_opens_no_choice_that_never_comes():
     assert chunks[-1]["test_time_scaling"]["stopped"] == "score"
 
 
-async def test_a_stream_that_fails_in_the_middle_ends_as_a_stream_does():
-    """On a socket, where a reply that breaks off shows."""
+async def test_a_stream_that_fails_in_the_middle_still_ends_with_done():
+    """The test uses a socket, because only there a reply that breaks off is seen."""
     fake = FakeEngine(ANSWERS, FakeCritic({}))
     body = question(stream=True, test_time_scaling={"n": 2, "on_critic_error": "fail"})
     async with listening(app_with(fake)) as url, httpx.AsyncClient(base_url=url) as client:
@@ -207,7 +207,7 @@ async def test_a_stream_that_fails_in_the_middle_ends_as_a_stream_does():
     assert "The critic failed" in chunks[0]["error"]["message"]
 
 
-async def test_stream_refusals_have_a_status():
+async def test_a_stream_that_is_refused_has_an_http_status():
     fake = engine()
     fake.refuse = ApiError("too long", param="messages", code="context_length_exceeded")
     reply = await post(fake, best_of=2, stream=True)

@@ -1,4 +1,4 @@
-"""The methods besides Best-of-N, and what ends a selection early, through the HTTP layer."""
+"""All methods, and the rules that end a selection early, through the HTTP layer."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ async def test_each_method_has_its_winner(method: str, selected: int):
 
 
 @pytest.mark.parametrize(
-    ("method", "fields", "read"),
+    ("method", "fields", "scored"),
     [
         ("best_of_n", {}, ["", SEVEN]),
         ("weighted_vote", {}, ["", SEVEN]),
@@ -39,15 +39,15 @@ async def test_each_method_has_its_winner(method: str, selected: int):
     ],
 )
 async def test_the_critic_reads_the_question_before_there_is_an_answer(
-    method: str, fields: dict[str, Any], read: list[str]
+    method: str, fields: dict[str, Any], scored: list[str]
 ):
-    """It reads it as an answer without a word; that this critic can't judge one harms nobody."""
+    """It scores an empty answer for that. This critic can't, and the request succeeds all the same."""
     critic = FakeCritic({SEVEN: [0.7]})
     async with client_of(app_with(FakeEngine([SEVEN], critic))) as client:
         scaling = {"method": method, "n": 2}
         reply = await client.post("/v1/chat/completions", json=question(test_time_scaling=scaling, **fields))
     assert reply.json()["test_time_scaling"]["degraded"] is None
-    assert critic.answers == read
+    assert critic.answers == scored
 
 
 async def test_none_is_a_plain_request():
@@ -56,15 +56,15 @@ async def test_none_is_a_plain_request():
     assert reply["choices"][0]["message"]["content"] == SEVEN
 
 
-async def test_a_good_enough_score_cancels_the_rest():
-    """The second candidate never ends."""
+async def test_a_good_enough_score_cancels_the_other_candidates():
+    """The second candidate never ends, so only cancelling it lets the request end."""
     reply = await post(FakeEngine([SEVEN, None], CRITIC), n=2, stop_score=0.7)
     report = reply["test_time_scaling"]
     assert (report["stopped"], report["selected"], len(report["candidates"])) == ("score", 0, 1)
 
 
-async def test_what_was_decided_before_is_never_begun():
-    """With a stop rule two are begun; the others only if these don't decide."""
+async def test_candidates_that_are_not_needed_are_never_begun():
+    """With a stop rule two candidates are begun, and the others only if these two don't decide."""
     fake = FakeEngine([SEVEN, None], CRITIC)
     report = (await post(fake, n=8, stop_score=0.7))["test_time_scaling"]
     assert (report["stopped"], fake.begun) == ("score", 2)
@@ -76,23 +76,23 @@ async def test_what_was_decided_before_is_never_begun():
     assert fake.begun == 1
 
 
-async def test_agreement_cancels_the_rest():
+async def test_agreement_cancels_the_other_candidates():
     fake = FakeEngine([SEVEN, SEVEN, SEVEN, SEVEN, None])
     report = (await post(fake, method="self_consistency", n=5, stop_agreement=0.95))["test_time_scaling"]
     assert (report["stopped"], len(report["candidates"])) == ("agreement", 4)
 
 
-async def test_caps_return_the_best_so_far():
+async def test_limits_return_the_best_so_far():
     report = (await post(FakeEngine([SEVEN, None], CRITIC), n=2, max_seconds=1.0))["test_time_scaling"]
     assert (report["stopped"], report["selected"], report["candidates"][0]["score"]) == ("seconds", 0, 0.7)
     report = (await post(FakeEngine([SEVEN, None], CRITIC), n=2, max_tokens_total=3))["test_time_scaling"]
     assert (report["stopped"], report["selected"], report["candidates"][0]["score"]) == ("tokens", 0, 0.7)
 
 
-async def test_no_answer_in_time_says_what_to_change():
+async def test_the_error_for_no_answer_in_time_says_what_to_change():
     async with client_of(app_with(FakeEngine([None], CRITIC))) as client:
-        asked = question(test_time_scaling={"n": 2, "max_seconds": 0.1})
-        reply = await client.post("/v1/chat/completions", json=asked)
+        body = question(test_time_scaling={"n": 2, "max_seconds": 0.1})
+        reply = await client.post("/v1/chat/completions", json=body)
     assert reply.status_code == 504
     assert reply.json()["error"]["param"] == "test_time_scaling.max_seconds"
 
@@ -128,7 +128,7 @@ async def test_fields_that_a_method_cannot_honour_are_refused(field: str, wrong:
 
 
 async def test_a_search_returns_at_most_its_beams():
-    asked = question(n=3, test_time_scaling={"method": "beam_search", "n": 8})
+    body = question(n=3, test_time_scaling={"method": "beam_search", "n": 8})
     async with client_of(app_with(FakeEngine([SEVEN], CRITIC))) as client:
-        reply = await client.post("/v1/chat/completions", json=asked)
+        reply = await client.post("/v1/chat/completions", json=body)
     assert reply.status_code == 400 and "beam_width of 3" in reply.json()["error"]["message"]

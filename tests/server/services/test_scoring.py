@@ -1,4 +1,4 @@
-"""/v1/critic/score over HTTP, on a critic whose scores are known."""
+"""The endpoint /v1/critic/score over HTTP, with a critic whose scores are known."""
 
 import base64
 from collections.abc import Sequence
@@ -22,12 +22,12 @@ async def post(body: Any, *, engine: FakeEngine | None = None, **settings: Any) 
         return await client.post(PATH, json=body)
 
 
-def asked(*answers: str | Sequence[str], **more: Any) -> dict[str, Any]:
+def score_body(*answers: str | Sequence[str], **more: Any) -> dict[str, Any]:
     return {"messages": USER, "answers": list(answers), **more}
 
 
 async def test_every_answer_gets_its_steps_scores():
-    reply = (await post(asked("good", "fair\n\nbad", model="fake-critic"))).json()
+    reply = (await post(score_body("good", "fair\n\nbad", model="fake-critic"))).json()
     assert reply["object"] == "critic.score" and reply["model"] == "fake-critic"
     first, second = reply["scores"]
     assert first["index"] == 0 and first["score"] == 0.9 and first["step_scores"] == [0.9]
@@ -37,33 +37,35 @@ async def test_every_answer_gets_its_steps_scores():
 
 
 @pytest.mark.parametrize(
-    ("how", "expected"), [("min", 0.1), ("last", 0.1), ("max", 0.5), ("product", 0.05), ("mean", 0.3)]
+    ("aggregation", "expected"), [("min", 0.1), ("last", 0.1), ("max", 0.5), ("product", 0.05), ("mean", 0.3)]
 )
-async def test_aggregation(how: str, expected: float):
-    reply = await post(asked(["fair", "bad"], aggregation=how))
+async def test_aggregation(aggregation: str, expected: float):
+    reply = await post(score_body(["fair", "bad"], aggregation=aggregation))
     assert reply.json()["scores"][0]["score"] == pytest.approx(expected)
 
 
-async def test_one_answers_fault_stands_in_its_place():
-    first, second, third = (await post(asked("unknown", "good", "  "))).json()["scores"]
+async def test_an_answer_that_cannot_be_scored_has_an_error_instead():
+    first, second, third = (await post(score_body("unknown", "good", "  "))).json()["scores"]
     assert first["index"] == 0 and first["error"]["type"] == "server_error" and "score" not in first
     assert second["score"] == 0.9
     assert third["index"] == 2 and third["error"]["param"] == "answers[2]"
 
 
-async def test_where_no_answer_can_be_scored_the_request_fails_with_the_first_ones_error():
-    reply = await post(asked("unknown", ""))
+async def test_the_request_fails_with_the_first_error_if_no_answer_can_be_scored():
+    reply = await post(score_body("unknown", ""))
     assert reply.status_code == 503 and "unknown" in reply.json()["error"]["message"]
 
 
-async def test_a_batch_answers_in_order_and_keeps_its_faults_apart():
+async def test_a_batch_replies_in_order_and_each_input_has_its_own_error():
     broken = {"messages": [{"role": "user", "content": [image("data:image/png;base64,AAAA")]}]}
-    reply = await post({"inputs": [asked("good"), {**broken, "answers": ["good"]}, asked(["fair", "bad"])]})
+    reply = await post(
+        {"inputs": [score_body("good"), {**broken, "answers": ["good"]}, score_body(["fair", "bad"])]}
+    )
     body = reply.json()
     assert reply.status_code == 200 and body["object"] == "list"
-    good, fault, fair = body["data"]
+    good, failed, fair = body["data"]
     assert good["index"] == 0 and good["scores"][0]["score"] == 0.9
-    assert fault["index"] == 1 and fault["error"]["param"] == "messages[0].content[0].image_url"
+    assert failed["index"] == 1 and failed["error"]["param"] == "messages[0].content[0].image_url"
     assert fair["scores"][0]["step_scores"] == [0.5, 0.1] and fair["usage"]["prompt_tokens"] == 10
 
 
@@ -75,7 +77,10 @@ async def test_the_question_is_seen_as_a_chat_would_see_it():
     engine = FakeEngine(["x"], FakeCritic(TABLE))
     content = [image(data_url(encoded("PNG"))), {"type": "text", "text": "?"}]
     kwargs = {"v2pe_delta": 0.25, "max_dynamic_patch": 2}
-    body = asked("good") | {"messages": [{"role": "user", "content": content}], "mm_processor_kwargs": kwargs}
+    body = score_body("good") | {
+        "messages": [{"role": "user", "content": content}],
+        "mm_processor_kwargs": kwargs,
+    }
     assert (await post(body, engine=engine)).status_code == 200
     assert engine.critic is not None
     (conversation,) = engine.critic.conversations
@@ -85,24 +90,28 @@ async def test_the_question_is_seen_as_a_chat_would_see_it():
 
 
 REFUSED: dict[str, tuple[Any, int, str | None]] = {
-    "no answers": (asked(), 400, "answers"),
+    "no answers": (score_body(), 400, "answers"),
     "answers missing": ({"messages": USER}, 400, "answers"),
     "messages missing": ({"answers": ["good"]}, 400, "messages"),
-    "an answer that is a number": (asked("good", 3), 400, "answers[1]"),  # type: ignore[arg-type]
-    "blank answer": (asked(" \n\n "), 400, "answers[0]"),
-    "no steps": (asked([]), 400, "answers[0]"),
-    "no question": (asked("good") | {"messages": [{"role": "system", "content": "?"}]}, 400, "messages"),
-    "no role": (asked("good") | {"messages": [{"content": "?"}]}, 400, "messages"),
-    "unknown aggregation": (asked("good", aggregation="median"), 400, "aggregation"),
-    "unknown field": (asked("good", agregation="min"), 400, "agregation"),
-    "unknown option": (asked("good", mm_processor_kwargs={"delta": 1}), 400, "mm_processor_kwargs.delta"),
-    "delta": (asked("good", v2pe_delta=2), 400, "v2pe_delta"),
-    "too many": (asked(*["good"] * 5), 400, "answers"),
-    "too many in a batch": ({"inputs": [asked("good", "good", "good")] * 2}, 400, "answers"),
+    "an answer that is a number": (score_body("good", 3), 400, "answers[1]"),  # type: ignore[arg-type]
+    "blank answer": (score_body(" \n\n "), 400, "answers[0]"),
+    "no steps": (score_body([]), 400, "answers[0]"),
+    "no question": (score_body("good") | {"messages": [{"role": "system", "content": "?"}]}, 400, "messages"),
+    "no role": (score_body("good") | {"messages": [{"content": "?"}]}, 400, "messages"),
+    "unknown aggregation": (score_body("good", aggregation="median"), 400, "aggregation"),
+    "unknown field": (score_body("good", agregation="min"), 400, "agregation"),
+    "unknown option": (
+        score_body("good", mm_processor_kwargs={"delta": 1}),
+        400,
+        "mm_processor_kwargs.delta",
+    ),
+    "delta": (score_body("good", v2pe_delta=2), 400, "v2pe_delta"),
+    "too many": (score_body(*["good"] * 5), 400, "answers"),
+    "too many in a batch": ({"inputs": [score_body("good", "good", "good")] * 2}, 400, "answers"),
     "empty batch": ({"inputs": []}, 400, "inputs"),
-    "fault within a batch": ({"inputs": [asked("good"), asked()]}, 400, "inputs[1].answers"),
-    "unknown model": (asked("good", model="nano"), 404, "model"),
-    "unknown model of a batch": ({"inputs": [asked("good")], "model": "x"}, 404, "model"),
+    "bad input in a batch": ({"inputs": [score_body("good"), score_body()]}, 400, "inputs[1].answers"),
+    "unknown model": (score_body("good", model="nano"), 404, "model"),
+    "unknown model of a batch": ({"inputs": [score_body("good")], "model": "x"}, 404, "model"),
 }
 
 
@@ -116,11 +125,11 @@ async def test_bad_input_is_refused_by_name(case: str):
 
 
 async def test_without_a_critic_or_with_a_dead_one():
-    none = await post(asked("good"), engine=FakeEngine(["x"]))
+    none = await post(score_body("good"), engine=FakeEngine(["x"]))
     assert none.status_code == 404 and none.json()["error"]["code"] == "no_critic"
     engine = FakeEngine(["x"], FakeCritic(TABLE))
     engine.critic_alive = False
-    dead = await post(asked("good"), engine=engine)
+    dead = await post(score_body("good"), engine=engine)
     assert dead.status_code == 503 and dead.json()["error"]["code"] == "engine_stopped"
 
 
@@ -129,5 +138,7 @@ async def test_videos_need_a_critic_with_the_policys_tiles(clip):
     engine.critic_shares_tiles = False
     url = "data:video/mp4;base64," + base64.b64encode(clip("plain.mp4").read_bytes()).decode()
     content = [{"type": "video_url", "video_url": {"url": url}}, {"type": "text", "text": "?"}]
-    reply = await post(asked("good") | {"messages": [{"role": "user", "content": content}]}, engine=engine)
+    reply = await post(
+        score_body("good") | {"messages": [{"role": "user", "content": content}]}, engine=engine
+    )
     assert reply.status_code == 400 and reply.json()["error"]["param"] == "messages"
