@@ -1,7 +1,7 @@
-"""Candidates with their step scores, and beam searches, gathered through a running server and kept in a file.
+"""Ask a running server for candidates with step scores and for beam searches, and keep them in a file.
 
-One set of candidates serves every N and every way to choose (`pools.py`). A large N is gathered by several
-requests whose seeds follow on, so the candidates are those that one request for all of them would bring.
+One set of candidates serves every N and every method (`pools.py`). Several requests bring a large number of
+candidates. Their seeds continue each other, so the candidates are those of one request for all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,30 +17,33 @@ from ttscaling.recorded import QuestionCandidates
 
 from .question_sets import EvaluationQuestion
 
-Key = tuple[int, str, int]  # question, "candidate" or "beam", the candidate's index or the search's n
+Request = range | int
+"""The indices of the candidates that one request asks for, or the n of a beam search."""
+Key = tuple[int, str, int]
+"""A row of the results file: the question's index; "candidate" and its index, or "beam" and its n."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CandidatePlan:
-    """What is asked about every question; `fields` go into each request as they are (model, temperature)."""
+    """The settings of the requests; `fields`, such as a temperature, are added to each body unchanged."""
 
     num_candidates: int
-    beams: tuple[int, ...]  # the n of each beam search
-    per_request: int
+    beams: tuple[int, ...]  # The n of each beam search.
+    per_request: int  # One request asks for no more candidates than this.
     seed: int
     include_greedy: bool
     fields: Mapping[str, Any]
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What candidates depend on, besides question and seed: more of them may be gathered later."""
+        """Return what candidates depend on besides the question; a later run may add more candidates."""
         return {"seed": self.seed, "include_greedy": self.include_greedy, **self.fields}
 
-    def parts(self) -> list[range]:
-        """The candidates in requests of at most `per_request`, nearly equal ones."""
+    def requests(self) -> list[Request]:
+        """Return the requests about one question; those for candidates are of nearly equal size."""
         count = -(-self.num_candidates // self.per_request)
-        edges = [self.num_candidates * at // count for at in range(count + 1)]
-        return [range(first, end) for first, end in pairwise(edges)]
+        edges = [self.num_candidates * index // count for index in range(count + 1)]
+        return [*(range(first, end) for first, end in pairwise(edges)), *self.beams]
 
 
 async def collect_candidates(
@@ -52,51 +55,54 @@ async def collect_candidates(
     kept: Path | None,
     concurrency: int,
 ) -> list[QuestionCandidates]:
-    """The rollouts of every question; those in the file `kept` aren't asked for again.
+    """Return the candidates of every question; only those that the file `kept` lacks are asked for.
 
-    `source` says which questions these are. Raises EvaluationError at the first failure; what was gathered
-    until then is kept.
+    `source` identifies the questions. Raises CommandError at the first failure; the candidates that came
+    before it stay in the file.
     """
-    with ResultsFile(kept, {"questions": source, **plan.identity}) as ledger:
-        known = {_key(row) for row in ledger.rows}
-        jobs_of_one: list[range | int] = [*plan.parts(), *plan.beams]
-        jobs = [(number, job) for number in range(len(questions)) for job in jobs_of_one]
-        missing = [(number, job) for number, job in jobs if not _keys(number, job) <= known]
+    with ResultsFile(kept, {"questions": source, **plan.identity}) as results:
+        known = {_key(row) for row in results.rows}
+        requests = [(number, request) for number in range(len(questions)) for request in plan.requests()]
+        missing = [(number, request) for number, request in requests if not _keys(number, request) <= known]
         async with connected(base_url) as server:
 
-            async def work(asked: tuple[int, range | int]) -> None:
-                number, job = asked
+            async def work(numbered: tuple[int, Request]) -> None:
+                number, request = numbered
                 rows = await reply_of(
                     server,
                     CHAT,
-                    _body(questions[number], number, job, plan),
-                    lambda reply: _rows(reply, number, job),
+                    _body(questions[number], number, request, plan),
+                    lambda reply: _rows(reply, number, request),
                     expected=f"scored candidates of question {number}",
                 )
                 for row in rows:
                     if _key(row) not in known:
                         known.add(_key(row))
-                        ledger.add(row)
+                        results.add(row)
 
             await run_concurrently(
                 missing,
                 work,
-                total=len(jobs),
-                done=len(jobs) - len(missing),
+                total=len(requests),
+                done=len(requests) - len(missing),
                 concurrency=concurrency,
                 label="requests",
             )
-        return _by_question(ledger.rows, len(questions), plan)
+        return _by_question(results.rows, len(questions), plan)
 
 
-def _body(question: EvaluationQuestion, number: int, job: range | int, plan: CandidatePlan) -> dict[str, Any]:
-    """The request for a part of a question's candidates, or for a beam search of this n."""
-    first = job.start if isinstance(job, range) else 0
-    if isinstance(job, range):
+def _body(question: EvaluationQuestion, number: int, request: Request, plan: CandidatePlan) -> dict[str, Any]:
+    first = request.start if isinstance(request, range) else 0
+    if isinstance(request, range):
         greedy = plan.include_greedy and first == 0
-        scaling = {"method": "best_of_n", "n": len(job), "include_greedy": greedy, "return_candidates": True}
+        scaling = {
+            "method": "best_of_n",
+            "n": len(request),
+            "include_greedy": greedy,
+            "return_candidates": True,
+        }
     else:
-        scaling = {"method": "beam_search", "n": job, "include_greedy": plan.include_greedy}
+        scaling = {"method": "beam_search", "n": request, "include_greedy": plan.include_greedy}
     return {
         "messages": [question.message],
         "test_time_scaling": {**scaling, "on_critic_error": "fail"},
@@ -105,18 +111,18 @@ def _body(question: EvaluationQuestion, number: int, job: range | int, plan: Can
     }
 
 
-def _rows(reply: Mapping[str, Any], number: int, job: range | int) -> list[Row]:
+def _rows(reply: Mapping[str, Any], number: int, request: Request) -> list[Row]:
     """Return the rows of the results file that a reply brings.
 
     Raises ValueError, KeyError, TypeError or IndexError where the reply lacks something.
     """
     scaling = reply["test_time_scaling"]
-    if not isinstance(job, range):
+    if not isinstance(request, range):
         text, tokens = reply["choices"][0]["message"]["content"], scaling["usage"]["policy"]["completion"]
-        return [{"question": number, "beam": job, "text": text or "", "tokens": tokens}]
-    found = {job.start + entry["index"]: entry for entry in scaling["candidates"]}
-    if set(found) != set(job):
-        raise ValueError(f"{len(found)} of {len(job)} candidates came back: {scaling['degraded']}")
+        return [{"question": number, "beam": request, "text": text or "", "tokens": tokens}]
+    entries = {request.start + entry["index"]: entry for entry in scaling["candidates"]}
+    if set(entries) != set(request):
+        raise ValueError(f"{len(entries)} of {len(request)} candidates came back: {scaling['degraded']}")
     return [
         {
             "question": number,
@@ -126,15 +132,15 @@ def _rows(reply: Mapping[str, Any], number: int, job: range | int) -> list[Row]:
             "tokens": entry["completion_tokens"],
             "critic": scaling["critic"],
         }
-        for index, entry in sorted(found.items())
+        for index, entry in sorted(entries.items())
     ]
 
 
-def _keys(number: int, job: range | int) -> set[Key]:
-    """What a job brings."""
-    if isinstance(job, range):
-        return {(number, "candidate", index) for index in job}
-    return {(number, "beam", job)}
+def _keys(number: int, request: Request) -> set[Key]:
+    """Return the keys of the rows that a request brings."""
+    if isinstance(request, range):
+        return {(number, "candidate", index) for index in request}
+    return {(number, "beam", request)}
 
 
 def _key(row: Row) -> Key:
@@ -143,13 +149,13 @@ def _key(row: Row) -> Key:
 
 
 def _by_question(rows: Sequence[Row], num_questions: int, plan: CandidatePlan) -> list[QuestionCandidates]:
-    """The kept rows that the plan asks for."""
+    """Return the candidates that the plan asks for, out of all rows of the results file."""
     row_of = {_key(row): row for row in rows}
-    gathered = []
+    of_questions = []
     for number in range(num_questions):
         candidates = [row_of[number, "candidate", index] for index in range(plan.num_candidates)]
         beams = {n: row_of[number, "beam", n] for n in plan.beams}
-        gathered.append(
+        of_questions.append(
             QuestionCandidates(
                 texts=tuple(row["text"] for row in candidates),
                 step_scores=tuple(tuple(row["step_scores"]) for row in candidates),
@@ -159,4 +165,4 @@ def _by_question(rows: Sequence[Row], num_questions: int, plan: CandidatePlan) -
                 beam_tokens={n: row["tokens"] for n, row in beams.items()},
             )
         )
-    return gathered
+    return of_questions

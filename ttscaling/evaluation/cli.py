@@ -1,4 +1,4 @@
-"""`internvl3 eval`: what a running server's answers and scores are worth."""
+"""The commands of `internvl3 eval`, which measure the answers and scores of a running server."""
 
 import typer
 
@@ -8,13 +8,15 @@ from ttscaling.evaluation.nano.command import nano
 from ttscaling.evaluation.stopping.command import stopping
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="Measure what a running server's answers are worth."
+    add_completion=False,
+    no_args_is_help=True,
+    help="Measure how good the answers and scores of a running server are.",
 )
 
 
 @app.callback()
 def _group() -> None:
-    """Measure what a running server's answers are worth."""
+    """Measure how good the answers and scores of a running server are."""
 
 
 app.command()(critic)

@@ -1,10 +1,12 @@
-"""What every way to choose among N candidates comes to, all of them from one pool of candidates.
+"""Compute the accuracy of every method for every N from one pool of candidates.
 
-A question is asked once, for as many candidates as the largest N. For a smaller N the figures are means over
-many random draws of N from that pool, without replacement: each draw is what a request for N would have
-brought, so the means are unbiased, and all ways and all N are compared on the same candidates. (The idea is
-search-and-learn's `score.py`, which takes the first N instead.) Choosing follows
-`ttscaling.selection.choosing`.
+A question has one pool, with as many candidates as the largest N. For a smaller N the figures are means over
+many random draws of N candidates from the pool, without replacement. A request for N would have brought such
+a draw, so the means are unbiased, and all methods and all N are compared on the same candidates. (The idea
+comes from search-and-learn's `score.py`, which takes the first N instead.) The methods choose as
+`ttscaling.selection.choosing` does.
+
+Shapes: M candidates in a pool, A aggregations, S draws, N candidates in a draw, G groups of equal answers.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +28,12 @@ METHODS = (
     *(f"weighted_vote/{how}" for how in AGGREGATIONS),
     "oracle",
 )
-NONE = -1  # the group of candidates that state no answer
+NONE = -1  # The group of the candidates that state no final answer.
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A question's M candidates: right or not, which state the same answer, scores by each aggregation."""
+    """The M candidates of a question: whether they are right, the groups of equal answers, and the scores."""
 
     right_M: NDArray[np.bool_]
     group_M: NDArray[np.int64]
@@ -41,24 +43,24 @@ class Pool:
 def pool_of(
     texts: Sequence[str], step_scores: Sequence[Sequence[float]], is_right: Callable[[str | None], bool]
 ) -> Pool:
-    """A pool from candidates and the critic's scores of their steps; `is_right` judges a final answer."""
+    """Return the pool of these candidates; `is_right` says whether a final answer is right."""
     stated = [final_answer(text) for text in texts]
     group_M = np.full(len(texts), NONE)
     for number, members in enumerate(group_equal_answers(stated)):
         group_M[members] = number
-    verdicts = {answer: is_right(answer) for answer in set(stated)}
+    right_of = {answer: is_right(answer) for answer in set(stated)}
     return Pool(
-        right_M=np.array([verdicts[answer] for answer in stated]),
+        right_M=np.array([right_of[answer] for answer in stated]),
         group_M=group_M,
         scores_AM=np.array([[aggregate(steps, how) for steps in step_scores] for how in AGGREGATIONS]),
     )
 
 
 def draws(size: int, *, num_draws: int, greedy_first: bool, seed: Sequence[int]) -> NDArray[np.int64]:
-    """Random orders of a pool (draws, size): the first N of each are one draw of N.
+    """Return random orders of a pool, (num_draws, size); the first N of an order are one draw of N.
 
-    With `greedy_first` the pool's first candidate is the greedy one and leads every order, as it is candidate
-    0 of every request; the others are alike.
+    With `greedy_first` the pool's first candidate is the greedy one. It leads every order, because it is
+    candidate 0 of every request. The other candidates follow in random order.
     """
     order_SM = np.argsort(np.random.default_rng(seed).random((num_draws, size - greedy_first)), axis=1)
     if not greedy_first:
@@ -67,7 +69,7 @@ def draws(size: int, *, num_draws: int, greedy_first: bool, seed: Sequence[int])
 
 
 def accuracies(pool: Pool, order_SN: NDArray[np.int64]) -> NDArray[np.float64]:
-    """For each of METHODS the share of draws in which it takes a right candidate."""
+    """Return, for each of METHODS, the share of draws in which it chooses a right candidate."""
     right_SN, group_SN = pool.right_M[order_SN], pool.group_M[order_SN]
     scores_ASN = pool.scores_AM[:, order_SN]
     member_SNG = group_SN[:, :, None] == np.arange(pool.group_M.max() + 1)
@@ -77,17 +79,17 @@ def accuracies(pool: Pool, order_SN: NDArray[np.int64]) -> NDArray[np.float64]:
         *(scores_SN.argmax(axis=1) for scores_SN in scores_ASN),
         *(first_of_best_group(scores_SN, scores_SN, member_SNG) for scores_SN in scores_ASN),
     ]
-    taken = [np.take_along_axis(right_SN, at_S[:, None], axis=1).mean() for at_S in chosen]
-    return np.array([right_SN.mean(), *taken, right_SN.any(axis=1).mean()])
+    shares = [np.take_along_axis(right_SN, index_S[:, None], axis=1).mean() for index_S in chosen]
+    return np.array([right_SN.mean(), *shares, right_SN.any(axis=1).mean()])
 
 
 def first_of_best_group(
     weights_SN: NDArray[np.float64], rank_SN: NDArray[np.float64], member_SNG: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """In each draw the candidate of highest rank in the answer whose weights add up to most.
+    """Return, for each draw, the candidate of highest rank in the group with the highest total weight.
 
-    A tie goes to the answer given first, and to the earlier candidate. Where nobody states an answer, the
-    candidate of highest rank is taken.
+    Of groups with equal totals the one whose first candidate is earlier wins; of candidates with equal ranks
+    the earlier one. If no candidate states an answer, the candidate of highest rank is chosen.
     """
     num_candidates = rank_SN.shape[1]
     if member_SNG.shape[2] == 0:

@@ -1,4 +1,4 @@
-"""The questions that are asked: nano's held-out sheets, or those of a file; each with its right answer."""
+"""Load the questions of an evaluation from a file, or draw nano's held-out ones."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -20,17 +20,24 @@ from ttscaling.records.questions import parse_question
 QuestionsFile = Annotated[
     Path | None,
     typer.Option(
-        help="Questions, one JSON object a line: question, answer, image or video. Else nano's held-out."
+        help="A file of questions, one JSON object a line: question, answer, image or video. "
+        "Default: nano's held-out questions."
     ),
 ]
 MediaFolder = Annotated[
-    Path | None, typer.Option(help="The folder that paths are relative to; else the file's own.")
+    Path | None,
+    typer.Option(
+        help="The folder that image and video paths are relative to. Default: the folder of the file."
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class EvaluationQuestion:
-    """A text, its images (in memory or in files) or video, the right answer, a kind to be told apart by."""
+    """A question with its images (in memory or files) or video, its right answer and its kind.
+
+    Reports may show a figure for each `kind`.
+    """
 
     text: str
     images: tuple[Image.Image | Path, ...]
@@ -40,49 +47,51 @@ class EvaluationQuestion:
 
     @property
     def message(self) -> dict[str, Any]:
-        """It as OpenAI's chat message."""
+        """Return the question as OpenAI's user message. Raises as `user_message` does."""
         return user_message(self.text, self.images, self.video)
 
 
 def load_questions(
     file: Path | None, images: Path | None, n: int, seed: int
 ) -> tuple[str, list[EvaluationQuestion]]:
-    """The first n questions of a file, or n of nano's, and what tells them from others.
+    """Return a text that identifies the questions, and the first n questions of a file, or n of nano's.
 
-    Bad records of a file are named on standard error and left out. Raises EvaluationError.
+    Bad records of the file are named on standard error and left out. Raises CommandError if the file can't be
+    read, holds no questions or has too many bad records.
     """
     if file is None:
         return f"nano held-out, seed {seed}", list(heldout_questions(n, seed))
     try:
-        found = read_questions(file, images or file.parent, BadRecords(allowed=0.01, tell=warn))[:n]
-        if not found:
-            raise CommandError(f"{file} holds no questions: write one JSON object a line")
-        return f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}", found
+        questions = read_questions(file, images or file.parent, BadRecords(allowed=0.01, tell=warn))[:n]
+        if not questions:
+            raise CommandError(f"{file} holds no questions: write one question a line, as a JSON object")
+        return f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}", questions
     except (TooManyBadRecordsError, OSError) as error:
         raise CommandError(str(error)) from error
 
 
 def heldout_questions(n: int, seed: int) -> Iterator[EvaluationQuestion]:
-    """n questions on drawings that no stage of nano's training saw; the same for the same seed."""
+    """Yield n questions on drawings that no stage of nano's training used; the seed decides which."""
     from ttscaling.nano_tasks.problems import heldout
 
     for problem in heldout(n, seed):
         yield EvaluationQuestion(problem.question, (problem.image,), problem.answer, problem.kind)
 
 
-def read_questions(path: Path, root: Path, faults: BadRecords) -> list[EvaluationQuestion]:
-    """A file's questions, in the forms of `ttscaling.records.questions`, paths under `root`; and a `kind`.
+def read_questions(path: Path, root: Path, bad_records: BadRecords) -> list[EvaluationQuestion]:
+    """Return the questions of a file in one of the forms of `ttscaling.records.questions`.
 
-    Bad records go to `faults`; raises TooManyBadRecordsError as it decides, and OSError.
+    A record may also have a `kind`. Paths of images and videos are relative to `root`. `bad_records` counts
+    the records that can't be used, and raises TooManyBadRecordsError. Raises OSError if the file can't be
+    read.
     """
 
     def parse(data: Mapping[str, Any]) -> EvaluationQuestion:
-        asked = parse_question(data)
-        images = tuple(media_path(root, path) for path in asked.images)
-        video = None if asked.video is None else media_path(root, asked.video)
-        user_message_parts(asked.text, images)
-        return EvaluationQuestion(
-            asked.text, images, asked.answer, optional_text(data, "kind") or "all", video
-        )
+        question = parse_question(data)
+        images = tuple(media_path(root, path) for path in question.images)
+        video = None if question.video is None else media_path(root, question.video)
+        user_message_parts(question.text, images)  # Raises RecordError for a wrong number of `<image>`.
+        kind = optional_text(data, "kind") or "all"
+        return EvaluationQuestion(question.text, images, question.answer, kind, video)
 
-    return list(read_records(path, parse, faults))
+    return list(read_records(path, parse, bad_records))

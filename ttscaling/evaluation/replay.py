@@ -1,8 +1,8 @@
-"""What a stop rule would have made of candidates that were gathered before: the real algorithm, no server.
+"""Replay Best-of-N with a stop rule on recorded candidates, to find the rule that saves the most tokens.
 
-Recorded candidates are written anew, a token each a turn of the event loop, as an engine writes those that
-run side by side; the critic's recorded scores come at once. So a rule's accuracy and tokens are known for a
-whole grid of rules from one set of candidates.
+The real algorithm runs without a server. Each recorded candidate is written again, one token in each turn of
+the event loop, as an engine writes candidates side by side. The critic's recorded scores come at once. So one
+set of candidates gives the accuracy and the tokens of a whole grid of rules.
 """
 
 from collections.abc import Sequence
@@ -26,60 +26,65 @@ NO_QUESTION = Conversation(messages=({"role": "user", "content": "as recorded"},
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of N questions: 1 where the answer is right, else 0, and the tokens generated."""
+    """For each of N questions, 1 or 0 for a right or wrong answer, and the number of generated tokens."""
 
     right_N: NDArray[np.float64]
     tokens_N: NDArray[np.float64]
 
     @property
     def accuracy(self) -> float:
+        """Return the share of right answers."""
         return float(self.right_N.mean())
 
     @property
     def tokens(self) -> float:
-        """Of a question, on average."""
+        """Return the mean number of tokens of a question."""
         return float(self.tokens_N.mean())
 
 
 async def replay(
-    gathered: Sequence[QuestionCandidates], known: Sequence[str], judge: Grader, rule: StopRule
+    candidates: Sequence[QuestionCandidates], answers: Sequence[str], grade: Grader, rule: StopRule
 ) -> Outcome:
-    """What Best-of-N under a rule makes of questions with these right answers, all their candidates for N."""
+    """Return the outcome of Best-of-N with a stop rule; N is the number of a question's candidates.
+
+    `candidates` and the right `answers` have an entry for each question.
+    """
     right, tokens = [], []
-    for rolled, answer in zip(gathered, known, strict=True):
-        policy = RecordedPolicy(rolled)
-        n = len(rolled.texts)
-        selection = await best_of_n(policy, RecordedCritic(rolled), NO_QUESTION, n=n, stop=rule)
-        right.append(judge(final_answer(selection.winner.candidate.text), answer))
+    for recorded, answer in zip(candidates, answers, strict=True):
+        policy = RecordedPolicy(recorded)
+        n = len(recorded.texts)
+        selection = await best_of_n(policy, RecordedCritic(recorded), NO_QUESTION, n=n, stop=rule)
+        right.append(grade(final_answer(selection.winner.candidate.text), answer))
         tokens.append(policy.tokens)
     return Outcome(np.array(right, dtype=float), np.array(tokens, dtype=float))
 
 
 async def choose_rule(
-    gathered: Sequence[QuestionCandidates],
-    known: Sequence[str],
-    judge: Grader,
+    candidates: Sequence[QuestionCandidates],
+    answers: Sequence[str],
+    grade: Grader,
     *,
     max_parallel: int | None,
     allowed_loss: float,
     seed: int,
 ) -> tuple[StopRule, Outcome, Outcome]:
-    """The rule of fewest tokens that surely loses no more accuracy; what it comes to, and what no rule does.
+    """Return the stop rule with the fewest tokens whose loss of accuracy is surely at most `allowed_loss`.
 
-    Surely: the 95 % interval of the difference, of the same questions, lies above -allowed_loss. The mean
-    alone would flatter the boldest of many rules. Rules are by score, with and without one by agreement; if
-    none is that sure, the surest is taken.
+    Also returns the rule's outcome and the outcome without a rule. A loss is surely allowed if the 95 %
+    interval of the paired difference in accuracy lies above -allowed_loss. The mean difference alone would
+    favour rules that lose little by chance. Every rule has a score, and some have an agreement too. If no
+    rule passes, those whose interval begins highest are considered.
     """
-    full = await replay(gathered, known, judge, StopRule())
+    full = await replay(candidates, answers, grade, StopRule())
     rules = [
         StopRule(score=score, agreement=agreement, max_parallel=max_parallel)
         for score in SCORES
         for agreement in AGREEMENTS
     ]
-    outcomes = [await replay(gathered, known, judge, rule) for rule in rules]
+    outcomes = [await replay(candidates, answers, grade, rule) for rule in rules]
     differences_NR = np.stack([outcome.right_N - full.right_N for outcome in outcomes], axis=1)
     lows = [estimate.low for estimate in bootstrap(differences_NR, seed=seed)]
-    bar = min(max(lows), -allowed_loss)
-    tried = zip(rules, outcomes, lows, strict=True)
-    rule, chosen, _ = min((entry for entry in tried if entry[2] >= bar), key=lambda entry: entry[1].tokens)
-    return rule, chosen, full
+    lowest_allowed = min(max(lows), -allowed_loss)
+    allowed = (entry for entry in zip(rules, outcomes, lows, strict=True) if entry[2] >= lowest_allowed)
+    rule, outcome, _ = min(allowed, key=lambda entry: entry[1].tokens)
+    return rule, outcome, full

@@ -1,7 +1,7 @@
-"""A server, for tests of evaluations, that samples and searches without a model: seeds decide everything.
+"""A server for tests of evaluations, which samples and searches without a model.
 
-It answers as the real one does: candidate i of a request is decided by seed + i, candidate 0 is greedy where
-that is asked for, the critic's choice is the best mean of step scores.
+Seeds decide everything, as on the real server: seed + i decides candidate i of a request, candidate 0 is
+greedy if the request asks for that, and the critic chooses the candidate with the highest mean step score.
 """
 
 import random
@@ -11,18 +11,21 @@ from typing import Any
 from tests.clients.chat_server import Reply, completion
 
 SHARE_RIGHT = 0.4
-TOKENS = 10  # of a candidate; a beam search takes as many for each of its n
+TOKENS = 10  # The tokens of a candidate. A beam search generates n times as many.
 
 
 def sampling_server(
-    answers: Mapping[str, str], asked: list[dict[str, Any]]
+    answers: Mapping[str, str], requests: list[dict[str, Any]]
 ) -> Callable[[dict[str, Any]], Reply]:
-    """For questions by text, with their right answers; every request goes into `asked`."""
+    """Return a server for the questions of `answers`, which maps texts to right answers.
+
+    Every request is appended to `requests`.
+    """
 
     def reply(body: dict[str, Any]) -> Reply:
-        asked.append(body)
+        requests.append(body)
         scaling, question = body["test_time_scaling"], body["messages"][0]["content"][-1]["text"]
-        made = [
+        candidates = [
             candidate(
                 index,
                 answers[question],
@@ -31,7 +34,7 @@ def sampling_server(
             )
             for index in range(scaling["n"])
         ]
-        selected = max(made, key=lambda entry: entry["score"])
+        selected = max(candidates, key=lambda entry: entry["score"])
         usage = {
             "policy": {"prompt": 9, "cached": 0, "completion": TOKENS * scaling["n"]},
             "critic": {"prompt": 9, "cached": 0},
@@ -42,7 +45,7 @@ def sampling_server(
             "critic": "nano-critic",
             "degraded": None,
             "stopped": None,
-            "candidates": made if scaling.get("return_candidates") else [],
+            "candidates": candidates if scaling.get("return_candidates") else [],
             "usage": usage,
         }
         return Reply(completion(selected["text"], test_time_scaling=report))
@@ -51,7 +54,7 @@ def sampling_server(
 
 
 def candidate(index: int, answer: str, seed: int, *, greedy: bool) -> dict[str, Any]:
-    """Right ones tend to score higher; the greedy one is wrong, and scores least."""
+    """Return a candidate. Right ones tend to score higher; the greedy one is wrong and scores lowest."""
     chance = random.Random("greedy" if greedy else seed + index)
     right = not greedy and chance.random() < SHARE_RIGHT
     stated = answer if right else f"{answer}{chance.randrange(3)}"

@@ -1,4 +1,4 @@
-"""The figures of a pool are those of ttscaling's own choices, draw by draw."""
+"""The figures of a pool equal those of ttscaling.selection's choices, for each draw."""
 
 from itertools import combinations
 from math import comb
@@ -45,12 +45,12 @@ def test_every_method_takes_what_the_server_would(
     n = data.draw(st.integers(1, len(texts)))
     order = draws(len(texts), num_draws=1, greedy_first=seed % 2 == 0, seed=[seed])[:, :n]
     figures = dict(zip(METHODS, accuracies(pool_of(texts, steps, is_right), order), strict=True))
-    drawn = [(texts[at], steps[at]) for at in order[0]]
-    right = [is_right(final_answer(text)) for text, _ in drawn]
+    draw = [(texts[index], steps[index]) for index in order[0]]
+    right = [is_right(final_answer(text)) for text, _ in draw]
     assert figures["random"] == pytest.approx(sum(right) / n)
     assert figures["oracle"] == any(right)
     for how in AGGREGATIONS:
-        entries = [entry(at, text, aggregate(s, how)) for at, (text, s) in enumerate(drawn)]
+        entries = [entry(index, text, aggregate(s, how)) for index, (text, s) in enumerate(draw)]
         assert figures[f"best_of_n/{how}"] == right[highest_scored(entries).candidate.index]
         assert figures[f"weighted_vote/{how}"] == right[weighted_best(entries).candidate.index]
         assert figures["self_consistency"] == right[majority_candidate(entries).candidate.index]
@@ -61,12 +61,12 @@ def test_draws_are_orders_and_the_greedy_candidate_leads() -> None:
     assert (order[:, 0] == 0).all()
     assert (np.sort(order, axis=1) == np.arange(6)).all()
     second = np.bincount(order[:, 1], minlength=6)
-    assert second[0] == 0 and (second[1:] > 60).all(), "the others stand second alike often"
+    assert second[0] == 0 and (second[1:] > 60).all(), "every other candidate is second about equally often"
     assert (draws(6, num_draws=500, greedy_first=False, seed=[3, 1])[:, 0] != 0).any()
 
 
 def test_means_over_draws_are_unbiased() -> None:
-    """The oracle's figure is pass@k in closed form, Best-of-N's a mean over all subsets."""
+    """The oracle's figure is pass@k in closed form, and that of Best-of-N is the mean over all subsets."""
     texts = ["Final answer: 7"] * 3 + ["Final answer: 8"] * 5
     scores = [0.9, 0.2, 0.4, 0.8, 0.7, 0.3, 0.5, 0.1]
     pool = pool_of(texts, [[score] for score in scores], is_right)
@@ -84,6 +84,6 @@ def test_means_over_draws_are_unbiased() -> None:
 
 
 def test_no_answer_stated_at_all() -> None:
-    """Votes fall to the first candidate, weighted ones to the best score; nothing is right."""
+    """A vote chooses the first candidate, a weighted vote the one with the best score, and none is right."""
     pool = pool_of(["a\nb", "c\nd"], [[0.1], [0.9]], is_right)
     assert accuracies(pool, np.array([[0, 1]])).tolist() == [0.0] * len(METHODS)

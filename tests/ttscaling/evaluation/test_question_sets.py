@@ -17,32 +17,32 @@ def pixels(part: dict) -> Image.Image:
     return Image.open(BytesIO(base64.b64decode(content)))
 
 
-def test_images_stand_in_front_unless_the_text_places_them() -> None:
+def test_images_come_before_the_text_unless_it_names_their_slots() -> None:
     red, blue = (Image.new("RGB", (4, 4), color) for color in ("red", "blue"))
     front = user_message("Which?", [red, blue])["content"]
     assert [part["type"] for part in front] == ["image_url", "image_url", "text"]
-    placed = user_message("Is <image>\nor <image> darker?", [red, blue])["content"]
-    assert [part["type"] for part in placed] == ["text", "image_url", "text", "image_url", "text"]
-    assert [part["text"] for part in placed[::2]] == ["Is ", "or ", " darker?"]
-    assert pixels(placed[1]).getpixel((0, 0)) == (255, 0, 0)
-    assert pixels(placed[3]).getpixel((0, 0)) == (0, 0, 255)
+    with_slots = user_message("Is <image>\nor <image> darker?", [red, blue])["content"]
+    assert [part["type"] for part in with_slots] == ["text", "image_url", "text", "image_url", "text"]
+    assert [part["text"] for part in with_slots[::2]] == ["Is ", "or ", " darker?"]
+    assert pixels(with_slots[1]).getpixel((0, 0)) == (255, 0, 0)
+    assert pixels(with_slots[3]).getpixel((0, 0)) == (0, 0, 255)
     assert user_message("Why?", [])["content"] == [{"type": "text", "text": "Why?"}]
 
 
-def test_places_and_images_must_match() -> None:
+def test_slots_and_images_must_match() -> None:
     with pytest.raises(RecordError, match="1 <image> for 2 images"):
         user_message("<image>?", [Image.new("RGB", (4, 4))] * 2)
 
 
-def test_a_files_video_stands_in_front_of_the_text(tmp_path: Path) -> None:
+def test_a_video_comes_before_the_text(tmp_path: Path) -> None:
     (tmp_path / "clip.webm").write_bytes(b"moving")
     (tmp_path / "q.jsonl").write_text(
         json.dumps({"question": "<video>\nWhen?", "answer": "now", "video": "clip.webm"})
     )
     (question,) = read_questions(tmp_path / "q.jsonl", tmp_path, BadRecords(allowed=0))
-    shown, asked = question.message["content"]
-    assert shown["video_url"]["url"] == "data:video/webm;base64," + base64.b64encode(b"moving").decode()
-    assert asked == {"type": "text", "text": "When?"}
+    video, text = question.message["content"]
+    assert video["video_url"]["url"] == "data:video/webm;base64," + base64.b64encode(b"moving").decode()
+    assert text == {"type": "text", "text": "When?"}
 
 
 def test_held_out_questions_repeat_with_their_seed() -> None:
@@ -51,8 +51,8 @@ def test_held_out_questions_repeat_with_their_seed() -> None:
     assert len({question.kind for question in first}) == 6
 
 
-def test_a_files_questions(tmp_path: Path) -> None:
-    """Good ones are read, bad ones named by file and line."""
+def test_questions_of_a_file(tmp_path: Path) -> None:
+    """Good records become questions; bad records are named by file and line."""
     Image.new("RGB", (4, 4)).save(tmp_path / "sheet.png")
     rows = [
         {"question": "How many?", "answer": 3, "image": "sheet.png", "kind": "count"},
@@ -69,11 +69,11 @@ def test_a_files_questions(tmp_path: Path) -> None:
     ]
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    faults = BadRecords(allowed=0.6, tell=lambda problem: None)
-    counted, plain, chat = read_questions(path, tmp_path, faults)
+    bad_records = BadRecords(allowed=0.6, tell=lambda problem: None)
+    counted, plain, chat = read_questions(path, tmp_path, bad_records)
     assert (counted.answer, counted.kind) == ("3", "count")
     assert pixels(counted.message["content"][0]).size == (4, 4)
     assert (plain.text, plain.answer, plain.images, plain.kind) == ("Why?", "because", (), "all")
     assert (chat.text, chat.answer) == ("5 - 1?", "4")
-    for line, said in ((2, "gone.png"), (3, "2 <image> for 1"), (4, "'answer'")):
-        assert any(f"questions.jsonl:{line}" in example and said in example for example in faults.examples)
+    for line, reason in ((2, "gone.png"), (3, "2 <image> for 1"), (4, "'answer'")):
+        assert any(f"questions.jsonl:{line}" in text and reason in text for text in bad_records.examples)

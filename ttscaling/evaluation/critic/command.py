@@ -1,4 +1,4 @@
-"""`internvl3 eval critic`: VisualProcessBench's figure of the critic that a server holds."""
+"""The command `internvl3 eval critic`, which measures a server's critic on VisualProcessBench."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -19,60 +19,70 @@ from ttscaling.records.bad_records import BadRecords, TooManyBadRecordsError
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.reports.step_f1 import THRESHOLD, best_threshold, f1_of, macro_f1, step_counts
 
-from .solutions import ScoredSolution, judge_file
+from .solutions import ScoredSolution, score_file
 
 COLUMNS = ("f1_wrong", "f1_right", "macro_f1")
 
 
 def critic(
-    file: Annotated[Path, typer.Argument(help="Solutions in VisualProcessBench's format, one a line.")],
+    file: Annotated[
+        Path, typer.Argument(help="A file of solutions in VisualProcessBench's format, one a line.")
+    ],
     base_url: BaseUrl = DEFAULT_URL,
     threshold: Annotated[
-        float, typer.Option(help="A step is called right if its score is above this.")
+        float, typer.Option(help="A step is called right if its score is above this threshold.")
     ] = THRESHOLD,
     images: MediaFolder = None,
     scores: Annotated[
         Path | None,
-        typer.Option(help="Keep step scores in this file; a run that was cut off goes on from it."),
+        typer.Option(help="Keep the step scores in this file. A run that was cut off continues from it."),
     ] = None,
     bad: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of records that may be unusable before it stops.")
+        float,
+        typer.Option(
+            min=0, max=1, help="The share of records that may be bad, 0 to 1. With more the command fails."
+        ),
     ] = 0.01,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 777,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the bootstrap.")] = 777,
     concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Macro F1 of the critic on steps that people marked, per source and overall, with 95 % intervals.
+    """Measure the critic's macro F1 on steps that people marked, per source and overall.
 
-    Scores every solution of FILE through the server's /v1/critic/score. Neutral steps are left out; the
-    overall figure pools the steps of all sources, as the paper does:
+    The server's /v1/critic/score scores every solution of FILE. Neutral steps are left out. The overall
+    figure pools the steps of all sources, as the paper does. All figures have 95 % intervals:
 
         internvl3 eval critic VisualProcessBench/test.jsonl --scores runs/scores.jsonl --json
     """
 
     def report() -> dict[str, Any]:
-        faults = BadRecords(allowed=bad, tell=warn)
-        judging = judge_file(
-            file, images or file.parent, base_url, faults, scores=scores, concurrency=concurrency
+        bad_records = BadRecords(allowed=bad, tell=warn)
+        scoring = score_file(
+            file, images or file.parent, base_url, bad_records, scores=scores, concurrency=concurrency
         )
         try:
-            judged = asyncio.run(judging)
+            solutions = asyncio.run(scoring)
         except (TooManyBadRecordsError, OSError) as error:
             raise CommandError(str(error)) from error
-        figures = summary(judged, threshold=threshold, seed=seed)
-        return figures | {"bad": faults.bad, "bad_examples": faults.examples}
+        figures = summary(solutions, threshold=threshold, seed=seed)
+        return figures | {"bad": bad_records.bad, "bad_examples": bad_records.examples}
 
     run_command(report, print_report, as_json)
 
 
-def summary(judged: Sequence[ScoredSolution], *, threshold: float, seed: int) -> dict[str, Any]:
-    """The report as `--json` prints it. Raises EvaluationError where there is nothing to measure."""
-    critics = sorted({solution.critic for solution in judged})
+def summary(solutions: Sequence[ScoredSolution], *, threshold: float, seed: int) -> dict[str, Any]:
+    """Return the report that `--json` prints.
+
+    Raises CommandError if no step is marked right or wrong, or if several critics gave the scores.
+    """
+    critics = sorted({solution.critic for solution in solutions})
     if len(critics) > 1:
-        raise CommandError(f"the scores are of several critics ({', '.join(critics)}): keep them apart")
-    marked = [solution for solution in judged if any(solution.marks)]
+        raise CommandError(
+            f"several critics gave these scores ({', '.join(critics)}): use a --scores file for each critic"
+        )
+    marked = [solution for solution in solutions if any(solution.marks)]
     if not marked:
-        raise CommandError("no solution has a step marked right or wrong: there is nothing to measure")
+        raise CommandError("no solution has a step that is marked right or wrong: use a FILE with such marks")
     sources = sorted({solution.source for solution in marked})
     counts_NS4 = np.zeros((len(marked), len(sources), 4))
     for row, solution in zip(counts_NS4, marked, strict=True):
@@ -90,9 +100,9 @@ def summary(judged: Sequence[ScoredSolution], *, threshold: float, seed: int) ->
     entries = [
         {
             name: {"f1": estimate.mean, "low": estimate.low, "high": estimate.high}
-            for name, estimate in zip(COLUMNS, estimates[at : at + 3], strict=True)
+            for name, estimate in zip(COLUMNS, estimates[first : first + 3], strict=True)
         }
-        for at in range(0, len(estimates), 3)
+        for first in range(0, len(estimates), 3)
     ]
     sizes = {name: sum(solution.source == name for solution in marked) for name in sources}
     scores = [score for solution in marked for score in solution.scores]
@@ -115,7 +125,7 @@ def summary(judged: Sequence[ScoredSolution], *, threshold: float, seed: int) ->
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """A table for a person."""
+    """Print the report as a table."""
     title = f"{report['critic']}: steps scored above {report['threshold']:g} are called right"
     table = Table("", "n", *COLUMNS, "95 % interval", title=title)
     rows = {**report["sources"], "mean of sources": report["mean_of_sources"], "overall": report["overall"]}
@@ -128,8 +138,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     best = report["best_threshold"]
     console.print(
-        f"With the threshold that suits these very steps best, {best['threshold']:.3g}, macro F1 would be "
+        f"With the threshold that is best on these steps, {best['threshold']:.3g}, macro F1 would be "
         f"{100 * best['macro_f1']:.1f}."
     )
     if report["bad"]:
-        console.print(f"{report['bad']} records could not be used; the first of them are named above.")
+        console.print(f"{report['bad']} records could not be used; the first ones are named above.")

@@ -1,4 +1,4 @@
-"""Solutions whose steps people marked, scored by the critic that a server holds."""
+"""Ask a running server for the critic's scores of solutions whose steps people marked."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from ttscaling.records.media_paths import media_path
 
 @dataclass(frozen=True)
 class ScoredSolution:
-    """A solution's steps as people marked them and as the critic scored them."""
+    """A solution with the marks that people gave its steps (1, -1 or 0) and the critic's scores of them."""
 
     source: str
     marks: tuple[int, ...]
@@ -27,19 +27,20 @@ class ScoredSolution:
 
 
 class CannotScore(Exception):
-    """The critic can't score this solution; others it may."""
+    """The critic can't score this solution; it may score others."""
 
 
-async def judge_file(
-    file: Path, root: Path, base_url: str, faults: BadRecords, *, scores: Path | None, concurrency: int
+async def score_file(
+    file: Path, root: Path, base_url: str, bad_records: BadRecords, *, scores: Path | None, concurrency: int
 ) -> list[ScoredSolution]:
-    """Every usable solution of a file with the critic's scores, in order; the others go to `faults`.
+    """Return every usable solution of a file with the critic's scores, in the order of the file.
 
-    Raises EvaluationError, TooManyBadRecordsError and OSError.
+    Paths of images are relative to `root`. The results file `scores` keeps the scores. `bad_records` counts
+    the solutions that can't be used. Raises CommandError, TooManyBadRecordsError and OSError.
     """
-    lines, judged = LineFile(file), dict[int, ScoredSolution]()
-    with ResultsFile(scores, {"file": hashlib.sha256(file.read_bytes()).hexdigest()}) as ledger:
-        known = {row["line"]: row for row in ledger.rows}
+    lines, scored = LineFile(file), dict[int, ScoredSolution]()
+    with ResultsFile(scores, {"file": hashlib.sha256(file.read_bytes()).hexdigest()}) as results:
+        known = {row["line"]: row for row in results.rows}
         async with connected(base_url) as server:
 
             async def work(number: int) -> None:
@@ -47,27 +48,30 @@ async def judge_file(
                     record = lines.record(number, parse_marked)
                     if number not in known:
                         known[number] = {"line": number, **await score(server, record, root)}
-                        ledger.add(known[number])
+                        results.add(known[number])
                 except RecordError as error:
-                    faults.reject(str(error))
+                    bad_records.reject(str(error))
                 except CannotScore as error:
-                    faults.reject(f"{lines.where(number)}: {error}")
+                    bad_records.reject(f"{lines.where(number)}: {error}")
                 else:
-                    faults.accept()
+                    bad_records.accept()
                     row = known[number]
-                    judged[number] = ScoredSolution(
+                    scored[number] = ScoredSolution(
                         record.data_source or "unknown", record.marks, tuple(row["scores"]), row["critic"]
                     )
 
             await run_concurrently(
                 range(len(lines)), work, total=len(lines), concurrency=concurrency, label="solutions"
             )
-    faults.check_share()
-    return [judged[number] for number in sorted(judged)]
+    bad_records.check_share()
+    return [scored[number] for number in sorted(scored)]
 
 
 async def score(server: ServerClient, record: MarkedRecord, root: Path) -> dict[str, Any]:
-    """The critic's name and its score of each step. Raises Unscored; EvaluationError where none can be."""
+    """Return the critic's name and its score of each step, as a row of the results file.
+
+    Raises CannotScore if this solution can't be scored, and CommandError if none can be.
+    """
     try:
         message = user_message(record.question, [media_path(root, image) for image in record.images])
     except RecordError as error:
@@ -80,7 +84,7 @@ async def score(server: ServerClient, record: MarkedRecord, root: Path) -> dict[
     except Refused as error:
         raise CannotScore(str(error)) from error
     if len(scores) != len(record.steps):
-        raise CannotScore(f"the critic gave {len(scores)} scores for {len(record.steps)} steps")
+        raise CannotScore(f"the critic returned {len(scores)} scores for {len(record.steps)} steps")
     return {"critic": critic, "scores": scores}
 
 

@@ -1,4 +1,4 @@
-"""From gathered candidates to curves: accuracy over N with intervals, differences of the same questions."""
+"""Compute the curves of accuracy over N, with intervals and paired differences, from candidates."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,27 +21,28 @@ DIFFERENCES = (
     ("weighted_vote/min", "best_of_n/mean"),
     ("beam_search", "best_of_n/mean"),
 )
-Values = dict[tuple[str, int], float]  # of one question, by name and n
+Values = dict[tuple[str, int], float]
+"""The figures of one question, by the name of the method and n."""
 
 
 def sizes_up_to(most: int) -> list[int]:
-    """1, 2, 4, ... below the most, and the most."""
+    """Return the powers of two below `most`, and `most`: 1, 2, 4, 8, 10 for 10."""
     return [*(2**power for power in range(most.bit_length()) if 2**power < most), most]
 
 
 def summary(
     questions: Sequence[EvaluationQuestion],
-    gathered: Sequence[QuestionCandidates],
+    candidates: Sequence[QuestionCandidates],
     plan: CandidatePlan,
-    judge: Grader,
+    grade: Grader,
     *,
     num_draws: int,
 ) -> dict[str, Any]:
-    """The report as `--json` prints it; each of `curves`, `differences` and `tokens` has an entry per n."""
-    pairs = list(enumerate(zip(questions, gathered, strict=True)))
+    """Return the report that `--json` prints; curves, differences and tokens have an entry for each n."""
+    pairs = list(enumerate(zip(questions, candidates, strict=True)))
     per_question = [
-        figures_of(rolled, question.answer, plan, judge, num_draws=num_draws, number=number)
-        for number, (question, rolled) in track(pairs, "choosing", console=Console(stderr=True))
+        figures_of(recorded, question.answer, plan, grade, num_draws=num_draws, number=number)
+        for number, (question, recorded) in track(pairs, "choosing", console=Console(stderr=True))
     ]
     keys = list(per_question[0])
     values_NC = np.array([[values[key] for key in keys] for values in per_question])
@@ -66,25 +67,30 @@ def summary(
         "include_greedy": plan.include_greedy,
         "draws": num_draws,
         "seed": plan.seed,
-        "critic": gathered[0].critic,
+        "critic": candidates[0].critic,
     }
 
 
 def figures_of(
-    rolled: QuestionCandidates,
+    candidates: QuestionCandidates,
     answer: str,
     plan: CandidatePlan,
-    judge: Grader,
+    grade: Grader,
     *,
     num_draws: int,
     number: int,
 ) -> Values:
-    """Of one question: each method's share of right draws of N, and the tokens that N candidates take."""
+    """Return the figures of one question for each N.
+
+    For each method this is the share of draws in which it chooses a right candidate. The figures also include
+    the tokens of N candidates and of the beam searches, and the differences between methods. `number` is the
+    index of the question, which decides its draws.
+    """
 
     def is_right(stated: str | None) -> bool:
-        return judge(stated, answer)
+        return grade(stated, answer)
 
-    pool = pool_of(rolled.texts, rolled.step_scores, is_right)
+    pool = pool_of(candidates.texts, candidates.step_scores, is_right)
     order_SM = draws(
         plan.num_candidates,
         num_draws=num_draws,
@@ -92,16 +98,16 @@ def figures_of(
         seed=(plan.seed, number),
     )
     values: Values = {}
-    first = int(plan.include_greedy)  # candidates that every draw holds
+    first = int(plan.include_greedy)  # Every draw holds the greedy candidate; the others begin at this index.
     for n in sizes_up_to(plan.num_candidates):
         for name, share in zip(METHODS, accuracies(pool, order_SM[:, :n]), strict=True):
             values[name, n] = float(share)
-        sampled = (n - first) * float(np.mean(rolled.tokens[first:]))
-        values["candidates_tokens", n] = sum(rolled.tokens[:first]) + sampled
+        sampled = (n - first) * float(np.mean(candidates.tokens[first:]))
+        values["candidates_tokens", n] = sum(candidates.tokens[:first]) + sampled
     values["one_sample", 1] = float(pool.right_M[first:].mean())
-    for n, text in rolled.beam_texts.items():
+    for n, text in candidates.beam_texts.items():
         values["beam_search", n] = float(is_right(final_answer(text)))
-        values["beam_search_tokens", n] = float(rolled.beam_tokens[n])
+        values["beam_search_tokens", n] = float(candidates.beam_tokens[n])
     for better, worse in DIFFERENCES:
         for n in sizes_up_to(plan.num_candidates):
             if (better, n) in values:

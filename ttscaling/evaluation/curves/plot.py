@@ -1,4 +1,4 @@
-"""Curves as a plot: accuracy over N, with the intervals of the critic's."""
+"""Draw the accuracy of each method over N."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,15 @@ from ttscaling.reports.plots import drawing
 
 from .tables import SHOWN
 
-BANDED = ("best_of_n/mean", "self_consistency")  # whose intervals are drawn: all would hide each other
+BANDED = (
+    "best_of_n/mean",
+    "self_consistency",
+)  # Only these have their intervals drawn, because all would hide each other.
 STYLES = {"oracle": "--", "random": ":"}
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
-    """Writes the plot into `path`, whose ending says the format. Raises EvaluationError if it can't."""
+    """Write the plot to `path`, whose suffix selects the format. Raises CommandError if that fails."""
     with drawing(path, 8, 5) as axes:
         for name, label in SHOWN.items():
             entries = report["curves"].get(name, [])

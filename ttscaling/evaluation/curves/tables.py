@@ -1,4 +1,4 @@
-"""Curves as tables: in a terminal, and as Markdown for a page."""
+"""Show curves as tables in the terminal and as Markdown tables."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ Cell = Callable[[Mapping[str, float], str], str]
 
 
 def print_curves(report: Report, console: Console) -> None:
-    """The tables for a person; intervals are in the JSON object and on the page."""
+    """Print the tables without intervals, which are in the JSON object and on the page."""
     console.print(caption(report), soft_wrap=True)
     for title, (header, rows) in tables(report, value_only).items():
         shown = Table(title=title)
@@ -33,11 +33,11 @@ def print_curves(report: Report, console: Console) -> None:
         for row in rows:
             shown.add_row(*row)
         console.print(shown)
-    console.print("* the 95 % interval of the difference doesn't hold 0")
+    console.print("* The 95 % interval of the difference doesn't contain 0.")
 
 
 def curve_lines(report: Report, plot: str | None) -> list[str]:
-    """The same as lines of Markdown, with the plot in front where there is one."""
+    """Return the tables as lines of Markdown, below the plot if its address is given."""
     lines = [caption(report), ""]
     if plot:
         lines += [f"![Accuracy over the number of candidates]({plot})", ""]
@@ -47,24 +47,25 @@ def curve_lines(report: Report, plot: str | None) -> list[str]:
 
 
 def caption(report: Report) -> str:
-    """What the figures stand on."""
+    """Return sentences that say what was measured."""
     (sample,) = report["curves"]["one_sample"]
-    first = "candidate 0 greedy" if report["include_greedy"] else "all sampled"
+    first = "candidate 0 is greedy" if report["include_greedy"] else "all are sampled"
     return (
-        f"{report['n_questions']} questions ({report['questions']}), {report['max_n']} candidates each "
-        f"({first}), critic {report['critic']}; means over {report['draws']} draws of N, in % with 95 % "
-        f"intervals over questions. One sampled candidate alone: {interval(sample, 'accuracy')}."
+        f"{report['n_questions']} questions ({report['questions']}) have {report['max_n']} candidates each "
+        f"({first}), which {report['critic']} scored. The figures are means over {report['draws']} draws of "
+        "N candidates, in %, with 95 % intervals over questions. One sampled candidate alone has an accuracy "
+        f"of {interval(sample, 'accuracy')}."
     )
 
 
 def tables(report: Report, cell: Cell) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """Header and rows by title: the methods, the aggregations, the paired differences."""
+    """Return the header and the rows of each table by its title; `cell` writes a figure as text."""
     sizes = [entry["n"] for entry in report["curves"]["random"]]
 
     def columns(kind: str, names: Sequence[str], figure: str, sizes: Sequence[int]) -> list[list[str]]:
-        """A row per N, a cell per curve, empty where the curve has no such N."""
-        found = [{entry["n"]: entry for entry in report[kind][name]} for name in names]
-        return [[cell(by_n[n], figure) if n in by_n else "" for by_n in found] for n in sizes]
+        """Return a row for each N with a cell for each curve, empty where the curve has no such N."""
+        curves = [{entry["n"]: entry for entry in report[kind][name]} for name in names]
+        return [[cell(by_n[n], figure) if n in by_n else "" for by_n in curves] for n in sizes]
 
     def numbered(rows: Sequence[Sequence[str]], sizes: Sequence[int]) -> list[list[str]]:
         return [[str(n), *row] for n, row in zip(sizes, rows, strict=True)]
@@ -72,31 +73,31 @@ def tables(report: Report, cell: Cell) -> dict[str, tuple[list[str], list[list[s
     methods = [name for name in SHOWN if name in report["curves"]]
     tokens, differences = list(report["tokens"]), list(report["differences"])
     accuracy = columns("curves", methods, "accuracy", sizes)
-    spent = columns("tokens", tokens, "tokens", sizes)
-    named = {name: " - ".join(SHOWN[side] for side in name.split(" - ")) for name in differences}
-    found = {
+    usage = columns("tokens", tokens, "tokens", sizes)
+    titles = {name: " - ".join(SHOWN[side] for side in name.split(" - ")) for name in differences}
+    shown = {
         "Accuracy": (["N", *(SHOWN[name] for name in methods)], numbered(accuracy, sizes)),
         "Tokens generated for a question": (
             ["N", *(TOKENS[name] for name in tokens)],
-            numbered(spent, sizes),
+            numbered(usage, sizes),
         ),
     }
     for method, title in (("best_of_n", "Critic Best-of-N"), ("weighted_vote", "Weighted vote")):
         curves = columns("curves", [f"{method}/{how}" for how in AGGREGATIONS], "accuracy", sizes[1:])
-        found[f"{title}, by aggregation of step scores"] = (["N", *AGGREGATIONS], numbered(curves, sizes[1:]))
-    apart = columns("differences", differences, "difference", sizes[1:])
-    found["Paired differences, in points"] = (["N", *named.values()], numbered(apart, sizes[1:]))
-    return found
+        shown[f"{title}, by aggregation of step scores"] = (["N", *AGGREGATIONS], numbered(curves, sizes[1:]))
+    points = columns("differences", differences, "difference", sizes[1:])
+    shown["Paired differences, in points"] = (["N", *titles.values()], numbered(points, sizes[1:]))
+    return shown
 
 
 def with_interval(entry: Mapping[str, float], figure: str) -> str:
-    """A figure as the page shows it."""
+    """Return a figure with its interval, as the page shows it."""
     if figure == "tokens":
         return f"{entry[figure]:.0f}"
     return interval(entry, figure, sign="+" if figure == "difference" else "")
 
 
 def value_only(entry: Mapping[str, float], figure: str) -> str:
-    """A figure as a terminal has room for it; a difference that is surely one has a star."""
+    """Return a figure without its interval; a difference whose interval doesn't contain 0 gets a star."""
     shown = with_interval(entry, figure).partition(" ")[0]
     return f"{shown}*" if figure == "difference" and entry["low"] * entry["high"] > 0 else shown

@@ -1,4 +1,4 @@
-"""Eight candidates for each held-out question, by one request each, and rankings of them."""
+"""Ask a running server for eight candidates of each of nano's held-out questions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +16,11 @@ N = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """A question's candidates as the server sent them.
+    """The eight candidates of a question as the server sent them.
 
-    `score` is the critic's of each, None where it failed; `log_prob` the policy's own mean over tokens.
+    `score` holds the critic's score of each candidate, or None where the critic failed. `log_prob` holds each
+    candidate's mean log-probability of a token under the policy. `selected` is the index of the server's
+    choice, and `degraded` says whether the reply names a failure.
     """
 
     question: EvaluationQuestion
@@ -30,7 +32,7 @@ class Answers:
 
 
 async def ask_all(base_url: str, n: int, *, seed: int, concurrency: int) -> list[Answers]:
-    """The candidates of every question, in their order. Raises EvaluationError at the first failure."""
+    """Return the candidates of n held-out questions, in order. Raises CommandError at the first failure."""
     answers: dict[int, Answers] = {}
     async with connected(base_url) as server:
 
@@ -44,11 +46,11 @@ async def ask_all(base_url: str, n: int, *, seed: int, concurrency: int) -> list
 
 
 async def ask(server: ServerClient, question: EvaluationQuestion, *, seed: int) -> Answers:
-    """One Best-of-8 request. Raises EvaluationError."""
+    """Return the candidates that one Best-of-8 request brings. Raises CommandError."""
     body = {
         "messages": [question.message],
         "test_time_scaling": {"n": N, "return_candidates": True},
-        "n": N,  # all of them come back, which is how their log-probabilities do
+        "n": N,  # The reply then has a choice for each candidate, with its log-probabilities.
         "logprobs": True,
         "seed": seed,
     }
@@ -58,12 +60,12 @@ async def ask(server: ServerClient, question: EvaluationQuestion, *, seed: int) 
 
 
 def read_reply(question: EvaluationQuestion, reply: Mapping[str, Any]) -> Answers:
-    """A reply's candidates; KeyError, ValueError or TypeError for another kind of reply."""
+    """Return the candidates of a reply. Raises KeyError, ValueError or TypeError if it has another shape."""
     scaling = reply["test_time_scaling"]
     candidates = scaling["candidates"]
     if len(candidates) != N:
-        raise ValueError(f"{len(candidates)} candidates, not {N}")
-    log_probs = {  # equal texts are equal tokens
+        raise ValueError(f"{len(candidates)} candidates came back, not {N}")
+    log_probs = {  # Candidates with equal texts have equal tokens, so a text identifies a choice.
         choice["message"]["content"]: float(np.mean([t["logprob"] for t in choice["logprobs"]["content"]]))
         for choice in reply["choices"]
     }
@@ -78,7 +80,7 @@ def read_reply(question: EvaluationQuestion, reply: Mapping[str, Any]) -> Answer
 
 
 def scored(texts: Sequence[str], scores: Sequence[float | None]) -> list[ScoredCandidate]:
-    """Candidates as `ttscaling.selection.choosing` takes them, those that have a score."""
+    """Return the candidates that have a score, in the form that `ttscaling.selection.choosing` takes."""
     return [
         ScoredCandidate(
             candidate=replace(EMPTY_ANSWER, index=index, text=text), step_scores=None, score=score

@@ -1,10 +1,16 @@
-"""`internvl3 eval nano`: what Best-of-8 is worth on held-out sheets, measured through a running server.
+"""The command `internvl3 eval nano`, which measures Best-of-8 on nano's held-out questions.
 
-Each question is one chat completion with eight candidates, and all figures come from the same candidates:
-greedy (candidate 0), pass@1 (mean over the seven sampled ones), majority@8, the choices by the policy's own
-mean token log-probability (log_prob_8), by an outcome reward model (orm_8) and by the critic (best_of_8), the
-vote that its scores weigh (weighted_vote_8), and pass@8 (any of them is right). Intervals are 95 % percentile
-bootstrap over questions, so differences are paired.
+Each question is one chat completion with eight candidates, and all figures come from these candidates:
+
+- greedy: candidate 0 is right.
+- pass@1: the share of right ones among the seven sampled candidates.
+- majority@8: the most frequent answer is right.
+- log_prob_8, orm_8 and best_of_8: the candidate is right that the policy's own mean token log-probability, an
+  outcome reward model or the critic ranks highest.
+- weighted_vote_8: the answer with the highest total of the critic's scores is right.
+- pass@8: any candidate is right.
+
+The 95 % intervals come from a percentile bootstrap over questions, so differences are paired.
 """
 
 import asyncio
@@ -32,17 +38,17 @@ METRICS = (
     "pass@1",
     "majority@8",
     "log_prob_8",
-    "orm_8",  # with --orm only
+    "orm_8",  # Only with --orm.
     "best_of_8",
     "weighted_vote_8",
     "pass@8",
 )
-BASELINES = ("pass@1", "majority@8", "log_prob_8", "orm_8", "greedy")  # what best_of_8 is compared with
+BASELINES = ("pass@1", "majority@8", "log_prob_8", "orm_8", "greedy")  # best_of_8 is compared with these.
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One question's figures by METRICS, each in [0, 1]; `degraded`: the critic failed."""
+    """The figures of one question by metric, each in [0, 1], and whether the critic failed (`degraded`)."""
 
     kind: str
     values: Mapping[str, float]
@@ -50,43 +56,46 @@ class Outcome:
 
 
 def nano(
-    n: Annotated[int, typer.Option(min=1, help="How many held-out questions.")] = 300,
+    n: Annotated[int, typer.Option(min=1, help="The number of held-out questions.")] = 300,
     base_url: BaseUrl = DEFAULT_URL,
-    seed: Annotated[int, typer.Option(min=0, help="Of the questions, the sampling and the bootstrap.")] = 777,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of questions, sampling and bootstrap.")] = 777,
     orm: Annotated[
         Path | None,
-        typer.Option(help="Outcome reward model (runs/nano/orm) that chooses among the same candidates."),
+        typer.Option(help="An outcome reward model (runs/nano/orm) that ranks the same candidates."),
     ] = None,
     concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Greedy, pass@1, majority@8, Best-of-8 by several rankings, and pass@8 of the embedded model.
+    """Measure greedy, pass@1, majority@8, Best-of-8 by several rankings, and pass@8 of the embedded model.
 
-    All with 95 % intervals, and the critic's Best-of-8 against the others, paired.
+    Every figure has a 95 % interval. The critic's Best-of-8 is also compared with the other methods on the
+    same questions.
     """
 
     def report() -> dict[str, Any]:
         if orm is not None and not (orm / "config.json").exists():
-            raise CommandError(f"{orm} is no checkpoint; `internvl3 train nano --resume` makes runs/nano/orm")
-        asked = asyncio.run(ask_all(base_url, n, seed=seed, concurrency=concurrency))
-        judged = [None] * n if orm is None else outcome_scores(orm, asked)
-        return summary([outcome(*both) for both in zip(asked, judged, strict=True)], seed=seed)
+            raise CommandError(
+                f"{orm} is no checkpoint; make runs/nano/orm with: internvl3 train nano --resume"
+            )
+        answers = asyncio.run(ask_all(base_url, n, seed=seed, concurrency=concurrency))
+        orm_scores = [None] * n if orm is None else outcome_scores(orm, answers)
+        return summary([outcome(*both) for both in zip(answers, orm_scores, strict=True)], seed=seed)
 
     run_command(report, print_report, as_json)
 
 
-def outcome_scores(checkpoint: Path, asked: Sequence[Answers]) -> list[Sequence[float]]:
-    """The outcome reward model's score of every candidate, computed here, without the server."""
+def outcome_scores(checkpoint: Path, answers: Sequence[Answers]) -> list[Sequence[float]]:
+    """Return an outcome reward model's score of each candidate of each question, computed in this process."""
     from ttscaling.train.nano.stages.orm import OutcomeRewardModel
 
     model = OutcomeRewardModel(checkpoint)
-    return [model.scores(one.question.text, one.question.images[0], one.texts) for one in asked]
+    return [model.scores(one.question.text, one.question.images[0], one.texts) for one in answers]
 
 
 def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
-    """What the candidates are worth; `orm` holds an outcome reward model's score of each."""
+    """Return the figures of one question; `orm` holds an outcome reward model's score of each candidate."""
     stated = [final_answer(text) for text in answers.texts]
-    right = [one is not None and same_answer(one, answers.question.answer) for one in stated]
+    right = [answer is not None and same_answer(answer, answers.question.answer) for answer in stated]
     values = {
         "greedy": right[0],
         "pass@1": sum(right[1:]) / (N - 1),
@@ -104,9 +113,10 @@ def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
 
 
 def summary(outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
-    """The report as `--json` prints it: metrics, best_of_8's paired differences, the means of each kind.
+    """Return the report that `--json` prints.
 
-    `share_of_the_way` is how far best_of_8 comes on the way from pass@1 to pass@8.
+    It holds each metric, the paired differences of best_of_8, and the means for each kind of question.
+    `share_of_the_way` is (best_of_8 - pass@1) / (pass@8 - pass@1).
     """
     metrics = [name for name in METRICS if name in outcomes[0].values]
     baselines = [name for name in BASELINES if name in metrics]
@@ -138,7 +148,7 @@ def summary(outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """Tables for a person: the metrics, the differences, the kinds."""
+    """Print tables of the metrics, the differences and the kinds of questions."""
     accuracy = Table(
         "", "accuracy", "95 % interval", title=f"{report['n']} held-out questions, seed {report['seed']}"
     )
@@ -152,7 +162,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         differences.add_row(name, points[0], f"{points[1]} to {points[2]}")
     way = report["share_of_the_way"]
     accuracy.caption = (
-        f"best_of_8 comes {way['share']:.0%} of the way from pass@1 to pass@8 "
+        f"best_of_8 gets {way['share']:.0%} of the way from pass@1 to pass@8 "
         f"({way['low']:.0%} to {way['high']:.0%})"
     )
     kinds = Table("kind", "n", *metrics)
@@ -164,5 +174,6 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         console.print(table)
     if report["degraded"]:
         console.print(
-            f"For {report['degraded']} questions the critic failed: best_of_8 is not the critic's there."
+            f"The critic failed for {report['degraded']} questions, so it didn't choose best_of_8 there; "
+            "the server's log says why."
         )

@@ -1,4 +1,4 @@
-"""`internvl3 eval stopping`: what adaptive stopping saves, and what it costs in accuracy."""
+"""The command `internvl3 eval stopping`, which measures the tokens and the accuracy with a stop rule."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,35 +21,47 @@ from ttscaling.selection.stopping import StopRule
 
 from .paired import fields_of, measure, summary
 
-ALLOWED_LOSS = 0.01  # of accuracy, that a rule surely doesn't exceed on the questions that it is chosen on
+ALLOWED_LOSS = 0.01  # A rule may be chosen if it surely loses at most this much accuracy.
 
 
 def stopping(
     base_url: BaseUrl = DEFAULT_URL,
-    n_questions: Annotated[int, typer.Option(min=1, help="Held-out questions that are reported on.")] = 300,
-    n: Annotated[int, typer.Option(min=2, max=SEEDS_APART, help="Most candidates of a question.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of these questions, sampling and bootstrap.")] = 2718,
+    n_questions: Annotated[
+        int, typer.Option(min=1, help="The number of held-out questions to report on.")
+    ] = 300,
+    n: Annotated[int, typer.Option(min=2, max=SEEDS_APART, help="The most candidates of a question.")] = 8,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The seed of these questions, of sampling and of the bootstrap.")
+    ] = 2718,
     stop_score: Annotated[
-        float | None, typer.Option(min=0, max=1, help="The rule; without any it is chosen.")
+        float | None,
+        typer.Option(min=0, max=1, help="The rule's score. Without a rule the command chooses one."),
     ] = None,
-    stop_agreement: Annotated[float | None, typer.Option(help="The rule's agreement, 0.5 to 1.")] = None,
+    stop_agreement: Annotated[
+        float | None, typer.Option(help="The rule's agreement, above 0.5 and below 1.")
+    ] = None,
     max_parallel: Annotated[
-        int | None, typer.Option(min=1, help="Candidates in flight at once; else as the server does it.")
+        int | None,
+        typer.Option(min=1, help="The most candidates written at the same time. Default: the server's."),
     ] = None,
-    choose_on: Annotated[int, typer.Option(min=1, help="Other questions that the rule is chosen on.")] = 1200,
-    choose_seed: Annotated[int, typer.Option(min=0, help="Of those; not --seed.")] = 777,
+    choose_on: Annotated[
+        int, typer.Option(min=1, help="The number of other questions to choose the rule on.")
+    ] = 1200,
+    choose_seed: Annotated[
+        int, typer.Option(min=0, help="The seed of those questions; it must differ from --seed.")
+    ] = 777,
     rollouts: Annotated[
-        Path | None, typer.Option(help="Keep the candidates that the rule is chosen on in this file.")
+        Path | None, typer.Option(help="Keep the candidates for choosing the rule in this file.")
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Write the table into this Markdown page.")] = None,
     concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Accuracy and generated tokens of Best-of-N with and without adaptive stopping, on the same questions.
+    """Compare Best-of-N with and without a stop rule: accuracy and generated tokens on the same questions.
 
-    Every held-out question is asked twice with one seed, so both choose among the same candidates. The rule
-    (stop_score, stop_agreement) is chosen on other questions: of those that surely lose less than a point
-    there, the one that generates least.
+    Every held-out question is asked twice with one seed, so both requests have the same candidates. The rule
+    (stop_score, stop_agreement) is chosen on other questions. It is the rule that generates the fewest tokens
+    of those that surely lose less than a point of accuracy there.
     """
 
     try:
@@ -58,29 +70,32 @@ def stopping(
         raise typer.BadParameter(str(error)) from error
 
     def report() -> dict[str, Any]:
-        with grader("exact") as judge:
-            rule, chosen = given, dict[str, Any]()
+        with grader("exact") as grade:
+            rule, chosen_on = given, dict[str, Any]()
             if stop_score is None and stop_agreement is None:
                 if choose_seed == seed:
-                    raise CommandError("the rule must be chosen on other questions: change --choose-seed")
-                rule, chosen = asyncio.run(chosen_rule(judge))
-            answered = asyncio.run(measure(base_url, n_questions, n, rule, judge, seed, concurrency))
-        figures = summary(answered, seed=seed) | {"n": n, "rule": fields_of(rule), "chosen_on": chosen}
+                    raise CommandError(
+                        "--choose-seed equals --seed, but the rule must be chosen on other questions: "
+                        "change --choose-seed"
+                    )
+                rule, chosen_on = asyncio.run(chosen_rule(grade))
+            pairs = asyncio.run(measure(base_url, n_questions, n, rule, grade, seed, concurrency))
+        figures = summary(pairs, seed=seed) | {"n": n, "rule": fields_of(rule), "chosen_on": chosen_on}
         if page:
             write_block(page, "stopping", page_lines(figures))
         return figures
 
-    async def chosen_rule(judge: Grader) -> tuple[StopRule, dict[str, Any]]:
+    async def chosen_rule(grade: Grader) -> tuple[StopRule, dict[str, Any]]:
         source, questions = load_questions(None, None, choose_on, choose_seed)
         plan = CandidatePlan(
             num_candidates=n, beams=(), per_request=n, seed=choose_seed, include_greedy=True, fields={}
         )
-        gathered = await collect_candidates(
+        candidates = await collect_candidates(
             base_url, questions, plan, source=source, kept=rollouts, concurrency=concurrency
         )
-        known = [question.answer for question in questions]
+        answers = [question.answer for question in questions]
         rule, adaptive, full = await choose_rule(
-            gathered, known, judge, max_parallel=max_parallel, allowed_loss=ALLOWED_LOSS, seed=choose_seed
+            candidates, answers, grade, max_parallel=max_parallel, allowed_loss=ALLOWED_LOSS, seed=choose_seed
         )
         return rule, {
             "questions": source,
@@ -93,7 +108,7 @@ def stopping(
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """A table for a person."""
+    """Print the report as a table."""
     header, rows = cells(report)
     shown = Table(*header)
     for row in rows:
@@ -105,36 +120,38 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
 
 
 def page_lines(report: Mapping[str, Any]) -> list[str]:
-    """The same as lines of Markdown."""
+    """Return the report as lines of Markdown."""
     return [caption(report), "", *table(*cells(report))]
 
 
 def caption(report: Mapping[str, Any]) -> str:
-    """What the figures stand on."""
+    """Return sentences that say what was measured."""
     rule = ", ".join(f"{name} {value:g}" for name, value in report["rule"].items()) or "none"
-    on = report["chosen_on"]
-    chosen = f", chosen on {on['n_questions']} others ({on['questions']})" if on else ""
-    stopped = ", ".join(f"{reason} {count}" for reason, count in report["stopped"].items())
+    others = report["chosen_on"]
+    chosen = f", chosen on {others['n_questions']} other questions ({others['questions']})" if others else ""
+    stopped = {reason: count for reason, count in report["stopped"].items() if reason != "not"}
+    reasons = "".join(f", {count} by {reason}" for reason, count in stopped.items())
     return (
-        f"{report['n_questions']} held-out questions (seed {report['seed']}), Best-of-{report['n']}; "
-        f"rule: {rule}{chosen}. Stopped by: {stopped}. In % and points, with 95 % intervals."
+        f"Best-of-{report['n']} on {report['n_questions']} held-out questions (seed {report['seed']}). The "
+        f"stop rule is {rule}{chosen}. It stopped {sum(stopped.values())} questions{reasons}. Accuracy is in "
+        "%, its difference in points, with 95 % intervals."
     )
 
 
 def cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows."""
+    """Return the header and the rows of the table."""
     rows = [
         [
-            shown,
+            title,
             interval(report[name]["accuracy"], "accuracy"),
             interval(report[name]["tokens"], "tokens", scale=1),
         ]
-        for name, shown in (("full", "all candidates"), ("adaptive", "adaptive"))
+        for name, title in (("full", "all candidates"), ("adaptive", "adaptive"))
     ]
     saved = {name: -value for name, value in report["saved"].items()}
     saved["low"], saved["high"] = saved["high"], saved["low"]
-    apart = [
+    differences = [
         interval(report["difference"], "difference", sign="+"),
         f"{interval(saved, 'share', sign='+')} %",
     ]
-    return ["", "accuracy", "tokens a question"], [*rows, ["difference", *apart]]
+    return ["", "accuracy", "tokens a question"], [*rows, ["difference", *differences]]

@@ -1,4 +1,4 @@
-"""How often a server is right with each V2PE delta, on the same questions.
+"""Ask a server the same questions with each V2PE delta, and compute how often it is right.
 
 Shapes: N questions, D deltas.
 """
@@ -22,7 +22,11 @@ from ttscaling.reports.intervals import bootstrap
 
 @dataclass(frozen=True)
 class DeltaAccuracies:
-    """Answers with every delta, largest first. `right_ND` is 0 also where a question was too long."""
+    """The graded answers with every delta, the largest delta first.
+
+    `right_ND` is 1 for a right answer and 0 otherwise. `refused_ND` says whether a question was too long for
+    the window with a delta; `right_ND` is 0 there.
+    """
 
     deltas: tuple[float, ...]
     right_ND: NDArray[np.float64]
@@ -30,7 +34,7 @@ class DeltaAccuracies:
 
 
 async def own_delta(base_url: str, question: EvaluationQuestion, fields: Mapping[str, Any]) -> float:
-    """The delta that the server takes where a request names none. Raises EvaluationError."""
+    """Return the delta that the server uses if a request names none. Raises CommandError."""
     async with connected(base_url) as server:
         body = {**_body(question, fields), "max_tokens": 1}
         return await reply_of(server, CHAT, body, _read_delta, expected="v2pe_delta")
@@ -38,65 +42,73 @@ async def own_delta(base_url: str, question: EvaluationQuestion, fields: Mapping
 
 async def measure(
     base_url: str,
-    asked: Sequence[EvaluationQuestion],
+    questions: Sequence[EvaluationQuestion],
     deltas: Sequence[float],
     fields: Mapping[str, Any],
-    judge: Grader,
+    grade: Grader,
     *,
     concurrency: int,
 ) -> DeltaAccuracies:
-    """Every question with every delta, greedily; `fields` go into each request.
+    """Ask every question with every delta, greedily, and return the graded answers.
 
-    Raises EvaluationError, also where the server doesn't heed the delta.
+    `fields` are added to each request. Raises CommandError, also if the server ignores the delta.
     """
     ordered = tuple(sorted(deltas, reverse=True))
-    right_ND = np.zeros((len(asked), len(ordered)))
+    right_ND = np.zeros((len(questions), len(ordered)))
     refused_ND = np.zeros(right_ND.shape, dtype=bool)
     async with connected(base_url) as server:
 
-        async def work(place: tuple[int, int]) -> None:
-            question, delta = asked[place[0]], ordered[place[1]]
+        async def work(cell: tuple[int, int]) -> None:
+            question, delta = questions[cell[0]], ordered[cell[1]]
             try:
                 stated = await _answer(server, question, delta, fields)
             except Refused as error:
-                if "v2pe_delta" not in str(error):  # it isn't the window
+                if "v2pe_delta" not in str(error):  # The question wasn't refused because of its length.
                     raise
-                refused_ND[place] = True
+                refused_ND[cell] = True
             else:
-                right_ND[place] = judge(stated, question.answer)
+                right_ND[cell] = grade(stated, question.answer)
 
-        places = product(range(len(asked)), range(len(ordered)))
+        cells = product(range(len(questions)), range(len(ordered)))
         await run_concurrently(
-            places, work, total=right_ND.size, concurrency=concurrency, label="questions x deltas"
+            cells, work, total=right_ND.size, concurrency=concurrency, label="questions x deltas"
         )
     return DeltaAccuracies(ordered, right_ND, refused_ND)
 
 
-def summary(measured: DeltaAccuracies, *, current: float, seed: int) -> dict[str, Any]:
-    """The report: each delta's accuracy, the best, and what it gains over the current one, paired.
+def summary(answered: DeltaAccuracies, *, current: float, seed: int) -> dict[str, Any]:
+    """Return the report: each delta's accuracy, the best delta, and its paired gain over the current one.
 
-    Equally good: the largest. Raises EvaluationError where no question fits with any delta.
+    The best delta is the largest of those with the highest accuracy. Raises CommandError if no question fits
+    the window with any delta.
     """
-    if measured.refused_ND.all():
+    if answered.refused_ND.all():
         raise CommandError(
-            "no question fits the window with any delta: send less, or serve with a larger --max-model-len"
+            "no question fits the window with any delta: ask shorter questions, or start the server with a "
+            "larger --max-model-len"
         )
-    deltas = measured.deltas
-    shares_D = measured.right_ND.mean(axis=0)
-    best = int(np.argmax(shares_D))  # the first of the largest, and deltas fall
-    gain_N = measured.right_ND[:, best] - measured.right_ND[:, deltas.index(current)]
-    *accuracies, gain = bootstrap(np.column_stack([measured.right_ND, gain_N]), seed=seed)
-    refused = measured.refused_ND.sum(axis=0).tolist()
+    deltas = answered.deltas
+    shares_D = answered.right_ND.mean(axis=0)
+    best = int(np.argmax(shares_D))  # argmax takes the first of equal shares, and the largest delta is first.
+    gain_N = answered.right_ND[:, best] - answered.right_ND[:, deltas.index(current)]
+    *accuracies, gain = bootstrap(np.column_stack([answered.right_ND, gain_N]), seed=seed)
+    refused = answered.refused_ND.sum(axis=0).tolist()
     rows = [
-        {"v2pe_delta": delta, "accuracy": e.mean, "low": e.low, "high": e.high, "too_long": count}
-        for delta, e, count in zip(deltas, accuracies, refused, strict=True)
+        {
+            "v2pe_delta": delta,
+            "accuracy": estimate.mean,
+            "low": estimate.low,
+            "high": estimate.high,
+            "too_long": count,
+        }
+        for delta, estimate, count in zip(deltas, accuracies, refused, strict=True)
     ]
     return {
         "best": deltas[best],
         "current": current,
         "gain": {"difference": gain.mean, "low": gain.low, "high": gain.high},
         "deltas": rows,
-        "n": len(measured.right_ND),
+        "n": len(answered.right_ND),
     }
 
 

@@ -1,4 +1,4 @@
-"""Accuracy over the V2PE delta as a plot."""
+"""Draw the accuracy over the V2PE delta."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -9,7 +9,7 @@ from ttscaling.reports.plots import drawing
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
-    """Writes the plot into `path`, whose ending says the format. Raises EvaluationError if it can't."""
+    """Write the plot to `path`, whose suffix selects the format. Raises CommandError if that fails."""
     rows = report["deltas"]
     deltas = [row["v2pe_delta"] for row in rows]
     shares = [100 * row["accuracy"] for row in rows]

@@ -1,4 +1,4 @@
-"""What `internvl3 tune-delta` found, for a person: a table in the terminal, one in Markdown."""
+"""Show the report of `internvl3 tune-delta` as a table in the terminal and as Markdown."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -13,7 +13,7 @@ HEADER = ("v2pe_delta", "right, %", "95 % interval", "too long")
 
 
 def print_deltas(report: Mapping[str, Any], console: Console) -> None:
-    """The table, what it says, and where the best was written."""
+    """Print the table, the best delta, and the file that it was written to."""
     shown = Table(*HEADER, title=f"{report['n']} questions ({report['questions'].partition(',')[0]}), greedy")
     for column in shown.columns:
         column.justify = "right"
@@ -22,13 +22,16 @@ def print_deltas(report: Mapping[str, Any], console: Console) -> None:
     console.print(shown)
     console.print(_finding(report), soft_wrap=True)
     if report["written"]:
-        console.print(f"written to {report['written']}: a server started on it takes this delta")
+        console.print(
+            f"Wrote the best delta to {report['written']}; a server started on this checkpoint uses it."
+        )
 
 
 def delta_lines(report: Mapping[str, Any], plot: str | None) -> list[str]:
-    """The same as Markdown."""
+    """Return the report as lines of Markdown; `plot` is the address of the plot."""
     lines = table(HEADER, [_cells(entry) for entry in report["deltas"]])
-    lines += ["", f"{report['n']} questions, greedy, bootstrap seed {report['seed']}. {_finding(report)}"]
+    basis = f"The server answered {report['n']} questions greedily. The bootstrap has seed {report['seed']}."
+    lines += ["", f"{basis} {_finding(report)}"]
     return lines + (["", f"![accuracy over delta]({plot})"] if plot else [])
 
 
@@ -41,6 +44,6 @@ def _cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
 def _finding(report: Mapping[str, Any]) -> str:
     best, current = (Fraction(report[key]).limit_denominator(4096) for key in ("best", "current"))
     if best == current:
-        return f"The best is {best}, which the server takes already."
-    gained = interval(report["gain"], "difference", sign="+")
-    return f"The best is {best}: {gained} points over {current}, which the server takes now."
+        return f"The best delta is {best}, which the server already uses."
+    gain = interval(report["gain"], "difference", sign="+")
+    return f"The best delta is {best}. Its gain over {current}, which the server uses now, is {gain} points."

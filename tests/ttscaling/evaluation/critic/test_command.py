@@ -1,4 +1,4 @@
-"""`internvl3 eval critic` against a server that scores as a test says, over a real socket."""
+"""`internvl3 eval critic` over a real socket, against a server with known scores."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tests.clients.chat_server import Reply, chat_server
 from ttscaling.reports.step_f1 import macro_f1
 
 PATH = "/v1/critic/score"
-SOLUTIONS = [  # source, marks, and what the critic will say
+SOLUTIONS = [  # The source, the marks and the critic's scores.
     ("MMMU", (1, 1, -1), (0.95, 0.9, 0.2)),
     ("MMMU", (1, -1, 0), (0.4, 0.95, 0.99)),
     ("WeMath", (1, -1), (0.99, 0.1)),
@@ -49,7 +49,9 @@ def scored(body: dict[str, Any]) -> Reply:
     image, text = body["messages"][0]["content"]
     assert image["image_url"]["url"].startswith("data:image/png;base64,")
     number = int(re.fullmatch(r"Question (\d)\?", text["text"])[1])  # type: ignore[index]
-    assert body["answers"] == [record(number)["response"]["steps"]], "the steps as they are, not split again"
+    assert body["answers"] == [record(number)["response"]["steps"]], (
+        "the steps are sent unchanged, not split again"
+    )
     scores = SOLUTIONS[number][2]
     entry = {"index": 0, "score": 0.5, "steps": body["answers"][0], "step_scores": scores}
     return Reply({"object": "critic.score", "model": "nano-critic", "scores": [entry]})
@@ -77,19 +79,19 @@ def test_the_figures_are_those_of_the_pooled_steps(bench: Path, capsys: pytest.C
         assert entry["macro_f1"]["low"] <= expected.macro <= entry["macro_f1"]["high"]
     both = [report["sources"][source]["macro_f1"]["f1"] for source in ("MMMU", "WeMath")]
     assert report["mean_of_sources"]["macro_f1"]["f1"] == pytest.approx(sum(both) / 2)
-    assert report["sources"]["WeMath"]["n"] == 1, "a solution of neutral steps measures nothing"
+    assert report["sources"]["WeMath"]["n"] == 1, "a solution with only neutral steps doesn't count"
     assert (report["threshold"], report["critic"], report["n"], report["bad"]) == (0.85, "nano-critic", 3, 0)
     assert report["steps"] == {"right": 4, "wrong": 3, "neutral": 1}
     assert report["best_threshold"]["macro_f1"] >= report["overall"]["macro_f1"]["f1"]
 
 
 def test_a_second_run_asks_only_for_what_is_missing(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first run is cut short by rubbish after two solutions."""
-    asked: list[str] = []
+    """The first run fails at its third request, which gets no JSON."""
+    questions: list[str] = []
 
     def fragile(body: dict[str, Any]) -> Reply:
-        asked.append(body["messages"][0]["content"][1]["text"])
-        return scored(body) if len(asked) != 3 else Reply("<html>")
+        questions.append(body["messages"][0]["content"][1]["text"])
+        return scored(body) if len(questions) != 3 else Reply("<html>")
 
     arguments = (str(bench), "--scores", str(bench.with_name("scores.jsonl")), "--concurrency", "1")
     with chat_server(fragile, PATH) as url:
@@ -97,11 +99,11 @@ def test_a_second_run_asks_only_for_what_is_missing(bench: Path, capsys: pytest.
         assert code == 1 and "sent no JSON object" in err
         code, out, _ = run(capsys, *arguments, "--base-url", url)
     assert code == 0 and json.loads(out.splitlines()[-1])["n"] == 3
-    assert asked == [f"Question {number}?" for number in (0, 1, 2, 2, 3)]
+    assert questions == [f"Question {number}?" for number in (0, 1, 2, 2, 3)]
 
 
 def test_bad_records_are_named_counted_and_left_out(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A mark too few, an image that is missing, an answer that the critic can't score, a request refused."""
+    """One has too few marks, one no image, one an answer that can't be scored, and one is refused."""
     short, lost, unscored, refused = (record(0) for _ in range(4))
     short["response"]["process_correctness"].pop()
     lost["image"] = ["gone.png"]
@@ -124,26 +126,26 @@ def test_bad_records_are_named_counted_and_left_out(bench: Path, capsys: pytest.
         report = json.loads(out.splitlines()[-1])
         strict, _, _ = run(capsys, str(bench), "--base-url", url)
     assert (report["n"], report["bad"]) == (3, 4)
-    said = ("3 steps have 2 marks", "gone.png", "doesn't fit the window", "no such picture")
-    for line, reason in zip(range(5, 9), said, strict=True):
+    reasons = ("3 steps have 2 marks", "gone.png", "doesn't fit the window", "no such picture")
+    for line, reason in zip(range(5, 9), reasons, strict=True):
         assert re.search(rf"skipped \S+:{line}: .*{reason}", err)
-    assert strict == 1, "four of eight are more than one in a hundred"
+    assert strict == 1, "four of eight are more than one in a hundred, the default"
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "message"),
     [
         (Reply({"object": "critic.score", "model": "m", "scores": []}), "holds no step scores"),
         (Reply({"choices": []}), "use the address of an internvl3 server"),
     ],
 )
 def test_another_kind_of_server_is_one_line(
-    reply: Reply, said: str, bench: Path, capsys: pytest.CaptureFixture[str]
+    reply: Reply, message: str, bench: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with chat_server(lambda body: reply, PATH) as url:
         code, _, err = run(capsys, str(bench), "--base-url", url)
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert code == 1 and said in line
+    assert code == 1 and message in line
 
 
 def test_a_file_that_is_missing_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

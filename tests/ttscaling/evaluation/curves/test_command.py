@@ -38,7 +38,7 @@ def report_of(out: str) -> dict[str, Any]:
 
 
 def known(number: int, n: int) -> list[dict[str, Any]]:
-    """What the server samples for one request for all candidates of a question."""
+    """Return the candidates that one request for n candidates of a question would bring."""
     answer = list(QUESTIONS.values())[number]
     return [candidate(index, answer, SEED + number * SEEDS_APART, greedy=index == 0) for index in range(n)]
 
@@ -51,12 +51,12 @@ def is_right(number: int, entry: dict[str, Any]) -> bool:
     return entry["text"].endswith(f": {list(QUESTIONS.values())[number]}")
 
 
-def test_the_curves_are_those_of_one_request_for_all(
+def test_curves_from_several_requests_equal_those_of_one_request(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Gathered by several requests; at the largest N nothing is left to draw, so figures are exact."""
-    asked: list[dict[str, Any]] = []
-    with chat_server(sampling_server(QUESTIONS, asked)) as url:
+    """At the largest N every draw holds all candidates, so the figures are exact."""
+    requests: list[dict[str, Any]] = []
+    with chat_server(sampling_server(QUESTIONS, requests)) as url:
         code, out, _ = run(
             capsys, "--base-url", url, "--questions", file, "--max-n", "10", "--per-request", "4"
         )
@@ -65,26 +65,28 @@ def test_the_curves_are_those_of_one_request_for_all(
     curves = {name: {entry["n"]: entry for entry in curve} for name, curve in report["curves"].items()}
     assert list(curves["oracle"]) == [1, 2, 4, 8, 10]
 
-    def critics(number: int, made: Sequence[dict[str, Any]]) -> bool:
-        return is_right(number, max(made, key=lambda entry: entry["score"]))
+    def critics(number: int, candidates: Sequence[dict[str, Any]]) -> bool:
+        return is_right(number, max(candidates, key=lambda entry: entry["score"]))
 
-    def anyones(number: int, made: Sequence[dict[str, Any]]) -> bool:
-        return any(is_right(number, entry) for entry in made)
+    def anyones(number: int, candidates: Sequence[dict[str, Any]]) -> bool:
+        return any(is_right(number, entry) for entry in candidates)
 
     assert curves["best_of_n/mean"][10]["accuracy"] == pytest.approx(share(critics, 10))
     assert curves["oracle"][10]["accuracy"] == pytest.approx(share(anyones, 10))
     assert curves["best_of_n/mean"][1]["accuracy"] == 0, "the greedy candidate is wrong here"
     assert curves["oracle"][4]["accuracy"] < curves["oracle"][8]["accuracy"]
     for n, searched in curves["beam_search"].items():
-        assert searched["accuracy"] == pytest.approx(share(critics, n)), "as this server searches"
+        assert searched["accuracy"] == pytest.approx(share(critics, n)), (
+            "this server's beam search returns the critic's choice"
+        )
     for curve in report["curves"].values():
         assert all(entry["low"] <= entry["accuracy"] <= entry["high"] for entry in curve)
     assert [entry["tokens"] for entry in report["tokens"]["candidates"]] == [
         TOKENS * n for n in (1, 2, 4, 8, 10)
     ]
     difference = report["differences"]["weighted_vote/mean - self_consistency"][-1]
-    apart = curves["weighted_vote/mean"][10]["accuracy"] - curves["self_consistency"][10]["accuracy"]
-    assert difference["difference"] == pytest.approx(apart)
+    expected = curves["weighted_vote/mean"][10]["accuracy"] - curves["self_consistency"][10]["accuracy"]
+    assert difference["difference"] == pytest.approx(expected)
     assert (report["n_questions"], report["max_n"], report["seed"], report["grading"]) == (
         12,
         10,
@@ -92,26 +94,28 @@ def test_the_curves_are_those_of_one_request_for_all(
         "exact",
     )
     sizes = sorted(
-        body["test_time_scaling"]["n"] for body in asked if body["test_time_scaling"]["method"] == "best_of_n"
+        body["test_time_scaling"]["n"]
+        for body in requests
+        if body["test_time_scaling"]["method"] == "best_of_n"
     )
-    assert sizes == [3] * 24 + [4] * 12, "ten candidates in three requests"
+    assert sizes == [3] * 24 + [4] * 12, "ten candidates come in three requests"
 
 
 def test_a_second_run_asks_only_for_what_it_lacks(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """First four candidates of six questions, then eight of twelve: the page holds the last figures."""
-    asked: list[dict[str, Any]] = []
+    """The runs ask for four candidates of six questions, then for eight of twelve, then for nothing new."""
+    requests: list[dict[str, Any]] = []
     kept, page, plot = tmp_path / "rollouts.jsonl", tmp_path / "docs" / "page.md", tmp_path / "curves.svg"
     common = ("--questions", file, "--rollouts", kept, "--max-beam", "2", "--page", page, "--plot", plot)
-    with chat_server(sampling_server(QUESTIONS, asked)) as url:
+    with chat_server(sampling_server(QUESTIONS, requests)) as url:
         arguments = ("--base-url", url, *common, "--per-request", "4")
         _, first, _ = run(capsys, *arguments, "--max-n", "4", "--n-questions", "6")
-        assert len(asked) == 6 * 2
+        assert len(requests) == 6 * 2
         _, second, _ = run(capsys, *arguments, "--max-n", "8")
-        assert len(asked) == 12 * 3
+        assert len(requests) == 12 * 3
         code, third, _ = run(capsys, *arguments, "--max-n", "8")
-        assert len(asked) == 12 * 3
+        assert len(requests) == 12 * 3
         refused, _, err = run(capsys, *arguments, "--max-n", "8", "--temperature", "0.5")
     assert code == 0 and report_of(second) == report_of(third) != report_of(first)
     assert refused == 1 and "temperature" in err and "name another file" in err
@@ -121,15 +125,15 @@ def test_a_second_run_asks_only_for_what_it_lacks(
     assert plot.read_text().startswith("<?xml")
 
 
-def test_a_run_that_breaks_off_keeps_what_it_has(
+def test_a_run_that_fails_keeps_its_candidates(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[dict[str, Any]] = []
-    works = sampling_server(QUESTIONS, asked)
+    requests: list[dict[str, Any]] = []
+    works = sampling_server(QUESTIONS, requests)
 
     def fragile(body: dict[str, Any]) -> Reply:
-        if len(asked) == 5:
-            asked.append({})
+        if len(requests) == 5:
+            requests.append({})
             return Reply("<html>")
         return works(body)
 
@@ -142,10 +146,10 @@ def test_a_run_that_breaks_off_keeps_what_it_has(
         code, _, err = run(capsys, *arguments)
         assert code == 1 and "sent no JSON object" in err
         code, _, _ = run(capsys, *arguments)
-    assert code == 0 and len(asked) == 12 + 1
+    assert code == 0 and len(requests) == 12 + 1
 
 
-def test_candidates_that_are_missing_are_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_candidates_are_an_error(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def lossy(body: dict[str, Any]) -> Reply:
         reply = dict(sampling_server(QUESTIONS, [])(body).body)  # type: ignore[arg-type]
         reply["test_time_scaling"] |= {"degraded": "candidate 1 failed: out of memory"}
@@ -157,7 +161,7 @@ def test_candidates_that_are_missing_are_told(file: Path, capsys: pytest.Capture
     assert code == 1 and "3 of 4 candidates came back: candidate 1 failed: out of memory" in err
 
 
-def test_a_plot_of_no_known_format_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plot_of_an_unknown_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "--plot", "curves.bmp")
     assert code == 2 and ".png" in err
 

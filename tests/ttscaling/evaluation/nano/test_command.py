@@ -23,9 +23,9 @@ def reply(
     texts: Mapping[str, str] | None = None,
     scores: Sequence[float | None] = (0.5,) * 8,
 ) -> dict[str, Any]:
-    """A Best-of-8 reply whose candidates are right where `right` has a 1, with all of them as choices.
+    """Return a Best-of-8 reply; `right` has a 1 for each right candidate and a 0 for each wrong one.
 
-    The policy finds wrong answers likelier than right ones.
+    All candidates are choices. The policy gives wrong answers a higher log-probability than right ones.
     """
     texts = texts or {"1": RIGHT, "0": WRONG}
     answers = [(texts[digit], score) for digit, score in zip(right, scores, strict=False)]
@@ -33,12 +33,12 @@ def reply(
     order = sorted(range(len(right)), key=lambda index: index != selected)
     body["choices"] = [
         {
-            "index": place,
+            "index": position,
             "message": {"role": "assistant", "content": answers[index][0]},
             "logprobs": {"content": [{"logprob": -0.25}, {"logprob": -0.5 if right[index] == "1" else -0.1}]},
             "finish_reason": "stop",
         }
-        for place, index in enumerate(order)
+        for position, index in enumerate(order)
     ]
     return body
 
@@ -50,7 +50,7 @@ def reply(
         ("00000000", 3, (0, 0, 0, 0, 0, 0, 0)),
         ("10000000", 0, (1, 0, 0, 0, 1, 0, 1)),
         ("01010000", 4, (0, 2 / 7, 0, 0, 0, 0, 1)),
-        ("00001111", 7, (0, 4 / 7, 0, 0, 1, 0, 1)),  # a tie of votes goes to the earlier answer
+        ("00001111", 7, (0, 4 / 7, 0, 0, 1, 0, 1)),  # Of answers with equal votes the earlier one wins.
         ("10101011", 1, (1, 4 / 7, 1, 0, 0, 1, 1)),
     ],
 )
@@ -62,7 +62,7 @@ def test_the_figures_of_one_question(right: str, selected: int, values: tuple[fl
 
 
 def test_scores_weigh_the_vote_and_an_outcome_reward_model_ranks() -> None:
-    """Two right answers of .9 each outweigh six wrong ones of .25; the ORM likes a wrong one best."""
+    """Two right answers scored 0.9 outweigh six wrong ones scored 0.25; the ORM ranks a wrong one highest."""
     answers = read_reply(QUESTION, reply("00000011", 6, scores=[0.25] * 6 + [0.9] * 2))
     result = outcome(answers, [0.1, 0.2, 0.9, 0.1, 0.1, 0.1, 0.8, 0.8])
     assert (result.values["weighted_vote_8"], result.values["orm_8"]) == (1, 0)
@@ -72,7 +72,7 @@ def test_candidates_without_a_score_have_no_weight() -> None:
     answers = read_reply(QUESTION, reply("00000011", 0, scores=[None] * 6 + [0.1] * 2))
     assert outcome(answers).values["weighted_vote_8"] == 1
     unscored = read_reply(QUESTION, reply("00000011", 7, scores=[None] * 8))
-    assert outcome(unscored).values["weighted_vote_8"] == 1  # what the server chose
+    assert outcome(unscored).values["weighted_vote_8"] == 1  # The server's choice counts then.
 
 
 def test_a_failed_critic_is_counted() -> None:
@@ -87,7 +87,7 @@ def test_another_number_of_candidates_is_refused() -> None:
 
 
 def test_differences_are_paired() -> None:
-    """best_of_8 beats pass@1 by exactly .5 on every question: no spread, however much both vary."""
+    """best_of_8 is 0.5 above pass@1 on every question, so their difference has an interval of width 0."""
     outcomes = [
         Outcome("row sum", {"pass@1": rate, "best_of_8": rate + 0.5, "pass@8": 1.0}, False)
         for rate in (0, 0.5, 0.25, 0.125) * 10
@@ -102,7 +102,7 @@ def test_differences_are_paired() -> None:
 
 
 def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> None:
-    """Twelve held-out questions; the critic finds the one right answer of the odd-numbered ones."""
+    """The critic finds the one right answer of each held-out question with an odd index."""
     questions = list(heldout_questions(12, 777))
     numbers = {question.message["content"][0]["image_url"]["url"]: n for n, question in enumerate(questions)}
     seeds = set()
@@ -135,7 +135,7 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("answered", "said"),
+    ("answer", "message"),
     [
         (Reply({"error": {"message": "no critic"}}, status=400), r"refused \(HTTP 400\).*no critic"),
         (Reply(completion("7")), "holds no candidates"),
@@ -143,19 +143,19 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_a_server_that_cannot_be_measured_is_one_line(
-    answered: Reply, said: str, capsys: pytest.CaptureFixture[str]
+    answer: Reply, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with chat_server(lambda body: answered) as url, pytest.raises(SystemExit) as exit_:
+    with chat_server(lambda body: answer) as url, pytest.raises(SystemExit) as exit_:
         main(["eval", "nano", "--n", "3", "--base-url", url])
     assert exit_.value.code == 1
     errors = capsys.readouterr().err
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert re.search(said, line)
+    assert re.search(message, line)
 
 
 def test_no_server_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with chat_server(lambda body: Reply({})) as url:
-        pass  # the port was free a moment ago
+        pass  # After the block nothing listens on this port.
     with pytest.raises(SystemExit) as exit_:
         main(["eval", "nano", "--n", "3", "--base-url", url])
     assert exit_.value.code == 1

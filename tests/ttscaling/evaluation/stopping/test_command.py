@@ -1,4 +1,4 @@
-"""`internvl3 eval stopping` over a real socket, against a server that stops as it is told."""
+"""`internvl3 eval stopping` over a real socket, against a server that stops after a fixed number."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,12 @@ from ttscaling.evaluation.question_sets import heldout_questions
 NUM_QUESTIONS, SEED, CHOOSE_SEED = 12, 3, 4
 
 
-def server(asked: list[dict[str, Any]], stop_at: int) -> Any:
-    """As the sampling server, but with a rule it takes the best of the first few candidates only."""
+def server(requests: list[dict[str, Any]], stop_at: int) -> Any:
+    """Return a sampling server that, with a stop rule, samples only the first `stop_at` candidates."""
     answers: dict[str, str] = {}
     for seed in (SEED, CHOOSE_SEED):
         answers |= {question.text: question.answer for question in heldout_questions(NUM_QUESTIONS, seed)}
-    sample = sampling_server(answers, asked)
+    sample = sampling_server(answers, requests)
 
     def reply(body: dict[str, Any]) -> Reply:
         scaling = body["test_time_scaling"]
@@ -43,9 +43,9 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int
 def test_tokens_and_accuracy_are_compared_on_the_same_questions(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
     page = tmp_path / "page.md"
-    with chat_server(server(asked, stop_at=3)) as url:
+    with chat_server(server(requests, stop_at=3)) as url:
         code, out, _ = run(
             capsys, "--base-url", url, "--stop-score", "0.9", "--max-parallel", "2", "--page", page
         )
@@ -58,18 +58,20 @@ def test_tokens_and_accuracy_are_compared_on_the_same_questions(
     lost = report["adaptive"]["accuracy"]["accuracy"] - report["full"]["accuracy"]["accuracy"]
     assert report["difference"]["difference"] == pytest.approx(lost)
     assert report["stopped"] == {"score": NUM_QUESTIONS} and report["chosen_on"] == {}
-    seeds = [body["seed"] for body in asked]
-    assert len(set(seeds)) == NUM_QUESTIONS and len(seeds) == 2 * NUM_QUESTIONS, "each twice"
-    adaptive = [body["test_time_scaling"] for body in asked if "stop_score" in body["test_time_scaling"]]
+    seeds = [body["seed"] for body in requests]
+    assert len(set(seeds)) == NUM_QUESTIONS and len(seeds) == 2 * NUM_QUESTIONS, (
+        "each question is asked twice"
+    )
+    adaptive = [body["test_time_scaling"] for body in requests if "stop_score" in body["test_time_scaling"]]
     assert len(adaptive) == NUM_QUESTIONS
     assert all((rule["stop_score"], rule["max_parallel"]) == (0.9, 2) for rule in adaptive)
     assert "| adaptive |" in page.read_text() and "-50.0 (-50.0 to -50.0) %" in page.read_text()
 
 
 def test_the_rule_is_chosen_on_other_questions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
     choice = ("--choose-on", "8", "--choose-seed", CHOOSE_SEED, "--rollouts", tmp_path / "rollouts.jsonl")
-    with chat_server(server(asked, stop_at=2)) as url:
+    with chat_server(server(requests, stop_at=2)) as url:
         code, out, _ = run(capsys, "--base-url", url, *map(str, choice))
         same, _, err = run(capsys, "--base-url", url, "--choose-seed", str(SEED))
     assert code == 0
@@ -80,11 +82,11 @@ def test_the_rule_is_chosen_on_other_questions(tmp_path: Path, capsys: pytest.Ca
     )
     assert report["chosen_on"]["adaptive"]["tokens"] <= report["chosen_on"]["full"]["tokens"] == 6 * TOKENS
     shown = {json.dumps(question.message) for question in heldout_questions(NUM_QUESTIONS, SEED)}
-    chosen_on = [body for body in asked if body["test_time_scaling"].get("return_candidates")]
+    chosen_on = [body for body in requests if body["test_time_scaling"].get("return_candidates")]
     assert len(chosen_on) == 8 and not any(json.dumps(body["messages"][0]) in shown for body in chosen_on)
     assert same == 1 and "must be chosen on other questions" in err
 
 
-def test_a_rule_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_agreement_out_of_range_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "--stop-agreement", "0.4")
     assert code == 2 and "agreement must be above 0.5" in err

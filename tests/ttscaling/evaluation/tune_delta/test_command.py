@@ -15,16 +15,16 @@ TOO_LONG = {"error": {"message": "No v2pe_delta makes it fit: send less", "type"
 def delta_server(
     right: Callable[[int, float], bool], *, own: float = 1.0, fits: Callable[[float], bool] = lambda _: True
 ) -> Callable[[dict[str, Any]], Reply]:
-    """Answers question i right where `right(i, delta)`; deltas that don't fit are refused."""
+    """Answer question i right if `right(i, delta)`, and refuse deltas that don't fit."""
 
     def reply(body: dict[str, Any]) -> Reply:
         assert body["temperature"] == 0
         delta = body.get("mm_processor_kwargs", {}).get("v2pe_delta", own)
         if not fits(delta):
             return Reply(TOO_LONG, 400)
-        shown, asked = body["messages"][0]["content"]
-        assert shown["type"] == "image_url"
-        number = int(asked["text"].split()[-1])
+        image, text = body["messages"][0]["content"]
+        assert image["type"] == "image_url"
+        number = int(text["text"].split()[-1])
         stated = number if right(number, delta) else -1
         return Reply(completion(f"Step.\n\nFinal answer: {stated}", vision={"v2pe_delta": delta}))
 
@@ -33,7 +33,7 @@ def delta_server(
 
 @pytest.fixture
 def questions(tmp_path: Path) -> Path:
-    """Eight: the answer to question i is i."""
+    """A file of eight questions; the answer to question i is i."""
     (tmp_path / "page.png").write_bytes(b"png")
     rows = [{"question": f"Number {i}", "answer": i, "image": "page.png"} for i in range(8)]
     path = tmp_path / "questions.jsonl"
@@ -42,7 +42,7 @@ def questions(tmp_path: Path) -> Path:
 
 
 def tune(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[Any, Any]:
-    """Exit status, and the object in the last line or what was said on standard error."""
+    """Return the exit status, and the object in the last line of output or the text on standard error."""
     with pytest.raises(SystemExit) as ended:
         main(["tune-delta", *map(str, arguments)])
     output, errors = capsys.readouterr()
@@ -56,7 +56,7 @@ def accuracies(report: Mapping[str, Any]) -> dict[float, float]:
 def test_the_best_delta_is_found_and_written(
     capsys: pytest.CaptureFixture[str], questions: Path, tmp_path: Path
 ) -> None:
-    """1/4 gets six of eight right, the others four; the file's other keys stay."""
+    """Six of eight answers are right with 1/4, and four with other deltas. Other keys of the file stay."""
     config = {"model_type": "internvl_chat", "template": "internvl2_5", "llm_config": {"rope_scaling": None}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     plot, page = tmp_path / "deltas.png", tmp_path / "page.md"
@@ -76,7 +76,7 @@ def test_the_best_delta_is_found_and_written(
 
 
 def test_of_equally_good_deltas_the_largest_wins(capsys: pytest.CaptureFixture[str], questions: Path) -> None:
-    """The server's own delta is measured with those that were named."""
+    """The server's own delta is measured too."""
     server = delta_server(lambda i, delta: delta < 0.3 or i == 0, own=0.5)
     with chat_server(server) as url:
         _, report = tune(
@@ -99,10 +99,10 @@ def test_a_question_that_does_not_fit_is_wrong_with_that_delta(
     assert report["best"] == 0.25
 
 
-def test_what_can_not_be_measured_is_said(
+def test_what_cannot_be_measured_is_an_error(
     capsys: pytest.CaptureFixture[str], questions: Path, tmp_path: Path
 ) -> None:
-    def said(*arguments: object) -> str:
+    def message(*arguments: object) -> str:
         status, errors = tune(capsys, "--questions", questions, *arguments)
         assert status == 1
         return " ".join(errors.split())
@@ -113,29 +113,31 @@ def test_what_can_not_be_measured_is_said(
     def deaf(body: dict[str, Any]) -> Reply:
         return Reply(completion("Final answer: 1", vision={"v2pe_delta": 1.0}))
 
-    assert "--base-url, or a checkpoint's --policy" in said()
-    assert "must be a checkpoint's folder" in said("--policy", tmp_path)
-    assert "write numbers like" in said("--base-url", "http://127.0.0.1:9", "--deltas", "1/0")
+    assert "--base-url, or a checkpoint's --policy" in message()
+    assert "must be a checkpoint's folder" in message("--policy", tmp_path)
+    assert "write numbers like" in message("--base-url", "http://127.0.0.1:9", "--deltas", "1/0")
     with chat_server(without_vision) as url:
-        assert "every question must show an image or a video" in said("--base-url", url)
+        assert "every question must show an image or a video" in message("--base-url", url)
     with chat_server(deaf) as url:
-        assert "--write needs --policy" in said("--base-url", url, "--write")
-        assert "the server used v2pe_delta 1 where 0.00390625 was asked" in said(
+        assert "--write needs --policy" in message("--base-url", url, "--write")
+        assert "the server used v2pe_delta 1 where 0.00390625 was asked" in message(
             "--base-url", url, "--deltas", "1/256"
         )
         write_delta_into(tmp_path, 0.5)
-        assert "says 0.5: start the server on it" in said("--base-url", url, "--policy", tmp_path, "--write")
+        assert "says 0.5: start the server on that checkpoint" in message(
+            "--base-url", url, "--policy", tmp_path, "--write"
+        )
 
 
 def write_delta_into(folder: Path, delta: float) -> None:
-    """A config that says it."""
+    """Write a config with this delta."""
     (folder / "config.json").write_text("{}")
     write_delta(folder, delta)
     assert read_delta(folder) == delta
 
 
 def test_a_shared_config_is_not_written_through_its_link(tmp_path: Path) -> None:
-    """As in a hub cache: the link is replaced, the file that others see stays."""
+    """A hub cache has such links. The link is replaced, and the shared file stays unchanged."""
     (tmp_path / "blob").write_text('{"v2pe_delta": 1}')
     (tmp_path / "config.json").symlink_to(tmp_path / "blob")
     write_delta(tmp_path, 0.25)
