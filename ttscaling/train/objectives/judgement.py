@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The objective of a critic, a cross-entropy among its labels."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,11 @@ from .objective import Loss, MicroBatch, supervised_tokens
 
 
 class Judgement(NextToken):
-    """A critic's labels, one at each slot, against each other only.
+    """The weighted cross-entropy of a critic's label at each slot, among the labels only.
 
-    The logits are made from the labels' rows of the output head, as the read-out does (softmax over `+` and
-    `-`): the probability of all other tokens is left as it is.
+    The logits come from the rows of the labels in the output head, as in the read-out, which takes the
+    softmax over `+` and `-`. The loss doesn't depend on the logits of other tokens. `labels` holds the token
+    ids of the labels.
     """
 
     def __init__(self, *, image_token: int, labels: Sequence[int]):

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The next-token objective of pre-training and fine-tuning."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,9 +15,9 @@ from .objective import Loss, MicroBatch, blank_sample, supervised_tokens
 
 
 class NextToken:
-    """Cross-entropy of the next token: native pre-training and fine-tuning.
+    """The weighted cross-entropy of the next token.
 
-    The samples' own weights decide which positions count and how much (`Sample.weight_T`).
+    `Sample.weight_T` holds the weight of each position, which is 0 for positions that don't count.
     """
 
     def __init__(self, *, image_token: int):
@@ -36,10 +36,10 @@ class NextToken:
         return loss, {"loss": loss.detach()}
 
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Nothing to do."""
+        """Do nothing, because the objective has no state."""
 
     def state(self) -> Mapping[str, Any]:
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore."""
+        """Do nothing, because the objective has no state."""

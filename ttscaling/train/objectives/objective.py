@@ -1,7 +1,8 @@
-"""What a run minimises: one object for each kind of training.
+"""The interface of a training objective, and the model calls that all objectives share.
 
-An objective makes packs of samples tensors, says what they weigh, and gives their loss as a weighted sum. The
-loop divides by the weight of the global batch, so a result doesn't depend on how the batch is cut.
+An objective turns a pack of samples into tensors with a weight, and gives their loss as a weighted sum. The
+loop divides by the weight of the global batch, so the result doesn't depend on how the batch is divided into
+micro-batches.
 
 Shapes: T tokens of a pack, S supervised positions, D channels, V vocabulary, L labels, R responses, P pairs.
 """
@@ -20,7 +21,11 @@ from ttscaling.train.samples.sample import Sample
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """A pack as tensors. `weight` is what its loss and figures are sums over; 0 for one that fills a gap."""
+    """A pack as tensors.
+
+    `batch` is what the objective's `loss` reads. `weight` is the sum of the weights in its loss and figures,
+    and 0 for an empty pack.
+    """
 
     batch: Any
     weight: float
@@ -29,34 +34,34 @@ class MicroBatch:
 
 
 Loss = tuple[torch.Tensor, dict[str, torch.Tensor]]
-"""The weighted sum of losses, and weighted sums of figures to show, without gradients."""
+"""The weighted sum of losses, and weighted sums of figures for the log, which have no gradients."""
 
 
 class Objective(Protocol):
-    """One kind of training."""
+    """What a training run minimises."""
 
     def micro(self, pack: Sequence[DrawnSample[Any]]) -> MicroBatch:
-        """A pack as tensors; of an empty one, a micro-batch without any loss."""
+        """Return a pack as tensors. An empty pack gives a micro-batch without loss."""
 
     def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
-        """What a micro-batch adds to the global batch."""
+        """Return the loss and the figures of a micro-batch, as sums that add up over the global batch."""
 
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Called on every process after each step; `add_up` sums a tensor over processes."""
+        """Finish a step. It is called on every process; `add_up` sums a tensor over the processes."""
 
     def state(self) -> Mapping[str, Any]:
-        """What a resumed run needs, as JSON."""
+        """Return what a resumed run needs, as JSON."""
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
 
 
 def hidden_states(model: V2PEInternVL, batch: PackedBatch) -> torch.Tensor:
-    """Last hidden states (1, T, D) of a pack, on the model's device.
+    """Return the last hidden states (1, T, D) of a pack, on the model's device.
 
-    The vision tower runs for a text-only pack too, on a blank tile that counts for nothing, and at its place
-    in front of the language model: processes that share a sharded model must call its layers in one order.
-    Besides, each parameter gets a gradient, if of 0, whatever the pack.
+    For a pack of text only, the vision tower runs on a blank tile, and its output is multiplied by 0. There
+    are two reasons. Processes that share a sharded model must call its layers in the same order. And every
+    parameter needs a gradient, even if it is 0, because AdamW treats a missing gradient differently.
     """
     device = model.lm_head.weight.device
     inputs = {name: None if value is None else value.to(device) for name, value in batch.inputs.items()}
@@ -71,14 +76,17 @@ def hidden_states(model: V2PEInternVL, batch: PackedBatch) -> torch.Tensor:
 def supervised_tokens(
     model: V2PEInternVL, batch: PackedBatch
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Hidden states (S, D), targets (S,), weights (S,) where something is asked: no other logits are made."""
-    at_T = batch.weight_1T[0] > 0
-    hidden_SD = hidden_states(model, batch)[0, at_T]
-    device = hidden_SD.device
-    return hidden_SD, batch.target_1T[0, at_T].to(device), batch.weight_1T[0, at_T].to(device)
+    """Return hidden states (S, D), targets (S,) and weights (S,) of the supervised positions.
+
+    The caller computes logits for these positions only.
+    """
+    supervised_T = batch.weight_1T[0] > 0
+    hidden_SD = hidden_states(model, batch)[0, supervised_T]
+    target_S, weight_S = batch.target_1T[0, supervised_T], batch.weight_1T[0, supervised_T]
+    return hidden_SD, target_S.to(hidden_SD.device), weight_S.to(hidden_SD.device)
 
 
 def blank_sample() -> Sample:
-    """A token of text that asks for nothing: what a process computes once its data have ended."""
+    """Return a sample of one unsupervised text token, for a process whose data have ended."""
     zero_T = torch.zeros(1, dtype=torch.int64).numpy()
     return Sample(zero_T, zero_T, zero_T.astype("float32"), deltas=(), tiles_NHWC=None)

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""The objective of mixed preference optimisation on packs of pairs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ from .references import References
 
 @dataclass(frozen=True)
 class Preferences:
-    """A pack of pairs, and which draw each was."""
+    """A pack of pairs, and the number of the draw that each pair came from."""
 
     packed: PackedPairs
     draws: tuple[int, ...]
 
 
 class Preference:
-    """MPO. A pair weighs 1, so the loss is the mean over the pairs of the global batch.
+    """The MPO loss. Each pair has the weight 1, so the loss is the mean over the pairs of the global batch.
 
-    The reward shift of a step is the mean of the rewards of all steps before it, and so the same for every
-    micro-batch; the published code updates it with each micro-batch first (docs/decisions/0017).
-    `references` are set once they are computed (`ttscaling.train.references`).
+    The reward shift of a step is the mean of the rewards of all earlier steps, so it is equal for all
+    micro-batches. The published code updates it with each micro-batch first (docs/decisions/0017).
+    `references` must be set before the first loss; `ttscaling.train.run.reference_pass` computes them.
     """
 
     def __init__(self, *, image_token: int, weights: MpoWeights):
@@ -54,7 +54,9 @@ class Preference:
 
     def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
         if self.references is None:
-            raise ValueError("the reference's log-probabilities come first: compute and set them")
+            raise ValueError(
+                "the objective has no references: compute them with compute_references before the first step"
+            )
         sum_R, length_R = self.log_probs(model, micro)
         chosen_P, rejected_P = (
             values.to(sum_R.device) for values in self.references.for_draws(micro.batch.draws)
@@ -74,17 +76,20 @@ class Preference:
         return loss, {name: figure.detach() for name, figure in figures.items()}
 
     def log_probs(self, model: V2PEInternVL, micro: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sums of log-probabilities and numbers of tokens of the responses, (R,) each, chosen ones first."""
+        """Return the sum of log-probabilities and the number of tokens of each response, (R,) each.
+
+        The chosen response of a pair comes before its rejected one.
+        """
         packed: PackedPairs = micro.batch.packed
-        at_T = packed.response_1T[0] >= 0
-        hidden_SD = hidden_states(model, packed.batch)[0, at_T]
+        supervised_T = packed.response_1T[0] >= 0
+        hidden_SD = hidden_states(model, packed.batch)[0, supervised_T]
         device = hidden_SD.device
-        target_S, response_S = packed.batch.target_1T[0, at_T], packed.response_1T[0, at_T]
+        target_S, response_S = packed.batch.target_1T[0, supervised_T], packed.response_1T[0, supervised_T]
         log_prob_S = target_log_probs(model.lm_head, hidden_SD, target_S.to(device))
         return response_log_probs(log_prob_S, response_S.to(device), 2 * packed.num_pairs)
 
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Takes the step's rewards into the shift."""
+        """Add the rewards of the step to the reward shift."""
         self.shift.update(torch.cat(self._rewards), add_up)
         self._rewards.clear()
 

@@ -1,7 +1,7 @@
-"""The reference model's log-probabilities of preference pairs, computed once and kept by draw.
+"""Files with the reference model's log-probabilities of preference pairs, kept by the number of the draw.
 
-A draw's number fixes its tokens, deltas and JPEG quality, so a second pass over the same mixture meets the
-very inputs that the reference saw. Each process writes a file of its own draws.
+The number of a draw fixes its tokens, its deltas and its JPEG quality. So a second pass over the same mixture
+has the same inputs as the reference had. Each process writes one file with its draws.
 """
 
 import json
@@ -19,19 +19,22 @@ from ttscaling.records.jsonl import LineFile, write_records
 def write_references(
     path: Path, rows: Iterable[tuple[int, float, float]], identity: Mapping[str, Any]
 ) -> int:
-    """Write (draw number, log p of the chosen, of the rejected response); returns how many.
+    """Write the references of draws into a file, and return the number of draws.
 
-    `identity` is what they hold for: `Mixture.identity` and whatever else the inputs depend on, as JSON.
+    Args:
+        path: the file.
+        rows: for each draw its number, and log p of the chosen and of the rejected response.
+        identity: all that the inputs depend on, as JSON: `Mixture.identity` and the preparation.
     """
     values = ({"draw": draw, "chosen": chosen, "rejected": rejected} for draw, chosen, rejected in rows)
-    return write_records(path, _headed(identity, values)) - 1
+    return write_records(path, _with_header(identity, values)) - 1
 
 
 class References:
-    """Log-probabilities by draw, from the files of all processes.
+    """The reference's log-probabilities by draw, from the files of all processes.
 
     Raises:
-        ValueError: a file was made for other data or another preparation, or a line of it is damaged.
+        ValueError: a file belongs to other data or another preparation, or one of its lines is damaged.
         OSError: a file can't be read.
     """
 
@@ -41,7 +44,10 @@ class References:
             file = LineFile(path)
             header = file.record(0, dict) if len(file) else {}
             if header.get("identity") != json.loads(json.dumps(identity)):
-                raise ValueError(f"{path} holds references of other data or settings: compute them again")
+                raise ValueError(
+                    f"{path} holds references of other data or settings: remove its folder, and they are "
+                    "computed again"
+                )
             rows += (file.record(index, _row) for index in range(1, len(file)))
         rows.sort()
         self._draw = np.array([draw for draw, _, _ in rows], dtype=np.int64)
@@ -51,25 +57,26 @@ class References:
         return len(self._draw)
 
     def for_draws(self, draws: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """float32 log-probabilities (P,) of the chosen and of the rejected responses of these draws.
+        """Return log-probabilities of the chosen and of the rejected responses, float32 (P,) each.
 
         Raises:
-            ValueError: one has none; the message names it.
+            ValueError: a draw has no reference; the message names the draw.
         """
-        wanted = np.array(draws, dtype=np.int64)
-        at = np.searchsorted(self._draw, wanted)
+        index_P = np.searchsorted(self._draw, np.array(draws, dtype=np.int64))
         missing = [
             draw
-            for draw, index in zip(draws, at, strict=True)
+            for draw, index in zip(draws, index_P, strict=True)
             if index == len(self._draw) or self._draw[index] != draw
         ]
         if missing:
-            raise ValueError(f"no reference for draw {missing[0]}: compute the references of the whole run")
-        values_P2 = self._values[torch.from_numpy(at)].float()
+            raise ValueError(f"no reference for draw {missing[0]}: compute the references of all draws")
+        values_P2 = self._values[torch.from_numpy(index_P)].float()
         return values_P2[:, 0], values_P2[:, 1]
 
 
-def _headed(identity: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+def _with_header(
+    identity: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]
+) -> Iterable[Mapping[str, Any]]:
     yield {"identity": dict(identity)}
     yield from rows
 
@@ -78,4 +85,6 @@ def _row(data: Mapping[str, Any]) -> tuple[int, float, float]:
     try:
         return int(data["draw"]), float(data["chosen"]), float(data["rejected"])
     except (KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"not a reference ({error!r}): compute the references again") from error
+        raise RecordError(
+            f"not a reference ({error!r}): remove the folder, and all are computed again"
+        ) from error

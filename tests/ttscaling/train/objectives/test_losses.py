@@ -1,4 +1,4 @@
-"""The weights of the published averages, what they do to a loss, and means over a global batch."""
+"""The loss terms, the weights of the three averages, and means over a global batch."""
 
 import math
 
@@ -17,7 +17,7 @@ def test_a_sample_of_l_tokens_counts_the_square_root_of_l(length: int) -> None:
     assert length * token_weight(length, "square") == pytest.approx(math.sqrt(length))
 
 
-def test_nothing_supervised_is_no_division_by_zero() -> None:
+def test_a_sample_without_supervised_tokens_divides_by_nothing() -> None:
     assert token_weight(0, "square") == 1
 
 
@@ -40,22 +40,22 @@ def test_a_position_of_weight_zero_has_no_gradient() -> None:
 @pytest.mark.parametrize("length", [1, 4, 100])
 @pytest.mark.parametrize(("average", "power"), [("token", 0.0), ("square", 0.5), ("sample", 1.0)])
 def test_weights_of_the_three_averages(average: Average, power: float, length: int) -> None:
-    """InternVL3 section 2.2: w = 1 / l^0, 1 / l^0.5, 1 / l."""
+    """The weights are 1 / l^0, 1 / l^0.5 and 1 / l (InternVL3 section 2.2)."""
     assert token_weight(length, average) == pytest.approx(1 / length**power)
     assert token_weight(0, average) == 1
 
 
 def test_an_average_over_processes_and_micro_batches_is_that_of_all_tokens() -> None:
-    """What two processes with two micro-batches each call `backward` on averages to one global mean."""
+    """The losses of two processes with two micro-batches each average to one global mean."""
     torch.manual_seed(0)
     losses = [torch.rand(n, dtype=torch.float64) for n in (3, 50, 7, 1)]
     weights = [torch.rand(n, dtype=torch.float64) for n in (3, 50, 7, 1)]
-    of_process = [(0, 1), (2, 3)]
-    everything = torch.cat(weights).sum()
+    micro_batches_of_processes = [(0, 1), (2, 3)]
+    total_weight = torch.cat(weights).sum()
     averaged = torch.zeros((), dtype=torch.float64)
-    for part in of_process:
-        for i in part:
-            share = scaled_loss((losses[i] * weights[i]).sum(), everything, num_processes=2)
+    for micro_batches in micro_batches_of_processes:
+        for i in micro_batches:
+            share = scaled_loss((losses[i] * weights[i]).sum(), total_weight, num_processes=2)
             averaged += share / 2  # as DDP averages gradients
     expected = (torch.cat(losses) * torch.cat(weights)).sum() / torch.cat(weights).sum()
     torch.testing.assert_close(averaged, expected)

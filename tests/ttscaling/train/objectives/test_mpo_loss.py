@@ -1,4 +1,4 @@
-"""Mixed preference optimisation against its formulas in plain floats and TRL's published definitions."""
+"""The MPO loss compared with its formulas in plain floats and with TRL's published definitions."""
 
 import json
 import math
@@ -26,8 +26,8 @@ from ttscaling.train.samples.pair_samples import pair_sample
 from ttscaling.train.settings.kinds import MpoWeights
 
 
-def alone(tensor: torch.Tensor) -> torch.Tensor:
-    """The all-reduce of one process."""
+def one_process(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum over the processes when there is one."""
     return tensor
 
 
@@ -45,7 +45,7 @@ def minus_log_sigmoid(x: float) -> float:
 
 @pytest.mark.parametrize("shift", [0.0, 0.7, -1.5])
 def test_the_terms_are_the_paper_s_formulas(shift: float) -> None:
-    """InternVL3 eq. 10-13: DPO; BCO's two halves; the chosen response's mean negative log-likelihood."""
+    """The terms are DPO, BCO's two halves, and the chosen response's mean loss (InternVL3 eq. 10-13)."""
     p, beta = random_log_probs(6), 0.1
     terms = mpo_terms(p, beta=beta, shift=shift)
     for i in range(6):
@@ -68,7 +68,7 @@ def test_each_term_can_be_left_out() -> None:
 
 
 def trl_losses(p: PairLogProbs, beta: float, delta: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """TRL's `sigmoid` and `bco_pair` as its documentation defines them (0.16; from 1.16 on delta is 0)."""
+    """Return TRL's `sigmoid` and `bco_pair` by its documentation (0.16; delta is 0 from 1.16)."""
     logits = (p.chosen - p.rejected) - (p.reference_chosen - p.reference_rejected)
     chosen_rewards = beta * (p.chosen - p.reference_chosen)
     rejected_rewards = beta * (p.rejected - p.reference_rejected)
@@ -86,11 +86,11 @@ def test_two_terms_are_trl_s() -> None:
 
 
 def test_the_shift_is_trl_s_running_mean_over_equal_batches() -> None:
-    """RunningMoments of TRL 0.16: each batch's mean of means, cumulated over the whole history."""
+    """RunningMoments of TRL 0.16 averages the means of all batches since the start."""
     shift, means = RewardShift(), []
     for seed in range(5):
         chosen, rejected = rewards(random_log_probs(4, seed), 0.1)
-        shift.update(torch.cat([chosen, rejected]), alone)
+        shift.update(torch.cat([chosen, rejected]), one_process)
         means.append(torch.cat([chosen, rejected]).mean().item())
         assert shift.mean == pytest.approx(sum(means) / len(means), abs=1e-6)
 
@@ -99,16 +99,16 @@ def test_the_shift_counts_rewards_not_batches() -> None:
     shift = RewardShift()
     assert shift.mean == 0
     for batch in ([1.0], [4.0, 4.0, 4.0], []):
-        shift.update(torch.tensor(batch), alone)
+        shift.update(torch.tensor(batch), one_process)
     assert shift.mean == pytest.approx(13 / 4)
 
 
 def test_the_shift_survives_a_checkpoint() -> None:
     shift, again = RewardShift(), RewardShift()
-    shift.update(torch.tensor([0.1, 0.7]), alone)
+    shift.update(torch.tensor([0.1, 0.7]), one_process)
     again.load_state_dict(json.loads(json.dumps(shift.state_dict())))
     for one in (shift, again):
-        one.update(torch.tensor([0.3]), alone)
+        one.update(torch.tensor([0.3]), one_process)
     assert again.mean == shift.mean
 
 

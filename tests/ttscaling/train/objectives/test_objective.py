@@ -1,4 +1,4 @@
-"""What each kind minimises, against the formulas on single conversations, in float64."""
+"""The loss of each objective compared with its formula on single conversations in float64."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +43,8 @@ def image_token(model: V2PEInternVL) -> int:
     return int(model.config.image_token_id)
 
 
-def said(answers: Sequence[str], root: Path) -> list[Sample]:
-    """Conversations with these answers, an image in every second."""
+def answered(answers: Sequence[str], root: Path) -> list[Sample]:
+    """Return conversations with these answers. Every second one has an image."""
     folder, rng = data_set(root), np.random.default_rng(0)
     records = [
         ChatRecord(
@@ -57,13 +57,13 @@ def said(answers: Sequence[str], root: Path) -> list[Sample]:
 
 
 def log_probs_alone(model: V2PEInternVL, sample: Sample) -> torch.Tensor:
-    """log p (T, V) of every next token, float64, from the sample by itself."""
+    """Return log p (T, V) of every next token in float64, computed from this sample alone."""
     with torch.no_grad():
         return model(**collate([sample]).inputs).logits[0].double().log_softmax(-1)
 
 
 def test_next_token_is_the_square_average(model: V2PEInternVL, tmp_path: Path) -> None:
-    samples = said(["Yes.", "It is a long answer, isn't it?", "No"], tmp_path)
+    samples = answered(["Yes.", "It is a long answer, isn't it?", "No"], tmp_path)
     objective = NextToken(image_token=image_token(model))
     micro = objective.micro(drawn(samples))
     loss, figures = objective.loss(model, micro)
@@ -80,7 +80,7 @@ def test_next_token_is_the_square_average(model: V2PEInternVL, tmp_path: Path) -
 
 
 def test_a_judgement_is_among_the_labels_at_the_slots(model: V2PEInternVL, tmp_path: Path) -> None:
-    """As the read-out: softmax over the logits of '+' and '-' at the last header token of each slot."""
+    """The loss is over the softmax of '+' and '-' at the last header token of each slot."""
     record = CriticRecord(question="1+1?", steps=("One.", "Two.", "Three."), labels=("+", "+", "-"))
     sample = critic_sample(record, data_set(tmp_path), preparation(), np.random.default_rng(0))
     plus, minus = (preparation().encoder.ids(label)[0] for label in "+-")
@@ -112,7 +112,7 @@ def test_preference_is_mpo_with_the_shift_of_the_steps_before(model: V2PEInternV
     pairs = [pair_sample(record, folder, preparation(), rng) for record in records]
     objective = Preference(image_token=image_token(model), weights=WEIGHTS)
     micro = objective.micro(drawn(pairs))
-    with pytest.raises(ValueError, match="come first"):
+    with pytest.raises(ValueError, match="has no references"):
         objective.loss(model, micro)
     with torch.no_grad():
         sum_R, length_R = (values.double() for values in objective.log_probs(model, micro))
@@ -122,7 +122,7 @@ def test_preference_is_mpo_with_the_shift_of_the_steps_before(model: V2PEInternV
     objective.references = References([tmp_path / "reference.jsonl"], {})
 
     reward_R = WEIGHTS.beta * (sum_R - reference_R)
-    for shift in (0.0, reward_R.mean().item()):  # the first step's, and that of the second
+    for shift in (0.0, reward_R.mean().item()):  # the shifts of the first and of the second step
         assert objective.shift.mean == pytest.approx(shift, abs=1e-5)
         loss, figures = objective.loss(model, micro)
         expected = 0.0
@@ -158,8 +158,8 @@ def test_an_empty_pack_adds_nothing_but_reaches_every_parameter(model: V2PEInter
             assert parameter.grad is not None and not parameter.grad.any(), name
 
 
-def test_a_text_only_pack_is_as_without_a_vision_tower(model: V2PEInternVL, tmp_path: Path) -> None:
-    (sample, *_) = said(["Yes."], tmp_path)
+def test_the_blank_tile_of_a_text_only_pack_changes_nothing(model: V2PEInternVL, tmp_path: Path) -> None:
+    (sample, *_) = answered(["Yes."], tmp_path)
     micro = NextToken(image_token=image_token(model)).micro(drawn([sample]))
     with torch.no_grad():
         ours = hidden_states(model, micro.batch)

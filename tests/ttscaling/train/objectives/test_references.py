@@ -1,4 +1,4 @@
-"""Reference log-probabilities are kept by draw and only for what they were computed on."""
+"""Reference log-probabilities are kept by draw and belong to the data they were computed on."""
 
 from pathlib import Path
 

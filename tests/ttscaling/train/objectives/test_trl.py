@@ -1,7 +1,8 @@
-"""Our MPO against TRL's DPOTrainer on the same model and the same pairs.
+"""Our MPO loss compared with TRL's DPOTrainer on the same model and the same pairs.
 
-Known differences, which are why TRL isn't what we train with: its `bco_pair` has no reward shift (ours is 0
-here), and its `sft` averages over all tokens of the batch where the paper and we average within a response.
+There are two known differences, which are the reasons not to train with TRL. Its `bco_pair` has no reward
+shift, so ours is 0 here. Its `sft` averages over all tokens of the batch, while the paper and we average
+within a response.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ from ttscaling.train.objectives.mpo_loss import MpoTerms, PairLogProbs, mpo_term
 from ttscaling.train.settings.kinds import MpoWeights
 
 pytestmark = pytest.mark.skipif(
-    not PEERS_FOLDER.exists(), reason="no TRL: `internvl3 bench training` installs it into runs"
+    not PEERS_FOLDER.exists(), reason="TRL isn't installed: `internvl3 bench training` installs it into runs"
 )
 CASE = {"kind": "mpo", "batch": 4, "steps": 1, "pack_tokens": 2048, "micro_batch": 4}
 
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trainer(folder: Path) -> Any:
-    """TRL's, its policy moved a little away from the reference, so that no term is at its start."""
+    """Return TRL's trainer with a policy near the reference, but not equal, so that no term is trivial."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PEERS_FOLDER))
         from bench.training.trl import Trl
@@ -45,7 +46,7 @@ def trainer(folder: Path) -> Any:
         yield trainer
 
 
-def of_trl(trainer: Any, *losses: str, weights: tuple[float, ...] = (1.0,)) -> float:
+def trl_loss(trainer: Any, *losses: str, weights: tuple[float, ...] = (1.0,)) -> float:
     (batch,) = trainer.get_train_dataloader()
     trainer.loss_types, trainer.loss_weights = list(losses), list(weights)
     with torch.no_grad():
@@ -55,7 +56,7 @@ def of_trl(trainer: Any, *losses: str, weights: tuple[float, ...] = (1.0,)) -> f
 
 @pytest.fixture(scope="module")
 def log_probs(trainer: Any) -> PairLogProbs:
-    """Of the logits that TRL's two models give."""
+    """Return the log-probabilities from the logits of TRL's two models."""
     (batch,) = trainer.get_train_dataloader()
     inputs = {key: value for key, value in batch.items() if key != "completion_mask"}
     mask_BT = batch["completion_mask"][:, 1:]
@@ -77,32 +78,32 @@ def terms(log_probs: PairLogProbs) -> MpoTerms:
 
 
 def test_preference_and_quality_are_trl_s(trainer: Any, terms: MpoTerms) -> None:
-    assert of_trl(trainer, "sigmoid") == pytest.approx(terms.preference.mean().item(), abs=1e-6)
-    assert of_trl(trainer, "bco_pair") == pytest.approx(terms.quality.mean().item(), abs=1e-6)
+    assert trl_loss(trainer, "sigmoid") == pytest.approx(terms.preference.mean().item(), abs=1e-6)
+    assert trl_loss(trainer, "bco_pair") == pytest.approx(terms.quality.mean().item(), abs=1e-6)
 
 
-def test_generation_is_trl_s_but_for_the_average(
+def test_generation_is_trl_s_except_for_the_average(
     trainer: Any, terms: MpoTerms, log_probs: PairLogProbs
 ) -> None:
     length_P = log_probs.chosen_length
     over_tokens = (terms.generation * length_P).sum() / length_P.sum()
-    assert of_trl(trainer, "sft") == pytest.approx(over_tokens.item(), abs=1e-6)
+    assert trl_loss(trainer, "sft") == pytest.approx(over_tokens.item(), abs=1e-6)
     assert len(set(length_P.tolist())) > 1
     assert terms.generation.mean().item() != pytest.approx(over_tokens.item(), abs=2e-5)
 
 
 def test_the_weighted_sum_is_trl_s(trainer: Any, terms: MpoTerms, log_probs: PairLogProbs) -> None:
-    whole = of_trl(trainer, "sigmoid", "bco_pair", "sft", weights=(0.8, 0.2, 1.0))
+    trl_sum = trl_loss(trainer, "sigmoid", "bco_pair", "sft", weights=(0.8, 0.2, 1.0))
     length_P = log_probs.chosen_length
     others = terms.loss(MpoWeights(generation=0)).mean()
     expected = others + (terms.generation * length_P).sum() / length_P.sum()
-    assert whole == pytest.approx(expected.item(), abs=1e-6)
+    assert trl_sum == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_a_pack_with_shared_prompts_has_the_log_probabilities_of_trl_s_rows(
     trainer: Any, log_probs: PairLogProbs, folder: Path
 ) -> None:
-    """Tokens, images, template and positions are the same; TRL pads, and computes each prompt twice."""
+    """Tokens, images, template and positions are equal. TRL pads, and computes each prompt twice."""
     ours = OursReferencesGiven()
     (packs,) = ours.prepare({**CASE, "folder": str(folder)})
     objective = ours.objective

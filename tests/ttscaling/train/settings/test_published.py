@@ -1,4 +1,4 @@
-"""Settings: what is refused, the published ones, the learning rate along a run."""
+"""Settings out of range, the published settings, the learning rate and the optimiser."""
 
 import math
 from dataclasses import replace
@@ -36,9 +36,9 @@ def test_settings_out_of_range_are_named(changes, message):
 
 
 def test_the_published_settings():
-    """facts: OpenGVLab/InternVL shell/internvl2.5 and shell/internvl3.0/mpo; VisualPRM section 6."""
-    fine = published("sft", "8B")
-    assert (fine.learning_rate, fine.steps, fine.batch, fine.max_tokens, fine.max_tiles) == (
+    """Sources: OpenGVLab/InternVL shell/internvl2.5 and shell/internvl3.0/mpo; VisualPRM section 6."""
+    sft = published("sft", "8B")
+    assert (sft.learning_rate, sft.steps, sft.batch, sft.max_tokens, sft.max_tiles) == (
         4e-5,
         5500,
         512,
