@@ -60,7 +60,7 @@ class StepScores:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredCandidate:
-    """A candidate with the critic's step scores and their aggregate; both are None without the critic's."""
+    """A candidate with the critic's step scores and their aggregate, which are None if there are none."""
 
     candidate: Candidate
     step_scores: StepScores | None
@@ -115,7 +115,7 @@ class Progress:
     n: int
     finished: int  # candidates that the policy has finished
     scored: int  # finished candidates that the critic has scored
-    latest: ScoredCandidate  # the candidate that this report is about; without a score until it is scored
+    latest: ScoredCandidate  # the candidate that this report is about; its score is None until it is scored
 
 
 OnDraft = Callable[[Candidate], None]  # takes a candidate as far as it is written

@@ -24,7 +24,8 @@ def final_answer(text: str) -> str | None:
 
     After the last trigger (such as `Final answer:`) it is the last box, or without a box the first line of
     text. Without a trigger it is the last box, or without a box what follows the last "the answer is" up to
-    the end of the sentence. Otherwise a text of one line is the answer (as in the reply to "answer with the letter").
+    the end of the sentence. Otherwise a text of one line is the answer, as in the reply to "answer with the
+    letter".
     """
     triggers = list(_TRIGGER.finditer(text))
     if triggers:

@@ -63,7 +63,7 @@ class BadRecords:
 
     @property
     def too_many(self) -> bool:
-        """Whether more records are bad than allowed, of at least GRACE records."""
+        """Whether the share of bad records, taken of at least GRACE records, is above the allowed one."""
         return self.bad > self.allowed * max(self.good + self.bad, GRACE)
 
     def check_share(self) -> None:

@@ -29,15 +29,17 @@ def parse_line(line: bytes, parse: Callable[[Json], T], where: str) -> T:
         RecordError: the line isn't a JSON object, or `parse` refuses it.
     """
     if len(line) > LONGEST_LINE:
-        raise RecordError(f"{where}: the line is longer than 64 MiB: write one JSON object a line")
+        raise RecordError(f"{where}: the line is longer than 64 MiB: write one JSON object on each line")
     try:
         data = json.loads(line)
         if b"\\u" in line:  # half of a surrogate pair is valid JSON, but it can't be encoded as text
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{where}: not JSON ({error}): write one JSON object a line, in UTF-8") from error
+        problem = f"the line is not JSON ({error}): write one JSON object on each line, in UTF-8"
+        raise RecordError(f"{where}: {problem}") from error
     if not isinstance(data, dict):
-        raise RecordError(f"{where}: a JSON {type(data).__name__}, not an object: write one object a line")
+        problem = f"the line is a JSON {type(data).__name__}, not an object: write one object on each line"
+        raise RecordError(f"{where}: {problem}")
     try:
         return parse(data)
     except RecordError as error:

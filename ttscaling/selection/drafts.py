@@ -1,4 +1,4 @@
-"""Score drafts, which are candidates still being written, step by step, and end those that can't win."""
+"""Score drafts step by step while they are written, and end those that can't win any more."""
 
 import asyncio
 from collections.abc import Callable

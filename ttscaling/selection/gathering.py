@@ -1,7 +1,8 @@
 """Write candidates at the same time or in waves, and score each as soon as it ends, until a rule is met.
 
-All methods but beam search stand on this. An answer that several candidates gave is scored once. When it
-ends (also early, by cancellation or by an error), no sampling and no scoring is left running.
+All methods but beam search gather candidates here. An answer that several candidates gave is scored once.
+When a selection ends (also early, by cancellation or by an error), no sampling and no scoring is left
+running.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ from .task_groups import raise_first_failure
 
 
 async def gather_candidates(policy: Policy, plan: GatherPlan) -> GatheredCandidates:
-    """Sample and score the candidates of a plan, and return those that came about.
+    """Sample and score the candidates of a plan, and return them.
 
     A candidate that fails alone is left out and named in `faults`. Raises PolicyError if no candidate was
     finished (OutOfTime if that was for lack of time), and lets other errors of the critic and the policy

@@ -19,7 +19,8 @@ class StopRule:
     """The rules that end a selection early. A rule that is None or False never ends it.
 
     - `score`: a candidate has at least this score.
-    - `agreement`: the leading final answer stays ahead of the second with this probability, in (0.5, 1).
+    - `agreement`: the leading final answer stays ahead of the second with this probability, in (0.5, 1), or
+      can't be overtaken any more.
     - `max_tokens`: all candidates together have written this many tokens, as far as the policy reports them
       while it writes.
     - `max_seconds`: this time has passed since the start, scoring included.

@@ -48,7 +48,7 @@ def test_bad_lines_are_named_and_skipped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [b'"\\ud800"', b"[" * 100_000], ids=["half a character", "too deep"])
 def test_text_that_cannot_be_encoded_or_is_too_deep_is_a_bad_line(value: bytes) -> None:
-    with pytest.raises(RecordError, match=r"a\.jsonl:1: not JSON"):
+    with pytest.raises(RecordError, match=r"a\.jsonl:1: the line is not JSON"):
         parse_line(b'{"a": ' + value + b"]" * value.count(b"[") + b"}", dict, "a.jsonl:1")
 
 
@@ -79,7 +79,7 @@ def test_lines_by_number_are_those_of_the_stream(tmp_path: Path) -> None:
     file = LineFile(path)
     assert len(file) == 4
     assert [file.record(index, number_of) for index in (3, 0, 1)] == [4, 1, 2]
-    with pytest.raises(RecordError, match=r"rows\.jsonl:5: not JSON"):
+    with pytest.raises(RecordError, match=r"rows\.jsonl:5: the line is not JSON"):
         file.record(2, number_of)
 
 
