@@ -17,7 +17,7 @@ _KEYS = ("root", "annotation", "data_augment", "repeat_time", "length", "max_dyn
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """One data set of a meta.json, with its paths made relative to the base folder.
+    """One data set of a meta.json. Its relative paths are joined to the base folder.
 
     `root` is the folder that the paths of images and videos are relative to. A `repeat_time` above 1 raises
     the share of the data set by that factor; below 1, only that first part of the file is used (as
