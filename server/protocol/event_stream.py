@@ -6,6 +6,12 @@ from typing import Any
 
 PREFIX = "data: "
 DONE = f"{PREFIX}[DONE]\n\n"  # the last event of a stream, as OpenAI's API ends it
+ERROR_START = f'{PREFIX}{{"error"'
+
+
+def is_error(event: str) -> bool:
+    """Return whether an event holds OpenAI's error object; vLLM writes its own so, too."""
+    return event.startswith(ERROR_START)
 
 
 def read_event(event: str) -> dict[str, Any]:

@@ -66,6 +66,12 @@ class Metrics:
             "HTTP requests whose client closed the connection before the reply ended.",
             registry=registry,
         )
+        self.stream_errors = Counter(
+            "internvl3_http_stream_errors",
+            "Streamed replies that began with status 200 and ended with an error event.",
+            ("route",),
+            registry=registry,
+        )
 
     def render(self) -> bytes:
         """Return these metrics in Prometheus' text format."""

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from server.http.request import context_of, read_json, ready_engine, until_disconnect
+from server.http.streams import ended_stream
 from server.services.chat import answer
 
 router = APIRouter()
@@ -15,9 +16,11 @@ async def chat_completions(request: Request) -> Response:
     context = context_of(request)
     engine = ready_engine(context)
     body = await read_json(request, context.settings)
-    body.setdefault("request_id", request.scope["state"]["request_id"])
+    # A client's own id, of any length, would stand in every chunk. X-Request-Id chooses one within limits.
+    body["request_id"] = request.scope["state"]["request_id"]
     reply = await until_disconnect(request, answer(context, engine, body))
     if isinstance(reply, dict):
         return JSONResponse(reply)
     # The header tells proxies such as nginx to pass each event on at once.
-    return StreamingResponse(reply, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    events = ended_stream(reply, request.scope["state"])
+    return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
