@@ -66,9 +66,9 @@ def serve(
 
     The name in parentheses behind an option is the environment variable that sets it, too.
     """
-    given = {field: value for field, value in locals().items() if value is not None}
+    options = {field: value for field, value in locals().items() if value is not None}
     try:
-        settings = Settings(**given)
+        settings = Settings(**options)
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None

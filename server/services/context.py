@@ -1,4 +1,4 @@
-"""The parts of the server that all routes and services share, and what its two engines must agree on."""
+"""The parts of a server that its routes and services share, and a check of its engines' tiles."""
 
 from dataclasses import dataclass
 

@@ -48,9 +48,8 @@ class ScaledChat:
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
         self._choice_count = call.n  # the selection lowers it if fewer candidates were finished
-        self.stream_events: asyncio.Queue[str | None] = (
-            asyncio.Queue()
-        )  # the events of a stream; None ends them
+        # The events of a stream; None ends them.
+        self.stream_events: asyncio.Queue[str | None] = asyncio.Queue()
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -128,7 +127,7 @@ class ScaledChat:
         return policy if self._critic is None else policy + self._critic.usage
 
     def _report_progress(self, progress: Progress) -> None:
-        """Send the progress as a comment of the stream, which clients skip if they don't know it."""
+        """Send the progress as a comment of the stream, which clients may skip."""
         score, index = progress.latest.score, progress.latest.candidate.index
         if score is None:
             text = f"candidate {progress.finished}/{progress.n} finished"
