@@ -16,7 +16,7 @@ Grader = Callable[[str | None, str], bool]
 Grading = Annotated[
     Mode | None,
     typer.Option(
-        help="How answers are compared with the right one. Default: math for a file, exact for nano."
+        help="How answers are compared with the right one. By default math for a file, exact for nano."
     ),
 ]
 

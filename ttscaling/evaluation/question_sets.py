@@ -21,13 +21,13 @@ QuestionsFile = Annotated[
     Path | None,
     typer.Option(
         help="A file of questions, one JSON object a line: question, answer, image or video. "
-        "Default: nano's held-out questions."
+        "By default nano's held-out questions."
     ),
 ]
 MediaFolder = Annotated[
     Path | None,
     typer.Option(
-        help="The folder that image and video paths are relative to. Default: the folder of the file."
+        help="The folder that image and video paths are relative to. By default the folder of the file."
     ),
 ]
 
@@ -36,7 +36,7 @@ MediaFolder = Annotated[
 class EvaluationQuestion:
     """A question with its images (in memory or files) or video, its right answer and its kind.
 
-    Reports may show a figure for each `kind`.
+    `internvl3 eval nano` reports figures for each `kind`.
     """
 
     text: str

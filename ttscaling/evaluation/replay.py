@@ -70,10 +70,10 @@ async def choose_rule(
 ) -> tuple[StopRule, Outcome, Outcome]:
     """Return the stop rule with the fewest tokens whose loss of accuracy is surely at most `allowed_loss`.
 
-    Also returns the rule's outcome and the outcome without a rule. A loss is surely allowed if the 95 %
-    interval of the paired difference in accuracy lies above -allowed_loss. The mean difference alone would
-    favour rules that lose little by chance. Every rule has a score, and some have an agreement too. If no
-    rule passes, those whose interval begins highest are considered.
+    The other results are the outcome with the rule and the outcome without a rule. A loss is surely allowed
+    if the 95 % interval of the paired difference in accuracy lies above -allowed_loss. The mean difference
+    alone would favour rules that lose little by chance. Every rule has a score, and some have an agreement
+    too. If no rule passes, those whose interval begins highest are considered.
     """
     full = await replay(candidates, answers, grade, StopRule())
     rules = [

@@ -32,7 +32,7 @@ def curves(
     ] = 64,
     max_beam: Annotated[
         int | None,
-        typer.Option(min=0, help="The largest n of a beam search; 0 for no beam search. Default: --max-n."),
+        typer.Option(min=0, help="The largest n of a beam search; 0 for no beam search. By default --max-n."),
     ] = None,
     per_request: Annotated[
         int, typer.Option(min=2, help="The most candidates that one request asks for.")
@@ -44,10 +44,10 @@ def curves(
         ),
     ] = True,
     model: Annotated[
-        str | None, typer.Option(help="The model's name. Default: the server's own model.")
+        str | None, typer.Option(help="The model's name. By default the server's own model.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="The sampling temperature. Default: the server's.")
+        float | None, typer.Option(help="The sampling temperature. By default the server's.")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The most tokens of an answer.")] = None,
     seed: Annotated[

@@ -42,7 +42,7 @@ def stopping(
     ] = None,
     max_parallel: Annotated[
         int | None,
-        typer.Option(min=1, help="The most candidates written at the same time. Default: the server's."),
+        typer.Option(min=1, help="The most candidates written at the same time. By default the server's."),
     ] = None,
     choose_on: Annotated[
         int, typer.Option(min=1, help="The number of other questions to choose the rule on.")

@@ -45,7 +45,7 @@ def tune_delta(
     ] = DEFAULT_DELTAS,
     max_tokens: Annotated[int, typer.Option(min=1, help="The most tokens of an answer.")] = 1024,
     model: Annotated[
-        str | None, typer.Option(help="The model's name. Default: the server's own model.")
+        str | None, typer.Option(help="The model's name. By default the server's own model.")
     ] = None,
     seed: Annotated[
         int,
