@@ -1,13 +1,13 @@
-"""Attention within the sequences of a pack, without a mask of all pairs of its tokens.
+"""Attention within the sequences of a pack, without a mask over all pairs of tokens.
 
-A pack is cut into segments: a sequence, or its trunk and each of its branches. A segment's tokens see the
-trunk, if there is one, and what comes before them in the segment; nothing else. So one kernel for variable
-lengths does all of a pack on a GPU (its causal mask is aligned to the end of the keys, which is what a branch
-behind its trunk needs), and one ordinary call for each segment does elsewhere: the same numbers as with the
-explicit mask, and memory that grows with the tokens, not with their square.
+A pack is cut into segments. A segment is a complete sequence, or a trunk, or one branch of a trunk. A token
+sees the tokens before it in its segment, and a token of a branch also sees the trunk. On a GPU, in bf16 or
+fp16, one kernel for variable lengths computes a complete pack. Its causal mask is aligned to the end of the
+keys, and a branch after its trunk needs this. Otherwise each segment is one ordinary call. Both give the
+numbers of an explicit mask, and their memory grows with the number of tokens, not with its square.
 
-Shapes: T tokens of the pack, S segments, K keys of all segments one after the other (a trunk's come again for
-each of its branches), H heads, G heads of keys, C channels of a head.
+Shapes: T tokens of the pack, S segments, K keys of all segments one after the other (the keys of a trunk are
+repeated for each of its branches), H heads, G heads of keys, C channels of a head.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 IN_SEGMENTS = "in_segments"
-"""The name of this attention in transformers."""
+"""The name under which transformers finds this attention."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Tokens `begin` to `end` of a pack, which see those from `trunk` on up to `trunk_end` too."""
+    """The tokens `begin` to `end` of a pack, which also see the tokens `trunk` to `trunk_end`."""
 
     begin: int
     end: int
@@ -38,38 +38,45 @@ class Segment:
 
 @dataclass(frozen=True)
 class Segments:
-    """Who sees whom in a pack, as both kinds of kernel want it."""
+    """The segments of a pack, in the form that both kinds of kernel need."""
 
     each: tuple[Segment, ...]
     key_K: torch.Tensor  # int64, the token of each key
-    cu_query_S1: torch.Tensor  # int32, where each segment's queries begin, and the end
-    cu_key_S1: torch.Tensor  # int32, likewise its keys
+    cu_query_S1: torch.Tensor  # int32, the begin of each segment's queries, and the end of the last
+    cu_key_S1: torch.Tensor  # int32, the same for its keys
 
     def to(self, device: torch.device) -> "Segments":
-        """The same with its tensors there."""
-        moved = (self.key_K.to(device), self.cu_query_S1.to(device), self.cu_key_S1.to(device))
-        return replace(self, key_K=moved[0], cu_query_S1=moved[1], cu_key_S1=moved[2])
+        """Return these segments with their tensors on the device."""
+        return replace(
+            self,
+            key_K=self.key_K.to(device),
+            cu_query_S1=self.cu_query_S1.to(device),
+            cu_key_S1=self.cu_key_S1.to(device),
+        )
 
 
 def segments_of(sequence_T: torch.Tensor, branch_T: torch.Tensor) -> Segments:
-    """The segments of a pack.
+    """Return the segments of a pack.
 
     Args:
-        sequence_T: the number of each token's sequence, never falling.
-        branch_T: 0 for the trunk, which comes first in a sequence, then the number of each token's branch.
+        sequence_T: the number of each token's sequence, never decreasing.
+        branch_T: 0 for tokens of the trunk, which comes first in a sequence, and the number of the branch for
+            others.
 
     Raises:
-        ValueError: the tokens of a branch don't follow each other, or the trunk doesn't come first.
+        ValueError: the trunk of a sequence doesn't come first, or the numbers of its branches decrease.
     """
     changes_T = (sequence_T.diff() != 0) | (branch_T.diff() != 0)
     if bool(((sequence_T.diff() == 0) & (branch_T.diff() < 0)).any()):
-        raise ValueError("a sequence's trunk comes first, then one branch after the other")
+        raise ValueError(
+            "branch_T decreases within a sequence: put the trunk first, then one branch after the other"
+        )
     bounds = [0, *(changes_T.nonzero()[:, 0] + 1).tolist(), len(sequence_T)]
     each: list[Segment] = []
     for begin, end in pairwise(bounds):
         trunk = trunk_end = begin
         if branch_T[begin] > 0 and each and sequence_T[each[-1].begin] == sequence_T[begin]:
-            before = each[-1]  # the trunk itself, or a branch that knows it
+            before = each[-1]  # the trunk itself, or a branch of the same trunk
             is_trunk = bool(branch_T[before.begin] == 0)
             trunk, trunk_end = (before.begin, before.end) if is_trunk else (before.trunk, before.trunk_end)
         each.append(Segment(begin, end, trunk, trunk_end))
@@ -95,10 +102,10 @@ def attention_in_segments(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention as transformers' language models call it: (1, T, H, C), and no weights.
+    """Return the output (1, T, H, C) of attention and no weights, in the form that transformers expects.
 
-    Without `segments` it is transformers' own, which heeds the mask: padded batches and generation. With
-    them the mask and dropout, which no published checkpoint has, are not looked at.
+    Without `segments`, for padded batches and generation, this is transformers' attention with the mask. With
+    `segments` the mask is ignored, and so is dropout, which no published checkpoint has.
     """
     if segments is None:
         return sdpa_attention_forward(
@@ -117,7 +124,7 @@ def _by_varlen(
     segments: Segments,
     scaling: float | None,
 ) -> torch.Tensor:
-    """(T, H, C). Flash attention; a segment's queries are the last of its keys."""
+    """Return the output (T, H, C) of flash attention. A segment's queries are those of its last keys."""
     query_THC, key_TGC, value_TGC = (x[0].transpose(0, 1) for x in (query_1HTC, key_1GTC, value_1GTC))
     if len(segments.key_K) > len(key_TGC):
         key_TGC, value_TGC = key_TGC[segments.key_K], value_TGC[segments.key_K]
@@ -134,7 +141,7 @@ def _by_varlen(
         window_size=(-1, 0),
         enable_gqa=query_THC.shape[1] != key_TGC.shape[1],
     )
-    assert isinstance(attended, torch.Tensor), "nothing else was asked for"
+    assert isinstance(attended, torch.Tensor), "varlen_attn returns only the output by default"
     return attended
 
 
@@ -145,13 +152,13 @@ def _of_segment(
     segment: Segment,
     scaling: float | None,
 ) -> torch.Tensor:
-    """(1, H, tokens of the segment, C)."""
+    """Return the output of a segment, (1, H, tokens of the segment, C)."""
     query_1HTC = query_1HTC[:, :, segment.begin : segment.end]
     key_1GTC, value_1GTC = (_keys(x_1GTC, segment) for x_1GTC in (key_1GTC, value_1GTC))
-    own, seen = query_1HTC.shape[2], key_1GTC.shape[2]
+    queries, keys = query_1HTC.shape[2], key_1GTC.shape[2]
     mask = None
-    if own < seen:
-        mask = torch.ones(own, seen, dtype=torch.bool, device=query_1HTC.device).tril(seen - own)
+    if queries < keys:
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=query_1HTC.device).tril(keys - queries)
     return scaled_dot_product_attention(
         query_1HTC,
         key_1GTC,
@@ -174,6 +181,6 @@ def _cumulated(counts: Sequence[int]) -> torch.Tensor:
     return pad(torch.tensor(counts).cumsum(0), (1, 0)).to(torch.int32)
 
 
-# transformers finds attention by name; padded batches get the masks that its SDPA gets.
+# transformers finds attention by its name. Padded batches get the masks of its SDPA.
 AttentionInterface.register(IN_SEGMENTS, attention_in_segments)
 AttentionMaskInterface.register(IN_SEGMENTS, sdpa_mask)

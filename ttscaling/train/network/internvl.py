@@ -1,12 +1,13 @@
-"""InternVL3 in plain torch: transformers' model with V2PE, for training and as a reference for the engine.
+"""InternVL3 with V2PE in plain torch, for training and as a reference for the engine.
 
-Differences from the class that it extends:
-1. Positions come from the token ids and a delta per image (`model.v2pe`), within `forward` and `generate`.
-2. There is always an attention mask. Without one transformers takes any position step other than 1 for the
-   border of a packed sequence and cuts attention at every visual token.
-3. Pixels may come as uint8 tiles; they are normalised where the model is.
-4. Dynamic NTK stays off, as in the published V2PE code: the rotary base is the plain theta.
-5. The language model takes `segments` of a pack in place of a mask of all its pairs (`attention.py`).
+It extends transformers' model, with these differences:
+1. `forward` and `generate` compute positions from the token ids and a delta per image (`model.v2pe`).
+2. There is always an attention mask. Without a mask, transformers takes any position step other than 1 for
+   the border of a packed sequence, and cuts attention at every visual token.
+3. Pixels may be uint8 tiles, which are normalised on the model's device.
+4. Dynamic NTK stays off, as in the published V2PE code, so the rotary base is the plain theta.
+5. The language model takes the `segments` of a pack in place of a mask over all pairs of its tokens
+   (`attention.py`).
 
 Shapes: B rows of T tokens, R runs of context tokens, N tiles, H x W pixels, C channels.
 """
@@ -25,12 +26,14 @@ from model.v2pe import positions
 from .attention import IN_SEGMENTS
 
 Delta = float | Sequence[float] | torch.Tensor
-"""One delta for all images, or one for each run of context tokens, row by row. An image is one run, its
-thumbnail included; of a video every frame is one."""
+"""One delta for all images, or one for each run of context tokens, row by row.
+
+An image with its thumbnail is one run, and so is each frame of a video.
+"""
 
 
 def normalise(tiles_NHWC: torch.Tensor) -> torch.Tensor:
-    """uint8 tiles to float32 `pixels_NCHW`, on the same device."""
+    """Return uint8 tiles as normalised float32 `pixels_NCHW`, on the same device."""
     mean_C, std_C = (torch.tensor(values, device=tiles_NHWC.device) for values in (PIXEL_MEAN, PIXEL_STD))
     return ((tiles_NHWC.float() / 255 - mean_C) / std_C).permute(0, 3, 1, 2).contiguous()
 
@@ -38,10 +41,12 @@ def normalise(tiles_NHWC: torch.Tensor) -> torch.Tensor:
 def token_positions(
     ids_BT: torch.Tensor, mask_BT: torch.Tensor, delta: Delta, *, image_token: int
 ) -> torch.Tensor:
-    """V2PE position (B, T), float32, of every token; 0 where `mask_BT` is 0. Each row starts from 0.
+    """Return the V2PE position (B, T) of every token, float32. It is 0 where `mask_BT` is 0.
+
+    Each row starts from 0.
 
     Raises:
-        ValueError: the deltas are not as many as the runs, or one is not in (0, 1].
+        ValueError: the number of deltas differs from the number of runs, or a delta isn't in (0, 1].
     """
     real_BT = mask_BT.bool().cpu().numpy()
     visual_BT = (ids_BT == image_token).cpu().numpy() & real_BT
@@ -53,7 +58,7 @@ def token_positions(
     if delta_R.shape != (num_runs,):
         raise ValueError(
             f"{num_runs} runs of visual tokens need as many deltas, not {delta_R.size}: give one for each "
-            "image and for each frame of a video, in the order of the rows"
+            "image and one for each frame of a video, in the order of the rows"
         )
     delta_BT = np.ones(visual_BT.shape)
     delta_BT[visual_BT] = delta_R[np.cumsum(begins_BT).reshape(begins_BT.shape)[visual_BT] - 1]
@@ -64,10 +69,10 @@ def token_positions(
 
 
 class V2PEModel(InternVLModel):
-    """Vision tower, projector and language model: everything but the output head."""
+    """The vision tower, the projector and the language model, without the output head."""
 
     def get_image_features(self, pixel_values: torch.Tensor, **kwargs: Any) -> Any:
-        """Embeddings of uint8 `tiles_NHWC` or of normalised float `pixels_NCHW`."""
+        """Return the embeddings of uint8 `tiles_NHWC` or of normalised float `pixels_NCHW`."""
         if pixel_values.dtype == torch.uint8:
             pixel_values = normalise(pixel_values)
         return super().get_image_features(pixel_values, **kwargs)
@@ -83,25 +88,28 @@ class V2PEModel(InternVLModel):
         delta: Delta = 1.0,
         **kwargs: Any,
     ) -> Any:
-        """Hidden states, in transformers' output object.
+        """Return the hidden states in transformers' output object.
 
         Args:
-            input_ids: int64 (B, T), padded at either side.
-            pixel_values: the tiles of all images in order, as `get_image_features` takes them.
-            attention_mask: (B, T), 1 where a token is; by default everywhere. A mask of another shape, or a
-                cache that already holds tokens, needs `position_ids`.
-            position_ids: float (B, T), instead of what `delta` says.
+            input_ids: int64 (B, T), padded on either side.
+            pixel_values: the tiles of all images in order, in a form that `get_image_features` takes.
+            attention_mask: (B, T), 1 where there is a token; by default 1 everywhere. With a mask of another
+                shape, or with a cache that holds tokens already, `position_ids` are required.
+            position_ids: float (B, T), used in place of the positions that follow from `delta`.
+            past_key_values: transformers' cache of earlier tokens.
+            delta: the V2PE deltas.
 
         Raises:
-            ValueError: as `token_positions`, or positions are needed that can't be told from the ids.
+            ValueError: `token_positions` refuses the deltas, or the positions don't follow from the ids and
+                `position_ids` is missing.
         """
         if attention_mask is None and input_ids is not None and not _length(past_key_values):
             attention_mask = torch.ones_like(input_ids)
         if position_ids is None:
             if input_ids is None or attention_mask is None or attention_mask.shape != input_ids.shape:
                 raise ValueError(
-                    "positions follow from all ids of the rows and their mask: with embeddings, a filled "
-                    "cache or a mask of another shape give position_ids"
+                    "positions can't be computed from embeddings, with a filled cache, or with a mask of "
+                    "another shape than the ids: give position_ids"
                 )
             position_ids = token_positions(
                 input_ids, attention_mask, delta, image_token=self.config.image_token_id
@@ -117,14 +125,15 @@ class V2PEModel(InternVLModel):
 
 
 class V2PEInternVL(InternVLForConditionalGeneration):
-    """The whole model. `forward` and `generate` take what transformers' take, and `delta`.
+    """The complete model. `forward` and `generate` take transformers' arguments and `delta`.
 
-    Generated tokens step by 1 from the prompt's last position, rounded up.
+    The positions of generated tokens continue in steps of 1 from the prompt's last position, rounded up.
     """
 
     def __init__(self, config: InternVLConfig) -> None:
         config.text_config.rope_parameters = _plain(config.text_config.rope_parameters)
-        # As the parent does, with our trunk for its own: the order decides which random weights a seed gives.
+        # These are the steps of the parent's __init__, but with our model. Their order decides which random
+        # weights a seed gives.
         super(InternVLForConditionalGeneration, self).__init__(config)
         self.model = V2PEModel(config)
         self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
@@ -132,15 +141,15 @@ class V2PEInternVL(InternVLForConditionalGeneration):
         self.model.language_model.set_attn_implementation(IN_SEGMENTS)
 
     def hidden_states(self, **inputs: Any) -> torch.Tensor:
-        """Last hidden states (B, T, D): a loss that asks for few logits makes only those.
+        """Return the last hidden states (B, T, D), from which a loss computes only the logits that it needs.
 
-        Takes and raises what `V2PEModel.forward` does.
+        The arguments and errors are those of `V2PEModel.forward`.
         """
         hidden_BTD: torch.Tensor = self.model(**inputs, use_cache=False).last_hidden_state
         return hidden_BTD
 
     def prepare_inputs_for_generation(self, input_ids: torch.Tensor, delta: Any = None, **kwargs: Any) -> Any:
-        """The inputs of one step; the positions have taken the delta up already."""
+        """Return the inputs of one step, without the delta, because the positions contain it already."""
         return super().prepare_inputs_for_generation(input_ids, **kwargs)
 
     def _prepare_position_ids_for_generation(
@@ -162,5 +171,7 @@ def _length(cache: Any) -> int:
 def _plain(rope: Mapping[str, Any]) -> dict[str, Any]:
     kind = rope.get("rope_type", "default")
     if kind not in ("default", "dynamic"):
-        raise ValueError(f"V2PE with rotary scaling {kind!r} isn't defined: use the plain base")
+        raise ValueError(
+            f"V2PE isn't defined with rotary scaling {kind!r}: use a checkpoint without rotary scaling"
+        )
     return {"rope_type": "default", "rope_theta": rope["rope_theta"]}

@@ -1,7 +1,8 @@
-"""From hidden states to log-probabilities, a chunk of positions at a time.
+"""Compute log-probabilities from hidden states, one chunk of positions at a time.
 
-A vocabulary of 150,000 makes logits the largest tensor of a step: in a pack of 16K tokens 10 GB as fp32, and
-as much again of gradients. Here those of a chunk are there at a time, made once more in the backward pass.
+With a vocabulary of 150,000 the logits are the largest tensor of a step. For a pack of 16K tokens they take
+10 GB in fp32, and their gradients take as much again. So only the logits of one chunk exist at a time, and
+the backward pass computes them again.
 """
 
 import torch
@@ -15,13 +16,13 @@ CHUNK = 2048
 def target_log_probs(
     head: nn.Module, hidden_SD: torch.Tensor, target_S: torch.Tensor, *, chunk: int = CHUNK
 ) -> torch.Tensor:
-    """log p of each target, (S,), float32.
+    """Return log p of each target, (S,), float32.
 
     Args:
-        head: from hidden states to logits.
-        hidden_SD: hidden states of the positions that predict something.
-        target_S: which token each is to predict.
-        chunk: of how many positions there are logits at a time.
+        head: the output head, from hidden states to logits.
+        hidden_SD: the hidden states of the supervised positions.
+        target_S: the token that each position predicts.
+        chunk: the number of positions whose logits exist at a time.
     """
 
     def of_chunk(hidden_CD: torch.Tensor, target_C: torch.Tensor) -> torch.Tensor:
@@ -29,10 +30,10 @@ def target_log_probs(
 
     if len(target_S) <= chunk:
         return of_chunk(hidden_SD, target_S)
-    parts = zip(hidden_SD.split(chunk), target_S.split(chunk), strict=True)
-    return torch.cat([checkpoint(of_chunk, hidden, target, use_reentrant=False) for hidden, target in parts])
+    chunks = zip(hidden_SD.split(chunk), target_S.split(chunk), strict=True)
+    return torch.cat([checkpoint(of_chunk, hidden, target, use_reentrant=False) for hidden, target in chunks])
 
 
 def token_log_probs(logits_SV: torch.Tensor, target_S: torch.Tensor) -> torch.Tensor:
-    """log p of each target, (S,), float32."""
+    """Return log p of each target, (S,), float32."""
     return -F.cross_entropy(logits_SV.float(), target_S, reduction="none")

@@ -1,4 +1,4 @@
-"""The three parts of InternVL3: what may be frozen, and what is sharded as a unit."""
+"""The three parts of InternVL3 for freezing, and the units for sharding."""
 
 from collections.abc import Collection, Mapping
 
@@ -10,7 +10,7 @@ from .internvl import V2PEInternVL
 
 
 def modules_of(model: V2PEInternVL) -> Mapping[Part, tuple[nn.Module, ...]]:
-    """The modules of each part; the output head counts as the language model's."""
+    """Return the modules of each part. The output head belongs to the language model."""
     return {
         "vision": (model.model.vision_tower,),
         "projector": (model.model.multi_modal_projector,),
@@ -19,17 +19,17 @@ def modules_of(model: V2PEInternVL) -> Mapping[Part, tuple[nn.Module, ...]]:
 
 
 def freeze_all_but(model: V2PEInternVL, trained: Collection[Part]) -> None:
-    """Only the parameters of these parts get gradients."""
+    """Freeze the parameters of all parts but `trained`."""
     for part, modules in modules_of(model).items():
         for module in modules:
             module.requires_grad_(part in trained)
 
 
 def shard_unit_names(model: V2PEInternVL) -> tuple[str, ...]:
-    """Class names of the modules that FSDP shards each by itself, whatever the language model.
+    """Return the class names of the modules that FSDP shards as units, for any language model.
 
-    Layers and projector, never the language model as a whole: FSDP casts the inputs of its units to bf16, and
-    positions above 256 would lose their fractions.
+    They are the layers and the projector, never the complete language model. FSDP casts the inputs of a unit
+    to bf16, so positions above 256 would lose their fractions.
     """
     repeated = (model.model.vision_tower.encoder.layer, model.model.language_model.layers)
     layers = {type(layer).__name__ for stack in repeated for layer in stack}

@@ -1,4 +1,4 @@
-"""Attention within segments against the dense mask of a pack: who may look at whom, token by token."""
+"""Attention within segments compared with the dense mask of a pack."""
 
 from itertools import pairwise
 from typing import Any
@@ -16,14 +16,14 @@ from ttscaling.train.network.attention import IN_SEGMENTS, Segments, attention_i
 from ttscaling.train.packs.packed_batch import pack_samples
 from ttscaling.train.samples.sample import Sample
 
-# Two plain sequences around one with a trunk and two branches, and one of a single token.
+# Two plain sequences around a sequence with a trunk and two branches, and a sequence of one token.
 SEQUENCE_T = torch.tensor([0] * 5 + [1] * 12 + [2] * 3 + [3])
 BRANCH_T = torch.tensor([0] * 5 + [0] * 4 + [1] * 5 + [2] * 3 + [0] * 3 + [0])
 HEADS, KEY_HEADS, CHANNELS = 4, 2, 8
 
 
 def visible(sequence_T: torch.Tensor, branch_T: torch.Tensor) -> torch.Tensor:
-    """(T, T): true where the row's token may look at the column's."""
+    """Return (T, T), true where the token of the row sees the token of the column."""
     same_TT = sequence_T[:, None] == sequence_T
     open_TT = (branch_T == 0) | (branch_T[:, None] == branch_T)
     return (same_TT & open_TT).tril()
@@ -39,13 +39,13 @@ def random_heads(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return query, key, value
 
 
-def densely(heads: tuple[torch.Tensor, ...], mask_TT: torch.Tensor) -> torch.Tensor:
+def dense_attention(heads: tuple[torch.Tensor, ...], mask_TT: torch.Tensor) -> torch.Tensor:
     query, key, value = heads
     attended = scaled_dot_product_attention(query, key, value, attn_mask=mask_TT, scale=0.3, enable_gqa=True)
     return attended.transpose(1, 2)
 
 
-def test_who_sees_whom() -> None:
+def test_the_dense_mask_of_trunks_and_branches() -> None:
     mask_TT = visible(torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([0, 1, 1, 2, 0, 0]))
     assert mask_TT.int().tolist() == [
         [1, 0, 0, 0, 0, 0],
@@ -61,7 +61,7 @@ def test_outputs_and_gradients_are_those_of_the_dense_mask() -> None:
     segments = segments_of(SEQUENCE_T, BRANCH_T)
     ours, theirs = random_heads(0), random_heads(0)
     attended, _ = attention_in_segments(torch.nn.Module(), *ours, None, segments=segments, scaling=0.3)
-    expected = densely(theirs, visible(SEQUENCE_T, BRANCH_T))
+    expected = dense_attention(theirs, visible(SEQUENCE_T, BRANCH_T))
     torch.testing.assert_close(attended, expected, rtol=0, atol=1e-5)
     attended.square().sum().backward()
     expected.square().sum().backward()
@@ -69,15 +69,15 @@ def test_outputs_and_gradients_are_those_of_the_dense_mask() -> None:
         torch.testing.assert_close(own.grad, other.grad, rtol=0, atol=1e-5)
 
 
-def as_the_kernel_reads(heads: tuple[torch.Tensor, ...], segments: Segments) -> torch.Tensor:
-    """Flash attention for variable lengths, spelt out: query i of n sees all but the last n - 1 - i keys."""
+def attention_of_the_kernel(heads: tuple[torch.Tensor, ...], segments: Segments) -> torch.Tensor:
+    """Return flash attention for variable lengths: query i of n sees all but the last n - 1 - i keys."""
     query_HTC, key_GTC, value_GTC = (x[0] for x in heads)
     parts = []
     bounds = (pairwise(cu_S1.tolist()) for cu_S1 in (segments.cu_query_S1, segments.cu_key_S1))
     for (query_begin, query_end), (key_begin, key_end) in zip(*bounds, strict=True):
-        own, seen = query_end - query_begin, key_end - key_begin
+        queries, keys = query_end - query_begin, key_end - key_begin
         key_N = segments.key_K[key_begin:key_end]
-        mask = torch.ones(own, seen, dtype=torch.bool).tril(seen - own)
+        mask = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
         parts.append(
             scaled_dot_product_attention(
                 query_HTC[:, query_begin:query_end],
@@ -91,15 +91,17 @@ def as_the_kernel_reads(heads: tuple[torch.Tensor, ...], segments: Segments) -> 
     return torch.cat(parts, dim=1).transpose(0, 1)[None]
 
 
-def test_a_kernel_for_variable_lengths_is_told_the_same() -> None:
+def test_the_arguments_of_the_varlen_kernel_give_the_same() -> None:
     heads = random_heads(1)
-    read = as_the_kernel_reads(heads, segments_of(SEQUENCE_T, BRANCH_T))
-    torch.testing.assert_close(read, densely(heads, visible(SEQUENCE_T, BRANCH_T)), rtol=0, atol=1e-5)
+    attended = attention_of_the_kernel(heads, segments_of(SEQUENCE_T, BRANCH_T))
+    torch.testing.assert_close(
+        attended, dense_attention(heads, visible(SEQUENCE_T, BRANCH_T)), rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("branch", [[1, 0, 0], [0, 2, 1]])
 def test_a_trunk_comes_first_and_branches_in_order(branch: list[int]) -> None:
-    with pytest.raises(ValueError, match="trunk comes first"):
+    with pytest.raises(ValueError, match="put the trunk first"):
         segments_of(torch.zeros(3, dtype=torch.long), torch.tensor(branch))
 
 
@@ -107,8 +109,8 @@ def test_a_trunk_comes_first_and_branches_in_order(branch: list[int]) -> None:
 @pytest.mark.parametrize(
     ("model", "config"), [(Qwen2Model, Qwen2Config), (Qwen3Model, Qwen3Config), (LlamaModel, LlamaConfig)]
 )
-def test_every_language_model_hands_the_segments_on(model: type, config: type) -> None:
-    """InternVL3's language models are Qwen2; InternLM is read as Llama; Qwen3 is what came after."""
+def test_every_language_model_passes_the_segments_on(model: type, config: type) -> None:
+    """InternVL3 has Qwen2, or InternLM, which is loaded as Llama. Later models have Qwen3."""
     torch.manual_seed(0)
     language = model(
         config(
@@ -142,19 +144,19 @@ def test_every_language_model_hands_the_segments_on(model: type, config: type) -
 
 
 class Largest(TorchDispatchMode):
-    """Watches every tensor that is made; keeps the size of the largest."""
+    """A mode that records the size of the largest tensor that is created."""
 
     numbers = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        self.numbers = max([self.numbers, *(tensor.numel() for tensor in made)])
+        created = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        self.numbers = max([self.numbers, *(tensor.numel() for tensor in created)])
         return result
 
 
-def test_a_long_pack_makes_nothing_of_the_square_of_its_length() -> None:
-    """4,096 tokens of one sequence, forwards and backwards; the same as in a pack with another."""
+def test_a_long_pack_needs_no_tensor_of_the_square_of_its_length() -> None:
+    """One sequence of 4,096 tokens, forwards and backwards, equals itself in a pack with another sequence."""
     model, image_token = tiny_model(), 5
     ids_T = np.random.default_rng(0).integers(10, 60, 4096)
     samples = [

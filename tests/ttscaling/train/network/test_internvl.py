@@ -1,4 +1,4 @@
-"""The training model against transformers' own, which is told every position, found token by token."""
+"""The training model compared with transformers' model, which gets positions computed token by token."""
 
 from math import ceil
 
@@ -23,8 +23,8 @@ def image(num_tiles: int) -> list[int]:
     return [3, *[CONTEXT] * (PER_TILE * num_tiles), 4]
 
 
-# Token ids and deltas: text only, one image, two with deltas of their own, an image at the very start and one
-# at the very end, three frames of a video.
+# Token ids and deltas of prompts: text only, one image, two images with different deltas, an image at the
+# start and one at the end, three frames of a video.
 PROMPTS = {
     "text": ([10, 11, 12, 13, 14], ()),
     "image": ([10, *image(1), 11, 12], (1 / 4,)),
@@ -35,7 +35,7 @@ PROMPTS = {
 
 
 def sample(name: str) -> Sample:
-    """A prompt with noise for its tiles."""
+    """Return a prompt with noise in its tiles."""
     ids, deltas = PROMPTS[name]
     ids_T = np.array(ids)
     shape = (ids.count(CONTEXT) // PER_TILE, TILE, TILE, 3)
@@ -54,9 +54,9 @@ def naive_positions(name: str, num_generated: int = 0) -> list[float]:
 
 
 def naive_logits(plain: InternVLForConditionalGeneration, name: str, generated: list[int]) -> torch.Tensor:
-    """(T, V) of a prompt and what was generated, without a cache."""
-    one, ids = sample(name), PROMPTS[name][0] + generated
-    tiles = None if one.tiles_NHWC is None else normalise(torch.from_numpy(one.tiles_NHWC))
+    """Return the logits (T, V) of a prompt and the generated tokens, without a cache."""
+    prompt, ids = sample(name), PROMPTS[name][0] + generated
+    tiles = None if prompt.tiles_NHWC is None else normalise(torch.from_numpy(prompt.tiles_NHWC))
     with torch.no_grad():
         logits_BTV: torch.Tensor = plain(
             input_ids=torch.tensor([ids]),
@@ -90,7 +90,7 @@ def model(plain: InternVLForConditionalGeneration) -> V2PEInternVL:
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_logits_are_transformers_own_at_the_positions_found_token_by_token(model, plain, name: str) -> None:
+def test_logits_are_those_of_transformers_at_the_same_positions(model, plain, name: str) -> None:
     batch = collate([sample(name)])
     position_BT = token_positions(batch.ids_BT, batch.mask_BT, batch.delta_R, image_token=CONTEXT)
     assert position_BT[0].tolist() == naive_positions(name)
@@ -113,7 +113,7 @@ def test_padding_and_a_missing_mask_change_nothing(model, plain, left: bool) -> 
         torch.testing.assert_close(logits_TV, naive_logits(plain, name, []))
 
 
-def test_each_image_has_its_own_delta_and_one_number_is_for_all(model) -> None:
+def test_a_delta_for_each_image_or_one_delta_for_all(model) -> None:
     inputs = collate([sample("two"), sample("image")]).inputs
 
     def logits(delta: object) -> torch.Tensor:
@@ -137,7 +137,7 @@ def test_tiles_may_come_as_bytes_or_as_normalised_pixels(model) -> None:
 
 
 @pytest.mark.parametrize("name", PROMPTS)
-def test_generated_tokens_step_on_from_the_prompt_s_last_position(model, plain, name: str) -> None:
+def test_generated_tokens_continue_from_the_prompt_s_last_position(model, plain, name: str) -> None:
     expected = naive_greedy(plain, name)
     for use_cache in (True, False):
         ids_BT = model.generate(**collate([sample(name)]).inputs, **GREEDY, use_cache=use_cache)
@@ -146,7 +146,7 @@ def test_generated_tokens_step_on_from_the_prompt_s_last_position(model, plain, 
     assert sampled[0][0] == expected[: expected.index(END) if END in expected else None]
 
 
-def test_in_a_batch_each_prompt_generates_what_it_does_alone(model, plain) -> None:
+def test_a_prompt_generates_the_same_in_a_batch_and_alone(model, plain) -> None:
     inputs = collate([sample(name) for name in PROMPTS], left=True).inputs
     together = model.generate(**inputs, **GREEDY)
     assert together[:, -NEW:].tolist() == [naive_greedy(plain, name) for name in PROMPTS]
@@ -162,7 +162,7 @@ def test_bad_deltas_are_refused(model) -> None:
         model(**inputs | {"delta": [1, 0]})
 
 
-def test_positions_that_the_ids_do_not_tell_must_be_given(model) -> None:
+def test_positions_that_do_not_follow_from_the_ids_are_required(model) -> None:
     with torch.no_grad():
         cache = model(**collate([sample("image")]).inputs, use_cache=True).past_key_values
     with pytest.raises(ValueError, match="give position_ids"):

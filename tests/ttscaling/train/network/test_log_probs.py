@@ -1,4 +1,4 @@
-"""Chunks change nothing but the memory."""
+"""Chunks of logits change the memory, but not the values."""
 
 import pytest
 import torch
@@ -25,7 +25,7 @@ def test_chunks_give_the_same_values_and_gradients(chunk: int) -> None:
     torch.testing.assert_close(results[0], results[1])
 
 
-def test_logits_of_one_chunk_at_a_time() -> None:
+def test_logits_are_computed_one_chunk_at_a_time() -> None:
     sizes: list[int] = []
 
     class Head(nn.Linear):
@@ -37,7 +37,7 @@ def test_logits_of_one_chunk_at_a_time() -> None:
     assert sizes == [4, 4, 2]
 
 
-def test_nothing_to_predict() -> None:
+def test_no_targets_give_no_log_probabilities() -> None:
     hidden_SD = torch.zeros(0, 4, requires_grad=True)
     target_log_probs(nn.Linear(4, 7), hidden_SD, torch.zeros(0, dtype=torch.int64)).sum().backward()
     assert hidden_SD.grad is not None

@@ -1,4 +1,4 @@
-"""The estimate against counts and sums made by hand, and against what a step really keeps."""
+"""The memory estimate compared with sums by hand, and with the tensors that a step really keeps."""
 
 from dataclasses import replace
 
@@ -34,8 +34,8 @@ def test_parameters_are_as_many_as_published(size):
     assert counts["projector"] == 8 * vision + 4 * vision * width + width + width * width + width
 
 
-def test_what_is_sharded_is_sixteen_bytes_a_parameter():
-    """fp32 weights, gradients and two moments."""
+def test_the_sharded_state_takes_sixteen_bytes_per_parameter():
+    """The state is weights, gradients and two moments in fp32."""
     config, recipe = config_of("InternVL3-8B"), published("sft", "8B")
     count = sum(parameters(config).values())
     for devices in (1, 8, 64):
@@ -63,7 +63,7 @@ def test_logits_are_those_of_a_chunk():
 
 @pytest.mark.parametrize("size", PUBLISHED)
 def test_every_published_size_fits_somewhere(size):
-    """InternVL3's fine-tuning ran on 512 devices of 80 GB; a tenth is left free."""
+    """InternVL3's fine-tuning ran on 512 devices of 80 GB. A tenth of this stays free."""
     name = f"InternVL3-{size}"
     needed = memory(config_of(name), published("sft", size), devices=512)
     assert needed.total < 72 * GB
@@ -73,7 +73,7 @@ def test_every_published_size_fits_somewhere(size):
 
 
 def kept_bytes(model: V2PEInternVL, recipe: Recipe) -> int:
-    """Bytes that a forward pass of a full pack keeps for the backward one, weights left out."""
+    """Return the bytes that a forward pass of a full pack keeps for the backward pass, without weights."""
     weights = {parameter.data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -100,7 +100,7 @@ def kept_bytes(model: V2PEInternVL, recipe: Recipe) -> int:
     return sum(kept.values())
 
 
-def test_activations_are_about_what_a_step_keeps():
+def test_the_estimate_of_activations_is_near_what_a_step_keeps():
     model = tiny_model()
     recipe = Recipe(
         steps=1, batch=1, learning_rate=1e-3, max_tokens=256, max_tiles=32, precision="fp32", recompute=False
@@ -109,5 +109,6 @@ def test_activations_are_about_what_a_step_keeps():
     estimates = [memory(model.config, r, devices=1).activations for r in (recipe, frugal)]
     kept = [kept_bytes(model, r) for r in (recipe, frugal)]
     assert estimates[0] == pytest.approx(kept[0], rel=0.25)
-    # The forward pass keeps nothing of the two layers' insides; the estimate has one, for the backward.
+    # The forward pass keeps no inner activations of the two layers. The estimate includes those of one layer,
+    # which the backward pass needs.
     assert 2 * (estimates[0] - estimates[1]) == pytest.approx(kept[0] - kept[1], rel=0.25)
