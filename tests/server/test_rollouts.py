@@ -41,7 +41,7 @@ async def test_an_answer_goes_on_as_it_was_written(server: RunningServer, photo:
         await sampler.check_continues()
         (whole,), _ = await sampler.answers(message, n=1, seed=0)
         assert set(whole.text) <= set(LETTERS)
-        assert not whole.whole
+        assert not whole.complete
         for cut in (1, 7, 33):
             (rest,), _ = await sampler.answers(message, n=1, seed=0, begun=whole.text[:cut])
             assert rest.text.startswith(whole.text[cut:])

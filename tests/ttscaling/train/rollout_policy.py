@@ -1,4 +1,4 @@
-"""A chat server whose answers follow from what it is asked: steps drawn by the request's seed."""
+"""A chat server whose answers have steps that are drawn by the request's seed."""
 
 import base64
 import random
@@ -18,12 +18,12 @@ RIGHT = "7"
 
 
 class PolicyServer:
-    """Keeps what it was asked. `fails(number, body)` may give a status to fail with instead."""
+    """A server that keeps the requests; `fails(number, body)` may return a status to answer instead."""
 
     def __init__(self, fails: Any = lambda number, body: None, *, continues: bool = True) -> None:
         self.url = DEFAULT_URL
         self.answered: list[dict[str, Any]] = []
-        self.seen = 0
+        self.num_requests = 0
         self._fails = fails
         self._continues = continues
 
@@ -33,18 +33,18 @@ class PolicyServer:
             yield self
 
     @property
-    def asked(self) -> list[dict[str, Any]]:
-        """The bodies that were answered, those of the check at the start left out."""
+    def bodies(self) -> list[dict[str, Any]]:
+        """The bodies of answered requests, without those of the check at the start."""
         return [body for body in self.answered if body.get("max_tokens") != 1]
 
     @property
     def begun(self) -> list[str]:
-        """What was to be continued with the image in view, in order."""
-        return [begun_of(body) for body in self.asked if begun_of(body) and _sees(body)]
+        """The beginnings that were to be continued with the image in view, in order."""
+        return [begun_of(body) for body in self.bodies if begun_of(body) and _shows_image(body)]
 
     def _reply(self, body: dict[str, Any]) -> Reply:
-        self.seen += 1
-        status = self._fails(self.seen, body)
+        self.num_requests += 1
+        status = self._fails(self.num_requests, body)
         if status is not None:
             return Reply({"error": {"message": "not now"}}, status)
         self.answered.append(body)
@@ -64,22 +64,22 @@ class PolicyServer:
 
 
 def begun_of(body: Mapping[str, Any]) -> str:
-    """The beginning of an answer that a request holds, if any."""
+    """Return the beginning of an answer that a request holds, or nothing."""
     last = body["messages"][-1]
     return str(last["content"]) if last["role"] == "assistant" else ""
 
 
 def written(body: Mapping[str, Any], index: int) -> str:
-    """The text of a choice: few different steps, so that solutions share them."""
+    """Return the text of a choice; there are few different steps, so that solutions share them."""
     draw = random.Random(body.get("seed", 0) + index)
     begun = begun_of(body)
-    if begun and not _sees(body):
+    if begun and not _shows_image(body):
         return " and so I guess"
     steps = [f"step {number} is {draw.choice('ab')}" for number in range(1, STEPS)]
     steps.append(f"Final answer: {draw.choice([RIGHT, RIGHT, '8'])}")
-    left = steps[begun.count(SEPARATOR) + 1 :] if begun else steps
-    return (SEPARATOR if begun else "") + SEPARATOR.join(left)
+    missing = steps[begun.count(SEPARATOR) + 1 :] if begun else steps
+    return (SEPARATOR if begun else "") + SEPARATOR.join(missing)
 
 
-def _sees(body: Mapping[str, Any]) -> bool:
+def _shows_image(body: Mapping[str, Any]) -> bool:
     return isinstance(body["messages"][0]["content"], list)

@@ -1,4 +1,4 @@
-"""From rollouts to data sets: VisualPRM400K's judged steps and MMPR's preference pairs."""
+"""Write rollouts as data sets: VisualPRM400K's judged steps and MMPR's preference pairs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,19 +18,22 @@ CRITIC, PAIRS = "critic.json", "pairs.json"
 
 
 def judged_solution(rollout: Rollout, solution: Solution, max_steps: int | None) -> JudgedRecord:
-    """A solution with the values of its steps; its last step's is the solution's own verdict, one of one."""
+    """Return a solution with the values of its steps.
+
+    The last step's value is the verdict on the solution, counted like one continuation.
+    """
     steps = split_steps(solution.text, max_steps=max_steps)
-    judged = []
+    judged_steps = []
     for length, text in enumerate(steps, start=1):
         right, total = int(solution.right), 1
         if length < len(steps):
             value = rollout.values[SEPARATOR.join(steps[:length])]
             right, total = value.right, value.total
-        judged.append(JudgedStep(text, right / total, right, total))
+        judged_steps.append(JudgedStep(text, right / total, right, total))
     question = rollout.question
     return JudgedRecord(
         question=question.text,
-        steps=tuple(judged),
+        steps=tuple(judged_steps),
         images=question.images,
         video=question.video,
         extra={"answer": question.answer, "response": solution.text},
@@ -38,13 +41,14 @@ def judged_solution(rollout: Rollout, solution: Solution, max_steps: int | None)
 
 
 def write_data(folder: Path, root: Path, rollouts: Sequence[Rollout], plan: RolloutPlan) -> Mapping[str, int]:
-    """Write all data sets that aren't empty; returns how many records each has.
+    """Write all data sets that aren't empty, and return how many records each has.
 
-    Judged steps are in critic.json, the three kinds of pairs in pairs.json, as `internvl3 train` reads them.
+    critic.json lists the judged steps and pairs.json the three kinds of pairs, as `internvl3 train` reads
+    them.
     """
     good = [rollout for rollout in rollouts if rollout.bad is None]
-    judged = (judged_json(record) for record in _judged(good, plan)) if plan.continuations else ()
-    counts = {"judged": write_records(folder / "judged.jsonl", judged)}
+    records = _judged_records(good, plan) if plan.continuations else ()
+    counts = {"judged": write_records(folder / "judged.jsonl", map(judged_json, records))}
     for name, pairs in _pairs(good, plan.seed).items():
         counts[name] = write_records(folder / f"{name}.jsonl", (pair_json(pair) for pair in pairs))
     for meta, names in ((CRITIC, ["judged"]), (PAIRS, ["correctness", "format", "dropout"])):
@@ -65,8 +69,8 @@ def write_data(folder: Path, root: Path, rollouts: Sequence[Rollout], plan: Roll
     return counts
 
 
-def _judged(rollouts: Iterable[Rollout], plan: RolloutPlan) -> Iterator[JudgedRecord]:
-    """Every solution that says something, equal ones of a question once."""
+def _judged_records(rollouts: Iterable[Rollout], plan: RolloutPlan) -> Iterator[JudgedRecord]:
+    """Yield every solution that isn't blank; equal solutions of a question are yielded once."""
     for rollout in rollouts:
         for solution in {solution.text: solution for solution in rollout.solutions}.values():
             if solution.text.strip():

@@ -1,4 +1,4 @@
-"""Questions to training data: read, rolled out through a server, written."""
+"""Make training data from a file of questions by rollouts on a server."""
 
 import asyncio
 import hashlib
@@ -23,16 +23,17 @@ from .data_sets import CRITIC, PAIRS, write_data
 from .rollout import Rollout, RolloutPlan, Verdict, roll_out
 from .server_sampler import ServerSampler, usage_json
 
-PLACE = "{question}"
-KEPT = "rollouts.jsonl"
+QUESTION_SLOT = "{question}"
+RESULTS = "rollouts.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutRun:
-    """What is asked of whom, and where it goes.
+    """The questions, the server and the output folder of a run.
 
-    `instruction` is what is asked, the question's text at `PLACE`; media paths are relative to `root`;
-    `fields` go into every request; `bad_questions` is the share that may be bad.
+    `instruction` is the text of a user's message, in which a question replaces QUESTION_SLOT. Media paths are
+    relative to `root`. `fields` go into every request. `bad_questions` is the share of questions that may be
+    bad, 0 to 1.
     """
 
     questions: Path
@@ -48,51 +49,52 @@ class RolloutRun:
 
 
 def make_data(run: RolloutRun) -> Mapping[str, Any]:
-    """Make the data sets; returns what there is of everything, as JSON.
+    """Make the data sets, and return the counts of everything as JSON.
 
-    Goes on from what the output folder holds of this very run. Raises EvaluationError.
+    The run goes on from the replies that the output folder holds of it. Raises CommandError if the questions
+    can't be used, the folder holds another run, or the server fails.
     """
-    if PLACE not in run.instruction:
-        raise CommandError(f"--instruction has no {PLACE}: write where the question goes")
-    asked = _read(run)
+    if QUESTION_SLOT not in run.instruction:
+        raise CommandError(f"--instruction has no {QUESTION_SLOT}: write it where the question belongs")
+    questions = _read(run)
     identity = {
         "questions": hashlib.sha256(run.questions.read_bytes()).hexdigest(),
         "instruction": run.instruction,
         **asdict(run.plan),
         **run.fields,
     }
-    with _verdict(asked) as verdict, ResultsFile(run.output / KEPT, identity) as ledger:
-        rollouts = asyncio.run(_roll_out(run, asked, verdict, ledger))
+    with _verdict(questions) as verdict, ResultsFile(run.output / RESULTS, identity) as results:
+        rollouts = asyncio.run(_roll_out(run, questions, verdict, results))
     return _summary(rollouts, write_data(run.output, run.root, rollouts, run.plan), run.output)
 
 
 async def _roll_out(
-    run: RolloutRun, asked: Sequence[Question], verdict: Verdict, ledger: ResultsFile
+    run: RolloutRun, questions: Sequence[Question], verdict: Verdict, results: ResultsFile
 ) -> list[Rollout]:
     async with connected(run.base_url, key=run.api_key) as server:
         return await roll_out(
             ServerSampler(server, run.fields),
-            asked,
+            questions,
             run.root,
             run.plan,
             verdict=verdict,
-            ledger=ledger,
-            faults=BadRecords(allowed=run.bad_questions, tell=warn),
+            results=results,
+            bad_records=BadRecords(allowed=run.bad_questions, tell=warn),
             concurrency=run.concurrency,
         )
 
 
 @contextmanager
-def _verdict(asked: Sequence[Question]) -> Iterator[Verdict]:
-    """Comparison by each question's own mode; math-verify runs only if one asks for it."""
-    modes = {question.mode for question in asked}
+def _verdict(questions: Sequence[Question]) -> Iterator[Verdict]:
+    """Yield the comparison by each question's mode; math-verify starts only if a question needs it."""
+    modes = {question.mode for question in questions}
     with ExitStack() as opened:
         graders = {mode: opened.enter_context(grader(mode)) for mode in modes}
         yield lambda question, answer: graders[question.mode](answer, question.answer)
 
 
 def _read(run: RolloutRun) -> list[Question]:
-    """The good questions, their media there, as they are asked."""
+    """Return the good questions with the text that is sent; a question without its media is bad."""
 
     def parse(data: Mapping[str, Any]) -> Question:
         question = parse_question(data)
@@ -100,15 +102,15 @@ def _read(run: RolloutRun) -> list[Question]:
             media_path(run.root, media)
         if question.video is None:
             user_message_parts(question.text, [run.root / image for image in question.images])
-        return replace(question, text=run.instruction.replace(PLACE, question.text))
+        return replace(question, text=run.instruction.replace(QUESTION_SLOT, question.text))
 
     try:
-        found = list(read_records(run.questions, parse, BadRecords(allowed=run.bad_questions, tell=warn)))
+        questions = list(read_records(run.questions, parse, BadRecords(allowed=run.bad_questions, tell=warn)))
     except (TooManyBadRecordsError, OSError) as error:
         raise CommandError(str(error)) from error
-    if not found:
-        raise CommandError(f"{run.questions} holds no questions: write one JSON object a line")
-    return found
+    if not questions:
+        raise CommandError(f"{run.questions} holds no questions: write one JSON object on each line")
+    return questions
 
 
 def _summary(rollouts: Sequence[Rollout], records: Mapping[str, int], output: Path) -> Mapping[str, Any]:

@@ -1,12 +1,13 @@
-"""Solutions of questions and Monte-Carlo values of their steps, from a running server.
+"""Sample solutions of questions, and Monte-Carlo values of their steps, from a running server.
 
 Sources: arXiv 2503.10291 section 3.1, arXiv 2411.10442 section 3; OpenGVLab/InternVL
-`tools/reasoning_data_pipeline`. About each question is asked, one after the other: several solutions; from
-each prefix of their steps, the shortest first, several continuations; and right solutions continued from
-their first half without the image. A prefix that solutions share is continued once. So the server finds
-almost all of a prompt in its prefix cache: the question's tokens, and those that it wrote itself.
+`tools/reasoning_data_pipeline`. The requests about a question are sent one after the other. The first asks
+for several solutions. Then each prefix of their steps, the shortest first, is continued several times; a
+prefix that solutions share is continued once. Then right solutions are continued from their first half
+without the image. In this order the server finds almost all of a prompt in its prefix cache: the question's
+tokens, and tokens that it wrote itself.
 
-Every reply is kept before the next request is sent. A run that was cut off goes on with what is missing.
+Every reply is kept before the next request is sent, so a run that was cut off goes on with what is missing.
 """
 
 import asyncio
@@ -31,23 +32,28 @@ from .pairing import Solution, dropout_beginning, dropout_question
 from .server_sampler import Answer, ServerSampler, stated, usage_json
 
 Verdict = Callable[[Question, str | None], bool]
-"""Whether a final answer to a question is right. Called in threads."""
+"""Returns whether a final answer to a question is right. It is called in threads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutPlan:
-    """What is asked about each question."""
+    """How many answers to each question are requested.
+
+    Each prefix gets `continuations`, and 0 means that there are no step values. At most `without_image`
+    right solutions are continued without the image. Neighbouring steps are merged until a solution has at
+    most `max_steps`; None merges none.
+    """
 
     solutions: int
-    continuations: int  # of each prefix; 0 for none
-    without_image: int  # right solutions continued without the image, at most
-    max_steps: int | None  # neighbours are merged until a solution has no more
+    continuations: int
+    without_image: int
+    max_steps: int | None
     seed: int
 
 
 @dataclass(frozen=True)
 class PrefixValue:
-    """`right` of `total` continuations of a prefix reached the right answer."""
+    """The value of a prefix: `right` of its `total` continuations reached the right answer."""
 
     right: int
     total: int
@@ -55,9 +61,10 @@ class PrefixValue:
 
 @dataclass
 class Rollout:
-    """What is known about one question.
+    """The replies about one question so far.
 
-    `values` are keyed by prefix, `without_image` by solution; `bad` says why the question is a bad record.
+    `values` has prefixes as keys. `without_image` has solutions as keys, and their first half with its
+    continuation as values. `bad` says why the question is a bad record, or is None.
     """
 
     question: Question
@@ -68,7 +75,7 @@ class Rollout:
     usage: TokenUsage = field(default_factory=TokenUsage)
 
     def add(self, row: Row) -> None:
-        """Take in a row as it is kept."""
+        """Add a reply in the form of a row of the results file."""
         self.usage += TokenUsage(**row.get("tokens", {}))
         if "solutions" in row:
             self.solutions = tuple(Solution(**solution) for solution in row["solutions"])
@@ -79,7 +86,7 @@ class Rollout:
 
 
 def prefixes(solution: str, max_steps: int | None) -> list[str]:
-    """The solution's steps up to each, without the last: after that there is nothing to continue."""
+    """Return the beginnings of a solution up to each step but the last, which leaves nothing to continue."""
     steps = split_steps(solution, max_steps=max_steps)
     return [SEPARATOR.join(steps[:length]) for length in range(1, len(steps))]
 
@@ -91,34 +98,34 @@ async def roll_out(
     plan: RolloutPlan,
     *,
     verdict: Verdict,
-    ledger: ResultsFile,
-    faults: BadRecords,
+    results: ResultsFile,
+    bad_records: BadRecords,
     concurrency: int,
 ) -> list[Rollout]:
-    """All of it for all questions: what `ledger` holds, and what is missing.
+    """Return the rollouts of all questions; requests are sent for what `results` doesn't hold yet.
 
-    A question that the server refuses goes to `faults`. Raises EvaluationError where the server fails
-    otherwise, or too many questions are bad; what came until then is kept.
+    A question that the server refuses counts as bad in `bad_records`. Raises CommandError if the server fails
+    otherwise or too many questions are bad; replies until then stay in `results`.
     """
     rollouts = [Rollout(question) for question in questions]
-    for row in ledger.rows:
+    for row in results.rows:
         rollouts[row["question"]].add(row)
     if plan.continuations or plan.without_image:
         await sampler.check_continues()
 
     async def work(number: int) -> None:
-        await _QuestionRollout(sampler, rollouts[number], root, plan, verdict, ledger, number).run()
+        await _QuestionRollout(sampler, rollouts[number], root, plan, verdict, results, number).run()
         problem = rollouts[number].bad
         if problem is None:
-            faults.accept()
+            bad_records.accept()
         else:
-            faults.reject(problem)
+            bad_records.reject(problem)
 
     try:
         await run_concurrently(
             range(len(questions)), work, total=len(questions), concurrency=concurrency, label="questions"
         )
-        faults.check_share()
+        bad_records.check_share()
     except TooManyBadRecordsError as error:
         raise CommandError(str(error)) from error
     return rollouts
@@ -126,25 +133,26 @@ async def roll_out(
 
 @dataclass(frozen=True)
 class _QuestionRollout:
-    """The requests about one question, each answered once."""
+    """The requests about one question; those whose replies are kept aren't sent again."""
 
     sampler: ServerSampler
     rollout: Rollout
     root: Path
     plan: RolloutPlan
     verdict: Verdict
-    ledger: ResultsFile
+    results: ResultsFile
     number: int
 
     async def run(self) -> None:
-        """Ask what isn't known yet."""
+        """Send the requests whose replies are missing."""
         try:
             await self._solve()
             if self.plan.continuations:
                 await self._value()
             if self.rollout.question.images or self.rollout.question.video:
                 await self._continue_blindly()
-        except (Refused, RecordError) as error:  # not kept: the next run may have mended it
+        except (Refused, RecordError) as error:
+            # The problem isn't kept, because it may be mended before the next run.
             self.rollout.bad = f"question {self.number + 1}: {error}"
 
     async def _solve(self) -> None:
@@ -160,17 +168,17 @@ class _QuestionRollout:
         self._keep({"solutions": [asdict(solution) for solution in solutions], "tokens": usage_json(usage)})
 
     async def _value(self) -> None:
-        wanted = dict.fromkeys(
+        all_prefixes = dict.fromkeys(
             prefix
             for solution in self.rollout.solutions
             for prefix in prefixes(solution.text, self.plan.max_steps)
         )
         message = self._message()
-        for prefix in [prefix for prefix in wanted if prefix not in self.rollout.values]:
+        for prefix in [prefix for prefix in all_prefixes if prefix not in self.rollout.values]:
             answers, usage = await self.sampler.answers(
                 message, n=self.plan.continuations, seed=self._seed("prefix", prefix), begun=prefix
             )
-            continued = [Answer(prefix + answer.text, answer.whole) for answer in answers]
+            continued = [Answer(prefix + answer.text, answer.complete) for answer in answers]
             right = sum([await self._right(stated(answer)) for answer in continued])
             total = len(continued)
             self._keep({"prefix": prefix, "right": right, "total": total, "tokens": usage_json(usage)})
@@ -186,18 +194,19 @@ class _QuestionRollout:
                 )
                 self._keep({"blind": chosen, "text": begun + answer.text, "tokens": usage_json(usage)})
 
-    def _seed(self, *of: str) -> int:
-        """A seed of its own for each request, the same in every run."""
-        digest = hashlib.sha256("\n".join([str(self.plan.seed), str(self.number), *of]).encode()).digest()
+    def _seed(self, *request: str) -> int:
+        """Return a seed that differs from request to request and is the same in every run."""
+        key = "\n".join([str(self.plan.seed), str(self.number), *request])
+        digest = hashlib.sha256(key.encode()).digest()
         return int.from_bytes(digest[:4]) % 2**31
 
     async def _right(self, answer: str | None) -> bool:
         return await asyncio.to_thread(self.verdict, self.rollout.question, answer)
 
     def _keep(self, row: Mapping[str, Any]) -> None:
-        kept = {"question": self.number, **row}
-        self.ledger.add(kept)
-        self.rollout.add(kept)
+        numbered = {"question": self.number, **row}
+        self.results.add(numbered)
+        self.rollout.add(numbered)
 
     def _message(self) -> Message:
         question = self.rollout.question

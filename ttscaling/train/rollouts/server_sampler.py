@@ -1,8 +1,8 @@
-"""Answers, and continuations of answers that have begun, from a chat server.
+"""Sample answers, and continuations of answers that have begun, from a chat server.
 
-A continuation is asked for as vLLM and SGLang take it: the answer's beginning is the last message, and
-`continue_final_message` has the model write on from there. Other servers ignore the field and begin a new
-answer, silently; so the server is tried once before anything is believed.
+A continuation is requested as vLLM and SGLang expect it: the answer's beginning is the last message, and
+`continue_final_message` makes the model write on from there. Other servers ignore the field and silently
+begin a new answer, so `check_continues` tries a server first.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,17 @@ _CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 
 @dataclass(frozen=True)
 class Answer:
-    """One text that the model wrote; `whole` unless it was cut off at the token limit."""
+    """A text that the model wrote; `complete` is False if it was cut off at the token limit."""
 
     text: str
-    whole: bool
+    complete: bool
 
 
 class ServerSampler:
-    """Samples from a server. `fields` go into each request as they are (model, temperature, max_tokens)."""
+    """Samples answers from a server.
+
+    `fields` go into each request unchanged, such as model, temperature and max_tokens.
+    """
 
     def __init__(self, server: ServerClient, fields: Mapping[str, Any]) -> None:
         self._server = server
@@ -35,10 +38,11 @@ class ServerSampler:
     async def answers(
         self, message: Message, *, n: int, seed: int, begun: str = ""
     ) -> tuple[list[Answer], TokenUsage]:
-        """n answers to a user's message in one request, so that its prompt is computed once.
+        """Return n answers to a user's message, and the tokens that they took.
 
-        With `begun` they are the n ways in which an answer that begins so goes on, without the beginning.
-        Raises EvaluationError.
+        One request asks for all of them, so that its prompt is computed once. With `begun` they are n
+        continuations of an answer that begins so, without the beginning. Raises CommandError if the server
+        fails (Refused if it refuses the request), or if its reply can't be used.
         """
         body = {**self._fields, **_messages(message, begun), "n": n, "seed": seed}
         reply = await self._server.post(CHAT, body)
@@ -55,7 +59,10 @@ class ServerSampler:
                 completion=counts["completion_tokens"],
             )
         except (KeyError, TypeError) as error:
-            raise CommandError(f"the reply isn't of OpenAI's form: {type(error).__name__} {error}") from error
+            raise CommandError(
+                f"the reply doesn't have OpenAI's form ({type(error).__name__} {error}): "
+                "use a server with an OpenAI-compatible API"
+            ) from error
         if len(answers) != n:
             raise CommandError(
                 f"{n} answers were requested and {len(answers)} came: use a server that heeds 'n'"
@@ -63,34 +70,35 @@ class ServerSampler:
         return answers, usage
 
     async def check_continues(self) -> None:
-        """Whether the server goes on with a message that has begun.
+        """Raise CommandError if the server doesn't go on with a message that has begun, or fails.
 
-        The same messages are shorter if the last is left open than with its end and a new header behind it.
-        Raises EvaluationError where it doesn't, or the server fails: nothing is sent again here.
+        The server shows it by the number of prompt tokens: there are fewer if the last message stays open
+        than if its end and the header of a new answer follow.
         """
         message = {"role": "user", "content": "Count to three."}
-        lacks = CommandError(
+        unsupported = CommandError(
             "the server begins a new answer instead of going on with the one it is given "
             "(continue_final_message): use vLLM, SGLang or internvl3 serve, or ask for solutions alone with "
             "--continuations 0 --blind 0"
         )
-        await self._prompt_tokens(_messages(message, ""))  # what else may be wrong is told as it is
+        # A server that fails for another reason fails at this request too, and its error is raised.
+        await self._prompt_tokens(_messages(message, ""))
         try:
             opened = await self._prompt_tokens(_messages(message, "One, two"))
         except Refused as error:
-            raise lacks from error
+            raise unsupported from error
         try:
-            closed = await self._prompt_tokens({"messages": [message, _said("One, two")]})
+            closed = await self._prompt_tokens({"messages": [message, _assistant_message("One, two")]})
         except Refused:
-            return  # it takes such a conversation only to go on with it
+            return  # The server takes a conversation that ends with an answer only to continue it.
         if opened >= closed:
-            raise lacks
+            raise unsupported
 
     async def _prompt_tokens(self, body: Mapping[str, Any]) -> int:
         reply = await self._server.post(CHAT, {**self._fields, **body, "max_tokens": 1})
         usage = reply.get("usage")
         if not isinstance(usage, Mapping) or not isinstance(usage.get("prompt_tokens"), int):
-            raise CommandError("the reply has no usage.prompt_tokens: the server must count tokens")
+            raise CommandError("the reply has no usage.prompt_tokens: use a server that counts tokens")
         return int(usage["prompt_tokens"])
 
 
@@ -100,13 +108,15 @@ def usage_json(usage: TokenUsage) -> dict[str, int]:
 
 
 def stated(answer: Answer) -> str | None:
-    """The final answer that a text states; None if it was cut off, perhaps within a number."""
-    return final_answer(answer.text) if answer.whole else None
+    """Return the final answer that a text states; None if the text was cut off, perhaps within a number."""
+    return final_answer(answer.text) if answer.complete else None
 
 
 def _messages(message: Message, begun: str) -> dict[str, Any]:
-    return {"messages": [message, _said(begun)], **_CONTINUE} if begun else {"messages": [message]}
+    if not begun:
+        return {"messages": [message]}
+    return {"messages": [message, _assistant_message(begun)], **_CONTINUE}
 
 
-def _said(text: str) -> Message:
+def _assistant_message(text: str) -> Message:
     return {"role": "assistant", "content": text}

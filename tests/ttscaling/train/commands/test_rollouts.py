@@ -52,7 +52,7 @@ def test_from_questions_to_data(questions: Path) -> None:
     assert summary["data"] == [str(out / "critic.json"), str(out / "pairs.json")]
     counts = [len((out / name).read_text().splitlines()) for name in NAMES]
     assert list(summary["records"].values()) == counts
-    for body in policy.asked:
+    for body in policy.bodies:
         assert (body["model"], body["temperature"], body["v2pe_delta"]) == ("nano", 1.0, 0.25)
         assert "top_k" not in body
         assert "max_tokens" not in body
@@ -68,7 +68,7 @@ def test_killed_at_any_moment_it_goes_on(questions: Path) -> None:
     uninterrupted = questions.parent / "uninterrupted"
     with PolicyServer().running() as policy:
         assert call(questions, "--base-url", policy.url, "--output", str(uninterrupted)).exit_code == 0
-    expected = len(policy.asked)
+    expected = len(policy.bodies)
 
     def slowly(number: int, body: object) -> None:
         time.sleep(0.05)
@@ -78,15 +78,15 @@ def test_killed_at_any_moment_it_goes_on(questions: Path) -> None:
         command = [sys.executable, "-m", "ttscaling.train", "rollouts", "--base-url", policy.url]
         command += ["--questions", str(questions), "--output", str(out), "--concurrency", "2"]
         process = subprocess.Popen(command, env=os.environ | {"COLUMNS": "80"}, stderr=subprocess.PIPE)
-        while len(policy.asked) < expected // 2:
+        while len(policy.bodies) < expected // 2:
             assert process.poll() is None, process.stderr and process.stderr.read()
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        before = len(policy.asked)
+        before = len(policy.bodies)
         assert call(questions, "--base-url", policy.url).exit_code == 0
     assert before < expected
-    assert expected <= len(policy.asked) <= expected + 2, "only requests that were under way are sent again"
+    assert expected <= len(policy.bodies) <= expected + 2, "only requests that were under way are sent again"
     for name in NAMES:
         assert (out / name).read_bytes() == (uninterrupted / name).read_bytes()
 

@@ -1,4 +1,4 @@
-"""Data sets made of rollouts: what `internvl3 train check` accepts and the readers give back."""
+"""Data sets of rollouts are what `internvl3 train check` accepts and the readers return."""
 
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def test_data_sets_are_written_for_the_readers(tmp_path: Path, monkeypatch: pyte
     solutions = [RIGHT, WRONG, WRONG, UNSTATED]
     counts = write_data(folder, root, [rollout(*solutions), rollout(RIGHT, bad="refused")], PLAN)
     assert counts == {"judged": 3, "correctness": 1, "format": 1, "dropout": 1}
-    monkeypatch.chdir(root)  # paths hold wherever it is read from
+    monkeypatch.chdir(root)  # The paths hold in every working folder.
     for meta, form in (("critic.json", "judged"), ("pairs.json", "pairs")):
         for data_set in read_meta(folder / meta, base=Path()):
             checked = check_data_set(data_set, parser_of(form))

@@ -49,7 +49,7 @@ def test_the_limit_is_drawn_from_all_combinations_without_repetition() -> None:
     wrong = [solution(f"w{number}", "blue") for number in range(8)]
     pairs = correctness_pairs(QUESTION, [*right, *wrong], rng())
     assert len({(pair.chosen, pair.rejected) for pair in pairs}) == 15
-    assert len({pair.chosen for pair in pairs}) > 2  # not the first right one with everything
+    assert len({pair.chosen for pair in pairs}) > 2  # The first right solution isn't in all pairs.
     assert pairs == correctness_pairs(QUESTION, [*right, *wrong], rng())
     assert len(correctness_pairs(QUESTION, [*right, *wrong], rng(), limit=64)) == 64
 
@@ -73,7 +73,7 @@ def test_missing_answers_are_pairs_of_their_own() -> None:
         solution("red", "red", right=True),
         solution("blue", "blue"),
         solution("It goes on and", None),
-        solution(" ", None),  # nothing that a model could be taught from
+        solution(" ", None),  # A model can't learn from a blank text.
     ]
     assert [pair.rejected for pair in correctness_pairs(QUESTION, solutions, rng())] == ["blue"]
     assert [pair.rejected for pair in format_pairs(QUESTION, solutions, rng())] == ["It goes on and"]

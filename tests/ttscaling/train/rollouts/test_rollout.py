@@ -1,4 +1,4 @@
-"""Solutions, step values and blind continuations: asked once each, whatever interrupts."""
+"""Solutions, step values and continuations without the image, each requested once despite interruptions."""
 
 import json
 from base64 import b64encode
@@ -35,7 +35,7 @@ async def run(
     allowed: float = 0.0,
 ) -> list[Rollout]:
     (folder / "a.png").write_bytes(PIXEL)
-    with ResultsFile(folder / "rollouts.jsonl", {"seed": plan.seed}) as ledger:
+    with ResultsFile(folder / "rollouts.jsonl", {"seed": plan.seed}) as results:
         async with connected(policy.url, pauses=()) as server:
             return await roll_out(
                 ServerSampler(server, {}),
@@ -43,13 +43,13 @@ async def run(
                 folder,
                 plan,
                 verdict=lambda question, answer: answer == question.answer,
-                ledger=ledger,
-                faults=BadRecords(allowed=allowed, tell=lambda problem: None),
+                results=results,
+                bad_records=BadRecords(allowed=allowed, tell=lambda problem: None),
                 concurrency=concurrency,
             )
 
 
-def test_prefixes_are_the_steps_so_far_without_the_whole() -> None:
+def test_prefixes_are_the_beginnings_before_the_last_step() -> None:
     assert prefixes("a\n\nb\n\nc", None) == ["a", "a\n\nb"]
     assert prefixes("a\n\nb\n\nc\n\nd", 2) == ["a\n\nb"]
     assert prefixes("a", None) == []
@@ -60,8 +60,8 @@ async def test_every_prefix_has_its_value(tmp_path: Path) -> None:
         rollouts = await run(policy, tmp_path)
     for rollout in rollouts:
         assert len(rollout.solutions) == 4
-        wanted = {prefix for solution in rollout.solutions for prefix in prefixes(solution.text, None)}
-        assert rollout.values.keys() == wanted
+        expected = {prefix for solution in rollout.solutions for prefix in prefixes(solution.text, None)}
+        assert rollout.values.keys() == expected
         assert all(value.total == 8 for value in rollout.values.values())
         for solution in rollout.solutions:
             assert solution.right == (solution.answer == RIGHT)
@@ -72,14 +72,14 @@ async def test_every_prefix_has_its_value(tmp_path: Path) -> None:
 async def test_values_are_the_counts_of_what_was_written(tmp_path: Path) -> None:
     with PolicyServer().running() as policy:
         rollouts = await run(policy, tmp_path, concurrency=1)
-    bodies = {begun_of(body): body for body in policy.asked if body["n"] == 8}
+    bodies = {begun_of(body): body for body in policy.bodies if body["n"] == 8}
     last = rollouts[-1]
     for prefix, value in last.values.items():
         ends = [prefix + written(bodies[prefix], index) for index in range(8)]
         assert value.right == sum(end.endswith(f"Final answer: {RIGHT}") for end in ends)
 
 
-async def test_prefixes_are_asked_once_and_the_shorter_first(tmp_path: Path) -> None:
+async def test_prefixes_are_continued_once_and_the_shorter_first(tmp_path: Path) -> None:
     with PolicyServer().running() as policy:
         (rollout, *_) = await run(policy, tmp_path, concurrency=1)
     shared = Counter(prefix for s in rollout.solutions for prefix in prefixes(s.text, None))
@@ -99,7 +99,7 @@ async def test_only_what_shows_something_is_continued_blindly(tmp_path: Path) ->
         beginning, guess = rejected.split(" and so I guess")
         assert chosen.startswith(beginning)
         assert guess == ""
-    without_image = [body for body in policy.asked if body["n"] == 1]
+    without_image = [body for body in policy.bodies if body["n"] == 1]
     assert {body["messages"][0]["content"] for body in without_image} == {"Which?", "How many?"}
     assert max(len(rollout.without_image) for rollout in rollouts) <= PLAN.without_image
 
@@ -113,28 +113,28 @@ async def test_without_continuations_solutions_are_all(tmp_path: Path) -> None:
 
 
 async def test_a_run_cut_off_anywhere_goes_on_without_asking_twice(tmp_path: Path) -> None:
-    (tmp_path / "whole").mkdir()
+    (tmp_path / "uninterrupted").mkdir()
     with PolicyServer().running() as policy:
-        whole = await run(policy, tmp_path / "whole")
-    expected = sorted(json.dumps(body) for body in policy.asked)
-    for last in range(4, policy.seen, 5):
+        uninterrupted = await run(policy, tmp_path / "uninterrupted")
+    expected = sorted(json.dumps(body) for body in policy.bodies)
+    for last in range(4, policy.num_requests, 5):
         folder = tmp_path / str(last)
         folder.mkdir()
         broken = PolicyServer(lambda number, body, last=last: 500 if number > last else None)
         with broken.running(), pytest.raises(CommandError, match="500"):
             await run(broken, folder)
         with PolicyServer().running() as mended:
-            assert await run(mended, folder) == whole
-            kept = (folder / "rollouts.jsonl").read_bytes()
-            asked = [json.dumps(body) for body in broken.asked + mended.asked]
-            lost = Counter(asked) - Counter(expected)
-            assert len(asked) <= len(expected) + 1, "the other worker's reply may have been under way"
-            assert sorted(set(asked)) == expected
-            assert sum(lost.values()) <= 1
+            assert await run(mended, folder) == uninterrupted
+            content = (folder / "rollouts.jsonl").read_bytes()
+            bodies = [json.dumps(body) for body in broken.bodies + mended.bodies]
+            repeated = Counter(bodies) - Counter(expected)
+            assert len(bodies) <= len(expected) + 1, "the other worker's reply may have been under way"
+            assert sorted(set(bodies)) == expected
+            assert sum(repeated.values()) <= 1
             mended.answered.clear()
-            assert await run(mended, folder) == whole
-            assert mended.asked == []
-            assert (folder / "rollouts.jsonl").read_bytes() == kept
+            assert await run(mended, folder) == uninterrupted
+            assert mended.bodies == []
+            assert (folder / "rollouts.jsonl").read_bytes() == content
 
 
 async def test_a_bad_question_is_named_and_left_out(tmp_path: Path) -> None:
@@ -153,10 +153,10 @@ async def test_a_bad_question_is_named_and_left_out(tmp_path: Path) -> None:
 
 async def test_a_video_is_shown_in_front_of_its_question(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"frames")
-    asked = [Question(text="<video>\nWhat moves?", answer=RIGHT, video="clip.mp4")]
+    questions = [Question(text="<video>\nWhat moves?", answer=RIGHT, video="clip.mp4")]
     plan = RolloutPlan(solutions=1, continuations=1, without_image=1, max_steps=None, seed=0)
     with PolicyServer().running() as policy:
-        await run(policy, tmp_path, plan=plan, questions=asked)
-    shown, text = policy.asked[0]["messages"][0]["content"]
+        await run(policy, tmp_path, plan=plan, questions=questions)
+    video, text = policy.bodies[0]["messages"][0]["content"]
     assert text == {"type": "text", "text": "What moves?"}
-    assert shown["video_url"]["url"] == "data:video/mp4;base64," + b64encode(b"frames").decode()
+    assert video["video_url"]["url"] == "data:video/mp4;base64," + b64encode(b"frames").decode()

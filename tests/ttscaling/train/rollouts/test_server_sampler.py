@@ -20,7 +20,7 @@ async def test_answers_come_in_one_request_and_in_order() -> None:
     (body,) = policy.answered
     assert body == {"temperature": 0.5, "messages": [MESSAGE], "n": 3, "seed": 8}
     assert len({answer.text for answer in answers}) > 1
-    assert all(answer.whole for answer in answers)
+    assert all(answer.complete for answer in answers)
     completion = sum(len(answer.text.split()) for answer in answers)
     assert usage_json(usage) == {"prompt": 10, "cached": 3, "completion": completion}
 
@@ -64,8 +64,8 @@ async def test_a_server_that_stumbles_is_asked_again(status: int) -> None:
     with PolicyServer(lambda number, body: status if number < 3 else None).running() as policy:
         async with connected(policy.url, pauses=(0, 0)) as server:
             await ServerSampler(server, {}).answers(MESSAGE, n=1, seed=0)
-        assert policy.seen == 3
-        policy.seen = 0
+        assert policy.num_requests == 3
+        policy.num_requests = 0
         async with connected(policy.url, pauses=(0,)) as server:
             with pytest.raises(CommandError, match=str(status)):
                 await ServerSampler(server, {}).answers(MESSAGE, n=1, seed=0)
@@ -76,7 +76,7 @@ async def test_what_is_refused_is_not_asked_again() -> None:
         async with connected(policy.url, pauses=(0, 0)) as server:
             with pytest.raises(Refused, match="not now"):
                 await ServerSampler(server, {}).answers(MESSAGE, n=1, seed=0)
-    assert policy.seen == 1
+    assert policy.num_requests == 1
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ async def test_what_is_refused_is_not_asked_again() -> None:
         ({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}, "heeds 'n'"),
     ],
 )
-async def test_what_else_a_server_may_send_is_told(reply: dict[str, Any], message: str) -> None:
+async def test_unusable_replies_are_errors(reply: dict[str, Any], message: str) -> None:
     with chat_server(lambda body: Reply(reply)) as url:
         async with connected(url) as server:
             with pytest.raises(CommandError, match=message):
@@ -94,5 +94,5 @@ async def test_what_else_a_server_may_send_is_told(reply: dict[str, Any], messag
 
 
 def test_a_text_that_was_cut_off_states_nothing() -> None:
-    assert stated(Answer("Final answer: 12", whole=True)) == "12"
-    assert stated(Answer("Final answer: 1", whole=False)) is None
+    assert stated(Answer("Final answer: 12", complete=True)) == "12"
+    assert stated(Answer("Final answer: 1", complete=False)) is None
