@@ -78,7 +78,7 @@ def config_to_opengvlab(
             "image_size": vision.image_size[0],
             "patch_size": vision.patch_size[0],
             **{key: getattr(vision, key) for key in _SHARED_VISION_KEYS},
-            **{theirs: getattr(vision, ours) for ours, theirs in _VISION_KEYS},
+            **{opengvlab: getattr(vision, key) for key, opengvlab in _VISION_KEYS},
         },
     }
 
@@ -101,7 +101,7 @@ def config_to_transformers(config: Mapping[str, Any], image_token_id: int) -> di
             "image_size": [vision["image_size"]] * 2,
             "patch_size": [patch_size] * 2,
             **{key: vision[key] for key in _SHARED_VISION_KEYS if key in vision},
-            **{ours: vision[theirs] for ours, theirs in _VISION_KEYS},
+            **{key: vision[opengvlab] for key, opengvlab in _VISION_KEYS},
         },
         "image_token_id": image_token_id,
         "image_seq_length": int((tile_size // patch_size) ** 2 * ratio**2),

@@ -40,9 +40,9 @@ def require_tensors(directory: Path) -> None:
     kind = InternVLChatConfig if "llm_config" in config else InternVLConfig
     missing = missing_from(kind.from_pretrained(directory), names)
     if missing:
-        shown = ", ".join(missing[:_MOST_NAMES])
+        first_names = ", ".join(missing[:_MOST_NAMES])
         more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
-        raise ValueError(f"the checkpoint in {directory} lacks {shown}{more}")
+        raise ValueError(f"the checkpoint in {directory} lacks {first_names}{more}")
 
 
 def _tensor_names(path: Path) -> list[str]:

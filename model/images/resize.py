@@ -113,27 +113,27 @@ class _Grid:
         # There is room for the resized rows that later outputs still need, and for the next block of rows.
         room = int(self._down.count_N.max()) + LANES + SPARE
         self._lines = np.empty((room, 3 * self._columns * self._side + 1), np.uint8)
-        # `_top` is the image row of the first line. `_held` counts the lines, `_done` the finished outputs.
-        self._top = self._held = self._done = 0
+        # `_top` is the image row of the first line. `_num_finished` counts finished outputs.
+        self._top = self._num_lines = self._num_finished = 0
         self._block_WL = np.empty((self._columns * self._side, 3 * LANES + 1), np.uint8)
         self._sums_L = np.empty(3 * max(LANES, self._side), np.int32)
 
     def take(self, block_WL: NDArray[np.uint8], num_rows: int) -> None:
         """Take the next rows of the image, at most LANES, as the columns of a block."""
         combine_block(block_WL, *self._across.arrays, self._sums_L, self._block_WL)
-        block_to_rows(self._block_WL, self._lines[self._held : self._held + num_rows])
-        self._held += num_rows
-        ready = int(np.searchsorted(self._end_N, self._top + self._held, side="right"))
-        outputs = (self._top, self._done, ready)
+        block_to_rows(self._block_WL, self._lines[self._num_lines : self._num_lines + num_rows])
+        self._num_lines += num_rows
+        ready = int(np.searchsorted(self._end_N, self._top + self._num_lines, side="right"))
+        outputs = (self._top, self._num_finished, ready)
         combine_lines(
             self._lines, *outputs, *self._down.arrays, self._sums_L, self._tiles_NL, self._columns, self._side
         )
-        self._done = ready
+        self._num_finished = ready
         if ready < len(self._end_N):
             unneeded = int(self._down.first_N[ready]) - self._top
             if unneeded > 0:
-                self._lines[: self._held - unneeded] = self._lines[unneeded : self._held]
-                self._top, self._held = self._top + unneeded, self._held - unneeded
+                self._lines[: self._num_lines - unneeded] = self._lines[unneeded : self._num_lines]
+                self._top, self._num_lines = self._top + unneeded, self._num_lines - unneeded
 
 
 def _rows_first(

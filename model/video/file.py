@@ -120,7 +120,7 @@ def _check(container: Any, bounds: VideoBounds) -> Any:
 
 
 def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> VideoFile:
-    shown: dict[int, int] = {}
+    durations: dict[int, int] = {}  # The durations of shown frames, by display time.
     keys: dict[int, int] = {}
     open_gops = False
     for number, packet in enumerate(packets(container, stream)):
@@ -133,14 +133,14 @@ def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> Vide
             keys.setdefault(key, packet.dts if packet.dts is not None else key)
         open_gops = open_gops or packet.pts < key
         if not packet.is_discard:  # An edit list hides discarded packets.
-            shown[packet.pts] = packet.duration or 0
+            durations[packet.pts] = packet.duration or 0
     keys_K = np.array(sorted(keys), np.int64)
     # Frames that are shown before the first keyframe depend on frames that aren't in the file.
-    pts_F = np.array([pts for pts in sorted(shown) if pts >= keys_K[0]], np.int64)
+    pts_F = np.array([pts for pts in sorted(durations) if pts >= keys_K[0]], np.int64)
     if not len(pts_F):
         raise VideoError("The video has no frames with timestamps. Send the complete file, or an MP4.")
     times_F = (pts_F - pts_F[0]) * float(stream.time_base)
-    duration = float(times_F[-1] + shown[int(pts_F[-1])] * stream.time_base)
+    duration = float(times_F[-1] + durations[int(pts_F[-1])] * stream.time_base)
     if duration > bounds.max_seconds:
         raise _too_long(bounds)
     seeks_K = np.array([keys[int(pts)] for pts in keys_K], np.int64)
