@@ -14,7 +14,7 @@ The publication leaves two points open. Here they are decided so:
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from .types import Conversation, CriticError, Message
 
@@ -24,9 +24,40 @@ _QUESTION = "### Question:\n"
 _PROCESS = "\n\n### Solution Process:\n"
 
 
+class CriticPrefixes(Sequence[tuple[Message, ...]]):
+    """The messages of one answer, and for each step the part of them that ends with the step.
+
+    A prefix is cut when it is asked for, so an answer of many steps takes no more memory than its messages.
+    """
+
+    def __init__(self, messages: Sequence[Message], *, opening: int) -> None:
+        """`opening` is the number of messages up to the first step; two more follow for each further step."""
+        self.messages = tuple(messages)
+        self._opening = opening
+
+    def __len__(self) -> int:
+        return 1 + (len(self.messages) - self._opening) // 2
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Message, ...]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[tuple[Message, ...], ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return tuple(self[number] for number in range(*index.indices(len(self))))
+        return self.messages[: self.length(index)]
+
+    def length(self, index: int) -> int:
+        """Return the number of messages in the prefix at this index; raises IndexError beyond the last step."""
+        number = range(len(self))[index]
+        return self._opening + 2 * number
+
+
 def critic_prefixes(
     conversation: Conversation, steps: Sequence[str], *, system: str | None = None
-) -> tuple[tuple[Message, ...], ...]:
+) -> CriticPrefixes:
     """Return for each step the messages after which the critic writes the label of the step.
 
     The template's generation prompt follows these messages. The last entry contains all others, so one
@@ -35,13 +66,12 @@ def critic_prefixes(
     """
     if not steps:
         raise ValueError("there are no steps to score: give at least one")
-    opening: list[Message] = [] if system is None else [{"role": "system", "content": system}]
-    opening.append({"role": "user", "content": _first_turn(conversation.messages, steps[0])})
-    prefixes = [tuple(opening)]
+    messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+    messages.append({"role": "user", "content": _first_turn(conversation.messages, steps[0])})
+    opening = len(messages)
     for step in steps[1:]:
-        label, next_step = {"role": "assistant", "content": PLUS}, {"role": "user", "content": step}
-        prefixes.append((*prefixes[-1], label, next_step))
-    return tuple(prefixes)
+        messages += [{"role": "assistant", "content": PLUS}, {"role": "user", "content": step}]
+    return CriticPrefixes(messages, opening=opening)
 
 
 def label_probability(logprob_plus: float, logprob_minus: float) -> float:

@@ -121,3 +121,16 @@ def test_the_score_ignores_all_other_tokens() -> None:
 def test_a_score_is_never_guessed(plus: float, minus: float) -> None:
     with pytest.raises(CriticError, match="log-probabilities"):
         label_probability(plus, minus)
+
+
+def test_prefixes_share_their_messages():
+    """8,000 steps once took 500 MB, because every prefix was a tuple of its own."""
+    prefixes = critic_prefixes(
+        chat({"role": "user", "content": "q"}), [str(n) for n in range(8000)], system="s"
+    )
+    assert len(prefixes) == 8000 and len(prefixes.messages) == 2 + 2 * 7999
+    assert prefixes[0] == prefixes.messages[:2] and prefixes[-1] == prefixes.messages
+    assert prefixes[3][-1] == {"role": "user", "content": "3"} and prefixes.length(3) == 8
+    assert prefixes[1:3] == (prefixes[1], prefixes[2])
+    with pytest.raises(IndexError):
+        prefixes[8000]
