@@ -50,7 +50,7 @@ class CriticPrefixes(Sequence[tuple[Message, ...]]):
         return self.messages[: self.length(index)]
 
     def length(self, index: int) -> int:
-        """Return the number of messages in the prefix at this index; raises IndexError beyond the last step."""
+        """Return how many messages a prefix has; raises IndexError beyond the last step."""
         number = range(len(self))[index]
         return self._opening + 2 * number
 
