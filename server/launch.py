@@ -89,7 +89,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
 
 
 async def _start(settings: Settings) -> Engine:
-    """Start the engines. vLLM is imported in a thread, which takes ten seconds; the probes answer meanwhile."""
+    """Start the engines. A thread imports vLLM for ten seconds, so that the probes answer meanwhile."""
     module = await asyncio.to_thread(import_module, "server.vllm_engine.start")
     engine: Engine = await module.start(settings)
     return engine

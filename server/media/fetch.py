@@ -1,10 +1,14 @@
-"""Fetching one http(s) URL that a stranger chose, without letting it reach anything that is not public.
+"""Fetch one http(s) URL that a stranger chose, and connect to no address that isn't public.
 
-Attacks on servers of this kind and what answers them here: the URL is parsed by one parser, httpx's, for
-the check and for the fetch; its host is resolved once, every address must be public, and the checked
-address itself is dialled (Host header and TLS name keep the host), so a second DNS answer is never used;
-redirects are followed by hand, at most three, each checked like the first; proxies and .netrc of the
-environment are not used; the body is read as sent, in pieces, up to a cap; one deadline spans everything.
+Protection against known attacks on servers that fetch URLs:
+- One parser, httpx's, reads the URL for both the check and the fetch.
+- The host is resolved once, and all its addresses must be public. The connection goes to the checked address
+  itself, while the Host header and the TLS name keep the host. So a second, different DNS answer has no
+  effect.
+- At most three redirects are followed, and each target is checked like the first URL.
+- Proxies and .netrc of the environment are not used.
+- The body is read in pieces up to a cap and is never decompressed.
+- One deadline covers everything.
 """
 
 import asyncio
@@ -20,62 +24,65 @@ from server.errors import ApiError
 from server.settings import Settings
 
 MAX_REDIRECTS = 3
-NAT64 = IPv6Network("64:ff9b::/96")  # reaches IPv4 addresses, private ones too
+NAT64 = IPv6Network("64:ff9b::/96")  # these addresses lead to IPv4 addresses, including private ones
 Address = IPv4Address | IPv6Address
-Sink = Callable[[bytes], object]  # takes a body piece by piece
+Sink = Callable[[bytes], object]  # receives a body piece by piece
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchLimits:
-    """What a URL is expected to hold, how much of it and of time it may take, and where the request names
-    it.
-    """
+    """The medium that a URL must hold, its limits of bytes and seconds, and its field in the request."""
 
     kind: str  # "image" or "video"
     max_bytes: int
     seconds: float
-    param: str
+    param: str  # the field of the request, for error messages
 
     def too_large(self) -> ApiError:
-        """The refusal of a medium beyond its limit of bytes."""
+        """Return the error for a medium that exceeds `max_bytes`."""
         message = f"The {self.kind} is larger than {self.max_bytes} bytes. Send a smaller one."
         return ApiError(message, param=self.param, code=f"{self.kind}_too_large")
 
 
-async def fetch(url: str, sink: Sink, wanted: FetchLimits, settings: Settings, *, tls: SSLContext) -> None:
-    """Gives `sink` the body at `url` as it comes; raises ApiError (400) naming `wanted.param`."""
+async def fetch(url: str, sink: Sink, limits: FetchLimits, settings: Settings, *, tls: SSLContext) -> None:
+    """Fetch `url` and pass its body to `sink` piece by piece.
+
+    Raises:
+        ApiError: 400 with `limits.param`, if the URL is refused, can't be fetched, or exceeds the limits.
+    """
     try:
-        # A client each: a shared one would carry cookies and connections from one user's fetch to another's.
+        # Every fetch opens a new client, because a shared one would share cookies and connections between
+        # users.
         async with (
-            asyncio.timeout(wanted.seconds),
+            asyncio.timeout(limits.seconds),
             httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None, verify=tls) as client,
         ):
-            await _follow(client, url, sink, wanted, settings)
+            await _follow(client, url, sink, limits, settings)
     except TimeoutError:
         raise ApiError(
-            f"The {wanted.kind} could not be fetched within {wanted.seconds:g} seconds. "
+            f"The {limits.kind} could not be fetched within {limits.seconds:g} seconds. "
             "Check its URL, or send it inline as a data: URL.",
-            param=wanted.param,
+            param=limits.param,
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError):
         raise ApiError(
-            f"The {wanted.kind} could not be fetched. Check its URL, or send it inline as a data: URL.",
-            param=wanted.param,
+            f"The {limits.kind} could not be fetched. Check its URL, or send it inline as a data: URL.",
+            param=limits.param,
         ) from None
 
 
 async def _follow(
-    client: httpx.AsyncClient, url: str, sink: Sink, wanted: FetchLimits, settings: Settings
+    client: httpx.AsyncClient, url: str, sink: Sink, limits: FetchLimits, settings: Settings
 ) -> None:
     for _ in range(1 + MAX_REDIRECTS):
-        parsed = _checked_url(url, wanted)
-        address = await _public_address(parsed, wanted, settings)
+        parsed = _checked_url(url, limits)
+        address = await _public_address(parsed, limits, settings)
         request = client.build_request(
             "GET",
             parsed.copy_with(host=str(address)),
             headers={
                 "Host": parsed.netloc.decode("ascii"),
-                "Accept": f"{wanted.kind}/*",
+                "Accept": f"{limits.kind}/*",
                 "Accept-Encoding": "identity",
             },
             extensions={"sni_hostname": parsed.host},
@@ -83,18 +90,18 @@ async def _follow(
         response = await client.send(request, stream=True)
         try:
             if not response.has_redirect_location:
-                return await _read(response, sink, wanted)
+                return await _read(response, sink, limits)
             url = str(parsed.join(response.headers["location"]))
         finally:
             await response.aclose()
     raise ApiError(
-        f"The {wanted.kind}'s URL redirects more than {MAX_REDIRECTS} times. Use the final one.",
-        param=wanted.param,
+        f"The {limits.kind}'s URL redirects more than {MAX_REDIRECTS} times. Send the final URL.",
+        param=limits.param,
     )
 
 
-def _checked_url(url: str, wanted: FetchLimits) -> httpx.URL:
-    """The parsed URL; refuses whatever two parsers could read differently."""
+def _checked_url(url: str, limits: FetchLimits) -> httpx.URL:
+    """Return the parsed URL. Raise ApiError for a URL that two parsers could read differently."""
     plain = url.isascii() and url.isprintable() and not any(mark in url for mark in ' \\"<>^`{|}')
     try:
         parsed = httpx.URL(url) if plain else None
@@ -102,15 +109,15 @@ def _checked_url(url: str, wanted: FetchLimits) -> httpx.URL:
         parsed = None
     if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
         raise ApiError(
-            f"The {wanted.kind}'s url must be a data: URL or a plain http(s) URL without user name or "
+            f"The {limits.kind}'s url must be a data: URL or a plain http(s) URL without user name or "
             "password.",
-            param=wanted.param,
+            param=limits.param,
         )
     return parsed
 
 
-async def _public_address(url: httpx.URL, wanted: FetchLimits, settings: Settings) -> Address:
-    """The address to dial. Every address of the host must be public, or allowed by the operator."""
+async def _public_address(url: httpx.URL, limits: FetchLimits, settings: Settings) -> Address:
+    """Return the address to connect to. Raise ApiError if any address of the host is not allowed."""
     loop = asyncio.get_running_loop()
     port = url.port or (443 if url.scheme == "https" else 80)
     try:
@@ -120,11 +127,11 @@ async def _public_address(url: httpx.URL, wanted: FetchLimits, settings: Setting
     addresses = [ip_address(entry[4][0]) for entry in found if "%" not in str(entry[4][0])]
     allowed = url.host in settings.private_media_hosts
     if not addresses or not all(allowed or _may_dial(address, settings) for address in addresses):
-        # One message for "unknown" and "private": it must not tell a stranger which names exist inside.
+        # Unknown and private hosts get the same message, so that it doesn't tell which private hosts exist.
         raise ApiError(
             f"The host {url.host[:100]} has no public address. "
-            f"Use a public URL, or send the {wanted.kind} inline as a data: URL.",
-            param=wanted.param,
+            f"Use a public URL, or send the {limits.kind} inline as a data: URL.",
+            param=limits.param,
         )
     return addresses[0]
 
@@ -134,7 +141,7 @@ def _may_dial(address: Address, settings: Settings) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is on the public internet, and no disguise of an IPv4 address that isn't."""
+    """Return whether an address is public. A private IPv4 address inside an IPv6 address is not public."""
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped
         if inner is not None:
@@ -144,20 +151,22 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-async def _read(response: httpx.Response, sink: Sink, wanted: FetchLimits) -> None:
+async def _read(response: httpx.Response, sink: Sink, limits: FetchLimits) -> None:
     if response.status_code != 200:
         raise ApiError(
-            f"The {wanted.kind}'s host answered with status {response.status_code}. "
-            "Check the URL or send it inline.",
-            param=wanted.param,
+            f"The {limits.kind}'s host answered with status {response.status_code}. "
+            f"Check the URL, or send the {limits.kind} inline as a data: URL.",
+            param=limits.param,
         )
     if response.headers.get("content-encoding", "identity") != "identity":
         raise ApiError(
-            f"The {wanted.kind}'s host sent it compressed as a transfer; send it inline.", param=wanted.param
+            f"The {limits.kind}'s host compressed the transfer. "
+            f"Send the {limits.kind} inline as a data: URL.",
+            param=limits.param,
         )
-    left = wanted.max_bytes
+    left = limits.max_bytes
     async for piece in response.aiter_raw():
         left -= len(piece)
         if left < 0:
-            raise wanted.too_large()
+            raise limits.too_large()
         sink(piece)

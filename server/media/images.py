@@ -1,7 +1,7 @@
-"""Is it an image, and one that is safe to hand on? Checked from its header first, then by decoding it once.
+"""Check that bytes are a complete image of an allowed format and size.
 
-Few formats, each decoded by code that is widely fuzzed: servers that took every format Pillow knows were
-attacked through the rare ones.
+Only common formats are allowed, because their decoders are widely fuzzed. Servers that accepted every format
+of Pillow were attacked through the rare ones.
 """
 
 from io import BytesIO
@@ -14,10 +14,13 @@ FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "
 
 
 def check_image(data: bytes, *, max_pixels: int, param: str) -> tuple[str, int]:
-    """The image's media type and its number of pixels; raises ApiError (400) naming `param`.
+    """Return the image's media type and its number of pixels.
 
-    Nothing is decoded before the pixels that the header promises are counted. Messages never repeat the
-    decoder's: those have held addresses of memory.
+    The number of pixels in the header is checked before anything is decoded. Then the image is decoded once.
+    The error messages never quote Pillow's, which have contained memory addresses.
+
+    Raises:
+        ApiError: 400 with `param`, if the image can't be read, is damaged, or has more than `max_pixels`.
     """
     try:
         image = Image.open(BytesIO(data), formats=[name for name in FORMATS if name != "MPO"])
@@ -25,7 +28,7 @@ def check_image(data: bytes, *, max_pixels: int, param: str) -> tuple[str, int]:
         kind = FORMATS[image.format or ""]
     except Image.DecompressionBombError:
         raise _too_large(max_pixels, param) from None
-    except Exception:  # what a parser of hostile bytes may raise is not a closed set
+    except Exception:  # a parser of hostile bytes may raise any exception
         raise ApiError(
             "The image could not be read. Send a JPEG, PNG, WebP, GIF or BMP file.",
             param=param,

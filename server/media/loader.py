@@ -1,7 +1,7 @@
-"""The images and videos of a conversation: found, fetched, checked, and put back inline.
+"""Fetch and check the images and videos of a conversation, and put them back inline.
 
-After this the messages hold text, data: URLs of checked images and handles of decoded videos, and nothing
-else, so whatever reads them (vLLM, a remote critic) has nothing left to fetch, open or trust.
+Afterwards the messages hold only text, data: URLs of checked images, and handles of decoded videos. So vLLM
+or a remote critic, which read the messages later, never fetch a URL or open a file.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from .videos import VideoReader
 
 
 class MediaLoader:
-    """Makes conversations self-contained; owns what decodes."""
+    """Loads all media of a conversation. It owns the threads that decode images."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
@@ -36,10 +36,19 @@ class MediaLoader:
         self._reader = VideoReader(settings, metrics, self._tls)
 
     async def load(
-        self, messages: Sequence[Message], wish: VideoOptions, tiling: TilingConfig
+        self, messages: Sequence[Message], video_options: VideoOptions, tiling: TilingConfig
     ) -> tuple[tuple[Message, ...], Videos]:
-        """The messages with every image as the data: URL of its checked bytes and every video as a handle,
-        and the videos by handle; raises ApiError (400).
+        """Return the messages with their media inline, and the decoded videos by handle.
+
+        In these messages every image is a data: URL of its checked bytes, and every video is a handle.
+
+        Args:
+            messages: the messages of a chat request.
+            video_options: the frames and tiles to take from each video.
+            tiling: the policy's rules for cutting an image into tiles.
+
+        Raises:
+            ApiError: 400, if a part is not supported, can't be fetched or decoded, or exceeds a limit.
         """
         media_parts = [
             media_part
@@ -50,15 +59,17 @@ class MediaLoader:
         parts: dict[tuple[int, int], Mapping[str, Any]] = {}
         videos: dict[str, Any] = {}
         pixels = self._settings.max_pixels
-        for (
-            media_part
-        ) in media_parts:  # one after the other: what is left of the pixels bounds the next one's decoding
+        # The images are decoded one after the other, because each one may use only the pixels that the images
+        # before it have left.
+        for media_part in media_parts:
             if media_part.kind == "video_url":
-                handle, video = await self._reader.read(media_part.url, wish, tiling, param=media_part.param)
+                handle, video = await self._reader.read(
+                    media_part.url, video_options, tiling, param=media_part.param
+                )
                 videos[handle] = video
                 part = video_part(handle)
             else:
-                data = await self._load_image(media_part)
+                data = await self._fetch_image(media_part)
                 check = partial(check_image, data, max_pixels=pixels, param=media_part.param)
                 media_type, count = await asyncio.get_running_loop().run_in_executor(self._threads, check)
                 pixels -= count
@@ -76,16 +87,18 @@ class MediaLoader:
         ):
             count = sum(media_part.kind == kind for media_part in media_parts)
             if count > most:
-                raise ApiError(f"A request may hold {most} {name}, not {count}.", param="messages")
+                raise ApiError(
+                    f"A request may hold {most} {name}, not {count}. Send fewer {name}.", param="messages"
+                )
 
-    async def _load_image(self, media_part: MediaPart) -> bytes:
+    async def _fetch_image(self, media_part: MediaPart) -> bytes:
         settings = self._settings
-        wanted = FetchLimits(
+        limits = FetchLimits(
             kind="image",
             max_bytes=settings.max_image_bytes,
             seconds=settings.fetch_seconds,
             param=media_part.param,
         )
         data = BytesIO()
-        await read_source(media_part.url, data.write, wanted, settings, tls=self._tls)
+        await read_source(media_part.url, data.write, limits, settings, tls=self._tls)
         return data.getvalue()

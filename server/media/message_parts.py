@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Find the images and videos in OpenAI messages, and replace their parts by checked ones."""
 
 import base64
 import hashlib
@@ -16,7 +16,7 @@ MEDIA_PARTS = ("image_url", "video_url")
 
 @dataclass(frozen=True, kw_only=True)
 class MediaPart:
-    """Where an image or video stands: messages[message].content[part]."""
+    """The slot of one image or video, which is messages[message].content[part], and its URL."""
 
     message: int
     part: int
@@ -25,45 +25,59 @@ class MediaPart:
 
     @property
     def param(self) -> str:
+        """The field of the request, for error messages."""
         return f"messages[{self.message}].content[{self.part}].{self.kind}"
 
 
 def _url(part: Mapping[str, Any], kind: str, param: str) -> str:
-    held = part.get(kind)
-    url = held.get("url") if isinstance(held, dict) else held
+    value = part.get(kind)
+    url = value.get("url") if isinstance(value, dict) else value
     if not isinstance(url, str):
         raise ApiError(f"{param}.{kind}.url must be a string.", param=f"{param}.{kind}")
     return url
 
 
 def image_part(data: bytes, media_type: str) -> Mapping[str, Any]:
-    """The part as vLLM reads it. The uuid is its cache key; a client's own could stand for another client's
-    image.
+    """Return a checked image as vLLM's message part.
+
+    vLLM uses the `uuid` as the cache key of the image. It is the hash of the image's bytes. A uuid from a
+    client is never used, because it could be the key of another client's image.
     """
     url = f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
     return {"type": "image_url", "image_url": {"url": url}, "uuid": hashlib.sha256(data).hexdigest()}
 
 
 def video_part(handle: str) -> Mapping[str, Any]:
+    """Return a decoded video as vLLM's message part. Its `uuid` is the handle without the prefix."""
     return {"type": "video_url", "video_url": {"url": handle}, "uuid": handle.removeprefix(HANDLE)}
 
 
 def with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Mapping[str, Any]]) -> Message:
-    """The message with its checked parts; of text parts only the text stays (no field smuggles media past
-    the check).
+    """Return the message at `index` with its media parts replaced by the checked `parts`.
+
+    Text parts keep only their text, so that no other field carries unchecked media to vLLM.
+
+    Args:
+        index: the index of `message` in the conversation.
+        message: a message whose parts `find_media_parts` accepts.
+        parts: the checked parts by the indices of message and part.
     """
     content = message.get("content")
     if not isinstance(content, list):
         return message
     checked = [
-        parts.get((index, number)) or {"type": part["type"], part["type"]: part[part["type"]]}
-        for number, part in enumerate(content)
+        parts.get((index, part_index)) or {"type": part["type"], part["type"]: part[part["type"]]}
+        for part_index, part in enumerate(content)
     ]
     return {**message, "content": checked}
 
 
 def find_media_parts(index: int, message: Message) -> list[MediaPart]:
-    """The media of one message; refuses every part that is neither text nor an image or video by URL."""
+    """Return the images and videos of the message at `index` in the conversation.
+
+    Raises:
+        ApiError: 400, if a part is neither text nor an image or video with a URL.
+    """
     content = message.get("content")
     if content is None or isinstance(content, str):
         return []
@@ -72,14 +86,16 @@ def find_media_parts(index: int, message: Message) -> list[MediaPart]:
             "A message's content must be a string or a list of parts.", param=f"messages[{index}].content"
         )
     media_parts: list[MediaPart] = []
-    for number, part in enumerate(content):
-        param = f"messages[{index}].content[{number}]"
+    for part_index, part in enumerate(content):
+        param = f"messages[{index}].content[{part_index}]"
         kind = part.get("type") if isinstance(part, dict) else None
         if kind in TEXT_PARTS:
             if not isinstance(part.get(kind), str):
                 raise ApiError(f"{param}.{kind} must be a string.", param=f"{param}.{kind}")
         elif kind in MEDIA_PARTS:
-            media_parts.append(MediaPart(message=index, part=number, kind=kind, url=_url(part, kind, param)))
+            media_parts.append(
+                MediaPart(message=index, part=part_index, kind=kind, url=_url(part, kind, param))
+            )
         else:
             raise ApiError(
                 f"{param}: parts of type {str(kind)[:40]!r} are not supported yet; "

@@ -1,4 +1,4 @@
-"""The bytes of a part's URL, inline (data:) or fetched (http, https)."""
+"""Read the bytes behind a part's URL, which is a data: URL or an http(s) URL."""
 
 import asyncio
 import base64
@@ -11,27 +11,35 @@ from server.settings import Settings
 from .fetch import FetchLimits, Sink, fetch
 
 _EXAMPLES = {"image": "data:image/png;base64,....", "video": "data:video/mp4;base64,...."}
-_PIECE = 4 * 2**20  # characters decoded at a time; a multiple of four, so that pieces decode by themselves
+_PIECE = 4 * 2**20  # characters that are decoded at a time; base64 can be cut after every fourth
 
 
 async def read_source(
-    url: str, sink: Sink, wanted: FetchLimits, settings: Settings, *, tls: SSLContext
+    url: str, sink: Sink, limits: FetchLimits, settings: Settings, *, tls: SSLContext
 ) -> None:
-    """Gives `sink` what `url` holds, piece by piece; raises ApiError (400) naming `wanted.param`."""
+    """Pass the bytes behind `url` to `sink` piece by piece.
+
+    Raises:
+        ApiError: 400 with `limits.param`, if the URL is refused, can't be read, or exceeds the limits.
+    """
     if url[:5].lower() == "data:":
-        await asyncio.to_thread(_decode, url, sink, wanted)  # tens of megabytes take a while
+        await asyncio.to_thread(_decode, url, sink, limits)  # decoding tens of megabytes takes time
     else:
-        await fetch(url, sink, wanted, settings, tls=tls)
+        await fetch(url, sink, limits, settings, tls=tls)
 
 
-def _decode(url: str, sink: Sink, wanted: FetchLimits) -> None:
+def _decode(url: str, sink: Sink, limits: FetchLimits) -> None:
     head, comma, payload = url[5:].partition(",")
     if not comma or not head.lower().endswith(";base64"):
-        raise ApiError(f"A data: URL must look like {_EXAMPLES[wanted.kind]}", param=wanted.param)
-    if len(payload) * 3 // 4 > wanted.max_bytes:
-        raise wanted.too_large()
+        raise ApiError(
+            f"The data: URL has the wrong form. Send one like {_EXAMPLES[limits.kind]}", param=limits.param
+        )
+    if len(payload) * 3 // 4 > limits.max_bytes:
+        raise limits.too_large()
     try:
         for start in range(0, len(payload), _PIECE):
             sink(base64.b64decode(payload[start : start + _PIECE], validate=True))
     except (binascii.Error, ValueError):
-        raise ApiError("The data: URL does not hold valid base64.", param=wanted.param) from None
+        raise ApiError(
+            "The data: URL does not hold valid base64. Encode the file again.", param=limits.param
+        ) from None

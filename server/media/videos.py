@@ -1,7 +1,7 @@
-"""The videos of a request: fetched into a file, decoded in a process of their own, handed on as tiles.
+"""Fetch the videos of a request and decode each in a separate process into tiles.
 
-A decoded video is too large for a data: URL. The messages name it by a handle, which means something only to
-the engine and only for the request that brought the video.
+A decoded video is too large for a data: URL, so the messages name it by a handle. Only the engine can look
+the handle up, and only while it answers the request that brought the video.
 """
 
 import asyncio
@@ -28,52 +28,64 @@ from .source import read_source
 
 
 class VideoReader:
-    """Turns URLs into tiles, a few videos at a time."""
+    """Reads videos from URLs. It decodes at most `decode_processes` videos at the same time."""
 
     def __init__(self, settings: Settings, metrics: Metrics, tls: SSLContext) -> None:
         self._settings = settings
         self._metrics = metrics
         self._tls = tls
-        self._slots = asyncio.Semaphore(settings.decode_processes)
+        self._decoders = asyncio.Semaphore(settings.decode_processes)
 
     async def read(
-        self, url: str, wish: VideoOptions, tiling: TilingConfig, *, param: str
+        self, url: str, options: VideoOptions, tiling: TilingConfig, *, param: str
     ) -> tuple[str, Video]:
-        """A handle, the same for what would be decoded to the same tiles, and the video.
+        """Return a video's handle and its tiles.
+
+        The handle is a hash of the file and of all settings that decide the tiles, so equal
+        files and settings give equal handles.
 
         Args:
-            tiling: the policy's, for images.
+            url: a data: URL or an http(s) URL.
+            options: the frames and tiles to take.
+            tiling: the policy's rules for cutting an image into tiles.
+            param: the field of the request, for error messages.
 
         Raises:
-            ApiError: 400, naming `param`.
+            ApiError: 400 with `param`, if the video can't be fetched or decoded, or exceeds a limit.
         """
         settings = self._settings
-        wanted = FetchLimits(
+        limits = FetchLimits(
             kind="video",
             max_bytes=settings.max_video_bytes,
             seconds=settings.fetch_video_seconds,
             param=param,
         )
-        most = min(wish.max_tiles, settings.max_tiles or tiling.max_tiles)
-        cut = TilingConfig(tiling.tile_size, 1, most, tiling.use_thumbnail)
+        max_tiles = min(options.max_tiles, settings.max_tiles or tiling.max_tiles)
+        frame_tiling = TilingConfig(tiling.tile_size, 1, max_tiles, tiling.use_thumbnail)
         with NamedTemporaryFile(prefix="internvl3-video-") as file, self._failures_counted():
-            await read_source(url, file.write, wanted, settings, tls=self._tls)
+            await read_source(url, file.write, limits, settings, tls=self._tls)
             file.seek(0)
             digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-            async with self._slots:
-                video = await self._decode(file.name, wish.frames, cut, param)
+            async with self._decoders:
+                video = await self._decode(file.name, options.frames, frame_tiling, param)
         self._metrics.videos.inc()
         self._metrics.video_frames.inc(len(video.tiles))
-        what = [digest.hexdigest(), asdict(wish.frames), asdict(cut), settings.max_frames, video.backend]
-        return HANDLE + hashlib.sha256(json.dumps(what).encode()).hexdigest(), video
+        tile_inputs = [
+            digest.hexdigest(),
+            asdict(options.frames),
+            asdict(frame_tiling),
+            settings.max_frames,
+            video.backend,
+        ]
+        return HANDLE + hashlib.sha256(json.dumps(tile_inputs).encode()).hexdigest(), video
 
-    async def _decode(self, path: str, frames: FrameRequest, cut: TilingConfig, param: str) -> Video:
+    async def _decode(self, path: str, frames: FrameRequest, frame_tiling: TilingConfig, param: str) -> Video:
         settings = self._settings
         try:
             return await read_video_isolated(
                 path,
                 frames,
-                cut,
+                frame_tiling,
                 limit=settings.max_frames,
                 backend=settings.video_backend,
                 seconds=settings.video_seconds,

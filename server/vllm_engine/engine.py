@@ -1,7 +1,8 @@
-"""The embedded engines: policy and critic on vLLM, behind the seam of `engine`.
+"""The policy and the critic on vLLM: the implementation of `server/engine_interface.py`.
 
-vLLM's own chat handler does the API's work: rendering, parsers, logprobs, chunks. Ours is which requests
-reach the engines (`candidates`) and how errors are worded. `start_vllm` starts what is used here.
+vLLM's chat handler does most of the API's work: rendering, parsers, logprobs and chunks. This package decides
+which requests reach the engines (`policy/candidates.py`) and words the errors (`error_mapping.py`).
+`start.py` starts the engines.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.critic.step_critic import StepCritic
-from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, reworded
+from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, reword_errors
 from server.vllm_engine.policy.prompt_stats import add_vision_report
 from ttscaling.types import Conversation, Critic, CriticError, StepScores
 
@@ -27,20 +28,27 @@ from .media_connector import CURRENT_MEDIA
 
 
 class VllmEngine:
-    """`engine.Engine` over running vLLM engines: the policy's chat handler, the critic, and their clients,
-    the policy's first.
-    """
+    """An `Engine` on running vLLM engines."""
 
     def __init__(
         self,
         chat: OpenAIServingChat,
-        facts: PolicySettings,
+        policy_settings: PolicySettings,
         critic: StepCritic | None,
         clients: Sequence[EngineClient],
         metrics: Callable[[], bytes],
     ) -> None:
+        """Keep what the requests need.
+
+        Args:
+            chat: vLLM's chat handler of the policy.
+            policy_settings: the settings for all chat requests.
+            critic: None if the server runs without a critic.
+            clients: the clients of all engines. The first one is the policy's.
+            metrics: returns the engines' metrics in Prometheus' text format.
+        """
         self._chat = chat
-        self._facts = facts
+        self._policy_settings = policy_settings
         self._critic = critic
         self._clients = clients
         self._metrics = metrics
@@ -64,29 +72,29 @@ class VllmEngine:
 
     @property
     def tiling(self) -> TilingConfig:
-        return self._facts.checkpoint.tiling
+        return self._policy_settings.checkpoint.tiling
 
     @property
     def critic_shares_tiles(self) -> bool:
-        return self._facts.critic_shares_tiles
+        return self._policy_settings.critic_shares_tiles
 
     async def complete(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> dict[str, Any]:
-        running = ChatRun(self._chat, self._facts, body, choose, videos)
-        reply = await running.answer()
+        chat_run = ChatRun(self._chat, self._policy_settings, body, choose, videos)
+        reply = await chat_run.answer()
         if not isinstance(reply, ChatCompletionResponse):
             raise api_error(reply)
-        return add_vision_report(reply.model_dump(mode="json"), running.sight)
+        return add_vision_report(reply.model_dump(mode="json"), chat_run.prompt_stats)
 
     async def stream(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
-        running = ChatRun(self._chat, self._facts, body, choose, videos)
-        events = await running.answer()
+        chat_run = ChatRun(self._chat, self._policy_settings, body, choose, videos)
+        events = await chat_run.answer()
         if isinstance(events, ErrorResponse):
             raise api_error(events)
-        return reworded(events, running)
+        return reword_errors(events, chat_run)
 
     async def score(
         self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
@@ -102,7 +110,7 @@ class VllmEngine:
             return ApiError(f"The critic failed: {error}. Retry.", status=503, code="critic_failed")
         except ApiError as error:
             return error
-        except Exception as error:  # what a client sent is among these, in vLLM's words
+        except Exception as error:  # includes vLLM's refusals of what the client sent
             return api_error(error)
 
     def metrics(self) -> bytes:

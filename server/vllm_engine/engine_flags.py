@@ -1,4 +1,4 @@
-"""The engines to start, and vLLM's flags for each."""
+"""The engines that the server starts, and vLLM's flags for each of them."""
 
 import json
 import shlex
@@ -10,17 +10,17 @@ from server.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class EngineRole:
-    """One engine to start."""
+    """One engine to start: the policy or the critic."""
 
-    title: str  # "policy" or "critic", for the operator
+    title: str  # "policy" or "critic", for messages to the operator
     path: str
     name: str  # the model's name in replies and metrics
-    extra: str  # the operator's own vLLM flags; they win
-    judges: bool = False  # its labels are read, nothing is generated
+    extra: str  # the operator's vLLM flags; they win over the server's
+    judges: bool = False  # the critic: vLLM returns its labels' logits and generates no text
 
 
 def engine_roles(settings: Settings) -> list[EngineRole]:
-    """The policy, and the critic where there is one."""
+    """Return the roles of the policy and, unless the settings say otherwise, of the critic."""
     policy = EngineRole(
         title="policy", path=settings.policy_path, name=settings.served_name, extra=settings.policy_args
     )
@@ -39,14 +39,20 @@ def engine_roles(settings: Settings) -> list[EngineRole]:
 def engine_flags(
     role: EngineRole, settings: Settings, *, own_dtype: str, window: int, engines: int, cpu: bool
 ) -> list[str]:
-    """vLLM's command line for one of `engines` engines, as `vllm serve` would take it.
+    """Return the command line for one engine, with the flags of `vllm serve`.
 
-    `own_dtype` is the checkpoint's.
+    Args:
+        role: the engine.
+        settings: the server's settings.
+        own_dtype: the dtype that the checkpoint's config names, like "float32".
+        window: the context window in tokens.
+        engines: the number of engines that share the machine.
+        cpu: whether vLLM runs on a CPU.
     """
     dtype: str = settings.dtype
     if role.judges and dtype == "auto" and own_dtype == "float32":
-        # vLLM would make float16 of it, as of embedding models: a CPU has no fast kernels for that, and
-        # activations of Qwen2's can be too large for it.
+        # vLLM would choose float16, as it does for embedding models. But a CPU has no fast kernels for
+        # float16, and activations of Qwen2 can overflow it.
         dtype = "float32" if cpu else "bfloat16"
     flags = {
         "--model": role.path,
@@ -54,7 +60,7 @@ def engine_flags(
         "--dtype": dtype,
         "--max-model-len": str(window),
         "--limit-mm-per-prompt": json.dumps({"image": settings.max_images, "video": settings.max_videos}),
-        "--fingerprint-mode": "none",  # it would tell strangers versions and set-up
+        "--fingerprint-mode": "none",  # a fingerprint would show strangers the versions and the set-up
     }
     if role.judges:
         flags |= {"--runner": "pooling", "--hf-overrides": json.dumps({"architectures": [CRITIC]})}
@@ -62,19 +68,19 @@ def engine_flags(
         "max_dynamic_patch": settings.max_tiles,
         "max_dynamic_patch_total": settings.max_total_tiles,
     }
-    if limits := {name: most for name, most in tiles.items() if most is not None}:
+    if limits := {name: limit for name, limit in tiles.items() if limit is not None}:
         flags["--mm-processor-kwargs"] = json.dumps(limits)
     switches = ["--enable-prefix-caching", "--trust-request-mm-kwargs", "--enable-prompt-tokens-details"]
     if settings.log_level in ("error", "warning"):
         switches.append("--no-use-tqdm-on-load")
     if cpu:
-        # One process per engine, no core pinned (both engines would be pinned to the same one), nothing
-        # compiled.
+        # Each engine runs in one process and compiles nothing. No core is pinned, because both engines would
+        # be pinned to the same one.
         flags |= {
             "--distributed-executor-backend": "uni",
             "--block-size": "32",
             "--kv-cache-memory-bytes": str(settings.kv_cache_gib * 2**30),
-            "--mm-processor-cache-gb": "1",  # each; 512 frames of a published size have 0.3
+            "--mm-processor-cache-gb": "1",  # per engine; 512 frames of a published model take 0.3 GB
         }
         switches.append("--enforce-eager")
     else:

@@ -1,4 +1,4 @@
-"""vLLM's refusals and failures in our words."""
+"""Turn vLLM's refusals and failures into ApiErrors."""
 
 import logging
 from http import HTTPStatus
@@ -10,11 +10,11 @@ from vllm.exceptions import VLLMError
 from server.errors import TOO_LONG, ApiError, internal_error, stopped
 
 logger = logging.getLogger("internvl3.engine")
-DEAD = "EngineCore encountered an issue"  # what vLLM says of an engine whose process has died
+DEAD = "EngineCore encountered an issue"  # how vLLM's message begins if the process of an engine has died
 
 
 def api_error(error: ErrorResponse | Exception) -> ApiError:
-    """vLLM's refusal as ours. Failures of the server keep their details for the log."""
+    """Return vLLM's error as an ApiError. The details of a failure of the server go to the log only."""
     reported = error if isinstance(error, ErrorResponse) else create_error_response(error)
     info: ErrorInfo = reported.error
     if info.message.startswith(DEAD):
@@ -25,12 +25,13 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
         cause = error if isinstance(error, Exception) else None
         logger.error("the engine failed: %s", info.message, exc_info=cause)
         return internal_error()
-    # vLLM's errors repeat parameter and value in brackets behind the sentence; here they are fields.
+    # The text of a VLLMError ends with parameter and value in brackets. The ApiError has a field for the
+    # parameter, so only the sentence before them is kept.
     message = str(error.args[0]) if isinstance(error, VLLMError) and error.args else info.message
     if "context length" in message:
         advice = "Shorten the messages, send fewer or smaller images, or lower max_dynamic_patch."
         return ApiError(f"{message} {advice}", param=info.param or "messages", code=TOO_LONG)
-    if "model's window" in message:  # our processor's, which says what to do
+    if "model's window" in message:  # this message comes from our processor and says what to change
         return ApiError(message, param="messages", code=TOO_LONG)
     status = 404 if info.code == HTTPStatus.NOT_FOUND else 400
     return ApiError(message, status=status, param=info.param)

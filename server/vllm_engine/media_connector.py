@@ -1,7 +1,7 @@
-"""vLLM's way to media, narrowed to what the request at hand brought: data: URLs and handles of videos.
+"""vLLM's media connector, limited to data: URLs and to the videos of the current request.
 
-Whatever a client named has been fetched and checked before (`media`); should another URL ever get past that,
-it ends here.
+`server/media` has fetched and checked all media before. The connector refuses every other URL, so that vLLM
+fetches nothing even if a URL gets past those checks.
 """
 
 import asyncio
@@ -14,14 +14,16 @@ from server.request_media import RequestMedia
 
 CONNECTOR_NAME = "internvl3"  # the connector's name in vLLM's registry
 
-
 CURRENT_MEDIA: ContextVar[RequestMedia] = ContextVar("media")
-"""Of the request that the running task answers: vLLM makes a connector by itself, so none can be given it."""
+"""The media of the request that the current task answers.
+
+This is a context variable because vLLM creates the connector itself, so no argument can pass the media to it.
+"""
 
 
 @MEDIA_CONNECTOR_REGISTRY.register(CONNECTOR_NAME)
 class RequestMediaConnector(MediaConnector):
-    """Reads a data: URL by itself and a video's handle from MEDIA."""
+    """Decodes data: URLs and finds videos by handle. It raises ValueError for other URLs."""
 
     def load_from_url(self, url: str, media_io: Any, **options: Any) -> Any:
         return super().load_from_url(_inline(url), media_io, **options)
@@ -33,16 +35,18 @@ class RequestMediaConnector(MediaConnector):
         images = CURRENT_MEDIA.get().images
         if image_url not in images:
             images[image_url] = asyncio.create_task(super().fetch_image_async(image_url, **options))
-        return await asyncio.shield(images[image_url])  # others may wait for it
+        return await asyncio.shield(
+            images[image_url]
+        )  # other candidates or scores may wait for the same image
 
     async def fetch_video_async(self, video_url: str, **options: Any) -> Any:
         video = CURRENT_MEDIA.get().videos.get(video_url)
         if video is None:
-            raise ValueError("a video must come with its request")
+            raise ValueError("a video must come with its request: send it in a video_url part")
         return video.tiles, {"times": video.times_F.tolist()}
 
 
 def _inline(url: str) -> str:
     if not url.startswith("data:"):
-        raise ValueError("media must be inline")
+        raise ValueError("media must be inline: send a data: URL")
     return url

@@ -1,7 +1,7 @@
-"""Starting the engines: their flags, their processes, and the checks without which they must not serve.
+"""Check the checkpoints, start the engines of the policy and the critic, and build the Engine.
 
-Policy and critic start at the same time, each in a process of its own: two engines in one process share
-vLLM's global state, and shutting one down breaks the other.
+Policy and critic start at the same time, each in a separate process. Two engines in one process would share
+vLLM's global state, and shutting one down would break the other.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ logger = logging.getLogger("internvl3.engine")
 
 @dataclass(frozen=True, kw_only=True)
 class StartedEngine:
-    """One engine that runs: its client, vLLM's handlers, and its metrics."""
+    """One running engine: its client, vLLM's handlers, and its metrics."""
 
     client: AsyncLLM
     checkpoint: Checkpoint
@@ -59,40 +59,46 @@ class StartedEngine:
 
 
 async def start(settings: Settings) -> Engine:
-    """Both engines, ready; raises StartupError, whose message is one line for the operator."""
+    """Start all engines and return them ready for requests.
+
+    Raises:
+        StartupError: an engine can't start. The message is one line for the operator.
+    """
     roles = engine_roles(settings)
     try:
         arguments = await asyncio.to_thread(_prepare, roles, settings)
     except (PluginError, ValueError, OSError) as error:
         raise StartupError(str(error)) from error
     try:
-        built = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(asyncio.to_thread(_build, *pair) for pair in zip(roles, arguments, strict=True)),
             return_exceptions=True,
         )
-    except asyncio.CancelledError:  # told to stop meanwhile: the threads wait for these
+    except asyncio.CancelledError:  # the server is stopping, and the threads wait for these processes
         for process in multiprocessing.active_children():
             process.terminate()
         raise
-    failures = [outcome for outcome in built if isinstance(outcome, BaseException)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
     if failures:
-        for outcome in built:
+        for outcome in outcomes:
             if isinstance(outcome, StartedEngine):
                 outcome.client.shutdown()
         raise failures[0]
-    running = [outcome for outcome in built if isinstance(outcome, StartedEngine)]
-    for one, args in zip(running, arguments, strict=True):
-        await one.client.reset_mm_cache()
-        _give_chat_template(one, args)
-        await init_app_state(one.client, one.handlers, args, await one.client.get_supported_tasks())
+    running = [outcome for outcome in outcomes if isinstance(outcome, StartedEngine)]
+    for engine, args in zip(running, arguments, strict=True):
+        await engine.client.reset_mm_cache()
+        _set_chat_template(engine, args)
+        await init_app_state(engine.client, engine.handlers, args, await engine.client.get_supported_tasks())
     critics = [
-        await _critic(role, one, settings) for role, one in zip(roles, running, strict=True) if role.judges
+        await _critic(role, engine, settings)
+        for role, engine in zip(roles, running, strict=True)
+        if role.judges
     ]
     return _engine(running, critics[0] if critics else None, settings)
 
 
 def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]:
-    """Everything that can be refused before a process is started; the engines' arguments."""
+    """Return vLLM's arguments for each engine, after all checks that need no running engine."""
     require_plugin()
     if settings.video_backend == "decord" and find_spec("decord") is None:
         raise StartupError(
@@ -102,15 +108,15 @@ def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]
         folder = Path(role.path)
         if folder.is_dir():
             require_tensors(folder)
-        elif folder.is_absolute():  # else a name on the hub, which the engine loads and checks itself
-            raise StartupError(f"there is no {role.title} checkpoint in {folder}")
+        elif folder.is_absolute():  # a relative path may be a name on the hub, which the engine resolves
+            raise StartupError(f"there is no {role.title} checkpoint in {folder}: correct --{role.title}")
     os.environ["VLLM_MEDIA_CONNECTOR"] = CONNECTOR_NAME
     cpu = current_platform.is_cpu()
     if cpu:
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # lets "uni" stand on a CPU
-        os.environ.setdefault(
-            "TORCH_COMPILE_DISABLE", "1"
-        )  # eager: saves a pause of seconds at the first request
+        # With multiprocessing, vLLM would replace the executor "uni" on a CPU.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        # Nothing is compiled, which saves a pause of seconds at the first request.
+        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(roles))))
     parser = make_arg_parser(FlexibleArgumentParser())
     return [_parsed(parser, role, _flags(role, settings, engines=len(roles), cpu=cpu)) for role in roles]
@@ -118,7 +124,7 @@ def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]
 
 def _flags(role: EngineRole, settings: Settings, *, engines: int, cpu: bool) -> list[str]:
     config = get_config(role.path, trust_remote_code=False)
-    # Left alone an engine would take a million tokens: V2PE packs more of them into the window.
+    # Without this flag the engine would take a million tokens, because V2PE fits more tokens into the window.
     window = settings.max_model_len or config.get_text_config().max_position_embeddings
     own_dtype = str(config.dtype).removeprefix("torch.")
     return engine_flags(role, settings, own_dtype=own_dtype, window=window, engines=engines, cpu=cpu)
@@ -128,22 +134,24 @@ def _parsed(parser: FlexibleArgumentParser, role: EngineRole, flags: Sequence[st
     try:
         parsed: Namespace = parser.parse_args(flags)
     except SystemExit:  # argparse has printed what is wrong
-        raise StartupError(f"--{role.title}-args: {role.extra!r} are not flags of vLLM") from None
+        raise StartupError(
+            f"--{role.title}-args: {role.extra!r} are not flags of vLLM; see vllm serve --help"
+        ) from None
     if parsed.tensor_parallel_size * parsed.pipeline_parallel_size > 1:
-        if parsed.distributed_executor_backend == "uni":  # ours, for a CPU; the ranks need processes
+        if parsed.distributed_executor_backend == "uni":  # our flag for a CPU, but ranks need processes
             parsed.distributed_executor_backend = "mp"
-        # On a CPU each rank would be pinned to a memory node of its own, and few machines have so many.
+        # On a CPU each rank would be pinned to another memory node, and few machines have so many.
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     return parsed
 
 
 def _build(role: EngineRole, args: Namespace) -> StartedEngine:
-    """Starts one engine and waits until its model is loaded; blocks for tens of seconds."""
+    """Start one engine and wait until its model is loaded. This blocks for tens of seconds."""
     registry = CollectorRegistry()
     try:
         config = AsyncEngineArgs.from_cli_args(args).create_engine_config(UsageContext.OPENAI_API_SERVER)
         client = AsyncLLM.from_vllm_config(
-            config, usage_context=UsageContext.OPENAI_API_SERVER, stat_loggers=[_stats_in(registry)]
+            config, usage_context=UsageContext.OPENAI_API_SERVER, stat_loggers=[_stat_logger_for(registry)]
         )
     except Exception as error:
         line = f"the {role.title} {role.path} did not start"
@@ -161,8 +169,8 @@ def _build(role: EngineRole, args: Namespace) -> StartedEngine:
     )
 
 
-def _give_chat_template(engine: StartedEngine, args: Namespace) -> None:
-    """The published conversation format, where the operator named none and the tokenizer came without one."""
+def _set_chat_template(engine: StartedEngine, args: Namespace) -> None:
+    """Use the published conversation format if neither the operator nor the tokenizer has a chat template."""
     if engine.checkpoint.layout == "opengvlab" and args.chat_template is None:
         tokenizer = engine.client.renderer.get_tokenizer()
         if not getattr(tokenizer, "chat_template", None):
@@ -171,40 +179,43 @@ def _give_chat_template(engine: StartedEngine, args: Namespace) -> None:
 
 async def _critic(role: EngineRole, running: StartedEngine, settings: Settings) -> StepCritic:
     if CRITIC_TASK not in await running.client.get_supported_tasks():
-        raise StartupError("--critic-args: leave --runner, --convert and architectures to the server")
+        raise StartupError(
+            "--critic-args: the server sets --runner, --convert and architectures itself; remove them"
+        )
     renderer = running.handlers.online_renderer
     try:
         slot = await find_label_slot(renderer)
     except ValueError as error:
         raise StartupError(str(error)) from error
     reader = PoolingReader(running.client, renderer, slot, window=running.checkpoint.window)
-    own = running.checkpoint.system_message
-    system = own if settings.critic_system_message is None else settings.critic_system_message
+    checkpoint_message = running.checkpoint.system_message
+    system = checkpoint_message if settings.critic_system_message is None else settings.critic_system_message
     return StepCritic(role.name, reader, system=system, seconds=settings.critic_seconds)
 
 
 def _engine(running: Sequence[StartedEngine], critic: StepCritic | None, settings: Settings) -> Engine:
-    policy, *rest = running
-    own = policy.checkpoint.system_message
-    facts = PolicySettings(
+    policy, *critics = running
+    checkpoint_message = policy.checkpoint.system_message
+    policy_settings = PolicySettings(
         checkpoint=policy.checkpoint,
-        system_message=own if settings.system_message is None else settings.system_message,
+        system_message=checkpoint_message if settings.system_message is None else settings.system_message,
         critic_shares_tiles=all(
-            one.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for one in rest
+            engine.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for engine in critics
         ),
     )
     return VllmEngine(
         policy.handlers.openai_serving_chat,
-        facts,
+        policy_settings,
         critic,
-        [one.client for one in running],
-        partial(render, [one.registry for one in running]),
+        [engine.client for engine in running],
+        partial(render, [engine.registry for engine in running]),
     )
 
 
-def _stats_in(registry: CollectorRegistry) -> type[PrometheusStatLogger]:
-    """vLLM's Prometheus metrics in a registry of their own: in the global one a second engine replaces the
-    first's.
+def _stat_logger_for(registry: CollectorRegistry) -> type[PrometheusStatLogger]:
+    """Return a class that records vLLM's metrics in `registry`.
+
+    In Prometheus' global registry the metrics of a second engine would replace those of the first.
     """
 
     class Stats(PrometheusStatLogger):

@@ -1,4 +1,4 @@
-"""Reading a critic's labels from a vLLM engine that runs `model.plugin.network.critic_head`."""
+"""Read a critic's label logits from a vLLM engine that runs `model.plugin.network.critic_head`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,69 +22,82 @@ from .step_critic import LabelLogits
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSlot:
-    """Where a critic judges, as token ids: what stands before an assistant's turn, and + and - in it."""
+    """The token ids of a critic's label slot: the role tag before an assistant's turn, and the labels."""
 
     tag: tuple[int, ...]
-    labels: tuple[int, int]
+    labels: tuple[int, int]  # of + and of -
 
 
 class PoolingReader:
-    """`critic.ReadLabels` on a vLLM engine.
+    """`step_critic.ReadLabels` on a vLLM engine.
 
-    The whole conversation is one prompt, read at the end of every assistant role tag asked for. The prefix
-    cache is read, so places within it don't come back: for each of them follows a prompt that ends there, of
-    which the engine computes a block at most.
+    One prompt holds the question and all steps. The engine returns the label logits at the end of each
+    assistant role tag. It computes no logits for tokens that it finds in its prefix cache. For each such tag
+    a second prompt is sent that ends at this tag. The engine computes the last token of every prompt, so this
+    costs at most one cache block.
     """
 
     def __init__(
         self, client: EngineClient, renderer: OnlineRenderer, slot: LabelSlot, *, window: int
     ) -> None:
-        """`window`: positions that the critic was trained with."""
+        """`window` is the number of positions that the critic was trained with."""
         self._window = window
         self._client = client
         self._renderer = renderer
         self._slot = slot
 
     async def __call__(
-        self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
+        self, prefixes: Sequence[Sequence[Message]], step_indices: Sequence[int], vision: Mapping[str, Any]
     ) -> LabelLogits:
+        """Return the label logits after the steps at these indices, in their order.
+
+        Args:
+            prefixes: for each step of the answer the messages that end with it; each contains the one before.
+            step_indices: indices of `prefixes`.
+            vision: the `mm_processor_kwargs` of the request.
+
+        Raises:
+            ApiError: 400, if the text is longer than the critic's window.
+            CriticError: the engine returned no logits.
+        """
         try:
-            return await self._read(prefixes, wanted, vision)
-        except _MediaForgotten:  # the engine dropped an image that the renderer believed it had
-            return await self._read(prefixes, wanted, vision)
+            return await self._read(prefixes, step_indices, vision)
+        except _MediaForgotten:  # the second attempt sends the image again
+            return await self._read(prefixes, step_indices, vision)
 
     async def _read(
-        self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
+        self, prefixes: Sequence[Sequence[Message]], step_indices: Sequence[int], vision: Mapping[str, Any]
     ) -> LabelLogits:
         prompt = await self._render(prefixes[-1], vision)
         length = len(prompt["prompt_token_ids"])
-        if not prompt.get("mm_placeholders") and length > self._window:  # others our processor refuses
+        # Our processor checks the length of prompts with media.
+        if not prompt.get("mm_placeholders") and length > self._window:
             raise ApiError(
-                f"The question with an answer's steps is {length} tokens; the critic's window is "
-                f"{self._window}. Shorten them.",
+                f"The question and an answer's steps take {length} tokens, but the critic's window is "
+                f"{self._window}. Shorten the messages or the answer.",
                 param="messages",
                 code=TOO_LONG,
             )
-        ends = ends_of(self._slot.tag, prompt["prompt_token_ids"])
+        ends = tag_ends(self._slot.tag, prompt["prompt_token_ids"])
         if len(ends) == len(prefixes):
-            token_indices = [ends[step] for step in wanted]
-            answers = [await self._request_logits(_cut(prompt, token_indices[-1]), token_indices)]
-            missing = [token_index for token_index in token_indices if token_index not in answers[0].logits]
-            answers += [
+            token_indices = [ends[step] for step in step_indices]
+            replies = [await self._request_logits(_cut(prompt, token_indices[-1]), token_indices)]
+            missing = [token_index for token_index in token_indices if token_index not in replies[0].logits]
+            replies += [
                 await self._request_logits(_cut(prompt, token_index), [token_index])
                 for token_index in missing
             ]
-        else:  # a step that holds the tag itself: only its own prompt tells where it ends
-            token_indices, answers = [], []
-            for step in wanted:
-                own = await self._render(prefixes[step], vision)
-                token_indices.append(len(own["prompt_token_ids"]) - 1)
-                answers.append(await self._request_logits(own, token_indices[-1:]))
-        logits = {token_index: labels for answer in answers for token_index, labels in answer.logits.items()}
+        else:  # a step contains the tag, so that only a prompt per step shows where each step ends
+            token_indices, replies = [], []
+            for step in step_indices:
+                step_prompt = await self._render(prefixes[step], vision)
+                token_indices.append(len(step_prompt["prompt_token_ids"]) - 1)
+                replies.append(await self._request_logits(step_prompt, token_indices[-1:]))
+        logits = {token_index: labels for reply in replies for token_index, labels in reply.logits.items()}
         return LabelLogits(
             logits=[logits[token_index] for token_index in token_indices],
-            prompt_tokens=sum(answer.prompt_tokens for answer in answers),
-            cached_tokens=sum(answer.cached_tokens for answer in answers),
+            prompt_tokens=sum(reply.prompt_tokens for reply in replies),
+            cached_tokens=sum(reply.cached_tokens for reply in replies),
         )
 
     async def _render(self, messages: Sequence[Message], vision: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -93,8 +106,10 @@ class PoolingReader:
             ChatCompletionRequest(messages=list(messages), mm_processor_kwargs=dict(vision) or None),
         )
 
-    async def _request_logits(self, prompt: Mapping[str, Any], token_indices: Sequence[int]) -> "_Answer":
-        """The labels' logits at those of the places that the engine computed: its last token always is."""
+    async def _request_logits(
+        self, prompt: Mapping[str, Any], token_indices: Sequence[int]
+    ) -> "_EngineReply":
+        """Return the logits at those indices that the engine computes. It always computes the last token."""
         params = PoolingParams(
             task=CRITIC_TASK,
             skip_reading_prefix_cache=False,
@@ -107,8 +122,8 @@ class PoolingReader:
                 int(token_index): (plus, minus) for token_index, plus, minus in output.outputs.data.tolist()
             }
             if len(output.prompt_token_ids) - 1 not in logits:
-                raise CriticError("the critic's engine ended a request before it was read")
-            return _Answer(
+                raise CriticError("the critic's engine ended a request before it returned the logits")
+            return _EngineReply(
                 logits=logits,
                 prompt_tokens=len(output.prompt_token_ids),
                 cached_tokens=output.num_cached_tokens,
@@ -117,18 +132,18 @@ class PoolingReader:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Answer:
-    logits: Mapping[int, tuple[float, float]]  # by place
+class _EngineReply:
+    logits: Mapping[int, tuple[float, float]]  # of + and of -, by token index
     prompt_tokens: int
     cached_tokens: int
 
 
 class _MediaForgotten(CriticError):
-    """The engine's cache of images and the renderer's list of what is in it differ."""
+    """The engine has dropped an image that the renderer believed to be in the engine's cache."""
 
 
 async def render(renderer: OnlineRenderer, request: ChatCompletionRequest) -> Mapping[str, Any]:
-    """The engine's input for a conversation."""
+    """Return the engine's input for a conversation. Raise CriticError if vLLM can't render it."""
     rendered = await renderer.render_chat(request)
     if isinstance(rendered, ErrorResponse):
         raise CriticError(rendered.error.message)
@@ -137,10 +152,13 @@ async def render(renderer: OnlineRenderer, request: ChatCompletionRequest) -> Ma
 
 
 async def find_label_slot(renderer: OnlineRenderer) -> LabelSlot:
-    """The slot as the critic's chat template and tokenizer write it.
+    """Return the label slot as the critic's chat template and tokenizer write it.
 
-    The labels' ids are taken from their place: by itself a tokenizer may write a label as another token.
-    Raises ValueError where a label isn't one token there.
+    The ids of the labels are read from a rendered conversation, because a tokenizer may encode a label alone
+    as another token.
+
+    Raises:
+        ValueError: the template has no role tag before an assistant's turn, or a label isn't one token there.
     """
 
     async def ids(*answer: Message, tagged: bool = False) -> list[int]:
@@ -148,20 +166,26 @@ async def find_label_slot(renderer: OnlineRenderer) -> LabelSlot:
         request = ChatCompletionRequest(messages=messages, add_generation_prompt=tagged)
         return list((await render(renderer, request))["prompt_token_ids"])
 
-    question, asked = await ids(), await ids(tagged=True)
+    question, tagged = await ids(), await ids(tagged=True)
     plus, minus = [await ids({"role": "assistant", "content": label}) for label in (PLUS, MINUS)]
-    at = len(asked)
-    if asked[: len(question)] != question or asked == question:
-        raise ValueError("the critic's chat template puts no role tag before an assistant's turn")
-    if not plus[:at] == minus[:at] == asked or plus[at : at + 1] == minus[at : at + 1]:
-        raise ValueError("the critic's tokenizer joins '+' or '-' to what stands before")
+    at = len(tagged)
+    if tagged[: len(question)] != question or tagged == question:
+        raise ValueError(
+            "the critic's chat template puts no role tag before an assistant's turn; correct the template"
+        )
+    if not plus[:at] == minus[:at] == tagged or plus[at : at + 1] == minus[at : at + 1]:
+        raise ValueError(
+            "the critic's tokenizer joins '+' or '-' with the text before it; use a critic that doesn't"
+        )
     if plus[at + 1 :] != minus[at + 1 :]:
-        raise ValueError("the critic's tokenizer has no single token for each of '+' and '-'")
-    return LabelSlot(tag=tuple(asked[len(question) :]), labels=(plus[at], minus[at]))
+        raise ValueError(
+            "the critic's tokenizer has no single token for each of '+' and '-'; use a critic that has"
+        )
+    return LabelSlot(tag=tuple(tagged[len(question) :]), labels=(plus[at], minus[at]))
 
 
-def ends_of(tag: Sequence[int], token_ids: Sequence[int]) -> list[int]:
-    """Where in the tokens the tag ends: indices of its last token."""
+def tag_ends(tag: Sequence[int], token_ids: Sequence[int]) -> list[int]:
+    """Return the indices at which the tag ends in the tokens."""
     if len(tag) > len(token_ids):
         return []
     windows = np.lib.stride_tricks.sliding_window_view(np.asarray(token_ids), len(tag))
@@ -169,5 +193,5 @@ def ends_of(tag: Sequence[int], token_ids: Sequence[int]) -> list[int]:
 
 
 def _cut(prompt: Mapping[str, Any], token_index: int) -> Mapping[str, Any]:
-    """The prompt up to this token. All media stand before the first place."""
+    """Return the prompt up to this token. All its media stand before the first label slot, so none is cut."""
     return {**prompt, "prompt_token_ids": prompt["prompt_token_ids"][: token_index + 1]}

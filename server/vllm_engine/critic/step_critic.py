@@ -1,6 +1,6 @@
-"""A critic on an embedded engine: one request for all steps of an answer, and none for what is known.
+"""Score the steps of an answer with a critic on a vLLM engine, and remember the scores.
 
-Any InternVL checkpoint that was trained to judge serves as it is.
+Any InternVL checkpoint that was trained as a critic can be used unchanged.
 """
 
 import asyncio
@@ -16,31 +16,36 @@ from ttscaling.types import Conversation, CriticError, Message, StepScores
 
 from .step_memo import StepMemo
 
-MEMO_STEPS = 65_536  # about 15 MB
+MEMO_STEPS = 65_536  # these scores take about 15 MB of memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelLogits:
-    """The labels' logits after each step asked for, and what reading them took."""
+    """The label logits after each of the requested steps, and the tokens that reading them took."""
 
     logits: Sequence[tuple[float, float]]  # of + and of -
     prompt_tokens: int
     cached_tokens: int
 
 
-# Reads the labels after some of the prefixes of one answer (by index), its images seen as the mapping
-# (mm_processor_kwargs) says.
+# Reads the label logits after some prefixes of one answer. The arguments are all prefixes, the indices of the
+# requested ones, and the request's mm_processor_kwargs.
 ReadLabels = Callable[
     [Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any]], Coroutine[Any, Any, LabelLogits]
 ]
 
 
 class StepCritic:
-    """ttscaling's Critic over whatever can read labels."""
+    """A `ttscaling.types.Critic` that reads labels with a `ReadLabels` function."""
 
     def __init__(self, name: str, read: ReadLabels, *, system: str | None = None, seconds: float) -> None:
-        """`system`: the system message that the critic was trained with, if any; `seconds`: how long scoring
-        one answer may take.
+        """Create a critic with an empty memory.
+
+        Args:
+            name: the critic's name in replies.
+            read: reads the label logits.
+            system: the system message that the critic was trained with, or None.
+            seconds: the time limit for scoring one answer.
         """
         self._name = name
         self._read = read
@@ -53,7 +58,7 @@ class StepCritic:
         return self._name
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        """Critic's `score`. Whatever goes wrong is a CriticError, cancellation apart."""
+        """See `Critic.score`. Every failure is a CriticError, except for cancellation."""
         try:
             return await self.score_steps(conversation, split_steps(answer))
         except CriticError:
@@ -62,19 +67,23 @@ class StepCritic:
             raise CriticError(f"the critic failed ({type(error).__name__})") from error
 
     async def score_steps(self, conversation: Conversation, steps: Sequence[str]) -> StepScores:
-        """The scores of these steps, and the tokens that the critic's engine was asked for: none for a score
-        that is known, or that another answer is just having read. The reader's exceptions pass through.
+        """Return the scores of these steps, and the tokens that the critic's engine took for them.
+
+        A remembered score takes no tokens. Neither does a score that is being read for another answer.
+
+        Raises:
+            CriticError: the time limit is exceeded. Exceptions of `read` pass through.
         """
         vision = conversation.mm_processor_kwargs
         prefixes = critic_prefixes(conversation, steps, system=self._system)
         prompt_tokens = cached_tokens = 0
 
-        async def read(wanted: Sequence[int]) -> Sequence[float]:
+        async def read(step_indices: Sequence[int]) -> Sequence[float]:
             nonlocal prompt_tokens, cached_tokens
-            reading = await self._read(prefixes, wanted, vision)
-            prompt_tokens += reading.prompt_tokens
-            cached_tokens += reading.cached_tokens
-            return [label_probability(plus, minus) for plus, minus in reading.logits]
+            labels = await self._read(prefixes, step_indices, vision)
+            prompt_tokens += labels.prompt_tokens
+            cached_tokens += labels.cached_tokens
+            return [label_probability(plus, minus) for plus, minus in labels.logits]
 
         try:
             async with asyncio.timeout(self._seconds):
@@ -87,24 +96,26 @@ class StepCritic:
 
 
 def step_keys(prefixes: Sequence[Sequence[Message]], vision: Mapping[str, Any]) -> list[bytes]:
-    """For each prefix a key of all that its score depends on: messages, media, and how these are seen.
+    """Return for each prefix a key that covers everything its score depends on.
 
-    Media with a `uuid` (`media` gives one to each, by its content) count by that, not by their bytes. With
-    delta "auto" the whole prompt decides the delta, so there a score also depends on the steps that follow.
+    This is the messages, the media and `vision`, the request's mm_processor_kwargs. `server/media` gives each
+    medium a `uuid` that is a hash of its content. The key covers this uuid instead of the medium's bytes.
+    With delta "auto" the length of the prompt decides the delta, so the key also covers the steps that
+    follow.
     """
-    state = hashlib.blake2b(digest_size=16)
+    key_hash = hashlib.blake2b(digest_size=16)
 
     def feed(value: Any) -> None:
-        state.update(json.dumps(value, sort_keys=True).encode() + b"\n")
+        key_hash.update(json.dumps(value, sort_keys=True).encode() + b"\n")
 
     feed(dict(vision))
     if vision.get("v2pe_delta") == "auto":
         feed([_by_content(message) for message in prefixes[-1]])
-    keys, seen = [], 0
+    keys, done = [], 0
     for prefix in prefixes:
-        feed([_by_content(message) for message in prefix[seen:]])
-        seen = len(prefix)
-        keys.append(state.digest())
+        feed([_by_content(message) for message in prefix[done:]])
+        done = len(prefix)
+        keys.append(key_hash.digest())
     return keys
 
 

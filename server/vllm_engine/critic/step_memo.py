@@ -1,8 +1,8 @@
-"""Step scores that are known, and those that are being read at this moment: none is read twice.
+"""Remember step scores, so that none is read twice, not even at the same time.
 
-A step's score follows from what stands before it, so candidates that begin alike share their first scores,
-and an answer that is judged again costs nothing. This also answers for steps inside a cached prefix, which an
-engine doesn't compute again.
+A step's score depends only on the step and on the text and media before it. So candidates that begin with the
+same steps share their first scores, and scoring an answer a second time takes no tokens. The memory also
+helps with steps inside the engine's cached prefix, because the engine doesn't compute logits for them again.
 """
 
 import asyncio
@@ -14,44 +14,45 @@ ReadSteps = Callable[[Sequence[int]], Awaitable[Sequence[float]]]
 
 
 class StepMemo:
-    """Scores by key, at most `most` of them; the least recently used are forgotten. For one event loop."""
+    """At most `limit` scores by key, for one event loop. The least recently used scores are dropped."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._known: OrderedDict[bytes, float] = OrderedDict()
         self._being_read: dict[bytes, asyncio.Future[None]] = {}
 
     async def scores(self, keys: Sequence[bytes], read: ReadSteps) -> tuple[float, ...]:
-        """The score of every key: known, or awaited from whoever reads it just now, or else by `read`.
+        """Return the score of every key, in their order.
 
-        Should that other reader fail, `read` is called again for what it owed. An exception of `read` passes
-        through.
+        A score that is not remembered is read by `read`. If another call is reading it at the moment, this
+        call waits for that score. If the other call fails, this one calls `read` for the scores that are
+        still missing. An exception of `read` passes through.
         """
-        found: dict[bytes, float] = {}
+        scores: dict[bytes, float] = {}
         while True:
             for key in keys:
                 if key in self._known:
-                    found[key] = self._known[key]
+                    scores[key] = self._known[key]
                     self._known.move_to_end(key)
-            missing = [key for key in keys if key not in found]
+            missing = [key for key in keys if key not in scores]
             if not missing:
-                return tuple(found[key] for key in keys)
-            if mine := [key for key in missing if key not in self._being_read]:
-                found |= await self._read(mine, keys, read)
+                return tuple(scores[key] for key in keys)
+            if unread := [key for key in missing if key not in self._being_read]:
+                scores |= await self._read(unread, keys, read)
             else:
                 await asyncio.wait([self._being_read[key] for key in missing])
 
     async def _read(
-        self, mine: Sequence[bytes], keys: Sequence[bytes], read: ReadSteps
+        self, unread: Sequence[bytes], keys: Sequence[bytes], read: ReadSteps
     ) -> dict[bytes, float]:
         loop = asyncio.get_running_loop()
-        self._being_read |= {key: loop.create_future() for key in mine}
+        self._being_read |= {key: loop.create_future() for key in unread}
         try:
-            scores = dict(zip(mine, await read([keys.index(key) for key in mine]), strict=True))
+            scores = dict(zip(unread, await read([keys.index(key) for key in unread]), strict=True))
             self._known |= scores
-            while len(self._known) > self._most:
+            while len(self._known) > self._limit:
                 self._known.popitem(last=False)
             return scores
         finally:
-            for key in mine:
+            for key in unread:
                 self._being_read.pop(key).set_result(None)

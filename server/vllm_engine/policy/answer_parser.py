@@ -1,6 +1,6 @@
-"""Reading an answer with vLLM's parsers before it is chosen, as they will read it for the reply.
+"""Parse a candidate with vLLM's parsers, as vLLM would parse it for the reply.
 
-Imports nothing of vLLM's: parser and request come from its chat handler.
+This file doesn't import vLLM: vLLM's chat handler passes the parser and the request in.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,14 @@ from .answer_validation import ParsedAnswer, ToolCall
 def read_answer(
     make_parser: Callable[[], Any] | None, request: Any, *, auto: bool, text: str, token_ids: Sequence[int]
 ) -> ParsedAnswer:
-    """What vLLM's reply would hold of this text. `make_parser`: a new parser of the handler's, None if it has
-    none; `auto`: tool calls may come where the request doesn't demand them.
+    """Return the content and the tool calls that vLLM's reply would hold for this text.
+
+    Args:
+        make_parser: returns a new parser; None if the chat handler has no parser.
+        request: vLLM's chat request.
+        auto: whether the model may call tools that the request offers but doesn't demand.
+        text: the text of the candidate.
+        token_ids: the tokens of the candidate.
     """
     if make_parser is None:
         return ParsedAnswer(content=text)
@@ -22,7 +28,7 @@ def read_answer(
             text, request, enable_auto_tools=auto, model_output_token_ids=token_ids
         )
         broken = not calls and bool(request.tools) and _begins_call(make_parser(), request, text, token_ids)
-    except Exception:  # some parsers raise whatever reading a call as JSON raises
+    except Exception:  # some parsers raise the errors of their JSON decoder
         return ParsedAnswer(content=text, broken=True)
     return ParsedAnswer(
         content=content or "",
@@ -32,11 +38,13 @@ def read_answer(
 
 
 def _begins_call(parser: Any, request: Any, text: str, token_ids: Sequence[int]) -> bool:
-    """Whether a call begins in a text of which no whole call could be read. As a stream the parsers give what
-    they can: the begun call itself, or the text less its markup.
+    """Return whether a tool call begins in a text without a complete tool call.
+
+    In streaming mode the parsers return as much as they can: either the incomplete call itself, or the text
+    without the call's markup.
     """
     delta = parser.parse_delta(
-        delta_text=f"{text} ",  # a blank, since they hold back a "<" that ends the text
+        delta_text=f"{text} ",  # without this blank the parsers hold back a "<" at the end
         delta_token_ids=list(token_ids),
         request=request,
         prompt_token_ids=[],

@@ -1,8 +1,8 @@
-"""Which candidates are well-formed: tool calls that can be made, answers in the format that was asked for.
+"""Check that a candidate's tool calls and format are valid for the request.
 
-Schemas come from clients, and answers from a model that they steer. So checking one against the other has a
-deadline, reads no other documents, and leaves regular expressions (`pattern` and its like) to the grammar
-that vLLM enforces while it generates.
+Clients send the schemas, and they steer the model that writes the answers. So a check has a time limit and
+loads no other documents. Regular expressions (`pattern` and similar keywords) are not checked here, because
+vLLM's grammar enforces them during generation.
 """
 
 import json
@@ -18,18 +18,17 @@ from referencing.exceptions import Unresolvable
 
 from server.errors import ApiError
 
-SECONDS = (
-    1.0  # of this thread, for all checks against one schema of a request; an honest one takes milliseconds
-)
+SECONDS = 1.0  # CPU time of the thread for all checks against one schema; a usual schema takes milliseconds
 BY_PATTERN = ("pattern", "patternProperties", "unevaluatedProperties")
 OBJECT = {"type": "object"}
 CUT_OFF = "it was cut off at max_tokens"
-Keyword = Callable[[Any, Any, Any, Any], Any]  # jsonschema's: validator, value, instance, schema -> errors
+# The signature of jsonschema's checks: validator, value, instance, schema -> errors
+Keyword = Callable[[Any, Any, Any, Any], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToolCall:
-    """One tool call of an answer, as the tool parser read it; `arguments` is JSON, if the model wrote any."""
+    """A tool call as the tool parser read it. `arguments` is JSON if the model has written valid JSON."""
 
     name: str
     arguments: str
@@ -37,95 +36,97 @@ class ToolCall:
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedAnswer:
-    """An answer as its client will see it. `broken`: it begins a tool call that can't be read."""
+    """An answer as the client will see it. `broken` is true if it begins a tool call that can't be read."""
 
     content: str
     calls: Sequence[ToolCall] = ()
     broken: bool = False
 
 
-# An answer's text and token ids, read by the parsers that write the reply.
+# Parses an answer's text and token ids with the parsers that vLLM uses for the reply.
 ParseAnswer = Callable[[str, Sequence[int]], ParsedAnswer]
 
 
 class Validation:
-    """What a request demands of every answer: calls of its tools, and its response format."""
+    """The rules of one request for every answer: its tools and its response format."""
 
     def __init__(self, body: Mapping[str, Any], read: ParseAnswer) -> None:
-        """`body`: a valid chat request. Raises ApiError for what is no JSON schema."""
+        """Read the rules from a valid chat request. Raise ApiError if a schema in it is no JSON schema."""
         tools = [tool["function"] for tool in body.get("tools") or ()]
         self._read = read
         self._choice = body.get("tool_choice") or ("auto" if tools else "none")
         self._parameters = {
-            tool["name"]: Schema(tool.get("parameters") or OBJECT, f"tools[{place}].function.parameters")
-            for place, tool in enumerate(tools)
+            tool["name"]: Schema(tool.get("parameters") or OBJECT, f"tools[{index}].function.parameters")
+            for index, tool in enumerate(tools)
         }
-        wanted = body.get("response_format") or {}
+        response_format = body.get("response_format") or {}
         self._format: Schema | None = None
-        if wanted.get("type") == "json_object":
+        if response_format.get("type") == "json_object":
             self._format = Schema(OBJECT, "response_format")
-        elif wanted.get("type") == "json_schema":
-            schema = wanted["json_schema"].get("schema") or {}
+        elif response_format.get("type") == "json_schema":
+            schema = response_format["json_schema"].get("schema") or {}
             self._format = Schema(schema, "response_format.json_schema.schema")
-        self._grammar = body.get("structured_outputs") is not None or wanted.get("type") == "structural_tag"
+        self._grammar = (
+            body.get("structured_outputs") is not None or response_format.get("type") == "structural_tag"
+        )
 
     def find_problem(self, text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
-        """Why an answer is not valid, None if it is."""
-        free = self._choice == "none" and self._format is None
-        found = None if free else self._find_problem(self._read(text, token_ids))
-        cut = finish_reason == "length"
-        if found is None:
-            return CUT_OFF if cut and self._grammar else None
-        return f"{CUT_OFF}: {found}" if cut else found
+        """Return why an answer is not valid, or None if it is valid."""
+        no_rules = self._choice == "none" and self._format is None
+        problem = None if no_rules else self._problem_of_answer(self._read(text, token_ids))
+        cut_off = finish_reason == "length"
+        if problem is None:
+            return CUT_OFF if cut_off and self._grammar else None
+        return f"{CUT_OFF}: {problem}" if cut_off else problem
 
-    def _find_problem(self, reading: ParsedAnswer) -> str | None:
+    def _problem_of_answer(self, answer: ParsedAnswer) -> str | None:
         if self._choice != "none":
-            if reading.calls:
-                complaints = (self._of_call(call) for call in reading.calls)
-                return next((found for found in complaints if found is not None), None)
-            if reading.broken:
+            if answer.calls:
+                problems = (self._problem_of_call(call) for call in answer.calls)
+                return next((problem for problem in problems if problem is not None), None)
+            if answer.broken:
                 return "its tool call can't be read"
             if self._choice != "auto":
                 return "it calls no tool"
-        return None if self._format is None else self._format.find_problem("it", reading.content)
+        return None if self._format is None else self._format.find_problem("it", answer.content)
 
-    def _of_call(self, call: ToolCall) -> str | None:
-        named = self._choice["function"]["name"] if isinstance(self._choice, Mapping) else call.name
-        if call.name != named or call.name not in self._parameters:
+    def _problem_of_call(self, call: ToolCall) -> str | None:
+        demanded = self._choice["function"]["name"] if isinstance(self._choice, Mapping) else call.name
+        if call.name != demanded or call.name not in self._parameters:
             return f"it calls {call.name[:64]!r}, which is no tool of the request"
         return self._parameters[call.name].find_problem(f"its call of {call.name[:64]!r}", call.arguments)
 
 
 class Schema:
-    """One JSON schema of a request."""
+    """One JSON schema of a request, with a time limit for all checks against it."""
 
     def __init__(self, schema: Any, param: str) -> None:
-        """`param`: where the request has it. Raises ApiError if it is no JSON schema."""
-        named = isinstance(schema, Mapping) and isinstance(schema.get("$schema"), str)
-        dialect = validators.validator_for(schema if named else True, default=Draft202012Validator)
+        """Raise ApiError (400) with `param`, the schema's field in the request, if the schema is invalid."""
+        names_dialect = isinstance(schema, Mapping) and isinstance(schema.get("$schema"), str)
+        dialect = validators.validator_for(schema if names_dialect else True, default=Draft202012Validator)
         self._seconds = SECONDS
         self._until = 0.0
         try:
-            fault = self._first_error(self._validator_of(dialect, dialect.META_SCHEMA), schema)
+            error = self._first_error(self._validator_of(dialect, dialect.META_SCHEMA), schema)
         except (_TooSlow, RecursionError):
-            raise ApiError(f"{param} takes too long to be checked; simplify it.", param=param) from None
-        if fault is not None:
-            raise ApiError(f"{param} is no JSON schema: {fault.message[:200]}.", param=param)
+            raise ApiError(f"{param} takes too long to be checked. Simplify it.", param=param) from None
+        if error is not None:
+            raise ApiError(f"{param} is no JSON schema: {error.message[:200]}. Correct it.", param=param)
         self._validator = self._validator_of(dialect, schema)
 
-    def find_problem(self, what: str, text: str) -> str | None:
-        """Why a text (`what`, in the complaint) is not JSON of this schema, None if it is."""
+    def find_problem(self, subject: str, text: str) -> str | None:
+        """Return why a text is not JSON of this schema, or None. The reason begins with `subject`."""
         try:
             error = self._first_error(self._validator, json.loads(text, parse_constant=_no_json))
         except ValueError:
-            return f"{what} is not JSON"
+            return f"{subject} is not JSON"
         except (_TooSlow, RecursionError):
-            return f"{what} takes too long to be checked"
+            return f"{subject} takes too long to be checked"
         except Unresolvable:
-            return f"{what} can't be checked: the schema refers to something outside itself"
+            return f"{subject} can't be checked, because the schema refers to another document"
         if error is None:
             return None
-        return f"{what} breaks the schema's {error.validator} at {error.json_path[:100]}"
+        return f"{subject} breaks the schema's {error.validator} at {error.json_path[:100]}"
 
     def _first_error(self, validator: Validator, instance: Any) -> ValidationError | None:
         begun = time.thread_time()
@@ -142,8 +143,9 @@ class Schema:
         return validators.extend(dialect, keywords)(schema, registry=Registry())
 
     def _timed(self, check: Keyword) -> Keyword:
-        """The check of a keyword, refused once the time is over: references to themselves let a schema of a
-        hundred bytes ask for more checks than can ever be made.
+        """Return the check of a keyword with the time limit. It raises _TooSlow once the time is over.
+
+        A schema of a hundred bytes that refers to itself can demand more checks than can ever be finished.
         """
 
         def keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
@@ -161,7 +163,7 @@ class _TooSlow(Exception):
 def _additional_properties(
     validator: Any, value: Any, instance: Any, schema: Any
 ) -> Iterable[ValidationError]:
-    """Left alone where patterns say which names are additional."""
+    """Check additional properties, except if `patternProperties` decides which names are additional."""
     if "patternProperties" in schema:
         return ()
     check: Keyword = Draft202012Validator.VALIDATORS["additionalProperties"]

@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Run one chat request in vLLM's chat handler, with the window check and the candidates of this server."""
 
 import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -31,17 +31,15 @@ MEDIA_USAGE = '"multimodal_tokens"'
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySettings:
-    """What of the policy's checkpoint, the operator's settings and the critic decides how requests are
-    answered.
-    """
+    """The settings of the policy that hold for all chat requests."""
 
     checkpoint: Checkpoint
-    system_message: str | None  # None or empty: nothing is put in front of a conversation
-    critic_shares_tiles: bool
+    system_message: str | None  # begins conversations that have none; None or empty adds nothing
+    critic_shares_tiles: bool  # true if the critic's tiles have the size of the policy's
 
 
 def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
-    """vLLM's request. Its validators run on whatever a client sent: what they raise is not a closed set."""
+    """Return vLLM's request object. Raise ApiError for all errors of its validators."""
     try:
         return ChatCompletionRequest.model_validate(dict(body))
     except ValidationError as error:
@@ -49,7 +47,10 @@ def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
     except VLLMError as error:
         raise api_error(error) from None
     except (TypeError, ValueError, AttributeError, KeyError):
-        raise ApiError("A field of the request has a type or value that the API does not allow.") from None
+        raise ApiError(
+            "A field of the request has a type or value that the API does not allow. "
+            "Check the types and values of all fields."
+        ) from None
 
 
 ROLES = ("system", "developer")
@@ -58,35 +59,51 @@ ROLES = ("system", "developer")
 def prepend_system_message(
     messages: Sequence[Mapping[str, Any]], system: str | None
 ) -> list[Mapping[str, Any]]:
-    """The messages, `system` in front unless one of them is a system message already, be it an empty one.
+    """Return the messages with the system message `system` in front.
 
-    Nothing is put in front where `system` is empty or None.
+    The messages stay as they are if `system` is empty or None, or if one of them is a system message, even an
+    empty one.
     """
-    own = any(message.get("role") in ROLES for message in messages)
-    if own or not system:
+    has_system_message = any(message.get("role") in ROLES for message in messages)
+    if has_system_message or not system:
         return list(messages)
     return [{"role": "system", "content": system}, *messages]
 
 
 class ChatRun:
-    """One request in vLLM's chat handler: a copy of it, whose engine client is a stand-in."""
+    """One chat request in a copy of vLLM's chat handler, whose engine client is a `WindowLimitedClient`.
+
+    If the request has a `choose` function, the client is a `CandidateClient` in front of it.
+    """
 
     def __init__(
         self,
         chat: OpenAIServingChat,
-        facts: PolicySettings,
+        settings: PolicySettings,
         body: Mapping[str, Any],
         choose: ChooseCandidates | None,
         videos: Videos,
     ) -> None:
+        """Set the request's media in CURRENT_MEDIA and build the handler.
+
+        Args:
+            chat: vLLM's chat handler.
+            settings: the settings of the policy.
+            body: the chat request.
+            choose: samples and chooses candidates; None for one plain generation.
+            videos: the decoded videos by handle.
+
+        Raises:
+            ApiError: 400, if a field or a schema of the request is invalid.
+        """
         CURRENT_MEDIA.set(RequestMedia(videos))
         self._request = _request(
-            {**body, "messages": prepend_system_message(body["messages"], facts.system_message)}
+            {**body, "messages": prepend_system_message(body["messages"], settings.system_message)}
         )
         self._windowed = WindowLimitedClient(
             chat.engine_client,
-            window=facts.checkpoint.window,
-            tokens_per_tile=facts.checkpoint.tokens_per_tile,
+            window=settings.checkpoint.window,
+            tokens_per_tile=settings.checkpoint.tokens_per_tile,
             answer=self._request.max_completion_tokens or self._request.max_tokens,
         )
         self._candidate_client = None
@@ -100,16 +117,21 @@ class ChatRun:
         self._handler.engine_client = self._candidate_client or self._windowed
 
     @property
-    def sight(self) -> PromptStats | None:
-        """The rendered prompt's; None before it was rendered."""
-        return self._windowed.sight
+    def prompt_stats(self) -> PromptStats | None:
+        """The stats of the rendered prompt; None before it was rendered."""
+        return self._windowed.prompt_stats
 
     @property
     def failure(self) -> Exception | None:
-        """What ended the choice."""
+        """The error that ended the selection, if one did."""
         return None if self._candidate_client is None else self._candidate_client.failure
 
     async def answer(self) -> Any:
+        """Return the reply of vLLM's chat handler: a reply object, an error object, or a stream of events.
+
+        Raises:
+            ApiError: the handler or `choose` failed.
+        """
         try:
             return await self._handler.create_chat_completion(self._request)
         except ApiError:
@@ -118,7 +140,7 @@ class ChatRun:
             raise api_error(error) from error
 
     def _read(self, text: str, token_ids: Sequence[int]) -> ParsedAnswer:
-        """A candidate as the reply would show it."""
+        """Return a candidate as the reply would show it."""
         parser = None if self._handler.parser_cls is None else self._parser
         auto = self._handler.enable_auto_tools
         return read_answer(parser, self._request, auto=auto, text=text, token_ids=token_ids)
@@ -129,21 +151,23 @@ class ChatRun:
         return handler._make_parser(self._request, handler.renderer.tokenizer, options)
 
 
-async def reworded(events: AsyncGenerator[str, None], running: ChatRun) -> AsyncGenerator[str, None]:
-    """vLLM's events, errors in our words. One before any event is raised: it can still have a status. The
-    first says how the prompt's media were seen.
+async def reword_errors(events: AsyncGenerator[str, None], chat_run: ChatRun) -> AsyncGenerator[str, None]:
+    """Yield vLLM's events with reworded errors, and with the field `vision` in the first event.
+
+    Raises:
+        ApiError: the first event is an error, so that the reply can still have its HTTP status.
     """
     begun = False
     async for event in events:
         if event.startswith(ERROR_EVENT):
-            failure = running.failure
+            failure = chat_run.failure
             reported = ErrorResponse.model_validate(read_event(event))
             error = failure if isinstance(failure, ApiError) else api_error(failure or reported)
             if not begun:
                 raise error
             event = write_event(error.body)
         elif not begun or MEDIA_USAGE in event:
-            sight = None if begun else running.sight
-            event = write_event(add_vision_report(read_event(event), sight))
+            stats = None if begun else chat_run.prompt_stats
+            event = write_event(add_vision_report(read_event(event), stats))
         begun = True
         yield event

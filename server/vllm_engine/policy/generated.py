@@ -1,15 +1,36 @@
-"""What one engine request has generated, and how such pieces become an answer that vLLM's handler takes."""
+"""The parameters and outputs of one engine request, and their conversion for vLLM's chat handler."""
 
 import copy
 from collections.abc import Sequence
 from typing import Any
 
 from ttscaling.steps import SEPARATOR
-from ttscaling.types import Candidate, TokenUsage
+from ttscaling.types import Candidate, PolicyError, TokenUsage
+
+MAX_SEED = 2**63
+
+
+def candidate_params(params: Any, index: int, *, greedy: bool) -> Any:
+    """Return vLLM's sampling parameters for one candidate.
+
+    It is greedy, or it is sampled with the seed of the request + `index`, which is vLLM's rule for `n`.
+    """
+    copied = copy.deepcopy(params)
+    copied.n = 1
+    if greedy:
+        copied.temperature, copied.top_p, copied.top_k, copied.min_p = 0.0, 1.0, 0, 0.0
+        return copied
+    copied.seed = (params.seed + index) % MAX_SEED
+    if copied.temperature == 0:  # the checkpoint's default is greedy, so all candidates would be the same
+        copied.temperature = 1.0
+    return copied
 
 
 class GeneratedOutput:
-    """One request's outputs so far. Where they aren't deltas, the last holds all of them."""
+    """The outputs of one engine request so far.
+
+    With `deltas`, every output of the engine adds tokens. Otherwise the last output holds all tokens.
+    """
 
     def __init__(self, index: int, *, deltas: bool) -> None:
         self.index = index
@@ -17,11 +38,11 @@ class GeneratedOutput:
         self.outputs: list[Any] = []
         self.text = ""
         self.token_ids: list[int] = []
-        self.continues = False  # it is one step of an answer, and not the last
+        self.continues = False  # true for a step that is not the last one of its answer
         self._cut_by: str | None = None
 
     def take(self, output: Any) -> None:
-        """The next of the engine's outputs."""
+        """Add the engine's next output."""
         completion = output.outputs[0]
         if self._deltas:
             self.outputs.append(output)
@@ -32,12 +53,12 @@ class GeneratedOutput:
             self.text, self.token_ids = completion.text, list(completion.token_ids)
 
     def cut(self, stop: str) -> None:
-        """It completed a stop string that began before it: the answer ends there, and this adds no text."""
+        """End the answer before this step, because the step completes a stop string that began before it."""
         self.text, self.continues, self._cut_by = "", False, stop
 
     @property
     def end(self) -> tuple[str, Any]:
-        """Finish reason and stop reason if the answer ends here: what was cut off ends with "length"."""
+        """The finish and stop reasons of an answer that ends here; "length" if it was aborted."""
         if self._cut_by is not None:
             return "stop", self._cut_by
         if not self.outputs or self.continues:
@@ -49,7 +70,7 @@ class GeneratedOutput:
 
     @property
     def usage(self) -> TokenUsage:
-        """As the engine counts: a prompt counts once the first token is there."""
+        """The usage as the engine counts it. The prompt counts only after the first token was generated."""
         if not self.token_ids:
             return TokenUsage()
         return TokenUsage(
@@ -59,6 +80,7 @@ class GeneratedOutput:
         )
 
     def candidate(self, finish_reason: str | None) -> Candidate:
+        """Return the text so far as a candidate with this finish reason."""
         usage = self.usage
         return Candidate(
             index=self.index,
@@ -70,11 +92,27 @@ class GeneratedOutput:
         )
 
 
+def checked_end(generated: GeneratedOutput) -> tuple[str, Any]:
+    """Return the finish reason and the stop string or token. Raise PolicyError if the request failed."""
+    if not generated.outputs:
+        raise PolicyError("the engine returned nothing")
+    completion = generated.outputs[-1].outputs[0]
+    if completion.finish_reason not in ("stop", "length"):
+        raise PolicyError(f"the generation ended with {completion.finish_reason}")
+    return completion.finish_reason, completion.stop_reason
+
+
 def find_stop_across_steps(
     steps: Sequence[GeneratedOutput], last: GeneratedOutput, stops: Sequence[str]
 ) -> str | None:
-    """The stop string that begins in these steps or behind them and ends in the last one, if one does: the
-    engine sees each step alone.
+    """Return the stop string that begins before the last step and ends in it, or None.
+
+    The engine can't find such a stop string, because it generates each step in a separate request.
+
+    Args:
+        steps: the steps before the last one.
+        last: the last step.
+        stops: the stop strings of the request.
     """
     if not steps:
         return None
@@ -85,21 +123,21 @@ def find_stop_across_steps(
     return None
 
 
-def split_into_chunks(steps: Sequence[GeneratedOutput], place: int) -> list[Any]:
-    """The outputs of an answer written in these requests, as choice `place`, in the pieces they came in.
+def split_into_chunks(steps: Sequence[GeneratedOutput], choice_index: int) -> list[Any]:
+    """Return the engine outputs of one answer as choice `choice_index`, in the pieces in which they arrived.
 
-    Of several steps, blank ones add no text.
+    Steps without a word add their tokens, but no text, if there are several steps.
     """
     pieces = []
     text = ""
-    for written in steps:
-        blank = len(steps) > 1 and not written.text.strip()
-        for output in written.outputs:
+    for step in steps:
+        blank = len(steps) > 1 and not step.text.strip()
+        for output in step.outputs:
             piece = copy.copy(output.outputs[0])
-            piece.index, piece.finish_reason, piece.stop_reason = place, None, None
+            piece.index, piece.finish_reason, piece.stop_reason = choice_index, None, None
             if blank:
                 piece.text = ""
-            elif output is written.outputs[0] and text:
+            elif output is step.outputs[0] and text:
                 piece.text = SEPARATOR + piece.text
             text += piece.text
             pieces.append(_output(steps, [piece]))
@@ -109,10 +147,10 @@ def split_into_chunks(steps: Sequence[GeneratedOutput], place: int) -> list[Any]
 
 
 def merged_output(answers: Sequence[Sequence[GeneratedOutput]]) -> Any:
-    """One output that holds all these answers as choices 0, 1, ..."""
+    """Return one engine output that holds all these answers as choices 0, 1, ..."""
     completions = []
-    for place, steps in enumerate(answers):
-        pieces = [piece.outputs[0] for piece in split_into_chunks(steps, place)]
+    for index, steps in enumerate(answers):
+        pieces = [chunk.outputs[0] for chunk in split_into_chunks(steps, index)]
         completion = copy.copy(pieces[-1])
         completion.text = "".join(piece.text for piece in pieces)
         completion.token_ids = [token for piece in pieces for token in piece.token_ids]
@@ -125,7 +163,7 @@ def merged_output(answers: Sequence[Sequence[GeneratedOutput]]) -> Any:
 
 
 def _output(steps: Sequence[GeneratedOutput], completions: list[Any]) -> Any:
-    """An output of the prompt that these steps answer, with these completions."""
+    """Return an engine output with these completions, for the prompt of these steps."""
     output = copy.copy(steps[0].outputs[0])
     output.outputs, output.finished = completions, False
     return output

@@ -1,7 +1,7 @@
-"""What a rendered prompt holds besides text, and which positions it takes.
+"""The tiles, frames, deltas and positions of a rendered prompt, for the reply's field `vision`.
 
-Read off vLLM's engine input, where our processor leaves images, frames and deltas by their place in the
-prompt (docs/decisions/0011).
+They are read from vLLM's engine input, where our processor records the slots of images, frames and deltas
+(docs/decisions/0011).
 """
 
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ from server.protocol.reply_fields import VisionReport
 
 @dataclass(frozen=True, kw_only=True)
 class PromptStats:
-    """One prompt. `deltas`: in its order, one where it begins and one wherever it changes; none for text."""
+    """The visual contents and the positions of one prompt."""
 
-    deltas: tuple[float, ...]
-    tiles: int  # of images and frames, thumbnails included
+    deltas: tuple[float, ...]  # the first delta and each change of it, in the prompt's order; empty for text
+    tiles: int  # of all images and frames, including thumbnails
     frames: int
-    highest_position: float  # of the prompt's last token
-    next_position: int  # of the answer's first
+    highest_position: float  # the position of the prompt's last token
+    next_position: int  # the position of the answer's first token
 
 
 def prompt_stats(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> PromptStats:
-    """The sight of a prompt as vLLM's renderer returns it."""
+    """Return the stats of a prompt in the format of vLLM's renderer."""
     placeholders = prompt.get("mm_placeholders") or {}
     deltas = tuple(
         float(name.partition(":")[2]) for name in prompt.get("mm_hashes", {}).get(DELTA_MODALITY, ())
@@ -50,16 +50,17 @@ def prompt_stats(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> PromptSt
     )
 
 
-def add_vision_report(reply: dict[str, Any], sight: PromptStats | None) -> dict[str, Any]:
-    """vLLM's reply or chunk with `vision`, where the prompt has media. Deltas are items to vLLM: its count of
-    tokens by kind of medium must not list them.
+def add_vision_report(reply: dict[str, Any], stats: PromptStats | None) -> dict[str, Any]:
+    """Return vLLM's reply or chunk with the field `vision`, if the prompt has media.
+
+    vLLM treats deltas as media. This also removes them from its usage, which counts tokens by kind of medium.
     """
     details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
     (details.get("multimodal_tokens") or {}).pop(DELTA_MODALITY, None)
-    if sight is None or not sight.tiles:
+    if stats is None or not stats.tiles:
         return reply
-    delta = sight.deltas[0] if len(set(sight.deltas)) == 1 else list(sight.deltas)
+    delta = stats.deltas[0] if len(set(stats.deltas)) == 1 else list(stats.deltas)
     vision = VisionReport(
-        v2pe_delta=delta, highest_position=sight.highest_position, tiles=sight.tiles, frames=sight.frames
+        v2pe_delta=delta, highest_position=stats.highest_position, tiles=stats.tiles, frames=stats.frames
     )
     return {**reply, "vision": vision.model_dump()}

@@ -1,7 +1,7 @@
-"""An engine client that keeps prompt and answer inside the window of positions the model was trained on.
+"""An engine client that keeps prompt and answer within the positions that the model was trained on.
 
-vLLM counts tokens. With V2PE they are more than positions, and the processor checks those of prompts with
-media; prompts of text alone, and answers without max_tokens, are left to here.
+vLLM limits the number of tokens, but with V2PE a prompt has fewer positions than tokens. Our processor checks
+the positions of prompts with media. This client also checks prompts without media, and it limits answers.
 """
 
 from collections.abc import AsyncGenerator
@@ -13,15 +13,22 @@ from .prompt_stats import PromptStats, prompt_stats
 
 
 class WindowLimitedClient:
-    """vLLM's engine client for one request; `sight` is what its prompt turned out to be."""
+    """vLLM's engine client for one request. `prompt_stats` describes its prompt once it was rendered."""
 
     def __init__(self, client: Any, *, window: int, tokens_per_tile: int, answer: int | None) -> None:
-        """`answer`: the most tokens that the request asked for, if it did."""
+        """Keep the limits of one request.
+
+        Args:
+            client: vLLM's engine client.
+            window: the number of positions that the model was trained on.
+            tokens_per_tile: the tokens of one tile.
+            answer: the request's max_tokens, or None.
+        """
         self._client = client
         self._window = window
         self._tokens_per_tile = tokens_per_tile
         self._answer = answer
-        self.sight: PromptStats | None = None
+        self.prompt_stats: PromptStats | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -29,14 +36,18 @@ class WindowLimitedClient:
     def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, **options: Any
     ) -> AsyncGenerator[Any, None]:
-        """vLLM's `EngineClient.generate`; raises ApiError (400) for what is beyond the window."""
-        if self.sight is None:  # else another candidate of the same prompt
-            self.sight = prompt_stats(prompt, tokens_per_tile=self._tokens_per_tile)
-        left = self._window - self.sight.next_position
+        """Call vLLM's `EngineClient.generate` with max_tokens limited to the positions that are left.
+
+        Raises:
+            ApiError: 400, if the prompt and the request's max_tokens don't fit in the window.
+        """
+        if self.prompt_stats is None:  # all candidates share one prompt
+            self.prompt_stats = prompt_stats(prompt, tokens_per_tile=self._tokens_per_tile)
+        left = self._window - self.prompt_stats.next_position
         if left < (self._answer or 1):
             raise ApiError(
-                f"The prompt takes {self.sight.next_position} positions and the answer up to "
-                f"{self._answer or 1}; the model's window is {self._window}. "
+                f"The prompt takes {self.prompt_stats.next_position} positions and the answer up to "
+                f"{self._answer or 1}, but the model's window is {self._window}. "
                 "Shorten the messages or lower max_tokens.",
                 param="messages",
                 code=TOO_LONG,

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from model.checkpoint.internlm_tokenizer import register_tokenizers
 from model.checkpoint.templates import chat_template
 from server.errors import ApiError
-from server.vllm_engine.critic.label_reader import PoolingReader, ends_of, find_label_slot
+from server.vllm_engine.critic.label_reader import PoolingReader, tag_ends, find_label_slot
 from tests.checkpoints import byte_tokenizer
 from tests.model.checkpoint.test_internlm_tokenizer import write_tokenizer
 from ttscaling.critic_prompt import critic_prefixes
@@ -169,4 +169,4 @@ async def test_a_text_beyond_the_trained_window_is_refused():
     ],
 )
 def test_where_a_tag_ends(tag: Sequence[int], tokens: Sequence[int], ends: list[int]):
-    assert ends_of(tag, tokens) == ends
+    assert tag_ends(tag, tokens) == ends

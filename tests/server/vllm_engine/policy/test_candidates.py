@@ -12,7 +12,7 @@ import pytest
 
 from server.engine_interface import PromptPolicy
 from server.errors import ApiError
-from server.vllm_engine.policy.candidates import CandidateClient, Candidates, FindProblem, sampling_of
+from server.vllm_engine.policy.candidates import CandidateClient, Candidates, FindProblem, candidate_params
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,
@@ -111,7 +111,7 @@ async def run(client: Client, order: list[int], *, streamed: bool, **extra: Any)
 
 
 def test_candidates_differ_in_seed_only_and_the_greedy_one_in_all():
-    greedy, first, second = (sampling_of(params(), index, greedy=index == 0) for index in range(3))
+    greedy, first, second = (candidate_params(params(), index, greedy=index == 0) for index in range(3))
     assert (greedy.temperature, greedy.top_p, greedy.top_k, greedy.min_p) == (0.0, 1.0, 0, 0.0)
     assert (first.temperature, first.top_p, first.seed, first.n) == (0.7, 0.9, 11, 1)
     assert second.seed == 12
@@ -120,12 +120,12 @@ def test_candidates_differ_in_seed_only_and_the_greedy_one_in_all():
 
 
 def test_seeds_stay_in_their_range():
-    assert sampling_of(params(seed=2**63 - 1), 1, greedy=False).seed == 0
-    assert sampling_of(params(seed=-1), 1, greedy=False).seed == 0
+    assert candidate_params(params(seed=2**63 - 1), 1, greedy=False).seed == 0
+    assert candidate_params(params(seed=-1), 1, greedy=False).seed == 0
 
 
 def test_a_greedy_default_does_not_make_all_candidates_equal():
-    assert sampling_of(params(temperature=0), 1, greedy=False).temperature == 1.0
+    assert candidate_params(params(temperature=0), 1, greedy=False).temperature == 1.0
 
 
 async def test_every_candidate_is_one_request_on_the_same_prompt():
@@ -224,7 +224,7 @@ async def test_media_stay_as_fresh_here_as_in_the_engine():
 
 async def test_a_candidate_that_breaks_off_fails_alone_and_counts():
     policy = candidates(Client([output("a", finish="abort", tokens=7)], [output("b")], []))
-    with pytest.raises(PolicyError, match="it ended with abort"):
+    with pytest.raises(PolicyError, match="ended with abort"):
         await policy.sample(CONVERSATION, index=0, greedy=True)
     with pytest.raises(PolicyError, match="nothing"):
         await policy.sample(CONVERSATION, index=2, greedy=True)

@@ -54,5 +54,5 @@ def test_the_rest_is_the_clients():
 def test_it_keeps_how_the_prompt_is_seen():
     stand_in = windowed(Client())
     stand_in.generate(PROMPT, params(1), "a")
-    assert stand_in.sight is not None
-    assert stand_in.sight.highest_position == 6
+    assert stand_in.prompt_stats is not None
+    assert stand_in.prompt_stats.highest_position == 6
