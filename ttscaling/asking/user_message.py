@@ -19,8 +19,8 @@ def user_message(
     """Return a question as OpenAI's user message.
 
     Each `<image>` in the text is replaced by the next image. Without `<image>` the images come before the
-    text, and so does a video, which takes the place of all images. Raises RecordError where the text has
-    another number of `<image>` than there are images, and OSError where a file can't be read.
+    text. A question with a `video` has the video before the text and no images. Raises RecordError where the
+    text has another number of `<image>` than there are images, and OSError where a file can't be read.
     """
     if video is not None:
         question = text.replace(VIDEO_TEXT, "").strip("\n")
