@@ -1,4 +1,4 @@
-"""The commands `internvl3 train nano` and `nano-*`, which train nano and measure training methods on it."""
+"""The commands `internvl3 train nano` and `nano-*`, which train nano and measure methods on it."""
 
 import json
 from collections.abc import Callable
@@ -14,6 +14,12 @@ from .mixture import LanguageShares, Levels, Output, Page, search_ratio
 PageOption = Annotated[
     Path | None, typer.Option(help="Markdown page into which the table is written. The plot goes beside it.")
 ]
+Processes = Annotated[
+    int, typer.Option(help="Number of training processes, one core each. It changes the batch.")
+]
+Miniature = Annotated[
+    bool, typer.Option("--miniature", help="Take only a few steps, to test the command in a minute.")
+]
 
 
 def nano_mpo(
@@ -24,28 +30,18 @@ def nano_mpo(
         Path | None, typer.Option(help="Nano critic for Best-of-8. By default the embedded one.")
     ] = None,
     directory: Annotated[
-        Path,
-        typer.Option(
-            help="Folder for pairs, runs and figures. Results in it are kept and not computed again."
-        ),
+        Path, typer.Option(help="Folder for pairs, runs and figures. Results that it holds are kept.")
     ] = Path("runs/nano-mpo"),
-    seeds: Annotated[
-        int,
-        typer.Option(min=1, help="Number of seeds. Each seed has its own pairs, data order and sampling."),
-    ] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of pairs, data order and sampling.")] = 3,
     rates: Annotated[
-        str | None,
-        typer.Option(help="Learning rates to choose from, with commas. By default 1e-4,2e-4."),
+        str | None, typer.Option(help="Learning rates to choose from, with commas. By default 1e-4,2e-4.")
     ] = None,
     variants: Annotated[
         str | None,
-        typer.Option(
-            help="Variants of the loss, with commas, like 'all terms,without quality'. By default all."
-        ),
+        typer.Option(help="Variants of the loss, with commas, like 'without quality'. By default all."),
     ] = None,
     ablation_seeds: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of seeds for every variant but 'all terms'. By default all seeds."),
+        int | None, typer.Option(min=1, help="Seeds for each variant but 'all terms'. By default all.")
     ] = None,
     questions: Annotated[int, typer.Option(min=2, help="Number of held-out questions.")] = 600,
     problems: Annotated[
@@ -97,8 +93,7 @@ def nano_v2pe(
         typer.Option(help="Pre-trained policy with V2PE, base/ of a nano run. By default it is trained too."),
     ] = None,
     directory: Annotated[
-        Path,
-        typer.Option(help="Folder for policies and figures. Results in it are kept and not computed again."),
+        Path, typer.Option(help="Folder for policies and figures. Results that it holds are kept.")
     ] = Path("runs/nano-v2pe"),
     questions: Annotated[
         int, typer.Option(min=1, help="Number of held-out questions for each cell of the table.")
@@ -110,9 +105,7 @@ def nano_v2pe(
     processes: Annotated[
         int, typer.Option(min=1, help="Number of training processes. It changes the batch.")
     ] = 2,
-    miniature: Annotated[
-        bool, typer.Option("--miniature", help="Take only a few steps, which tests the command in a minute.")
-    ] = False,
+    miniature: Miniature = False,
     page: PageOption = None,
     as_json: AsJson = False,
 ) -> None:
@@ -151,21 +144,12 @@ def nano(
     directory: Annotated[
         Path, typer.Option(help="Folder for the checkpoints, the rollouts and the model card.")
     ] = Path("runs/nano"),
-    seed: Annotated[
-        int, typer.Option(help="Seed of the weights, the order of the data and the sampling.")
-    ] = 1,
-    processes: Annotated[
-        int, typer.Option(help="Number of training processes, one core each. It changes the batch.")
-    ] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of the weights, the data order and the sampling.")] = 1,
+    processes: Processes = 2,
     questions: Annotated[
         int, typer.Option(help="Number of held-out questions behind the figures of the model card.")
     ] = 600,
-    miniature: Annotated[
-        bool,
-        typer.Option(
-            "--miniature", help="Take only a few steps in each stage, which tests the chain in a minute."
-        ),
-    ] = False,
+    miniature: Miniature = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Skip the stages whose output is already there.")
     ] = False,
@@ -189,10 +173,7 @@ def nano(
 
 def nano_critics(
     directory: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of a run of `train nano`. New critics go into its critics/, old ones are kept."
-        ),
+        Path, typer.Option(help="A run of `train nano`. New critics go into its critics/, old ones stay.")
     ] = Path("runs/nano"),
     output: Annotated[
         Path, typer.Option(help="File of the report, written as .json, .md and .png. Its ending is replaced.")
@@ -203,16 +184,12 @@ def nano_critics(
     seed: Annotated[
         int, typer.Option(help="Seed of the weights and of the order of the data, as for `train nano`.")
     ] = 1,
-    processes: Annotated[
-        int, typer.Option(help="Number of training processes, one core each. It changes the batch.")
-    ] = 2,
+    processes: Processes = 2,
     questions: Annotated[int, typer.Option(min=1, help="Number of held-out questions.")] = 600,
     eval_seed: Annotated[
         int, typer.Option(help="Seed of the questions, the candidates and the bootstrap.")
     ] = 777,
-    miniature: Annotated[
-        bool, typer.Option("--miniature", help="Take only a few steps, which tests the command.")
-    ] = False,
+    miniature: Miniature = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare nano critics by their labels (value, early-stop, advantage, outcome) and by aggregation.
@@ -241,9 +218,7 @@ def nano_ratio(
     levels: Levels = 4,
     language_shares: LanguageShares = "1/8,1/4,3/8,1/2,3/4",
     seed: Annotated[int, typer.Option(help="Seed of the weights, the data and their order.")] = 1,
-    miniature: Annotated[
-        bool, typer.Option("--miniature", help="Take only a few steps, which tests the command.")
-    ] = False,
+    miniature: Miniature = False,
     as_json: AsJson = False,
 ) -> None:
     """Search the mixture as `internvl3 train ratio` does, on nano and on nano's own data.

@@ -24,6 +24,7 @@ class Judgement(NextToken):
         self.labels = tuple(labels)
 
     def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
+        """Return the weighted sum of the cross-entropy, and of the slots whose best label is right."""
         hidden_SD, target_S, weight_S = supervised_tokens(model, micro.batch)
         label_L = torch.tensor(self.labels, device=target_S.device)
         logits_SL = hidden_SD @ model.lm_head.weight[label_L].to(hidden_SD.dtype).T

@@ -24,6 +24,7 @@ class NextToken:
         self.image_token = image_token
 
     def micro(self, pack: Sequence[DrawnSample[Sample]]) -> MicroBatch:
+        """Return a `PackedBatch` of the samples. Its weight is the sum of the weights of its tokens."""
         batch = pack_samples(
             [drawn.sample for drawn in pack] or [blank_sample()], image_token=self.image_token
         )
@@ -31,6 +32,7 @@ class NextToken:
         return MicroBatch(batch, weight, len(pack), sum(drawn.num_tokens for drawn in pack))
 
     def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
+        """Return the weighted sum of -log p over the supervised positions."""
         hidden_SD, target_S, weight_S = supervised_tokens(model, micro.batch)
         loss = -(target_log_probs(model.lm_head, hidden_SD, target_S) * weight_S).sum()
         return loss, {"loss": loss.detach()}
@@ -39,6 +41,7 @@ class NextToken:
         """Do nothing, because the objective has no state."""
 
     def state(self) -> Mapping[str, Any]:
+        """Return nothing, because the objective has no state."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:

@@ -43,6 +43,7 @@ class Preference:
         self._rewards: list[torch.Tensor] = []
 
     def micro(self, pack: Sequence[DrawnSample[PairSample]]) -> MicroBatch:
+        """Return the `Preferences` of a pack. Its weight is the number of pairs."""
         if pack:
             packed = pack_pairs([drawn.sample for drawn in pack], image_token=self.image_token)
         else:
@@ -53,6 +54,11 @@ class Preference:
         return MicroBatch(Preferences(packed, draws), float(len(pack)), len(pack), num_tokens)
 
     def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
+        """Return the sum of the MPO loss over the pairs, and its terms, the margin and the preferred pairs.
+
+        Raises:
+            ValueError: `references` aren't set, or a pair has no reference.
+        """
         if self.references is None:
             raise ValueError(
                 "the objective has no references: compute them with compute_references before the first step"
@@ -94,7 +100,9 @@ class Preference:
         self._rewards.clear()
 
     def state(self) -> Mapping[str, Any]:
+        """Return the state of the reward shift."""
         return {"shift": self.shift.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a saved reward shift."""
         self.shift.load_state_dict(state["shift"])

@@ -1,4 +1,4 @@
-"""Files with the reference model's log-probabilities of preference pairs, kept by the number of the draw.
+"""Files with the reference model's log-probabilities of preference pairs, kept by their draw.
 
 The number of a draw fixes its tokens, its deltas and its JPEG quality. So a second pass over the same mixture
 has the same inputs as the reference had. Each process writes one file with its draws.

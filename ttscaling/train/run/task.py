@@ -45,8 +45,9 @@ class TrainingTask:
     def stream(self, index: int) -> PackStream:
         """Return the stream with this index, from its first pack on.
 
-        A run has as many streams as a global batch has packs, for any number of processes. A stream never
-        stops because of bad records. It counts them, and the run decides on the counts of all streams.
+        A run has as many streams as a global batch has packs, for any number of processes. A stream only
+        counts its bad records, and the run decides on the counts of all streams. A stream raises
+        TooManyBadRecordsError only if its first 1,000 records are all bad.
         """
         recipe = self.recipe
         mixture = Mixture(
