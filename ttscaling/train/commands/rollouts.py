@@ -34,7 +34,8 @@ def rollouts(
         ),
     ] = "{question}",
     solutions: Annotated[
-        int, typer.Option(min=1, help="Solutions of each question. Published are 4, and 32 for pairs.")
+        int,
+        typer.Option(min=1, help="Solutions of each question. The published number is 4, and 32 for pairs."),
     ] = 4,
     continuations: Annotated[
         int, typer.Option(min=0, help="Continuations from each step. With 0 only pairs are made.")
@@ -53,7 +54,7 @@ def rollouts(
     ] = 12,
     temperature: Annotated[
         float,
-        typer.Option(min=0.01, help="Sampling temperature. Published are 1 for steps and 0.7 for pairs."),
+        typer.Option(min=0.01, help="Sampling temperature. Published values: 1 for steps, 0.7 for pairs."),
     ] = 1.0,
     top_k: Annotated[
         int, typer.Option(min=0, help="Sampling top_k. With 0 it isn't sent, for servers that don't know it.")
@@ -83,7 +84,7 @@ def rollouts(
 
     The server writes several solutions of each question and several continuations of each of their steps. All
     are compared with the known answer. Every reply is kept at once in OUTPUT/rollouts.jsonl, so after a crash
-    the same command continues without sending a request twice. In the end OUTPUT holds critic.json and
+    the same command continues and no reply is lost. In the end OUTPUT holds critic.json and
     pairs.json, which the training commands read:
 
         internvl3 train rollouts --questions questions.jsonl --output runs/rollouts

@@ -42,7 +42,7 @@ class Segments:
 
     each: tuple[Segment, ...]
     key_K: torch.Tensor  # int64, the token of each key
-    cu_query_S1: torch.Tensor  # int32, the begin of each segment's queries, and the end of the last
+    cu_query_S1: torch.Tensor  # int32, the start of each segment's queries, and the end of the last
     cu_key_S1: torch.Tensor  # int32, the same for its keys
 
     def to(self, device: torch.device) -> "Segments":

@@ -76,9 +76,8 @@ class Mixture:
         self._number = 0  # number of the next global draw
         self._taken = [0] * len(sources)  # number of global draws from each source so far
         self._chosen_N = self._choices(0)
-        self._order: dict[
-            int, tuple[int, NDArray[np.int64]]
-        ] = {}  # source -> its latest epoch and the shuffled order
+        # For each source its latest epoch, and the shuffled order of its records in this epoch.
+        self._order: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def __iter__(self) -> "Mixture":
         return self
