@@ -1,4 +1,4 @@
-"""A ratio search as JSON, as a page and as a plot."""
+"""Write a search of mixtures as JSON, as a page and as a plot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,48 +8,61 @@ from typing import Any
 from ttscaling.reports.markdown import table
 from ttscaling.reports.plots import drawing
 
-from .search import MODALITIES, Found, Modality, Trial, is_interior, language_share
+from .search import MODALITIES, Modality, SearchResult, Trial, is_interior, language_share
 
 
-def report(found: Found, data_sets: Mapping[Modality, Sequence[str]], **settings: Any) -> dict[str, Any]:
-    """The search as JSON: `best` of each stage, `language_share` and whether it is `interior`, all trials."""
-    both, best = found.of("both"), found.best["both"]
+def report(
+    result: SearchResult, data_sets: Mapping[Modality, Sequence[str]], **settings: Any
+) -> dict[str, Any]:
+    """Return the search as JSON: the best trial of each stage, all trials, and the `settings`.
+
+    `language_share` is that of stage 2's best trial; `interior` says whether it lies between worse trials.
+    """
+    both, best = result.of("both"), result.best["both"]
     return {
         "language_share": language_share(best, data_sets["language"]),
         "interior": is_interior(both, best),
-        "best": {stage: asdict(trial) for stage, trial in found.best.items()},
+        "best": {stage: asdict(trial) for stage, trial in result.best.items()},
         "data_sets": {side: list(names) for side, names in data_sets.items()},
-        "trials": [asdict(trial) for trial in found.trials],
+        "trials": [asdict(trial) for trial in result.trials],
         **settings,
     }
 
 
 def page_of(
-    found: Found, data_sets: Mapping[Modality, Sequence[str]], *, plot: str, command: str, about: str
+    result: SearchResult, data_sets: Mapping[Modality, Sequence[str]], *, plot: str, command: str, about: str
 ) -> str:
-    """The search in Markdown; `plot` is the image's address from there, `about` says what was trained."""
-    both, best = found.of("both"), found.best["both"]
+    """Return the search as a page in Markdown.
+
+    `plot` is the image's address from the page, `command` the command line that made the page, and `about`
+    says what was trained.
+    """
+    both, best = result.of("both"), result.best["both"]
     share = language_share(best, data_sets["language"])
     lines = [
         "# Which mixture to pre-train on",
         "",
-        "The two-stage search of InternVL3 (arXiv 2504.10479, section 2.2): first the proportions within",
-        "each modality, then language : multimodal, every trial a pre-training of the same budget. By",
+        "This search has two stages, as in InternVL3 (arXiv 2504.10479, section 2.2). Stage 1 finds the",
+        "proportions of the data sets within each modality. Stage 2 finds the proportion of language to",
+        "multimodal data. Every trial is a pre-training run of the same budget. This command made the page:",
         "",
         f"    {command}",
         "",
         about,
         "",
-        "Losses are nats per token of held-out answers; a stage's score is their geometric mean (stage 2: of",
-        "the two modalities'), lower is better. Shares are of samples.",
+        "Losses are in nats per token of held-out answers. A trial's score is the geometric mean of its",
+        "modality's losses, and in stage 2 the geometric mean of both modalities' scores. A lower score is",
+        "better. Shares are shares of the samples.",
         "",
     ]
     for side in MODALITIES:
-        trials = found.of(side)
+        trials = result.of(side)
         if trials:
-            lines += [f"## Stage 1: {side}", "", *_table(trials, found.best[side]), ""]
+            lines += [f"## Stage 1: {side}", "", *_table(trials, result.best[side]), ""]
     ratio = f"{1 / share - 1:.2g}"
-    where = "between worse ones on both sides" if is_interior(both, best) else "at the end of those tried"
+    neighbours = "Mixtures with less and with more language are worse."
+    if not is_interior(both, best):
+        neighbours = "It lies at the end of the shares that were tried."
     lines += [
         "## Stage 2: language and multimodal",
         "",
@@ -57,7 +70,8 @@ def page_of(
         "",
         f"![losses over the share of language]({plot})",
         "",
-        f"The best has {share:.0%} language, 1 : {ratio}, {where} (published for InternVL3: 1 : 3).",
+        f"The best mixture has {share:.0%} language, so language and multimodal data are mixed 1 : {ratio}.",
+        f"{neighbours} The proportion published for InternVL3 is 1 : 3.",
         "",
     ]
     return "\n".join(lines)
@@ -76,9 +90,9 @@ def _table(trials: Sequence[Trial], best: Trial) -> list[str]:
     return table(["mixture", *heldout, "score"], rows)
 
 
-def draw(found: Found, data_sets: Mapping[Modality, Sequence[str]], path: Path) -> None:
-    """Stage 2: every held-out loss and the score over the share of language."""
-    trials, best = found.of("both"), found.best["both"]
+def draw(result: SearchResult, data_sets: Mapping[Modality, Sequence[str]], path: Path) -> None:
+    """Draw stage 2's held-out losses and scores over the share of language into the file `path`."""
+    trials, best = result.of("both"), result.best["both"]
     shares = [language_share(trial, data_sets["language"]) for trial in trials]
     with drawing(path, 7, 4) as axes:
         for name in trials[0].losses:

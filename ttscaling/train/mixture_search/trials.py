@@ -1,4 +1,4 @@
-"""Mixtures tried with the real trainer: each a pre-training run in a folder of its own, kept and resumed."""
+"""Try mixtures by pre-training runs, each in a folder of its own that is kept and resumed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,11 @@ RESULT = "heldout.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Trials:
-    """Pre-trains `model` on mixtures of `data_sets` by `recipe`, in folders under `output`, and measures the
-    loss on `heldout`."""
+    """Trials of mixtures that share a model, a recipe and an output folder.
+
+    Each trial pre-trains `model` by `recipe` on a mixture of `data_sets`, in a folder under `output`, and
+    measures the loss on `heldout`.
+    """
 
     model: Path
     data_sets: Sequence[DataSet]
@@ -33,22 +36,22 @@ class Trials:
     output: Path
 
     def measure(self, stage: Stage, shares: Shares) -> Losses:
-        """Held-out losses after training on a mixture; what is there already isn't trained again.
+        """Return the held-out losses after training on a mixture; a trial that is finished isn't repeated.
 
-        Raises ValueError if the folder holds a trial with other settings; else as `run_job`.
+        Raises ValueError if the trial's folder holds one with other settings, and the errors of `run_job`.
         """
         folder = self.output / stage / "-".join(f"{shares.get(one.name, 0):.4g}" for one in self.data_sets)
-        asked = {
+        settings = {
             "model": str(self.model),
             "shares": dict(shares),
             "heldout": [one.name for one in self.heldout],
             "recipe": self.recipe.as_json(),
         }
         if (folder / RESULT).exists():
-            kept = json.loads((folder / RESULT).read_text())
-            if kept["asked"] != asked:
+            result = json.loads((folder / RESULT).read_text())
+            if result["asked"] != settings:
                 raise ValueError(f"{folder} holds a trial with other settings: name another output folder")
-            losses: Losses = kept["losses"]
+            losses: Losses = result["losses"]
             return losses
         accelerator = make_accelerator(self.recipe.precision)
         here = Path().resolve()
@@ -68,22 +71,22 @@ class Trials:
         trained = run_job(job, accelerator, resume=True)
         losses = heldout_losses(trained, self.heldout, self.recipe, device=accelerator.device)
         if accelerator.is_main_process:
-            (folder / RESULT).write_text(json.dumps({"asked": asked, "losses": losses}, indent=2) + "\n")
+            (folder / RESULT).write_text(json.dumps({"asked": settings, "losses": losses}, indent=2) + "\n")
         accelerator.wait_for_everyone()
         return losses
 
 
 def mixed(data_sets: Sequence[DataSet], shares: Shares) -> list[DataSet]:
-    """The data sets with the `repeat_time` that gives each its share of the samples; none is below 1, which
-    would leave records out.
+    """Return the data sets of a mixture, with the `repeat_time` that gives each its share of the samples.
 
-    Raises ValueError for a data set without records.
+    No `repeat_time` is below 1, since that would leave records out. Raises ValueError for a data set without
+    records.
     """
     chosen = [data_set for data_set in data_sets if shares.get(data_set.name, 0) > 0]
     lengths = {data_set.name: len(LineFile(data_set.annotation)) for data_set in chosen}
     empty = [name for name, length in lengths.items() if not length]
     if empty:
-        raise ValueError(f"no records in {', '.join(empty)}")
+        raise ValueError(f"no records in {', '.join(empty)}: add records, or remove the data set")
     per_record = {name: shares[name] / length for name, length in lengths.items()}
     least = min(per_record.values())
     return [replace(data_set, repeat_time=per_record[data_set.name] / least) for data_set in chosen]
@@ -93,9 +96,9 @@ def mixed(data_sets: Sequence[DataSet], shares: Shares) -> list[DataSet]:
 def heldout_losses(
     checkpoint: Path, heldout: Sequence[DataSet], recipe: Recipe, *, device: torch.device
 ) -> Losses:
-    """Each held-out set's mean loss over the tokens of its answers, in nats, after one pass over it.
+    """Return each held-out set's mean loss over the tokens of its answers, in nats.
 
-    Every process of a launcher makes the whole pass.
+    Every process of a launcher computes all of it, in one pass over each set.
     """
     model = load_model(checkpoint, dtype=torch.float32).to(device)
     once = replace(recipe, steps=None, epochs=1, batch=1, average="token")
@@ -114,18 +117,19 @@ def heldout_losses(
 
 
 def read_modalities(path: Path, *, base: Path) -> tuple[list[DataSet], Mapping[Modality, list[str]]]:
-    """The data sets of a meta.json whose entries say `"modality": "language" | "multimodal"`, and which are
-    which.
+    """Return the data sets of a meta.json, and their names by modality.
+
+    Each entry of the file names its modality: `"modality": "language"` or `"modality": "multimodal"`.
 
     Raises:
-        ValueError: one doesn't say; or as `read_meta`.
+        ValueError: an entry names no modality, or an error of `read_meta`.
         OSError: the file can't be read.
     """
     data_sets = read_meta(path, base=base)
     unknown = [data_set.name for data_set in data_sets if data_set.extra.get("modality") not in MODALITIES]
     if unknown:
         raise ValueError(
-            f'{path} says no modality of {", ".join(unknown)}: add "modality": "language" or "multimodal"'
+            f'{path} names no modality for {", ".join(unknown)}: add "modality": "language" or "multimodal"'
         )
     return list(data_sets), {
         side: [data_set.name for data_set in data_sets if data_set.extra["modality"] == side]

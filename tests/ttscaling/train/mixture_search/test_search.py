@@ -1,4 +1,4 @@
-"""The two-stage search on losses that are known, and with the real trainer."""
+"""The two-stage search of a mixture, on losses that are known and with the real trainer."""
 
 import json
 import math
@@ -39,11 +39,11 @@ def test_mixtures_are_all_multiples() -> None:
 
 
 def test_both_stages_find_the_best() -> None:
-    """Losses with one minimum each: a quarter of code, three of charts; a quarter of language."""
-    asked: list[tuple[Stage, Shares]] = []
+    """Each loss has one minimum: a quarter of code, three quarters of charts, a quarter of language."""
+    calls: list[tuple[Stage, Shares]] = []
 
     def measure(stage: Stage, shares: Shares) -> Losses:
-        asked.append((stage, shares))
+        calls.append((stage, shares))
 
         def share(name: str) -> float:
             return shares.get(name, 0)
@@ -55,44 +55,44 @@ def test_both_stages_find_the_best() -> None:
         language = share("web") + share("code")
         return {"text": math.exp(3 * (1 - language) ** 2), "image": math.exp(language**2)}
 
-    found = search(DATA_SETS, HELDOUT, measure, levels=4, language_shares=[0.5, 0.75, 0.9, 0.25])
-    assert found.best["language"].shares == {"web": 0.75, "code": 0.25}
-    assert found.best["multimodal"].shares == {"ocr": 0.25, "charts": 0.75}
-    best = found.best["both"]
+    result = search(DATA_SETS, HELDOUT, measure, levels=4, language_shares=[0.5, 0.75, 0.9, 0.25])
+    assert result.best["language"].shares == {"web": 0.75, "code": 0.25}
+    assert result.best["multimodal"].shares == {"ocr": 0.25, "charts": 0.75}
+    best = result.best["both"]
     assert best.shares == pytest.approx({"web": 0.5625, "code": 0.1875, "ocr": 0.0625, "charts": 0.1875})
     assert best.score == pytest.approx(math.exp((3 * 0.25**2 + 0.75**2) / 2))
-    assert [stage for stage, _ in asked] == ["language"] * 5 + ["multimodal"] * 5 + ["both"] * 4
-    assert is_interior(found.of("both"), best)
-    assert not is_interior(found.of("both"), found.of("both")[0])
+    assert [stage for stage, _ in calls] == ["language"] * 5 + ["multimodal"] * 5 + ["both"] * 4
+    assert is_interior(result.of("both"), best)
+    assert not is_interior(result.of("both"), result.of("both")[0])
 
 
 def test_a_single_data_set_of_a_side_needs_no_trial() -> None:
-    found = search(
+    result = search(
         {"language": ["web"], "multimodal": ["ocr"]},
         {"language": ["text"], "multimodal": ["image"]},
         lambda stage, shares: {"text": 1.0, "image": shares["web"]},
         levels=4,
         language_shares=[0.5, 0.25],
     )
-    assert [(trial.stage, trial.shares) for trial in found.trials] == [
+    assert [(trial.stage, trial.shares) for trial in result.trials] == [
         ("both", {"web": 0.25, "ocr": 0.75}),
         ("both", {"web": 0.5, "ocr": 0.5}),
     ]
-    assert found.best["both"].shares["web"] == 0.25
+    assert result.best["both"].shares["web"] == 0.25
 
 
 @pytest.mark.parametrize(
-    ("sides", "shares", "said"),
+    ("sides", "shares", "problem"),
     [
         ({"language": ["web"], "multimodal": []}, [0.5], "multimodal side has no data set"),
-        ({"language": ["web"], "multimodal": ["ocr"]}, [0.5, 1.0], "language shares lie between"),
-        ({"language": ["web"], "multimodal": ["ocr"]}, [], "language shares lie between"),
+        ({"language": ["web"], "multimodal": ["ocr"]}, [0.5, 1.0], "there must be language shares"),
+        ({"language": ["web"], "multimodal": ["ocr"]}, [], "there must be language shares"),
     ],
 )
-def test_what_cannot_be_searched_is_said(
-    sides: dict[Modality, list[str]], shares: list[float], said: str
+def test_what_cannot_be_searched_is_refused(
+    sides: dict[Modality, list[str]], shares: list[float], problem: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=problem):
         search(sides, HELDOUT, lambda stage, shares: {}, levels=2, language_shares=shares)
 
 
@@ -153,7 +153,9 @@ def test_the_command_searches_with_the_real_trainer_and_goes_on(
     page = (tmp_path / "r.md").read_text()
     assert f"{report['language_share']:.0%} language" in page
     assert (tmp_path / "r.png").stat().st_size > 1000
-    (tmp_path / "out" / "both" / "0.25-0.75" / "heldout.json").unlink()  # as if it had been cut off
+    (
+        tmp_path / "out" / "both" / "0.25-0.75" / "heldout.json"
+    ).unlink()  # The search was cut off before this trial ended.
     again = CliRunner().invoke(app, command)
     assert json.loads(again.output.splitlines()[-1])["trials"] == report["trials"]
     other = CliRunner().invoke(app, [*command, "--seed", "2"])
