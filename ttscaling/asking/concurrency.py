@@ -22,17 +22,18 @@ async def run_concurrently(
     total: int,
     concurrency: int,
     label: str,
-    done: int = 0,
+    finished_before: int = 0,
 ) -> None:
     """Run `work` on every item, at most `concurrency` at a time.
 
     The first failure cancels the other calls and is raised. An item is taken from `items` only when a call is
-    about to start. `total` includes the `done` items of an earlier run; the progress bar starts from those.
+    about to start. `total` includes the `finished_before` items of an earlier run; the progress bar starts
+    from those.
     """
     shared = iter(items)  # All workers take their next item from one iterator.
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(label, total=total, completed=done)
+        task = bar.add_task(label, total=total, completed=finished_before)
 
         async def worker() -> None:
             for item in shared:

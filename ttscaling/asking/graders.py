@@ -34,11 +34,11 @@ def grader(mode: Mode) -> Iterator[Grader]:
     ends with the block. Raises CommandError if math-verify isn't installed.
     """
     if mode != "math":
-        yield lambda answer, known: is_right(answer, known, mode=mode)
+        yield lambda answer, right_answer: is_right(answer, right_answer, mode=mode)
         return
     try:
         verifier = MathVerifier()
     except ImportError as error:
         raise CommandError(f"{error}; or choose another --grading") from error
     with verifier:
-        yield lambda answer, known: is_right(answer, known, mode=mode, verifier=verifier)
+        yield lambda answer, right_answer: is_right(answer, right_answer, mode=mode, verifier=verifier)

@@ -58,20 +58,20 @@ class ResultsFile:
         if len(complete) < len(content):
             self._file.truncate(len(complete))
         try:
-            found = [json.loads(line) for line in complete.splitlines()]
-            known = found[0]["identity"] if found else None
+            lines = [json.loads(line) for line in complete.splitlines()]
+            kept = lines[0]["identity"] if lines else None
         except (ValueError, KeyError, TypeError):
             raise CommandError(f"{path} is no results file of this command: name another file") from None
-        expected = json.loads(json.dumps(identity))
-        if known is None:
+        current = json.loads(json.dumps(identity))
+        if kept is None:
             self._write({"identity": identity})
-        elif known != expected:
-            keys = [key for key in {**known, **expected} if known.get(key) != expected.get(key)]
+        elif kept != current:
+            keys = [key for key in {**kept, **current} if kept.get(key) != current.get(key)]
             differs = "; ".join(
-                f"{key} is {known.get(key)!r} there and {expected.get(key)!r} now" for key in keys
+                f"{key} is {kept.get(key)!r} there and {current.get(key)!r} now" for key in keys
             )
             raise CommandError(f"{path} holds results of another run ({differs}): name another file")
-        self.rows = found[1:]
+        self.rows = lines[1:]
 
     def _write(self, row: Row) -> None:
         if self._file is not None:

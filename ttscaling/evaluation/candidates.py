@@ -52,18 +52,20 @@ async def collect_candidates(
     plan: CandidatePlan,
     *,
     source: str,
-    kept: Path | None,
+    file: Path | None,
     concurrency: int,
 ) -> list[QuestionCandidates]:
-    """Return the candidates of every question; only those that the file `kept` lacks are asked for.
+    """Return the candidates of every question; only those that `file` lacks are asked for.
 
     `source` identifies the questions. Raises CommandError at the first failure; the candidates that came
     before it stay in the file.
     """
-    with ResultsFile(kept, {"questions": source, **plan.identity}) as results:
-        known = {_key(row) for row in results.rows}
+    with ResultsFile(file, {"questions": source, **plan.identity}) as results:
+        known_keys = {_key(row) for row in results.rows}
         requests = [(number, request) for number in range(len(questions)) for request in plan.requests()]
-        missing = [(number, request) for number, request in requests if not _keys(number, request) <= known]
+        missing = [
+            (number, request) for number, request in requests if not _keys(number, request) <= known_keys
+        ]
         async with connected(base_url) as server:
 
             async def work(numbered: tuple[int, Request]) -> None:
@@ -76,15 +78,15 @@ async def collect_candidates(
                     expected=f"scored candidates of question {number}",
                 )
                 for row in rows:
-                    if _key(row) not in known:
-                        known.add(_key(row))
+                    if _key(row) not in known_keys:
+                        known_keys.add(_key(row))
                         results.add(row)
 
             await run_concurrently(
                 missing,
                 work,
                 total=len(requests),
-                done=len(requests) - len(missing),
+                finished_before=len(requests) - len(missing),
                 concurrency=concurrency,
                 label="requests",
             )
@@ -151,11 +153,11 @@ def _key(row: Row) -> Key:
 def _by_question(rows: Sequence[Row], num_questions: int, plan: CandidatePlan) -> list[QuestionCandidates]:
     """Return the candidates that the plan asks for, out of all rows of the results file."""
     row_of = {_key(row): row for row in rows}
-    of_questions = []
+    by_question = []
     for number in range(num_questions):
         candidates = [row_of[number, "candidate", index] for index in range(plan.num_candidates)]
         beams = {n: row_of[number, "beam", n] for n in plan.beams}
-        of_questions.append(
+        by_question.append(
             QuestionCandidates(
                 texts=tuple(row["text"] for row in candidates),
                 step_scores=tuple(tuple(row["step_scores"]) for row in candidates),
@@ -165,4 +167,4 @@ def _by_question(rows: Sequence[Row], num_questions: int, plan: CandidatePlan) -
                 beam_tokens={n: row["tokens"] for n, row in beams.items()},
             )
         )
-    return of_questions
+    return by_question

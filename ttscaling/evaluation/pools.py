@@ -44,13 +44,13 @@ def pool_of(
     texts: Sequence[str], step_scores: Sequence[Sequence[float]], is_right: Callable[[str | None], bool]
 ) -> Pool:
     """Return the pool of these candidates; `is_right` says whether a final answer is right."""
-    stated = [final_answer(text) for text in texts]
+    answers = [final_answer(text) for text in texts]
     group_M = np.full(len(texts), NONE)
-    for number, members in enumerate(group_equal_answers(stated)):
+    for number, members in enumerate(group_equal_answers(answers)):
         group_M[members] = number
-    right_of = {answer: is_right(answer) for answer in set(stated)}
+    right_of = {answer: is_right(answer) for answer in set(answers)}
     return Pool(
-        right_M=np.array([right_of[answer] for answer in stated]),
+        right_M=np.array([right_of[answer] for answer in answers]),
         group_M=group_M,
         scores_AM=np.array([[aggregate(steps, how) for steps in step_scores] for how in AGGREGATIONS]),
     )
@@ -74,12 +74,12 @@ def accuracies(pool: Pool, order_SN: NDArray[np.int64]) -> NDArray[np.float64]:
     scores_ASN = pool.scores_AM[:, order_SN]
     member_SNG = group_SN[:, :, None] == np.arange(pool.group_M.max() + 1)
     equal_SN = np.ones_like(order_SN, dtype=float)
-    chosen = [
+    choices = [
         first_of_best_group(equal_SN, -np.arange(order_SN.shape[1]) * equal_SN, member_SNG),
         *(scores_SN.argmax(axis=1) for scores_SN in scores_ASN),
         *(first_of_best_group(scores_SN, scores_SN, member_SNG) for scores_SN in scores_ASN),
     ]
-    shares = [np.take_along_axis(right_SN, index_S[:, None], axis=1).mean() for index_S in chosen]
+    shares = [np.take_along_axis(right_SN, index_S[:, None], axis=1).mean() for index_S in choices]
     return np.array([right_SN.mean(), *shares, right_SN.any(axis=1).mean()])
 
 

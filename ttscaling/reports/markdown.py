@@ -14,12 +14,12 @@ def write_block(path: Path, name: str, lines: Sequence[str]) -> None:
     """
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     page = path.read_text() if path.exists() else ""
-    before, found, from_block = page.partition(begin)
-    if not found:
+    before, begin_found, from_block = page.partition(begin)
+    if not begin_found:
         before, after = (f"{page.rstrip()}\n\n" if page.strip() else ""), "\n"
     else:
-        _, ended, after = from_block.partition(end)
-        if not ended:
+        _, end_found, after = from_block.partition(end)
+        if not end_found:
             raise CommandError(f"{path} has {begin} but no {end}: write {end} where the block ends")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(before + "\n".join([begin, *lines, end]) + after)

@@ -38,25 +38,25 @@ async def score_file(
     Paths of images are relative to `root`. The results file `scores` keeps the scores. `bad_records` counts
     the solutions that can't be used. Raises CommandError, TooManyBadRecordsError and OSError.
     """
-    lines, scored = LineFile(file), dict[int, ScoredSolution]()
+    lines, solutions = LineFile(file), dict[int, ScoredSolution]()
     with ResultsFile(scores, {"file": hashlib.sha256(file.read_bytes()).hexdigest()}) as results:
-        known = {row["line"]: row for row in results.rows}
+        row_of = {row["line"]: row for row in results.rows}
         async with connected(base_url) as server:
 
             async def work(number: int) -> None:
                 try:
                     record = lines.record(number, parse_marked)
-                    if number not in known:
-                        known[number] = {"line": number, **await score(server, record, root)}
-                        results.add(known[number])
+                    if number not in row_of:
+                        row_of[number] = {"line": number, **await score(server, record, root)}
+                        results.add(row_of[number])
                 except RecordError as error:
                     bad_records.reject(str(error))
                 except CannotScore as error:
                     bad_records.reject(f"{lines.where(number)}: {error}")
                 else:
                     bad_records.accept()
-                    row = known[number]
-                    scored[number] = ScoredSolution(
+                    row = row_of[number]
+                    solutions[number] = ScoredSolution(
                         record.data_source or "unknown", record.marks, tuple(row["scores"]), row["critic"]
                     )
 
@@ -64,7 +64,7 @@ async def score_file(
                 range(len(lines)), work, total=len(lines), concurrency=concurrency, label="solutions"
             )
     bad_records.check_share()
-    return [scored[number] for number in sorted(scored)]
+    return [solutions[number] for number in sorted(solutions)]
 
 
 async def score(server: ServerClient, record: MarkedRecord, root: Path) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def curves(
     check_plot(plot)
 
     def report() -> dict[str, Any]:
-        source, loaded = load_questions(questions, images, n_questions, seed)
+        source, question_set = load_questions(questions, images, n_questions, seed)
         largest_beam = max_n if max_beam is None else max_beam
         sampling = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
         plan = CandidatePlan(
@@ -93,11 +93,13 @@ def curves(
             fields={name: value for name, value in sampling.items() if value is not None},
         )
         candidates = asyncio.run(
-            collect_candidates(base_url, loaded, plan, source=source, kept=rollouts, concurrency=concurrency)
+            collect_candidates(
+                base_url, question_set, plan, source=source, file=rollouts, concurrency=concurrency
+            )
         )
         mode = mode_of(grading, questions)
         with grader(mode) as grade:
-            figures = summary(loaded, candidates, plan, grade, num_draws=num_draws)
+            figures = summary(question_set, candidates, plan, grade, num_draws=num_draws)
         figures |= {"questions": source, "grading": mode}
         if plot:
             draw(figures, plot)

@@ -27,12 +27,12 @@ def print_curves(report: Report, console: Console) -> None:
     """Print the tables without intervals, which are in the JSON object and on the page."""
     console.print(caption(report), soft_wrap=True)
     for title, (header, rows) in tables(report, value_only).items():
-        shown = Table(title=title)
+        view = Table(title=title)
         for name in header:
-            shown.add_column(name, justify="left" if name == "N" else "right", overflow="fold")
+            view.add_column(name, justify="left" if name == "N" else "right", overflow="fold")
         for row in rows:
-            shown.add_row(*row)
-        console.print(shown)
+            view.add_row(*row)
+        console.print(view)
     console.print("* The 95 % interval of the difference doesn't contain 0.")
 
 
@@ -75,7 +75,7 @@ def tables(report: Report, cell: Cell) -> dict[str, tuple[list[str], list[list[s
     accuracy = columns("curves", methods, "accuracy", sizes)
     usage = columns("tokens", tokens, "tokens", sizes)
     titles = {name: " - ".join(SHOWN[side] for side in name.split(" - ")) for name in differences}
-    shown = {
+    by_title = {
         "Accuracy": (["N", *(SHOWN[name] for name in methods)], numbered(accuracy, sizes)),
         "Tokens generated for a question": (
             ["N", *(TOKENS[name] for name in tokens)],
@@ -84,10 +84,13 @@ def tables(report: Report, cell: Cell) -> dict[str, tuple[list[str], list[list[s
     }
     for method, title in (("best_of_n", "Critic Best-of-N"), ("weighted_vote", "Weighted vote")):
         curves = columns("curves", [f"{method}/{how}" for how in AGGREGATIONS], "accuracy", sizes[1:])
-        shown[f"{title}, by aggregation of step scores"] = (["N", *AGGREGATIONS], numbered(curves, sizes[1:]))
+        by_title[f"{title}, by aggregation of step scores"] = (
+            ["N", *AGGREGATIONS],
+            numbered(curves, sizes[1:]),
+        )
     points = columns("differences", differences, "difference", sizes[1:])
-    shown["Paired differences, in points"] = (["N", *titles.values()], numbered(points, sizes[1:]))
-    return shown
+    by_title["Paired differences, in points"] = (["N", *titles.values()], numbered(points, sizes[1:]))
+    return by_title
 
 
 def with_interval(entry: Mapping[str, float], figure: str) -> str:

@@ -94,19 +94,19 @@ def outcome_scores(checkpoint: Path, answers: Sequence[Answers]) -> list[Sequenc
 
 def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
     """Return the figures of one question; `orm` holds an outcome reward model's score of each candidate."""
-    stated = [final_answer(text) for text in answers.texts]
-    right = [answer is not None and same_answer(answer, answers.question.answer) for answer in stated]
+    final_answers = [final_answer(text) for text in answers.texts]
+    right = [answer is not None and same_answer(answer, answers.question.answer) for answer in final_answers]
     values = {
         "greedy": right[0],
         "pass@1": sum(right[1:]) / (N - 1),
-        "majority@8": right[majority(stated)],
+        "majority@8": right[majority(final_answers)],
         "log_prob_8": right[highest_scored(scored(answers.texts, answers.log_prob)).candidate.index],
         "best_of_8": right[answers.selected],
         "pass@8": any(right),
     }
-    voting = scored(answers.texts, answers.score)
-    chosen = weighted_best(voting).candidate.index if voting else answers.selected
-    values["weighted_vote_8"] = right[chosen]
+    with_score = scored(answers.texts, answers.score)
+    vote_winner = weighted_best(with_score).candidate.index if with_score else answers.selected
+    values["weighted_vote_8"] = right[vote_winner]
     if orm is not None:
         values["orm_8"] = right[highest_scored(scored(answers.texts, orm)).candidate.index]
     return Outcome(answers.question.kind, {k: float(v) for k, v in values.items()}, answers.degraded)
@@ -121,10 +121,10 @@ def summary(outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
     metrics = [name for name in METRICS if name in outcomes[0].values]
     baselines = [name for name in BASELINES if name in metrics]
     values_NM = np.array([[outcome.values[name] for name in metrics] for outcome in outcomes])
-    first, chosen, last = (metrics.index(name) for name in ("pass@1", "best_of_8", "pass@8"))
+    first, best, last = (metrics.index(name) for name in ("pass@1", "best_of_8", "pass@8"))
 
     def figures(means_RM: np.ndarray) -> np.ndarray:
-        ahead = [means_RM[:, chosen] - means_RM[:, metrics.index(name)] for name in baselines]
+        ahead = [means_RM[:, best] - means_RM[:, metrics.index(name)] for name in baselines]
         way = means_RM[:, last] - means_RM[:, first]
         share = np.divide(ahead[0], way, out=np.zeros_like(way), where=way > 0)
         return np.stack([*means_RM.T, *ahead, share], axis=1)

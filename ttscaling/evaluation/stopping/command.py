@@ -65,13 +65,13 @@ def stopping(
     """
 
     try:
-        given = StopRule(score=stop_score, agreement=stop_agreement, max_parallel=max_parallel)
+        option_rule = StopRule(score=stop_score, agreement=stop_agreement, max_parallel=max_parallel)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
     def report() -> dict[str, Any]:
         with grader("exact") as grade:
-            rule, chosen_on = given, dict[str, Any]()
+            rule, chosen_on = option_rule, dict[str, Any]()
             if stop_score is None and stop_agreement is None:
                 if choose_seed == seed:
                     raise CommandError(
@@ -91,7 +91,7 @@ def stopping(
             num_candidates=n, beams=(), per_request=n, seed=choose_seed, include_greedy=True, fields={}
         )
         candidates = await collect_candidates(
-            base_url, questions, plan, source=source, kept=rollouts, concurrency=concurrency
+            base_url, questions, plan, source=source, file=rollouts, concurrency=concurrency
         )
         answers = [question.answer for question in questions]
         rule, adaptive, full = await choose_rule(
@@ -110,13 +110,13 @@ def stopping(
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """Print the report as a table."""
     header, rows = cells(report)
-    shown = Table(*header)
+    view = Table(*header)
     for row in rows:
-        shown.add_row(*row)
-    for column in shown.columns[1:]:
+        view.add_row(*row)
+    for column in view.columns[1:]:
         column.justify = "right"
     console.print(caption(report), soft_wrap=True)
-    console.print(shown)
+    console.print(view)
 
 
 def page_lines(report: Mapping[str, Any]) -> list[str]:
@@ -128,12 +128,12 @@ def caption(report: Mapping[str, Any]) -> str:
     """Return sentences that say what was measured."""
     rule = ", ".join(f"{name} {value:g}" for name, value in report["rule"].items()) or "none"
     others = report["chosen_on"]
-    chosen = f", chosen on {others['n_questions']} other questions ({others['questions']})" if others else ""
+    origin = f", chosen on {others['n_questions']} other questions ({others['questions']})" if others else ""
     stopped = {reason: count for reason, count in report["stopped"].items() if reason != "not"}
     reasons = "".join(f", {count} by {reason}" for reason, count in stopped.items())
     return (
         f"Best-of-{report['n']} on {report['n_questions']} held-out questions (seed {report['seed']}). The "
-        f"stop rule is {rule}{chosen}. It stopped {sum(stopped.values())} questions{reasons}. Accuracy is in "
+        f"stop rule is {rule}{origin}. It stopped {sum(stopped.values())} questions{reasons}. Accuracy is in "
         "%, its difference in points, with 95 % intervals."
     )
 

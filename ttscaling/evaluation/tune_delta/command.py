@@ -78,22 +78,29 @@ def tune_delta(
     check_plot(plot)
 
     def report() -> dict[str, Any]:
-        chosen = parsed(deltas)
+        delta_values = parsed(deltas)
         _check(base_url, policy, write=write)
-        source, loaded = load_questions(questions, images, n, seed)
+        source, question_set = load_questions(questions, images, n, seed)
         mode = mode_of(grading, questions)
         fields = {"max_tokens": max_tokens, **({} if model is None else {"model": model})}
         with _server(base_url, policy) as url, grader(mode) as grade:
-            current = asyncio.run(own_delta(url, loaded[0], fields))
+            current = asyncio.run(own_delta(url, question_set[0], fields))
             if write and policy is not None and current != read_delta(policy):
                 raise CommandError(
                     f"the server uses delta {current:g} by default, {policy} says {read_delta(policy):g}: "
                     "start the server on that checkpoint, without a delta in --policy-args"
                 )
-            answered = asyncio.run(
-                measure(url, loaded, sorted({*chosen, current}), fields, grade, concurrency=concurrency)
+            accuracies = asyncio.run(
+                measure(
+                    url,
+                    question_set,
+                    sorted({*delta_values, current}),
+                    fields,
+                    grade,
+                    concurrency=concurrency,
+                )
             )
-        figures = summary(answered, current=current, seed=seed)
+        figures = summary(accuracies, current=current, seed=seed)
         figures |= {"questions": source, "grading": mode, "seed": seed, "written": None}
         if write and policy is not None:
             figures["written"] = str(write_delta(policy, figures["best"]))

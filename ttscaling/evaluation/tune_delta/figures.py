@@ -61,13 +61,13 @@ async def measure(
         async def work(cell: tuple[int, int]) -> None:
             question, delta = questions[cell[0]], ordered[cell[1]]
             try:
-                stated = await _answer(server, question, delta, fields)
+                answer = await _answer(server, question, delta, fields)
             except Refused as error:
                 if "v2pe_delta" not in str(error):  # The question wasn't refused because of its length.
                     raise
                 refused_ND[cell] = True
             else:
-                right_ND[cell] = grade(stated, question.answer)
+                right_ND[cell] = grade(answer, question.answer)
 
         cells = product(range(len(questions)), range(len(ordered)))
         await run_concurrently(
@@ -76,23 +76,23 @@ async def measure(
     return DeltaAccuracies(ordered, right_ND, refused_ND)
 
 
-def summary(answered: DeltaAccuracies, *, current: float, seed: int) -> dict[str, Any]:
+def summary(accuracies: DeltaAccuracies, *, current: float, seed: int) -> dict[str, Any]:
     """Return the report: each delta's accuracy, the best delta, and its paired gain over the current one.
 
     The best delta is the largest of those with the highest accuracy. Raises CommandError if no question fits
     the window with any delta.
     """
-    if answered.refused_ND.all():
+    if accuracies.refused_ND.all():
         raise CommandError(
             "no question fits the window with any delta: ask shorter questions, or start the server with a "
             "larger --max-model-len"
         )
-    deltas = answered.deltas
-    shares_D = answered.right_ND.mean(axis=0)
+    deltas = accuracies.deltas
+    shares_D = accuracies.right_ND.mean(axis=0)
     best = int(np.argmax(shares_D))  # argmax takes the first of equal shares, and the largest delta is first.
-    gain_N = answered.right_ND[:, best] - answered.right_ND[:, deltas.index(current)]
-    *accuracies, gain = bootstrap(np.column_stack([answered.right_ND, gain_N]), seed=seed)
-    refused = answered.refused_ND.sum(axis=0).tolist()
+    gain_N = accuracies.right_ND[:, best] - accuracies.right_ND[:, deltas.index(current)]
+    *estimates, gain = bootstrap(np.column_stack([accuracies.right_ND, gain_N]), seed=seed)
+    refused = accuracies.refused_ND.sum(axis=0).tolist()
     rows = [
         {
             "v2pe_delta": delta,
@@ -101,14 +101,14 @@ def summary(answered: DeltaAccuracies, *, current: float, seed: int) -> dict[str
             "high": estimate.high,
             "too_long": count,
         }
-        for delta, estimate, count in zip(deltas, accuracies, refused, strict=True)
+        for delta, estimate, count in zip(deltas, estimates, refused, strict=True)
     ]
     return {
         "best": deltas[best],
         "current": current,
         "gain": {"difference": gain.mean, "low": gain.low, "high": gain.high},
         "deltas": rows,
-        "n": len(answered.right_ND),
+        "n": len(accuracies.right_ND),
     }
 
 

@@ -14,12 +14,12 @@ HEADER = ("v2pe_delta", "right, %", "95 % interval", "too long")
 
 def print_deltas(report: Mapping[str, Any], console: Console) -> None:
     """Print the table, the best delta, and the file that it was written to."""
-    shown = Table(*HEADER, title=f"{report['n']} questions ({report['questions'].partition(',')[0]}), greedy")
-    for column in shown.columns:
+    view = Table(*HEADER, title=f"{report['n']} questions ({report['questions'].partition(',')[0]}), greedy")
+    for column in view.columns:
         column.justify = "right"
     for entry in report["deltas"]:
-        shown.add_row(*_cells(entry), style="bold" if entry["v2pe_delta"] == report["best"] else "")
-    console.print(shown)
+        view.add_row(*_cells(entry), style="bold" if entry["v2pe_delta"] == report["best"] else "")
+    console.print(view)
     console.print(_finding(report), soft_wrap=True)
     if report["written"]:
         console.print(
