@@ -1,4 +1,4 @@
-"""Fetching what a stranger's URL names: from a real host on the loopback, never from where it must not."""
+"""Fetching URLs from a real host on the loopback, and refusing every address that isn't allowed."""
 
 import asyncio
 import contextlib
@@ -27,15 +27,16 @@ TLS = httpx.create_ssl_context(trust_env=False)
 
 @asynccontextmanager
 async def host(answers: dict[str, bytes]) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A host that answers each path with raw bytes (without an answer: never); its port and what it was
-    asked.
+    """Yield the port of a host that answers each path with raw bytes, and the heads of the requests it gets.
+
+    The host never answers a path that is not in `answers`.
     """
-    asked: list[bytes] = []
+    requests: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             head = await reader.readuntil(b"\r\n\r\n")
-            asked.append(head)
+            requests.append(head)
             answer = answers.get(head.split(b" ")[1].decode())
             if answer is None:
                 await reader.read()  # until the client gives up
@@ -46,7 +47,7 @@ async def host(answers: dict[str, bytes]) -> AsyncIterator[tuple[int, list[bytes
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
-        yield server.sockets[0].getsockname()[1], asked
+        yield server.sockets[0].getsockname()[1], requests
     finally:
         server.close()
 
@@ -60,9 +61,9 @@ def moved(to: str) -> bytes:
 
 
 async def get(url: str, *, private: str = "127.0.0.0/8", tls=TLS, max_bytes=4000, seconds=5.0) -> bytes:
-    wanted = FetchLimits(kind="image", max_bytes=max_bytes, seconds=seconds, param="here")
+    limits = FetchLimits(kind="image", max_bytes=max_bytes, seconds=seconds, param="here")
     sink = io.BytesIO()
-    await fetch(url, sink.write, wanted, settings(private_media_hosts=private), tls=tls)
+    await fetch(url, sink.write, limits, settings(private_media_hosts=private), tls=tls)
     return sink.getvalue()
 
 
@@ -74,15 +75,15 @@ async def refused(url: str, **chosen) -> str:
 
 
 async def test_a_public_image_arrives_and_the_host_is_asked_by_its_name():
-    async with host({"/a.png": ok()}) as (port, asked):
+    async with host({"/a.png": ok()}) as (port, requests):
         assert await get(f"http://localhost:{port}/a.png", private="localhost") == BODY
-    head = asked[0].lower()
+    head = requests[0].lower()
     assert f"host: localhost:{port}".encode() in head
     assert b"cookie" not in head and b"authorization" not in head
 
 
 async def test_private_addresses_are_not_even_dialled():
-    async with host({"/": ok()}) as (port, asked):
+    async with host({"/": ok()}) as (port, requests):
         for name in (
             "127.0.0.1",
             "localhost",
@@ -95,7 +96,7 @@ async def test_private_addresses_are_not_even_dialled():
         ):
             message = await refused(f"http://{name}:{port}/", private="")
             assert "no public address" in message and "data: URL" in message
-    assert not asked
+    assert not requests
 
 
 async def test_unknown_names_look_like_private_ones():
@@ -156,14 +157,14 @@ async def test_urls_that_are_not_plain(url):
 
 async def test_redirects_are_followed_and_counted():
     answers = {f"/{k}": moved(f"/{k + 1}") for k in range(4)} | {"/4": ok()}
-    async with host(answers) as (port, asked):
+    async with host(answers) as (port, requests):
         assert await get(f"http://127.0.0.1:{port}/1") == BODY
-        assert len(asked) == 4
+        assert len(requests) == 4
         assert "redirects more than 3 times" in await refused(f"http://127.0.0.1:{port}/0")
 
 
 async def test_redirects_into_private_networks_are_refused():
-    async with host({"/inside": ok()}) as (inside, asked_inside):
+    async with host({"/inside": ok()}) as (inside, inside_requests):
         targets = (
             f"http://127.0.0.2:{inside}/inside",
             "file:///etc/passwd",
@@ -171,10 +172,10 @@ async def test_redirects_into_private_networks_are_refused():
             f"//127.0.0.2:{inside}/",
         )
         for target in targets:
-            async with host({"/": moved(target)}) as (port, asked):
+            async with host({"/": moved(target)}) as (port, requests):
                 await refused(f"http://127.0.0.1:{port}/", private="127.0.0.1/32")
-                assert len(asked) == 1
-    assert not asked_inside
+                assert len(requests) == 1
+    assert not inside_requests
 
 
 @pytest.mark.parametrize("status", [404, 500, 206, 304])
@@ -213,11 +214,11 @@ async def test_nobody_listens():
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch):
-    async with host({"/": ok(b"from the proxy")}) as (proxy, asked), host({"/": ok()}) as (port, _):
+    async with host({"/": ok(b"from the proxy")}) as (proxy, requests), host({"/": ok()}) as (port, _):
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy}")
         assert await get(f"http://127.0.0.1:{port}/") == BODY
-    assert not asked
+    assert not requests
 
 
 async def test_tls_verifies_the_name_not_the_pinned_address(tmp_path):
@@ -245,7 +246,7 @@ async def test_tls_verifies_the_name_not_the_pinned_address(tmp_path):
 
 
 def _self_signed(certificate: Path, key: Path, name: str) -> None:
-    """A certificate for `name` that signs itself, and its key, as PEM files."""
+    """Write a self-signed certificate for `name` and its key as PEM files."""
     secret = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)

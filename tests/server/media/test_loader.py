@@ -1,6 +1,4 @@
-"""What becomes of a conversation's images: good ones inline, everything else a refusal that names its
-place.
-"""
+"""Loading the images of a conversation: good ones are put inline, others are refused with their field."""
 
 import base64
 import io
@@ -22,13 +20,13 @@ PUBLISHED = VideoOptions(frames=FrameRequest(), max_tiles=1)
 
 
 def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:
-    out = io.BytesIO()
-    Image.effect_noise(size, 60).convert(mode).save(out, form)
-    return out.getvalue()
+    file = io.BytesIO()
+    Image.effect_noise(size, 60).convert(mode).save(file, form)
+    return file.getvalue()
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A valid PNG header that promises width x height pixels in a few bytes."""
+    """Return a small PNG whose header promises width x height pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -42,17 +40,17 @@ def data_url(data: bytes, media_type: str = "image/png") -> str:
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
-def asking(*urls: str) -> list[dict]:
+def image_messages(*urls: str) -> list[dict]:
     images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return [{"role": "user", "content": [*images, {"type": "text", "text": "What is it?"}]}]
 
 
 async def read(
-    messages: list[dict], wish: VideoOptions = PUBLISHED, metrics: Metrics | None = None, **chosen
+    messages: list[dict], video_options: VideoOptions = PUBLISHED, metrics: Metrics | None = None, **chosen
 ):
     media = MediaLoader(settings(**chosen), metrics or Metrics())
     try:
-        return await media.load(messages, wish, FakeEngine.tiling)
+        return await media.load(messages, video_options, FakeEngine.tiling)
     finally:
         media.close()
 
@@ -75,7 +73,7 @@ async def refused(messages: list[dict], **chosen) -> ApiError:
 )
 async def test_images_keep_their_bytes_and_get_their_true_type(form, kind):
     data = encoded(form)
-    (message,) = await load(asking(data_url(data, "image/anything")))
+    (message,) = await load(image_messages(data_url(data, "image/anything")))
     image, text = message["content"]
     assert image["image_url"]["url"] == data_url(data, f"image/{kind}")
     assert text == {"type": "text", "text": "What is it?"}
@@ -83,7 +81,7 @@ async def test_images_keep_their_bytes_and_get_their_true_type(form, kind):
 
 async def test_an_images_cache_key_is_its_bytes_not_the_clients_word():
     first, second = encoded("PNG"), encoded("PNG", (41, 30))
-    messages = asking(data_url(first), data_url(second), data_url(first))
+    messages = image_messages(data_url(first), data_url(second), data_url(first))
     for part in messages[0]["content"]:
         part["uuid"] = "same"
     content = (await load(messages))[0]["content"]
@@ -104,44 +102,44 @@ async def test_text_conversations_pass_unchanged():
     [b"", b"not an image", b"%PDF-1.7", b"\x89PNG\r\n\x1a\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>"],
 )
 async def test_what_is_no_image(data):
-    error = await refused(asking(data_url(data)))
+    error = await refused(image_messages(data_url(data)))
     assert error.code == "invalid_image" and "JPEG" in error.message
     assert error.param == "messages[0].content[0].image_url"
 
 
 @pytest.mark.parametrize("form", ["TIFF", "ICO", "PPM", "TGA", "JPEG2000"])
 async def test_formats_that_are_left_out_on_purpose(form):
-    assert (await refused(asking(data_url(encoded(form))))).code == "invalid_image"
+    assert (await refused(image_messages(data_url(encoded(form))))).code == "invalid_image"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP"])
 async def test_images_cut_off(form):
     data = encoded(form, (200, 150))
-    error = await refused(asking(data_url(data[: len(data) // 2])))
+    error = await refused(image_messages(data_url(data[: len(data) // 2])))
     assert error.code == "invalid_image"
 
 
 @pytest.mark.parametrize("side", [20_000, 11_000])
 async def test_pixel_bombs_are_refused_from_their_header(side):
-    error = await refused(asking(data_url(bomb(side, side))))
+    error = await refused(image_messages(data_url(bomb(side, side))))
     assert error.code == "image_too_large" and "100000000" in error.message
 
 
 async def test_pixels_are_counted_over_the_request():
     image = data_url(encoded("PNG", (10, 10)))
-    await load(asking(image, image), max_pixels=200)
-    error = await refused(asking(image, image, image), max_pixels=250)
+    await load(image_messages(image, image), max_pixels=200)
+    error = await refused(image_messages(image, image, image), max_pixels=250)
     assert error.code == "image_too_large" and error.param == "messages[0].content[2].image_url"
 
 
 async def test_too_many_images():
     image = data_url(encoded("PNG"))
-    assert "2 images, not 3" in (await refused(asking(image, image, image), max_images=2)).message
+    assert "2 images, not 3" in (await refused(image_messages(image, image, image), max_images=2)).message
 
 
 async def test_too_many_bytes():
     data = encoded("BMP", (100, 100))
-    assert "1000 bytes" in (await refused(asking(data_url(data)), max_image_bytes=1000)).message
+    assert "1000 bytes" in (await refused(image_messages(data_url(data)), max_image_bytes=1000)).message
 
 
 @pytest.mark.parametrize(
@@ -155,7 +153,7 @@ async def test_too_many_bytes():
     ],
 )
 async def test_data_urls_that_are_malformed(url):
-    assert (await refused(asking(url))).param == "messages[0].content[0].image_url"
+    assert (await refused(image_messages(url))).param == "messages[0].content[0].image_url"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""What becomes of a conversation's videos: tiles behind a handle, everything else a refusal that names its
-place.
-"""
+"""Loading the videos of a conversation: good ones become tiles behind a handle, others are refused."""
 
 import asyncio
 import os
@@ -31,21 +29,21 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", 60).read_bytes()
 
 
-def watching(*urls: str) -> list[dict]:
+def video_messages(*urls: str) -> list[dict]:
     videos = [{"type": "video_url", "video_url": {"url": url}} for url in urls]
     return [{"role": "user", "content": [*videos, {"type": "text", "text": "What happens?"}]}]
 
 
-def wishing(max_tiles: int = 1, **frames) -> VideoOptions:
+def video_options(max_tiles: int = 1, **frames) -> VideoOptions:
     return VideoOptions(frames=FrameRequest(**frames), max_tiles=max_tiles)
 
 
-def left_behind() -> list[Path]:
+def temporary_files() -> list[Path]:
     return list(Path(tempfile.gettempdir()).glob("internvl3-video-*"))
 
 
 async def test_a_video_becomes_a_handle_and_its_tiles(clip, tmp_path):
-    (message,), videos = await read(watching(data_url(clip, "video/mp4")), wishing(num_frames=8))
+    (message,), videos = await read(video_messages(data_url(clip, "video/mp4")), video_options(num_frames=8))
     part, text = message["content"]
     handle = part["video_url"]["url"]
     assert part == {
@@ -55,37 +53,39 @@ async def test_a_video_becomes_a_handle_and_its_tiles(clip, tmp_path):
     }
     assert text == {"type": "text", "text": "What happens?"}
     (tmp_path / "clip.mp4").write_bytes(clip)
-    whole = read_video(
+    expected = read_video(
         tmp_path / "clip.mp4", FrameRequest(num_frames=8), TilingConfig(56, 1, 1, True), limit=8
     )
-    assert np.array_equal(videos[handle].tiles, whole.tiles)
+    assert np.array_equal(videos[handle].tiles, expected.tiles)
     assert videos[handle].tiles.shape == (8, 1, 56, 56, 3)
-    assert not left_behind()
+    assert not temporary_files()
 
 
-async def test_the_published_32_frames_where_nothing_is_asked(clip):
-    _, videos = await read(watching(data_url(clip)))
+async def test_the_published_32_frames_by_default(clip):
+    _, videos = await read(video_messages(data_url(clip)))
     (video,) = videos.values()
     assert len(video.tiles) == 32
 
 
-async def test_fetched_and_inline_are_the_same_video_and_other_wishes_another(clip):
-    async with host({"/clip.mp4": ok(clip)}) as (port, asked):
-        _, fetched = await read(watching(f"http://127.0.0.1:{port}/clip.mp4"), **LOCAL)
-    assert b"accept: video/*" in asked[0].lower()
-    _, same = await read(watching(data_url(clip)))
+async def test_fetched_and_inline_are_the_same_video_and_other_options_another(clip):
+    async with host({"/clip.mp4": ok(clip)}) as (port, requests):
+        _, fetched = await read(video_messages(f"http://127.0.0.1:{port}/clip.mp4"), **LOCAL)
+    assert b"accept: video/*" in requests[0].lower()
+    _, same = await read(video_messages(data_url(clip)))
     assert fetched.keys() == same.keys()
-    for wish in (wishing(num_frames=31), wishing(mode="keyframe"), wishing(max_tiles=2)):
-        _, other = await read(watching(data_url(clip)), wish)
+    for options in (video_options(num_frames=31), video_options(mode="keyframe"), video_options(max_tiles=2)):
+        _, other = await read(video_messages(data_url(clip)), options)
         assert not other.keys() & same.keys()
 
 
-async def test_limits_of_the_server_cut_wishes_down(clip):
-    _, videos = await read(watching(data_url(clip)), wishing(num_frames=50, max_tiles=4), max_frames=10)
+async def test_limits_of_the_server_win_over_the_request(clip):
+    _, videos = await read(
+        video_messages(data_url(clip)), video_options(num_frames=50, max_tiles=4), max_frames=10
+    )
     (video,) = videos.values()
     assert video.tiles.shape[:2] == (10, 5), "2 x 2 and a thumbnail"
     _, videos = await read(
-        watching(data_url(clip)), wishing(fps=30.0, max_tiles=4), max_frames=10, max_tiles=1
+        video_messages(data_url(clip)), video_options(fps=30.0, max_tiles=4), max_frames=10, max_tiles=1
     )
     (video,) = videos.values()
     assert video.tiles.shape[:2] == (10, 1)
@@ -93,9 +93,9 @@ async def test_limits_of_the_server_cut_wishes_down(clip):
 
 async def test_images_and_videos_keep_their_places(clip):
     image = {"type": "image_url", "image_url": {"url": data_url(encoded("PNG"))}}
-    (message,) = watching(data_url(clip), data_url(clip))
+    (message,) = video_messages(data_url(clip), data_url(clip))
     content = [message["content"][0], image, *message["content"][1:]]
-    (inlined,), videos = await read([{**message, "content": content}], wishing(num_frames=2))
+    (inlined,), videos = await read([{**message, "content": content}], video_options(num_frames=2))
     assert [part["type"] for part in inlined["content"]] == ["video_url", "image_url", "video_url", "text"]
     assert len(videos) == 1, "the same bytes twice are one video"
 
@@ -105,13 +105,13 @@ async def test_images_and_videos_keep_their_places(clip):
 )
 async def test_what_is_no_video(data, clip):
     if data == "cut":
-        data = clip[: len(clip) * 2 // 3]  # its index stood at the end
+        data = clip[: len(clip) * 2 // 3]  # the index at the end of the file is missing
     metrics = Metrics()
-    error = await refused(watching(data_url(data, "video/mp4")), metrics=metrics)
+    error = await refused(video_messages(data_url(data, "video/mp4")), metrics=metrics)
     assert error.code == "invalid_video" and error.param == "messages[0].content[0].video_url"
-    assert "/" not in error.message.replace("http(s)", ""), "a path of the server"
+    assert "/" not in error.message.replace("http(s)", ""), "the message must not show a path of the server"
     assert b'internvl3_video_failures_total{reason="invalid_video"} 1.0' in metrics.render()
-    assert not left_behind()
+    assert not temporary_files()
 
 
 @pytest.mark.parametrize(
@@ -127,58 +127,60 @@ async def test_what_is_no_video(data, clip):
     ],
 )
 async def test_urls_that_are_not_read(url):
-    error = await refused(watching(url))
+    error = await refused(video_messages(url))
     assert error.param == "messages[0].content[0].video_url"
 
 
 async def test_too_many_bytes_and_too_many_videos(clip):
     url = data_url(clip)
-    error = await refused(watching(url), max_video_bytes=1000)
+    error = await refused(video_messages(url), max_video_bytes=1000)
     assert error.code == "video_too_large" and "1000 bytes" in error.message
     async with host({"/": ok(clip)}) as (port, _):
-        fetched = await refused(watching(f"http://127.0.0.1:{port}/"), max_video_bytes=1000, **LOCAL)
+        fetched = await refused(video_messages(f"http://127.0.0.1:{port}/"), max_video_bytes=1000, **LOCAL)
     assert fetched.code == "video_too_large"
-    assert "1 videos, not 2" in (await refused(watching(url, url), max_videos=1)).message
+    assert "1 videos, not 2" in (await refused(video_messages(url, url), max_videos=1)).message
 
 
 async def test_deadlines_name_themselves(clip):
-    error = await refused(watching(data_url(clip)), video_seconds=0.01)
+    error = await refused(video_messages(data_url(clip)), video_seconds=0.01)
     assert error.code == "invalid_video" and "0.01 s" in error.message
     async with host({}) as (port, _):
-        slow = await refused(watching(f"http://127.0.0.1:{port}/"), fetch_video_seconds=0.2, **LOCAL)
+        slow = await refused(video_messages(f"http://127.0.0.1:{port}/"), fetch_video_seconds=0.2, **LOCAL)
     assert "within 0.2 seconds" in slow.message
-    assert not left_behind()
+    assert not temporary_files()
 
 
 async def test_a_client_that_leaves_ends_the_decoding(clip):
-    reading = asyncio.create_task(read(watching(data_url(clip))))
+    reading = asyncio.create_task(read(video_messages(data_url(clip))))
     while not (workers := decoders()):
         assert not reading.done()
         await asyncio.sleep(0.01)
     reading.cancel()
     await asyncio.wait([reading])
     assert reading.cancelled()
-    assert not workers & decoders() and not left_behind()
+    assert not workers & decoders() and not temporary_files()
 
 
 async def test_no_more_videos_at_a_time_than_set(clip):
     media = MediaLoader(settings(decode_processes=1, max_videos=1), Metrics())
-    asking = [
-        asyncio.create_task(media.load(watching(data_url(clip)), wishing(num_frames=n), FakeEngine.tiling))
+    loading = [
+        asyncio.create_task(
+            media.load(video_messages(data_url(clip)), video_options(num_frames=n), FakeEngine.tiling)
+        )
         for n in (2, 3, 4)
     ]
-    seen = []
-    while not all(task.done() for task in asking):
-        seen.append(len(decoders()))
+    decoder_counts = []
+    while not all(task.done() for task in loading):
+        decoder_counts.append(len(decoders()))
         await asyncio.sleep(0.01)
     media.close()
-    assert max(seen) == 1
-    assert [len(next(iter(task.result()[1].values())).tiles) for task in asking] == [2, 3, 4]
+    assert max(decoder_counts) == 1
+    assert [len(next(iter(task.result()[1].values())).tiles) for task in loading] == [2, 3, 4]
 
 
 def decoders() -> set[int]:
-    """Process ids of this process's decoders."""
-    found = set()
+    """Return the process ids of this process's decoders."""
+    pids: set[int] = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
@@ -186,5 +188,5 @@ def decoders() -> set[int]:
         except OSError:
             continue
         if parent == os.getpid() and b"model.video.worker" in command:
-            found.add(int(entry.name))
-    return found
+            pids.add(int(entry.name))
+    return pids

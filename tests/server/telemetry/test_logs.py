@@ -1,4 +1,4 @@
-"""A failed engine's log: one line on the terminal, its reason in the file, the stack nowhere."""
+"""The log of a failed engine: one line on the terminal, the reason in a file, and no stack trace."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from server.telemetry import logs
 
 @pytest.fixture
 def restored() -> Iterator[None]:
-    """Leaves logging and environment as they were."""
+    """Restore logging and the environment after the test."""
     loggers = [logging.getLogger(name) for name in ("internvl3", "uvicorn", "vllm")]
     before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
     variable = os.environ.get("VLLM_LOGGING_CONFIG_PATH")

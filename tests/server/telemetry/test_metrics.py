@@ -1,4 +1,4 @@
-"""Several engines' metrics as one valid text."""
+"""The metrics of several engines in one valid text."""
 
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families

@@ -1,4 +1,4 @@
-"""What a choice adds to the figures, by how it ended and what failed in it."""
+"""The metrics of selections by outcome and by failure."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ def scored(index: int, score: float | None, finish_reason: str = "stop") -> Scor
     return ScoredCandidate(candidate=candidate, step_scores=None, score=score)
 
 
-def figure(registry: CollectorRegistry, name: str, **labels: str) -> float:
+def sample_value(registry: CollectorRegistry, name: str, **labels: str) -> float:
     return registry.get_sample_value(f"internvl3_{name}", labels) or 0.0
 
 
@@ -44,12 +44,12 @@ def test_every_end_counts_with_its_tokens():
         pass
     with pytest.raises(asyncio.CancelledError), metrics.timed_selection("best_of_n", 2, lambda: USAGE):
         raise asyncio.CancelledError
-    assert figure(registry, "selections_total", method="best_of_n", outcome="chosen") == 1
-    assert figure(registry, "selections_total", method="best_of_n", outcome="cancelled") == 1
-    assert figure(registry, "selection_n_bucket", method="best_of_n", le="4.0") == 1
-    assert figure(registry, "selection_seconds_count", method="best_of_n") == 2
+    assert sample_value(registry, "selections_total", method="best_of_n", outcome="chosen") == 1
+    assert sample_value(registry, "selections_total", method="best_of_n", outcome="cancelled") == 1
+    assert sample_value(registry, "selection_n_bucket", method="best_of_n", le="4.0") == 1
+    assert sample_value(registry, "selection_seconds_count", method="best_of_n") == 2
     tokens = {
-        (model, kind): figure(registry, "selection_tokens_total", model=model, kind=kind)
+        (model, kind): sample_value(registry, "selection_tokens_total", model=model, kind=kind)
         for model in ("policy", "critic")
         for kind in ("prompt_computed", "prompt_cached", "completion")
     }
@@ -73,24 +73,24 @@ def test_every_end_counts_with_its_tokens():
         (ApiError("x"), "refused"),
     ],
 )
-def test_what_ends_a_choice_passes_through_and_is_counted(error: Exception, outcome: str):
+def test_an_exception_passes_through_and_is_counted(error: Exception, outcome: str):
     registry = CollectorRegistry()
     with pytest.raises(type(error)), SelectionMetrics(registry).timed_selection("best_of_n", 2, TokenUsage):
         raise error
-    assert figure(registry, "selections_total", method="best_of_n", outcome=outcome) == 1
+    assert sample_value(registry, "selections_total", method="best_of_n", outcome=outcome) == 1
 
 
-def test_candidates_by_what_became_of_them():
+def test_candidates_are_counted_by_outcome():
     registry = CollectorRegistry()
     entries = (scored(0, 0.5), scored(1, 0.7), scored(2, None, ABANDONED))
     selection = Selection(selected=1, candidates=entries, stopped="score", failed=2, degraded="x")
     SelectionMetrics(registry).count_selection(selection, by_critic=True)
-    became = {
-        outcome: figure(registry, "candidates_total", outcome=outcome)
+    counts = {
+        outcome: sample_value(registry, "candidates_total", outcome=outcome)
         for outcome in ("finished", "abandoned", "failed")
     }
-    assert became == {"finished": 2, "abandoned": 1, "failed": 2}
-    assert figure(registry, "selections_stopped_total", reason="score") == 1
+    assert counts == {"finished": 2, "abandoned": 1, "failed": 2}
+    assert sample_value(registry, "selections_stopped_total", reason="score") == 1
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,13 @@ def test_candidates_by_what_became_of_them():
         ((None,), 1, True, {"candidates", "critic"}),
     ],
 )
-def test_what_failed(scores: tuple[float | None, ...], failed: int, by_critic: bool, reasons: set[str]):
+def test_failures_are_counted_by_reason(
+    scores: tuple[float | None, ...], failed: int, by_critic: bool, reasons: set[str]
+):
     registry = CollectorRegistry()
     entries = tuple(scored(index, score) for index, score in enumerate(scores))
     degraded = "something" if reasons else None
     selection = Selection(selected=0, candidates=entries, failed=failed, degraded=degraded)
     SelectionMetrics(registry).count_selection(selection, by_critic=by_critic)
     every = ("critic", "scores", "candidates")
-    assert {r for r in every if figure(registry, "selections_degraded_total", reason=r)} == reasons
+    assert {r for r in every if sample_value(registry, "selections_degraded_total", reason=r)} == reasons

@@ -1,4 +1,4 @@
-"""The flags that vLLM gets."""
+"""The flags that the server passes to vLLM."""
 
 import json
 from itertools import pairwise
@@ -8,17 +8,20 @@ from tests.server.apps import settings
 
 
 def flags(*, cpu: bool = True, critic: bool = False, own_dtype: str = "bfloat16", **chosen) -> dict[str, str]:
-    """The flags that have a value."""
+    """Return the flags by name. A flag without a value gets the next flag as its value."""
     configured = settings(policy="/models/p", critic="/models/c", **chosen)
     role = engine_roles(configured)[critic]
-    words = engine_flags(role, configured, own_dtype=own_dtype, window=4096, engines=2, cpu=cpu)
-    return dict(pairwise(words))
+    command_line = engine_flags(role, configured, own_dtype=own_dtype, window=4096, engines=2, cpu=cpu)
+    return dict(pairwise(command_line))
 
 
 def test_limits_reach_the_engine():
-    made = flags(max_images=3, max_videos=2, max_tiles=4, max_total_tiles=9)
-    assert json.loads(made["--limit-mm-per-prompt"]) == {"image": 3, "video": 2}
-    assert json.loads(made["--mm-processor-kwargs"]) == {"max_dynamic_patch": 4, "max_dynamic_patch_total": 9}
+    passed = flags(max_images=3, max_videos=2, max_tiles=4, max_total_tiles=9)
+    assert json.loads(passed["--limit-mm-per-prompt"]) == {"image": 3, "video": 2}
+    assert json.loads(passed["--mm-processor-kwargs"]) == {
+        "max_dynamic_patch": 4,
+        "max_dynamic_patch_total": 9,
+    }
 
 
 def test_a_limit_that_is_not_set_is_the_checkpoints():
@@ -28,8 +31,8 @@ def test_a_limit_that_is_not_set_is_the_checkpoints():
 def test_the_operators_own_flags_come_last():
     configured = settings(policy="/models/p", policy_args="--seed 3 --dtype float32")
     role = engine_roles(configured)[0]
-    words = engine_flags(role, configured, own_dtype="float32", window=64, engines=1, cpu=False)
-    assert words[-4:] == ["--seed", "3", "--dtype", "float32"]
+    command_line = engine_flags(role, configured, own_dtype="float32", window=64, engines=1, cpu=False)
+    assert command_line[-4:] == ["--seed", "3", "--dtype", "float32"]
 
 
 def test_memory_is_set_by_where_the_engine_runs():

@@ -1,4 +1,4 @@
-"""The connector gives vLLM what the request brought, and nothing else."""
+"""The media connector gives vLLM the media of the current request and nothing else."""
 
 import asyncio
 from contextvars import copy_context
@@ -12,7 +12,7 @@ from server.vllm_engine.media_connector import CONNECTOR_NAME, CURRENT_MEDIA
 from tests.server.media.test_loader import data_url, encoded
 from tests.server.services.test_chat import VIDEOS
 
-pytestmark = pytest.mark.engine  # no engine, but vLLM, whose import takes ten seconds
+pytestmark = pytest.mark.engine  # these tests need no engine, but they import vLLM, which takes ten seconds
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Starts that must not succeed: each ends with one clear line and exit status 1."""
+"""Starts that must fail with one clear line and exit status 1."""
 
 import shutil
 import socket
@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from tests.server.running import START_SECONDS, command
 
-pytestmark = pytest.mark.engine  # most need no engine, but all need vLLM, whose import takes ten seconds
+pytestmark = pytest.mark.engine  # most need no engine, but all import vLLM, which takes ten seconds
 
 
 def refused(env: dict[str, str], *flags: str) -> str:
-    """The last line that the operator sees."""
+    """Run the server until it fails, and return the last line on stderr."""
     ended = subprocess.run(
         command(*flags), env=env, capture_output=True, text=True, timeout=START_SECONDS, check=False
     )
@@ -25,7 +25,7 @@ def refused(env: dict[str, str], *flags: str) -> str:
 
 
 def without(checkpoint: Path, copy: Path, tensor: str) -> Path:
-    """A copy of a checkpoint that lacks one tensor."""
+    """Copy a checkpoint without one tensor, and return the copy."""
     shutil.copytree(checkpoint, copy)
     weights = load_file(copy / "model.safetensors")
     del weights[tensor]
@@ -49,9 +49,7 @@ def test_with_a_tensor_missing(engine_env, opengvlab_checkpoint, tmp_path, role)
 
 
 def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint):
-    """A failure that only the engine's process can see: its reason still is the last line, without a
-    traceback.
-    """
+    """Only the engine's process sees this failure. Its reason is still the last line, without a traceback."""
     flags = [
         "--policy",
         str(opengvlab_checkpoint),

@@ -1,6 +1,7 @@
-"""Reading a critic's labels: where they stand by template and tokenizer, and what is asked of the engine.
+"""Reading a critic's labels: the label slot, and the prompts that the engine gets.
 
-The engine is scripted here, with a prefix cache that the tests fill; the real one is in test_critic_engine.
+The engine here is a script with a prefix cache that the tests fill. test_critic_engine.py uses the real
+engine.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -16,7 +17,7 @@ from transformers import AutoTokenizer
 from model.checkpoint.internlm_tokenizer import register_tokenizers
 from model.checkpoint.templates import chat_template
 from server.errors import ApiError
-from server.vllm_engine.critic.label_reader import PoolingReader, tag_ends, find_label_slot
+from server.vllm_engine.critic.label_reader import PoolingReader, find_label_slot, tag_ends
 from tests.checkpoints import byte_tokenizer
 from tests.model.checkpoint.test_internlm_tokenizer import write_tokenizer
 from ttscaling.critic_prompt import critic_prefixes
@@ -29,7 +30,7 @@ LABELS = (ord("+"), ord("-"))
 
 
 class Renderer:
-    """vLLM's renderer as far as it is used: messages to token ids."""
+    """The part of vLLM's renderer that the reader uses: it turns messages into token ids."""
 
     def __init__(self, tokenizer: Any, template: str | None = None) -> None:
         self.tokenizer, self.template = tokenizer, template or chat_template("internvl2_5")
@@ -45,25 +46,25 @@ class Renderer:
 
 
 class Client:
-    """An engine that finds the first `cached` tokens of every prompt in its cache, but for the last token."""
+    """An engine that has the first `cached` tokens of every prompt in its cache, but never the last one."""
 
     def __init__(self, cached: int = 0, *, forgets: int = 0, gives_up: bool = False) -> None:
         self.cached, self.forgets, self.gives_up = cached, forgets, gives_up
-        self.asked: list[tuple[int, list[int]]] = []  # length of the prompt, places
+        self.requests: list[tuple[int, list[int]]] = []  # the prompt's length and the requested indices
 
     async def encode(self, prompt: Any, params: Any, request_id: str) -> AsyncGenerator[Any, None]:
         assert params.skip_reading_prefix_cache is False
         ids, token_indices = prompt["prompt_token_ids"], params.extra_kwargs["token_indices"]
-        self.asked.append((len(ids), token_indices))
+        self.requests.append((len(ids), token_indices))
         cached = min(self.cached, len(ids) - 1)
-        found = (
+        computed = (
             [] if self.gives_up else [token_index for token_index in token_indices if token_index >= cached]
         )
-        error = SimpleNamespace(retryable=True) if len(self.asked) <= self.forgets else None
+        error = SimpleNamespace(retryable=True) if len(self.requests) <= self.forgets else None
         yield SimpleNamespace(
             error=error,
             outputs=SimpleNamespace(
-                data=torch.tensor([[token_index, token_index, 0.0] for token_index in found])
+                data=torch.tensor([[token_index, token_index, 0.0] for token_index in computed])
             ),
             prompt_token_ids=ids,
             num_cached_tokens=cached,
@@ -71,7 +72,7 @@ class Client:
 
 
 async def reader_of(client: Client, *, window: int = 1000) -> tuple[PoolingReader, list[int]]:
-    """A reader over it, and the places of the steps of PREFIXES."""
+    """Return a reader on this client, and the token indices at which the prompts of PREFIXES end."""
     renderer: Any = Renderer(byte_tokenizer())
     reader = PoolingReader(client, renderer, await find_label_slot(renderer), window=window)
     rendered = [
@@ -92,10 +93,10 @@ async def test_the_slot_is_where_template_and_tokenizer_put_it():
 async def test_the_labels_of_a_sentencepiece_tokenizer_are_those_within_a_text(
     dummy_prefix: bool, tmp_path: Path
 ):
-    """By itself it may write a label as another token: with a space in front."""
-    write_tokenizer(tmp_path / "made", "InternLM2Tokenizer", dummy_prefix=dummy_prefix)
+    """This tokenizer may encode a label alone as another token, with a space in front."""
+    write_tokenizer(tmp_path / "tokenizer", "InternLM2Tokenizer", dummy_prefix=dummy_prefix)
     register_tokenizers()
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "made")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
     slot = await find_label_slot(Renderer(tokenizer))
     assert [tokenizer.decode([label]) for label in slot.labels] == ["+", "-"]
 
@@ -116,32 +117,32 @@ async def test_what_gives_no_slot_is_refused(joined: str | None, template: str |
         await find_label_slot(Renderer(tokenizer, template))
 
 
-async def test_one_request_reads_all_steps_asked_for_and_ends_at_the_last_of_them():
+async def test_one_request_reads_all_requested_steps_and_ends_at_the_last():
     client = Client()
     reader, token_indices = await reader_of(client)
-    reading = await reader(PREFIXES, [0, 1], {})
-    assert client.asked == [(token_indices[1] + 1, token_indices[:2])]
-    assert reading.logits == [(token_index, 0.0) for token_index in token_indices[:2]]
-    assert (reading.prompt_tokens, reading.cached_tokens) == (token_indices[1] + 1, 0)
+    labels = await reader(PREFIXES, [0, 1], {})
+    assert client.requests == [(token_indices[1] + 1, token_indices[:2])]
+    assert labels.logits == [(token_index, 0.0) for token_index in token_indices[:2]]
+    assert (labels.prompt_tokens, labels.cached_tokens) == (token_indices[1] + 1, 0)
 
 
 async def test_a_step_within_the_cached_prefix_is_read_by_a_prompt_that_ends_there():
     client = Client(cached=10_000)
     reader, token_indices = await reader_of(client)
-    reading = await reader(PREFIXES, [0, 1, 2], {})
-    assert client.asked == [
+    labels = await reader(PREFIXES, [0, 1, 2], {})
+    assert client.requests == [
         (token_indices[2] + 1, token_indices),
         (token_indices[0] + 1, token_indices[:1]),
         (token_indices[1] + 1, token_indices[1:2]),
     ]
-    assert reading.logits == [(token_index, 0.0) for token_index in token_indices]
-    assert reading.prompt_tokens - reading.cached_tokens == 3
+    assert labels.logits == [(token_index, 0.0) for token_index in token_indices]
+    assert labels.prompt_tokens - labels.cached_tokens == 3
 
 
 async def test_an_image_that_the_engine_dropped_is_sent_again_once():
     client = Client(forgets=1)
     reader, _ = await reader_of(client)
-    assert len((await reader(PREFIXES, [2], {})).logits) == 1 and len(client.asked) == 2
+    assert len((await reader(PREFIXES, [2], {})).logits) == 1 and len(client.requests) == 2
     reader, _ = await reader_of(Client(forgets=2))
     with pytest.raises(CriticError):
         await reader(PREFIXES, [2], {})

@@ -1,4 +1,4 @@
-"""The embedded critic: what it reads, what it remembers, and that a failure is no score."""
+"""The critic: the prompts that it reads, the scores that it remembers, and its failures."""
 
 import asyncio
 import math
@@ -16,28 +16,28 @@ CONVERSATION = Conversation(messages=({"role": "user", "content": "How many?"},)
 
 
 class Reads:
-    """Gives '+' a logit of 1 and '-' as many more as the step's number; remembers what it was asked."""
+    """Returns the logit 1 for '+' and 1 + the step's index for '-', and keeps its arguments."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Sequence[Sequence[Message]], Sequence[int]]] = []
+        self.calls: list[tuple[Sequence[Sequence[Message]], Sequence[int]]] = []
 
     async def __call__(
-        self, prefixes: Sequence[Sequence[Message]], wanted: Sequence[int], vision: Mapping[str, Any]
+        self, prefixes: Sequence[Sequence[Message]], step_indices: Sequence[int], vision: Mapping[str, Any]
     ) -> LabelLogits:
         assert vision == VISION
-        self.asked.append((prefixes, wanted))
+        self.calls.append((prefixes, step_indices))
         return LabelLogits(
-            logits=[(1.0, 1.0 + step) for step in wanted],
-            prompt_tokens=10 * len(wanted),
-            cached_tokens=len(wanted),
+            logits=[(1.0, 1.0 + step) for step in step_indices],
+            prompt_tokens=10 * len(step_indices),
+            cached_tokens=len(step_indices),
         )
 
 
 def critic_of(read: Any, *, seconds: float = 60, **more: Any) -> StepCritic:
-    return StepCritic("judge", read, seconds=seconds, **more)
+    return StepCritic("critic", read, seconds=seconds, **more)
 
 
-def odds(minus: float) -> float:
+def probability(minus: float) -> float:
     return 1 / (1 + math.exp(minus))
 
 
@@ -45,28 +45,28 @@ async def test_all_steps_of_an_answer_are_one_reading():
     read = Reads()
     scores = await critic_of(read).score(CONVERSATION, "First.\n\nSecond.")
     assert scores.steps == ("First.", "Second.")
-    assert scores.scores == pytest.approx((0.5, odds(1)))
+    assert scores.scores == pytest.approx((0.5, probability(1)))
     assert (scores.prompt_tokens, scores.cached_tokens) == (20, 2)
-    ((prefixes, wanted),) = read.asked
-    assert list(wanted) == [0, 1] and prefixes[1][-1] == {"role": "user", "content": "Second."}
+    ((prefixes, step_indices),) = read.calls
+    assert list(step_indices) == [0, 1] and prefixes[1][-1] == {"role": "user", "content": "Second."}
 
 
-async def test_an_answer_that_is_judged_again_costs_nothing_and_a_longer_one_its_new_steps():
+async def test_an_answer_that_is_scored_again_costs_nothing_and_a_longer_one_its_new_steps():
     read = Reads()
     critic = critic_of(read)
     first = await critic.score(CONVERSATION, "a\n\nb")
     again = await critic.score(CONVERSATION, "a\n\nb")
     assert again.scores == first.scores and (again.prompt_tokens, again.cached_tokens) == (0, 0)
     longer = await critic.score(CONVERSATION, "a\n\nb\n\nc")
-    assert longer.scores == pytest.approx((*first.scores, odds(2))) and longer.prompt_tokens == 10
-    assert [list(wanted) for _, wanted in read.asked] == [[0, 1], [2]]
+    assert longer.scores == pytest.approx((*first.scores, probability(2))) and longer.prompt_tokens == 10
+    assert [list(step_indices) for _, step_indices in read.calls] == [[0, 1], [2]]
 
 
-async def test_candidates_that_begin_alike_share_their_first_step_even_when_judged_at_once():
+async def test_candidates_that_begin_alike_share_their_first_step_even_when_scored_at_once():
     read = Reads()
     critic = critic_of(read)
     both = await asyncio.gather(*(critic.score(CONVERSATION, answer) for answer in ("a\n\nb", "a\n\nx")))
-    assert [list(wanted) for _, wanted in read.asked] == [[0, 1], [1]]
+    assert [list(step_indices) for _, step_indices in read.calls] == [[0, 1], [1]]
     assert both[0].scores == both[1].scores
     assert sum(scores.prompt_tokens for scores in both) == 30
 
@@ -75,7 +75,7 @@ async def test_candidates_that_begin_alike_share_their_first_step_even_when_judg
 async def test_a_critic_gets_its_own_system_message(system, first):
     read = Reads()
     await critic_of(read, system=system).score(CONVERSATION, "a\n\nb")
-    ((prefixes, _),) = read.asked
+    ((prefixes, _),) = read.calls
     assert [prefix[0]["role"] for prefix in prefixes] == [first, first]
 
 
@@ -83,10 +83,10 @@ async def test_a_failure_is_a_critic_error_and_is_not_remembered():
     reads = Reads()
     broken = True
 
-    async def read(*asked: Any) -> LabelLogits:
+    async def read(*arguments: Any) -> LabelLogits:
         if broken:
             raise OSError("gone")
-        return await reads(*asked)
+        return await reads(*arguments)
 
     critic = critic_of(read)
     with pytest.raises(CriticError, match="OSError") as caught:
@@ -96,10 +96,10 @@ async def test_a_failure_is_a_critic_error_and_is_not_remembered():
     assert len((await critic.score(CONVERSATION, "a\n\nb")).scores) == 2
 
 
-async def test_a_critic_that_hangs_fails_in_time_and_is_told_to_stop():
+async def test_a_critic_that_hangs_fails_in_time_and_is_cancelled():
     ended = asyncio.Event()
 
-    async def read(*asked: Any) -> LabelLogits:
+    async def read(*arguments: Any) -> LabelLogits:
         try:
             return await asyncio.Event().wait()  # type: ignore[return-value]
         finally:
@@ -111,7 +111,7 @@ async def test_a_critic_that_hangs_fails_in_time_and_is_told_to_stop():
 
 
 async def test_labels_that_decide_nothing_are_a_critic_error():
-    async def read(*asked: Any) -> LabelLogits:
+    async def read(*arguments: Any) -> LabelLogits:
         return LabelLogits(logits=[(-math.inf, -math.inf)], prompt_tokens=1, cached_tokens=0)
 
     with pytest.raises(CriticError):
@@ -119,7 +119,7 @@ async def test_labels_that_decide_nothing_are_a_critic_error():
 
 
 def keys(*steps: str, vision: Mapping[str, Any] = VISION, image: str = "A", uuid: str = "1") -> list[bytes]:
-    """Of steps about an image of these bytes and this name."""
+    """Return the keys of these steps, for a question with an image of these bytes and this uuid."""
     part = {"type": "image_url", "image_url": {"url": f"data:{image}"}, "uuid": uuid}
     content = [part, {"type": "text", "text": "How many?"}]
     conversation = Conversation(messages=({"role": "user", "content": content},))
@@ -131,7 +131,7 @@ def test_a_key_knows_everything_before_its_step_and_nothing_after():
     assert keys("a", "b")[1] != keys("a", "c")[1] != keys("b", "c")[1]
     assert keys("a\n\nb")[0] not in keys("a", "b")
     assert keys("a")[0] != keys("a", uuid="2")[0]
-    assert keys("a")[0] == keys("a", image="B")[0], "the name says what the bytes are"
+    assert keys("a")[0] == keys("a", image="B")[0], "the uuid stands for the bytes"
     assert keys("a")[0] != keys("a", vision={"v2pe_delta": 0.25})[0]
     assert keys("a", vision={"x": 1, "y": 2}) == keys("a", vision={"y": 2, "x": 1})
 

@@ -1,4 +1,4 @@
-"""Step scores: remembered, awaited from whoever reads them, never read twice at once."""
+"""The memory of step scores: no score is read twice, not even at the same time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ from server.vllm_engine.critic.step_memo import StepMemo
 
 
 class Reader:
-    """Scores key i of `keys` as i / 10, once `let` is set; remembers what it was asked."""
+    """Returns index / 10 as the score of each index once `let` is set, and keeps the indices."""
 
     def __init__(self, *, at_once: bool = True) -> None:
-        self.asked: list[Sequence[int]] = []
+        self.calls: list[Sequence[int]] = []
         self.let = asyncio.Event()
         self.began = asyncio.Event()
         if at_once:
             self.let.set()
 
-    async def __call__(self, wanted: Sequence[int]) -> Sequence[float]:
-        self.asked.append(wanted)
+    async def __call__(self, indices: Sequence[int]) -> Sequence[float]:
+        self.calls.append(indices)
         self.began.set()
         await self.let.wait()
-        return [index / 10 for index in wanted]
+        return [index / 10 for index in indices]
 
 
 KEYS = [b"a", b"b", b"c"]
@@ -33,7 +33,7 @@ async def test_what_is_known_is_not_read_again():
     assert await memo.scores(KEYS[:2], reader) == (0.0, 0.1)
     assert await memo.scores(KEYS, reader) == (0.0, 0.1, 0.2)
     assert await memo.scores(KEYS, reader) == (0.0, 0.1, 0.2)
-    assert reader.asked == [[0, 1], [2]]
+    assert reader.calls == [[0, 1], [2]]
 
 
 async def test_the_least_recently_used_is_forgotten():
@@ -41,12 +41,12 @@ async def test_the_least_recently_used_is_forgotten():
     await memo.scores([b"a"], reader)
     await memo.scores([b"b"], reader)
     await memo.scores([b"a"], reader)
-    await memo.scores([b"c"], reader)  # b goes
-    reader.asked.clear()
+    await memo.scores([b"c"], reader)  # this drops b
+    reader.calls.clear()
     await memo.scores([b"c", b"a"], reader)
-    assert reader.asked == []
+    assert reader.calls == []
     await memo.scores([b"b"], reader)
-    assert reader.asked == [[0]]
+    assert reader.calls == [[0]]
 
 
 async def test_more_steps_than_it_keeps_are_all_answered():
@@ -59,10 +59,10 @@ async def test_two_who_ask_together_share_what_is_common():
     await first.began.wait()
     following = asyncio.create_task(memo.scores([b"a", b"x"], second))
     await second.began.wait()
-    assert second.asked == [[1]]
+    assert second.calls == [[1]]
     first.let.set()
     assert await leading == (0.0, 0.1)
-    assert await following == (0.0, 0.1)  # its second key is at index 1, too
+    assert await following == (0.0, 0.1)  # the index of x among its keys is also 1
 
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
@@ -70,7 +70,7 @@ async def test_who_waits_reads_itself_when_the_other_gives_up(ending: str):
     memo, second = StepMemo(10), Reader()
     begun = asyncio.Event()
 
-    async def never(wanted: Sequence[int]) -> Sequence[float]:
+    async def never(indices: Sequence[int]) -> Sequence[float]:
         begun.set()
         if ending == "failed":
             await asyncio.sleep(0.01)
@@ -81,7 +81,7 @@ async def test_who_waits_reads_itself_when_the_other_gives_up(ending: str):
     await begun.wait()
     following = asyncio.create_task(memo.scores([b"a"], second))
     await asyncio.sleep(0)
-    assert second.asked == []
+    assert second.calls == []
     if ending == "cancelled":
         leading.cancel()
     assert await following == (0.0,)

@@ -1,4 +1,4 @@
-"""Answers read by vLLM's own tool parsers: whole calls, begun calls, and text."""
+"""Answers parsed by vLLM's tool parsers: complete calls, incomplete calls, and text."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from server.vllm_engine.policy.answer_validation import ParsedAnswer, ToolCall
 from tests.checkpoints import byte_tokenizer
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
-WHOLE = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
+CALL = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
 
 
 def read(text: str, *, parser: str = "hermes", **body: Any) -> ParsedAnswer:
     tokenizer = byte_tokenizer()
-    asked = {"messages": [{"role": "user", "content": "x"}], "tools": [TOOL], **body}
-    request = ChatCompletionRequest.model_validate(asked)
-    made = ParserManager.get_parser(
+    body_with_tools = {"messages": [{"role": "user", "content": "x"}], "tools": [TOOL], **body}
+    request = ChatCompletionRequest.model_validate(body_with_tools)
+    parser_class = ParserManager.get_parser(
         tool_parser_name=parser,
         reasoning_parser_name="",
         enable_auto_tools=True,
@@ -28,7 +28,7 @@ def read(text: str, *, parser: str = "hermes", **body: Any) -> ParsedAnswer:
         tokenizer=tokenizer,
     )
     return read_answer(
-        lambda: made(tokenizer, request.tools, chat_template_kwargs={}, model_config=None),
+        lambda: parser_class(tokenizer, request.tools, chat_template_kwargs={}, model_config=None),
         request,
         auto=True,
         text=text,
@@ -37,16 +37,16 @@ def read(text: str, *, parser: str = "hermes", **body: Any) -> ParsedAnswer:
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "function": {"name": "add"}}])
-def test_whole_calls(choice: Any):
+def test_complete_calls(choice: Any):
     one = ToolCall(name="add", arguments='{"a": 1}')
-    assert read(WHOLE, tool_choice=choice).calls == (one,)
-    assert read(WHOLE + WHOLE, tool_choice=choice).calls == (one, one)
-    assert read(f"I add. {WHOLE}", tool_choice=choice) == ParsedAnswer(content="I add. ", calls=(one,))
+    assert read(CALL, tool_choice=choice).calls == (one,)
+    assert read(CALL + CALL, tool_choice=choice).calls == (one, one)
+    assert read(f"I add. {CALL}", tool_choice=choice) == ParsedAnswer(content="I add. ", calls=(one,))
 
 
-@pytest.mark.parametrize("length", range(len("<tool_call>"), len(WHOLE) - len("}</tool_call>")))
+@pytest.mark.parametrize("length", range(len("<tool_call>"), len(CALL) - len("}</tool_call>")))
 def test_a_call_that_was_cut_off_anywhere(length: int):
-    assert read(f"I add. {WHOLE[:length]}").broken
+    assert read(f"I add. {CALL[:length]}").broken
 
 
 @pytest.mark.parametrize("text", ["text", "a < b", "ends with <", "x <tool>", '{"a": 1}', "", " padded \n"])
@@ -59,4 +59,4 @@ def test_a_parser_that_raises_has_found_no_call():
 
 
 def test_without_a_parser_all_is_text():
-    assert read_answer(None, None, auto=False, text=WHOLE, token_ids=[]) == ParsedAnswer(content=WHOLE)
+    assert read_answer(None, None, auto=False, text=CALL, token_ids=[]) == ParsedAnswer(content=CALL)

@@ -1,4 +1,4 @@
-"""What makes a candidate invalid: its format, its tool calls; and schemas that mean harm."""
+"""Candidates that are invalid by format or tool calls, and schemas from hostile clients."""
 
 import json
 from typing import Any
@@ -34,11 +34,11 @@ def calls(*pairs: tuple[str, str]) -> ParsedAnswer:
 
 
 def find_problem(
-    reading: ParsedAnswer | str, *, finish: str = "stop", choice: Any = None, **body: Any
+    parsed: ParsedAnswer | str, *, finish: str = "stop", choice: Any = None, **body: Any
 ) -> str | None:
-    """Of an answer that the parsers read so."""
-    read = ParsedAnswer(content=reading) if isinstance(reading, str) else reading
-    validation = Validation({"tool_choice": choice, **body}, lambda text, token_ids: read)
+    """Return the problem of an answer with this parse result, or of a plain text."""
+    answer = ParsedAnswer(content=parsed) if isinstance(parsed, str) else parsed
+    validation = Validation({"tool_choice": choice, **body}, lambda text, token_ids: answer)
     return validation.find_problem("raw", [], finish)
 
 
@@ -61,14 +61,14 @@ def test_an_answer_that_breaks_its_schema(answer: str):
 
 
 def test_any_object_will_do_for_json_object():
-    wanted = {"type": "json_object"}
-    assert find_problem("{}", response_format=wanted) is None
-    assert find_problem("[1]", response_format=wanted) is not None
+    response_format = {"type": "json_object"}
+    assert find_problem("{}", response_format=response_format) is None
+    assert find_problem("[1]", response_format=response_format) is not None
 
 
 def test_a_complaint_says_that_it_was_cut_off():
-    found = find_problem('{"count": ', response_format=COUNT, finish="length")
-    assert found is not None and found.startswith(CUT_OFF)
+    problem = find_problem('{"count": ', response_format=COUNT, finish="length")
+    assert problem is not None and problem.startswith(CUT_OFF)
 
 
 def test_a_grammar_that_was_cut_off():
@@ -137,7 +137,7 @@ def test_schemas_in_the_dialect_that_they_name():
 
 
 def doubling(levels: int) -> dict[str, Any]:
-    """A schema of 2^levels checks."""
+    """Return a small schema that takes 2^levels checks."""
     refs = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(levels)}
     return {"$defs": {**refs, f"d{levels}": True}, "$ref": "#/$defs/d0"}
 
@@ -151,7 +151,7 @@ def test_schemas_that_never_end_or_lead_elsewhere_come_to_an_end(schema: dict[st
 
 
 def test_regular_expressions_are_left_to_the_grammar():
-    """This one would take longer than the universe has."""
+    """Checking these patterns with a backtracking matcher would never end."""
     schema = {
         "properties": {"s": {"type": "string", "pattern": "^(a+)+$"}},
         "patternProperties": {"^(x+)+$": {"type": "integer"}},

@@ -1,6 +1,4 @@
-"""The stand-in engine client: what each candidate is asked, what is replayed, and that nothing is left
-running.
-"""
+"""The candidates' engine client: the requests that it sends, their replay, and their cancellation."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -12,7 +10,8 @@ import pytest
 
 from server.engine_interface import PromptPolicy
 from server.errors import ApiError
-from server.vllm_engine.policy.candidates import CandidateClient, Candidates, FindProblem, candidate_params
+from server.vllm_engine.policy.candidates import CandidateClient, Candidates, FindProblem
+from server.vllm_engine.policy.generated import candidate_params
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,
@@ -28,7 +27,7 @@ CONVERSATION = Conversation(messages=(), mm_processor_kwargs={})
 
 
 class Kind(Enum):
-    """vLLM's RequestOutputKind."""
+    """A copy of vLLM's RequestOutputKind."""
 
     CUMULATIVE = 0
     DELTA = 1
@@ -56,9 +55,9 @@ def output(
 
 
 class Client:
-    """Answers request NAME-k with the k-th script; one that ends with None hangs there until it is aborted.
+    """Answers request NAME-k with script k. A script with None hangs there until the request is aborted.
 
-    Like vLLM's, an aborted request then gives one more output.
+    As in vLLM, an aborted request returns one more output.
     """
 
     model = "the client's own"
@@ -66,16 +65,18 @@ class Client:
 
     def __init__(self, *scripts: Sequence[SimpleNamespace | None]) -> None:
         self.scripts = scripts
-        self.later: list[SimpleNamespace] = []  # what requests of a name that was there already get
-        self.asked: dict[int, tuple[Any, Any, dict[str, Any]]] = {}
+        self.later: list[SimpleNamespace] = []  # the outputs for further requests with the same name
+        self.requests: dict[int, tuple[Any, Any, dict[str, Any]]] = {}
         self.names: set[str] = set()
         self.aborts: dict[str, asyncio.Event] = {}
 
-    async def generate(self, prompt: Any, own: Any, name: str, **options: Any) -> AsyncGenerator[Any, None]:
+    async def generate(
+        self, prompt: Any, sampling_params: Any, name: str, **options: Any
+    ) -> AsyncGenerator[Any, None]:
         index = int(name.rpartition("-")[2])
         script = [self.later.pop(0)] if name in self.names else self.scripts[index]
         self.names.add(name)
-        self.asked[index] = (prompt, own, options)
+        self.requests[index] = (prompt, sampling_params, options)
         self.aborts[name] = asyncio.Event()
         for item in script:
             await asyncio.sleep(0)
@@ -104,10 +105,10 @@ async def run(client: Client, order: list[int], *, streamed: bool, **extra: Any)
             await policy.sample(CONVERSATION, index=index, greedy=index == 0)
         return order
 
-    fan_out = CandidateClient(client, choose, streamed=streamed)
+    candidate_client = CandidateClient(client, choose, streamed=streamed)
     kind = Kind.DELTA if streamed else Kind.FINAL_ONLY
-    asked = params(output_kind=kind, **extra)
-    return [item async for item in fan_out.generate("prompt", asked, "r", priority=3)]
+    request_params = params(output_kind=kind, **extra)
+    return [item async for item in candidate_client.generate("prompt", request_params, "r", priority=3)]
 
 
 def test_candidates_differ_in_seed_only_and_the_greedy_one_in_all():
@@ -131,9 +132,9 @@ def test_a_greedy_default_does_not_make_all_candidates_equal():
 async def test_every_candidate_is_one_request_on_the_same_prompt():
     client = Client([output("a")], [output("b")])
     await run(client, [0], streamed=False)
-    assert set(client.asked) == {0, 1} and all(name.startswith("r-") for name in client.names)
-    assert {prompt for prompt, _, _ in client.asked.values()} == {"prompt"}
-    assert all(options == {"priority": 3} for _, _, options in client.asked.values())
+    assert set(client.requests) == {0, 1} and all(name.startswith("r-") for name in client.names)
+    assert {prompt for prompt, _, _ in client.requests.values()} == {"prompt"}
+    assert all(options == {"priority": 3} for _, _, options in client.requests.values())
     assert (
         CandidateClient(client, lambda policy: asyncio.sleep(0, [0]), streamed=False).model
         == "the client's own"
@@ -154,8 +155,8 @@ async def test_replay_of_a_stream_is_every_delta_under_its_new_index():
     assert deltas[0].outputs[0].index == 0, "the engine's own outputs stay as they are"
 
 
-async def test_requests_of_one_id_have_names_of_their_own():
-    """Clients choose ids, perhaps one twice; an abort goes by name."""
+async def test_requests_of_one_id_have_different_names():
+    """Two clients may choose the same id, and an abort names a request."""
     first, second = Client([output("a")]), Client([output("a")])
     await run(first, [0], streamed=False)
     await run(second, [0], streamed=False)
@@ -171,36 +172,38 @@ async def test_a_candidate_sums_up_its_deltas():
     assert policy.usage == TokenUsage(prompt=3, completion=5) and policy.prompt_tokens == 3
 
 
-@pytest.mark.parametrize(("kind", "asked"), [(Kind.FINAL_ONLY, Kind.CUMULATIVE), (Kind.DELTA, Kind.DELTA)])
-async def test_drafts_are_told_only_to_those_who_need_them(kind: Kind, asked: Kind):
+@pytest.mark.parametrize(
+    ("kind", "engine_kind"), [(Kind.FINAL_ONLY, Kind.CUMULATIVE), (Kind.DELTA, Kind.DELTA)]
+)
+async def test_drafts_are_reported_only_if_streamed(kind: Kind, engine_kind: Kind):
     deltas = kind is Kind.DELTA
     end = output("" if deltas else "b", tokens=0 if deltas else 2)
     script = [output("b", finish=None, tokens=2), end]
-    for streamed, of_engine in ((True, asked), (False, kind)):
-        client, seen = Client(script), list[Candidate]()
+    for streamed, expected_kind in ((True, engine_kind), (False, kind)):
+        client, drafts = Client(script), list[Candidate]()
         policy = candidates(client, output_kind=kind)
-        await policy.sample(CONVERSATION, index=0, greedy=False, streamed=streamed, on_draft=seen.append)
-        assert client.asked[0][1].output_kind is of_engine
-        told = [(draft.text, draft.completion_tokens, draft.finish_reason) for draft in seen]
-        assert told == ([("b", 2, None)] if streamed else [])
+        await policy.sample(CONVERSATION, index=0, greedy=False, streamed=streamed, on_draft=drafts.append)
+        assert client.requests[0][1].output_kind is expected_kind
+        reported = [(draft.text, draft.completion_tokens, draft.finish_reason) for draft in drafts]
+        assert reported == ([("b", 2, None)] if streamed else [])
 
 
-async def test_cancelling_aborts_and_tells_all_that_was_written():
-    client, seen = Client([output("a", finish=None, tokens=2), None]), list[Candidate]()
+async def test_cancelling_aborts_and_reports_all_that_was_written():
+    client, drafts = Client([output("a", finish=None, tokens=2), None]), list[Candidate]()
     policy = candidates(client, output_kind=Kind.DELTA)
-    sampling = asyncio.create_task(policy.sample(CONVERSATION, index=0, greedy=False, on_draft=seen.append))
+    sampling = asyncio.create_task(policy.sample(CONVERSATION, index=0, greedy=False, on_draft=drafts.append))
     for _ in range(5):
         await asyncio.sleep(0)
     sampling.cancel()
     await asyncio.wait([sampling])
     assert sampling.cancelled() and client.aborted == [0]
-    assert [(draft.text, draft.finish_reason) for draft in seen] == [("aunread", ABANDONED)]
+    assert [(draft.text, draft.finish_reason) for draft in drafts] == [("aunread", ABANDONED)]
     assert policy.usage == TokenUsage(prompt=3, completion=6)
     (_, last) = policy.replay([0], streamed=True)
-    assert last.outputs[0].finish_reason == "length", "chosen all the same, at a time cap"
+    assert last.outputs[0].finish_reason == "length", "at a time cap an aborted candidate can be chosen"
 
 
-async def test_cancelled_in_the_turn_it_was_asked_it_is_still_aborted():
+async def test_cancelled_in_the_turn_it_was_started_it_is_still_aborted():
     client = Client([None])
     policy = candidates(client)
     sampling = asyncio.create_task(policy.sample(CONVERSATION, index=0, greedy=False))
@@ -211,7 +214,7 @@ async def test_cancelled_in_the_turn_it_was_asked_it_is_still_aborted():
 
 
 async def test_media_stay_as_fresh_here_as_in_the_engine():
-    """vLLM mirrors its cache of media; a candidate begun later makes them fresh again in one of the two."""
+    """vLLM has a cache of media here and in the engine. A later candidate would touch only the engine's."""
     touched: list[str] = []
     client = Client([output("a")], [output("b")])
     cache = SimpleNamespace(touch_sender_cache_item=touched.append)
@@ -232,11 +235,11 @@ async def test_a_candidate_that_breaks_off_fails_alone_and_counts():
     assert policy.usage == TokenUsage(prompt=6, completion=8)
 
 
-async def test_a_complaint_makes_a_candidate_invalid_not_lost():
-    def complain(text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
+async def test_a_problem_makes_a_candidate_invalid_not_lost():
+    def find_problem(text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
         return f"{text}, {len(token_ids)} tokens, {finish_reason}" if text == "bad" else None
 
-    policy = candidates(Client([output("bad", tokens=2)], [output("good")]), find_problem=complain)
+    policy = candidates(Client([output("bad", tokens=2)], [output("good")]), find_problem=find_problem)
     with pytest.raises(InvalidCandidate, match="bad, 2 tokens, stop") as invalid:
         await policy.sample(CONVERSATION, index=0, greedy=False)
     assert invalid.value.candidate.text == "bad"
@@ -245,11 +248,11 @@ async def test_a_complaint_makes_a_candidate_invalid_not_lost():
 
 
 async def search(policy: Candidates, *parents: int) -> list[Candidate]:
-    """Continuation k goes on with that of index parents[k]; -1 is the beginning."""
-    made = {-1: EMPTY_ANSWER}
+    """Extend candidate parents[k] as candidate k, for every k. The parent -1 is the empty answer."""
+    written = {-1: EMPTY_ANSWER}
     for index, parent in enumerate(parents):
-        made[index] = await policy.extend(CONVERSATION, made[parent], index=index, greedy=index == 0)
-    return [made[index] for index in range(len(parents))]
+        written[index] = await policy.extend(CONVERSATION, written[parent], index=index, greedy=index == 0)
+    return [written[index] for index in range(len(parents))]
 
 
 async def test_a_step_goes_on_with_the_tokens_of_the_steps_before():
@@ -268,15 +271,15 @@ async def test_a_step_goes_on_with_the_tokens_of_the_steps_before():
         ("d", "length"),
     ]
     a, b = ord("a"), ord("b")
-    prompts = [client.asked[index][0] for index in range(4)]
+    prompts = [client.requests[index][0] for index in range(4)]
     assert [prompt["prompt_token_ids"][3:] for prompt in prompts] == [[], [a, a], [a, a, b, b, b], [a, a]]
     assert all(prompt["mm_hashes"] == {"image": ["hash"]} for prompt in prompts)
-    own = [client.asked[index][1] for index in range(4)]
-    assert [each.max_tokens for each in own] == [50, 48, 45, 48]
-    assert [each.seed for each in own[1:]] == [11, 12, 13] and own[0].temperature == 0
-    assert all(each.stop == ["x", SEPARATOR] for each in own)
-    (whole,) = policy.replay([2, 3], streamed=False)
-    first, second = whole.outputs
+    sampling = [client.requests[index][1] for index in range(4)]
+    assert [each.max_tokens for each in sampling] == [50, 48, 45, 48]
+    assert [each.seed for each in sampling[1:]] == [11, 12, 13] and sampling[0].temperature == 0
+    assert all(each.stop == ["x", SEPARATOR] for each in sampling)
+    (replayed,) = policy.replay([2, 3], streamed=False)
+    first, second = replayed.outputs
     assert (first.text, first.token_ids, first.logprobs) == (
         "a\n\nb\n\nc",
         [a, a, b, b, b, ord("c")],
@@ -304,15 +307,15 @@ async def test_an_answer_cut_between_steps_and_one_that_ends_behind_its_last():
 
 
 async def test_blank_paragraphs_are_passed_over_with_their_tokens():
-    """Some models put more line breaks between two paragraphs than the separator has."""
+    """Some models write more line breaks between two paragraphs than the separator has."""
     client = Client([output("", tokens=2, stopped_by=SEPARATOR)])
     client.later = [output("\n", stopped_by=SEPARATOR), output("a", tokens=3)]
     policy = candidates(client)
     (step,) = await search(policy, -1)
     assert (step.text, step.finish_reason, step.completion_tokens, step.prompt_tokens) == ("a", "stop", 6, 9)
-    assert client.asked[0][0]["prompt_token_ids"][3:] == [ord("?")] * 2 + [ord("\n")]
-    whole = policy.replay([0], streamed=False)[0].outputs[0]
-    assert (whole.text, len(whole.token_ids), whole.finish_reason) == ("a", 6, "stop")
+    assert client.requests[0][0]["prompt_token_ids"][3:] == [ord("?")] * 2 + [ord("\n")]
+    replayed = policy.replay([0], streamed=False)[0].outputs[0]
+    assert (replayed.text, len(replayed.token_ids), replayed.finish_reason) == ("a", 6, "stop")
     client = Client([output("", stopped_by=SEPARATOR)])
     client.later = [output("", stopped_by=SEPARATOR)] * 9
     (step,) = await search(candidates(client), -1)
@@ -323,7 +326,7 @@ async def test_steps_share_the_tokens_allowed_to_an_answer():
     client = Client([output("a", tokens=50, stopped_by=SEPARATOR)])
     _, last = await search(candidates(client), -1, 0)
     assert (last.text, last.finish_reason, last.completion_tokens) == ("", "length", 0)
-    assert set(client.asked) == {0}
+    assert set(client.requests) == {0}
 
 
 async def test_a_separator_that_is_a_stop_string_of_the_callers_ends_the_answer():
@@ -338,11 +341,11 @@ async def test_a_stop_string_may_begin_in_one_step_and_end_in_the_next(stop: str
     client = Client([first], [second])
     policy = candidates(client, stop=["other", stop])
     _, last = await search(policy, -1, 0)
-    across = stop != "User:"  # which the engine sees by itself
+    across = stop != "User:"  # the engine finds "User:" itself
     assert (last.text, last.finish_reason) == (("", "stop") if across else ("User: more", None))
-    whole = policy.replay([1], streamed=False)[0].outputs[0]
+    replayed = policy.replay([1], streamed=False)[0].outputs[0]
     if across:
-        assert (whole.text, whole.finish_reason, whole.stop_reason) == ("a", "stop", stop)
+        assert (replayed.text, replayed.finish_reason, replayed.stop_reason) == ("a", "stop", stop)
 
 
 async def test_a_format_cannot_be_kept_over_steps():
@@ -355,7 +358,7 @@ async def test_a_failed_choice_is_remembered():
     async def choose(policy: PromptPolicy) -> list[int]:
         raise ApiError("no")
 
-    fan_out = CandidateClient(Client(), choose, streamed=True)
+    candidate_client = CandidateClient(Client(), choose, streamed=True)
     with pytest.raises(ApiError):
-        await anext(fan_out.generate("prompt", params(), "r"))
-    assert isinstance(fan_out.failure, ApiError)
+        await anext(candidate_client.generate("prompt", params(), "r"))
+    assert isinstance(candidate_client.failure, ApiError)

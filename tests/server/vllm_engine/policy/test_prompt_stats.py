@@ -1,4 +1,4 @@
-"""Positions read off a rendered prompt, by hand-made ones whose positions are known."""
+"""The stats of hand-made prompts whose positions are known."""
 
 from types import SimpleNamespace
 
@@ -16,24 +16,24 @@ def prompt(length: int, **media) -> dict:
 
 
 def test_text_alone():
-    sight = prompt_stats({"prompt_token_ids": [1, 2, 3]}, tokens_per_tile=4)
-    assert (sight.highest_position, sight.next_position) == (2, 3)
-    assert (sight.deltas, sight.tiles, sight.frames) == ((), 0, 0)
+    stats = prompt_stats({"prompt_token_ids": [1, 2, 3]}, tokens_per_tile=4)
+    assert (stats.highest_position, stats.next_position) == (2, 3)
+    assert (stats.deltas, stats.tiles, stats.frames) == ((), 0, 0)
 
 
 def test_one_image():
     # t t <img> 8 visual </img>: positions 0 1 2, 2.25 ... 4, 5
-    sight = prompt_stats(
+    stats = prompt_stats(
         prompt(12, placeholders={"v2pe": [(2, 1)], "image": [(3, 8)]}, deltas=[0.25]), tokens_per_tile=4
     )
-    assert (sight.highest_position, sight.next_position) == (5, 6)
-    assert (sight.deltas, sight.tiles, sight.frames) == ((0.25,), 2, 0)
+    assert (stats.highest_position, stats.next_position) == (5, 6)
+    assert (stats.deltas, stats.tiles, stats.frames) == ((0.25,), 2, 0)
 
 
 def test_a_delta_holds_until_the_next():
     placeholders = {"v2pe": [(0, 1), (9, 1)], "video": [(1, 2), (5, 2)], "image": [(10, 2)]}
     # <img> v v </img> <img> v v </img> t <img> v v </img>
     # 0, .5 1, 2, 3, 3.5 4, 5, 6, 7, 8 9, 10
-    sight = prompt_stats(prompt(13, placeholders=placeholders, deltas=[0.5, 1.0]), tokens_per_tile=2)
-    assert (sight.highest_position, sight.next_position) == (10, 11)
-    assert (sight.deltas, sight.tiles, sight.frames) == ((0.5, 1.0), 3, 2)
+    stats = prompt_stats(prompt(13, placeholders=placeholders, deltas=[0.5, 1.0]), tokens_per_tile=2)
+    assert (stats.highest_position, stats.next_position) == (10, 11)
+    assert (stats.deltas, stats.tiles, stats.frames) == ((0.5, 1.0), 3, 2)

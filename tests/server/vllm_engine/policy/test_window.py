@@ -1,4 +1,4 @@
-"""Answers end where the trained window does, and prompts beyond it are refused."""
+"""Answers end at the trained window, and longer prompts are refused."""
 
 from types import SimpleNamespace
 
@@ -12,10 +12,10 @@ class Client:
     errored = False
 
     def __init__(self) -> None:
-        self.asked: list[tuple] = []
+        self.calls: list[tuple] = []
 
     def generate(self, prompt, params, name, **options):
-        self.asked.append((params.max_tokens, name, options))
+        self.calls.append((params.max_tokens, name, options))
         return iter(())
 
 
@@ -23,18 +23,18 @@ def windowed(client: Client, *, window: int = 10, answer: int | None = None) -> 
     return WindowLimitedClient(client, window=window, tokens_per_tile=4, answer=answer)
 
 
-def params(most: int | None) -> SimpleNamespace:
-    return SimpleNamespace(max_tokens=most)
+def params(max_tokens: int | None) -> SimpleNamespace:
+    return SimpleNamespace(max_tokens=max_tokens)
 
 
 PROMPT = {"prompt_token_ids": [0] * 7}
 
 
-@pytest.mark.parametrize(("most", "given"), [(None, 3), (1000, 3), (3, 3), (2, 2)])
-def test_an_answer_gets_the_positions_that_are_left(most, given):
+@pytest.mark.parametrize(("max_tokens", "passed"), [(None, 3), (1000, 3), (3, 3), (2, 2)])
+def test_an_answer_gets_the_positions_that_are_left(max_tokens, passed):
     client = Client()
-    windowed(client).generate(PROMPT, params(most), "a", priority=1)
-    assert client.asked == [(given, "a", {"priority": 1})]
+    windowed(client).generate(PROMPT, params(max_tokens), "a", priority=1)
+    assert client.calls == [(passed, "a", {"priority": 1})]
 
 
 @pytest.mark.parametrize(("window", "answer"), [(7, None), (6, None), (10, 4)])
@@ -44,15 +44,15 @@ def test_what_does_not_fit_is_refused(window, answer):
         windowed(client, window=window, answer=answer).generate(PROMPT, params(answer), "a")
     assert caught.value.code == "context_length_exceeded" and caught.value.param == "messages"
     assert "takes 7 positions" in caught.value.message and f"window is {window}" in caught.value.message
-    assert not client.asked
+    assert not client.calls
 
 
-def test_the_rest_is_the_clients():
+def test_other_attributes_are_the_clients():
     assert windowed(Client()).errored is False
 
 
-def test_it_keeps_how_the_prompt_is_seen():
-    stand_in = windowed(Client())
-    stand_in.generate(PROMPT, params(1), "a")
-    assert stand_in.prompt_stats is not None
-    assert stand_in.prompt_stats.highest_position == 6
+def test_it_keeps_the_stats_of_the_prompt():
+    client = windowed(Client())
+    client.generate(PROMPT, params(1), "a")
+    assert client.prompt_stats is not None
+    assert client.prompt_stats.highest_position == 6
