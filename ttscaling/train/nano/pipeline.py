@@ -1,4 +1,4 @@
-"""The whole nano chain: train the stages, measure through the server, write model card and examples."""
+"""Run the whole nano chain: train all stages, measure the result, and write model card and examples."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from ttscaling.nano_tasks.problems import heldout
 
 from .card import MINUTES, model_card
 
-STAGES = {  # and a file that each leaves when it is done
+STAGES = {  # in their order, each with a file that exists when the stage is finished
     "pretrain": "base/config.json",
     "policy": "policy/config.json",
     "expert": "expert/config.json",
@@ -27,12 +27,15 @@ STAGES = {  # and a file that each leaves when it is done
     "orm": "orm/config.json",
 }
 NUM_EXAMPLES = 6
-EXAMPLE_SEED = 31  # not the evaluation's
+EXAMPLE_SEED = 31  # differs from the seed of the evaluation, so the examples are other questions
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run writes and what it depends on."""
+    """The folder of a run and its settings.
+
+    `questions` is the number of held-out questions. With `miniature` every training takes only a few steps.
+    """
 
     directory: Path
     seed: int
@@ -42,31 +45,33 @@ class Run:
 
 
 def run_pipeline(run: Run, *, resume: bool, install: bool) -> None:
-    """Everything in order; with `resume` only what isn't there yet.
+    """Train all stages in order, evaluate them through the server, and write the card and the examples.
 
-    Raises CalledProcessError if a stage or the evaluation fails, EvaluationError if the server doesn't start.
+    With `resume`, stages whose output exists are skipped. With `install`, the result replaces the shipped
+    checkpoints. Raises CalledProcessError if a stage or the evaluation fails, and CommandError if the server
+    doesn't start.
     """
     console = Console()
     run.directory.mkdir(parents=True, exist_ok=True)
     for stage, output in STAGES.items():
         if resume and (run.directory / output).exists():
-            console.print(f"[bold]{stage}[/bold]: already there")
+            console.print(f"[bold]{stage}[/bold] is skipped, because {output} exists")
             continue
-        console.print(f"[bold]{stage}[/bold] on {run.processes} processes")
+        console.print(f"[bold]{stage}[/bold] runs on {run.processes} processes")
         started = time.monotonic()
         train_stage(run, stage)
         note_minutes(run.directory, stage, (time.monotonic() - started) / 60)
-    console.print("[bold]evaluation[/bold] through the server")
+    console.print("[bold]evaluation[/bold] runs through the server")
     figures = evaluate(run)
     write_examples(run.directory / "examples")
     (run.directory / "README.md").write_text(model_card(figures, run.directory, seed=run.seed))
     if install:
         install_checkpoints(run.directory, Path(model.__file__).parent / "nano")
-    console.print(f"model card: {run.directory / 'README.md'}")
+    console.print(f"The model card is {run.directory / 'README.md'}")
 
 
 def train_stage(run: Run, stage: str, *, program: str = "ttscaling.train.nano.stages.program") -> None:
-    """One stage of a program under torch's launcher, a thread per process."""
+    """Run one stage of a program under torch's launcher, with one thread per process."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={run.processes}"]
     arguments = ["-m", program, stage, "--directory", str(run.directory), f"--seed={run.seed}"]
     if run.miniature:
@@ -76,14 +81,14 @@ def train_stage(run: Run, stage: str, *, program: str = "ttscaling.train.nano.st
 
 
 def note_minutes(directory: Path, stage: str, minutes: float) -> None:
-    """Keep how long a stage took, for the card."""
+    """Add the duration of a stage to the file that the model card reads."""
     path = directory / MINUTES
-    noted = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(noted | {stage: round(minutes, 1)}) + "\n")
+    durations = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(durations | {stage: round(minutes, 1)}) + "\n")
 
 
 def evaluate(run: Run) -> dict[str, object]:
-    """`internvl3 eval nano` against a server on the new checkpoints."""
+    """Run `internvl3 eval nano` against a server with the new checkpoints, and return its figures."""
     checkpoints = ["--policy", str(run.directory / "policy"), "--critic", str(run.directory / "critic")]
     with serving([*checkpoints, "--name", "nano"], run.directory / "serve.log") as url:
         command = ["eval", "nano", "--base-url", url, "--n", str(run.questions), "--json"]
@@ -96,7 +101,7 @@ def evaluate(run: Run) -> dict[str, object]:
 
 
 def write_examples(directory: Path) -> None:
-    """Held-out sheets with a question each, for the demo: NAME.png beside NAME.json."""
+    """Write held-out sheets with a question each for the demo, as NAME.png beside NAME.json."""
     directory.mkdir(parents=True, exist_ok=True)
     for problem in heldout(NUM_EXAMPLES, EXAMPLE_SEED):
         name = problem.kind.replace(" ", "-")
@@ -106,7 +111,7 @@ def write_examples(directory: Path) -> None:
 
 
 def install_checkpoints(source: Path, target: Path) -> None:
-    """Replace the shipped checkpoints, examples and card by a run's."""
+    """Replace the shipped checkpoints, examples and card by those of a run."""
     for name in ("policy", "critic", "examples"):
         shutil.rmtree(target / name, ignore_errors=True)
         shutil.copytree(source / name, target / name)

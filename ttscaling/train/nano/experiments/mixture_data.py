@@ -1,4 +1,8 @@
-"""What nano's ratio search trains on: its own tasks as published-format files, and a start that can see."""
+"""Write the data and the start checkpoint of nano's mixture search.
+
+The data are nano's tasks as files of InternVL's published format. The start checkpoint has a vision path that
+recognises digits, and random language weights.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from model.image_tokens import IMAGE_TEXT
 from ttscaling.nano_tasks.arithmetic import Exercise, random_fact
 from ttscaling.nano_tasks.digits import DigitPool, Split, digit_pool
 from ttscaling.nano_tasks.problems import random_task, solve
@@ -33,7 +38,11 @@ SPLITS: tuple[Split, ...] = ("train", "heldout")
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Updates of the vision warm-up, records of each set for training and held out, steps of each trial."""
+    """The size of the search.
+
+    `vision` is the number of updates of the vision warm-up, and `steps` that of each trial. Each data set has
+    `records` records for training and `heldout` records to measure on.
+    """
 
     vision: int
     records: int
@@ -41,7 +50,7 @@ class Budget:
     steps: int
 
     def recipe(self, seed: int) -> Recipe:
-        """Of a trial: about forty samples a step."""
+        """Return the recipe of a trial, with about forty samples a step."""
         return Recipe(
             steps=self.steps,
             batch=4,
@@ -57,11 +66,13 @@ class Budget:
 
     @property
     def about(self) -> str:
+        """Return the sentences about model and data for the page of results."""
         return (
-            f"nano: a vision path after {self.vision} updates of its warm-up, random language weights. "
-            "Language: single operations and sums of digits; multimodal: whole sheets read, and short "
-            f"questions about small sheets; {self.records:,} records each, and {self.heldout:,} others to "
-            "measure, on held-out drawings."
+            f"The model is nano with a vision path after {self.vision} updates of its warm-up, and with "
+            "random language weights. The language data are single operations and sums of digits. The "
+            "multimodal data are readings of small sheets, and short questions about small sheets. Each data "
+            f"set has {self.records:,} records for training. It has {self.heldout:,} others to measure on, "
+            "with held-out drawings."
         )
 
 
@@ -71,7 +82,7 @@ MINIATURE = Budget(vision=2, records=30, heldout=6, steps=2)
 
 @dataclass(frozen=True)
 class Material:
-    """Where the start and the two meta.json are."""
+    """The paths of the start checkpoint, and of the meta.json for training and for measuring."""
 
     model: Path
     data: Path
@@ -79,7 +90,7 @@ class Material:
 
 
 def write_material(directory: Path, budget: Budget, *, seed: int) -> Material:
-    """The start and the data; what is there already is kept."""
+    """Write the start checkpoint and the data, except those that are already there, and return the paths."""
     material = Material(directory / "start", directory / "train.json", directory / "heldout.json")
     if not (material.model / "config.json").exists():
         write_start(material.model, steps=budget.vision, seed=seed)
@@ -91,8 +102,10 @@ def write_material(directory: Path, budget: Budget, *, seed: int) -> Material:
 
 
 def write_start(directory: Path, *, steps: int, seed: int) -> None:
-    """Random weights, but for a vision path that reads digits: a tower behind a language loss alone doesn't
-    start."""
+    """Write a checkpoint with random weights and a trained vision path.
+
+    A tower with random weights would learn nothing from the language loss of a trial.
+    """
     tokenizer = build_tokenizer(CONTEXT)
     model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
     train_vision(model, make_accelerator(), steps=steps, seed=seed)
@@ -100,7 +113,7 @@ def write_start(directory: Path, *, steps: int, seed: int) -> None:
 
 
 def write_data(root: Path, meta: Path, split: Split, number: int, *, seed: int) -> None:
-    """Two sets of language and two of multimodal records in InternVL's format, and the meta.json of them."""
+    """Write two data sets of language and two of multimodal records, and their meta.json."""
     pool = digit_pool(split)
     makers: dict[str, tuple[Modality, Callable[[np.random.Generator, Path], ChatRecord]]] = {
         "operations": ("language", lambda rng, _: _exercise(_operation(rng))),
@@ -109,10 +122,10 @@ def write_data(root: Path, meta: Path, split: Split, number: int, *, seed: int) 
         "questions": ("multimodal", lambda rng, path: _about_sheet(rng, path, pool, reading=False)),
     }
     data_sets = []
-    for place, (name, (modality, make)) in enumerate(makers.items()):
+    for set_number, (name, (modality, make)) in enumerate(makers.items()):
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng([seed, split == "heldout", place])
+        rng = np.random.default_rng([seed, split == "heldout", set_number])
         rows = (chat_json(make(rng, folder / f"{index}.png")) for index in range(number))
         write_records(folder / "records.jsonl", rows)
         data_sets.append(
@@ -135,11 +148,13 @@ def _exercise(exercise: Exercise) -> ChatRecord:
 
 
 def _about_sheet(rng: np.random.Generator, path: Path, pool: DigitPool, *, reading: bool) -> ChatRecord:
-    """A small sheet, drawn into `path`, read out or asked about."""
-    task = random_task(rng, kind=SHORT_KINDS[int(rng.integers(len(SHORT_KINDS)))])
-    draw_sheet(task.sheet, pool, rng, large=False).save(path)
-    question, answer = (READ_QUESTION, read_sheet(task)) if reading else (task.question, solve(task).text)
-    return _record(f"<image>\n{question}", answer, images=(path.name,))
+    """Draw a small sheet into `path`, and return a record that reads it or answers a question about it."""
+    question = random_task(rng, kind=SHORT_KINDS[int(rng.integers(len(SHORT_KINDS)))])
+    draw_sheet(question.sheet, pool, rng, large=False).save(path)
+    text, answer = (
+        (READ_QUESTION, read_sheet(question)) if reading else (question.question, solve(question).text)
+    )
+    return _record(f"{IMAGE_TEXT}\n{text}", answer, images=(path.name,))
 
 
 def _record(question: str, answer: str, *, images: tuple[str, ...] = ()) -> ChatRecord:

@@ -1,4 +1,4 @@
-"""The nano architectures, and saving them in the OpenGVLab layout that the server loads."""
+"""Build the nano models, and save and load their checkpoints in the OpenGVLab layout."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,11 @@ from transformers import (
 
 from model.checkpoint.config_layouts import config_to_opengvlab, config_to_transformers
 from model.checkpoint.tensors import to_opengvlab, to_transformers
+from model.image_tokens import IMAGE_CONTEXT
 from model.images.tiling import TilingConfig
 from ttscaling.train.network.internvl import V2PEInternVL
 
-from .tokenizer import IMAGE_CONTEXT
-
-TILE = 84  # pixels; 6 x 6 patches of 14, 3 x 3 visual tokens after pixel-unshuffle
+TILE = 84  # pixels a side: 6 x 6 patches of 14 pixels, or 3 x 3 visual tokens after the pixel-unshuffle
 TOKENS_PER_TILE = 9
 CONTEXT = 8192  # positions
 VOCAB = 416  # the tokenizer's size rounded up to a multiple of 32
@@ -30,9 +29,10 @@ TILING = TilingConfig(tile_size=TILE, min_tiles=1, max_tiles=6, use_thumbnail=Tr
 
 
 def nano_config(tokenizer: PreTrainedTokenizerFast, *, num_layers: int) -> InternVLConfig:
-    """InternVL3's architecture in small: InternViT with layer scale, pixel-unshuffle, 2-layer MLP, Qwen2.
+    """Return the config of a small InternVL3: InternViT with layer scale, 2-layer MLP and Qwen2.
 
-    Heads are 32 wide, the smallest that vLLM's CPU attention knows.
+    `num_layers` is the number of layers of the language model. A head is 32 wide, the smallest width that
+    vLLM's CPU attention supports.
     """
     vision = InternVLVisionConfig(
         hidden_size=WIDTH,
@@ -43,7 +43,7 @@ def nano_config(tokenizer: PreTrainedTokenizerFast, *, num_layers: int) -> Inter
         patch_size=[14, 14],
         attention_bias=True,
         norm_type="layer_norm",
-        layer_scale_init_value=1.0,  # InternViT's 0.1 is for deep towers that start from a trained state
+        layer_scale_init_value=1.0,  # InternViT's 0.1 suits deep towers that start from trained weights
         use_absolute_position_embeddings=True,
         use_mean_pooling=True,
     )
@@ -72,7 +72,7 @@ def nano_config(tokenizer: PreTrainedTokenizerFast, *, num_layers: int) -> Inter
 
 
 def new_model(config: InternVLConfig, *, seed: int) -> V2PEInternVL:
-    """A model with random weights."""
+    """Return a model whose random weights follow from the seed; this seeds torch's global generator."""
     torch.manual_seed(seed)
     return V2PEInternVL(config)
 
@@ -84,14 +84,18 @@ def save_checkpoint(
     *,
     sampling: dict[str, float],
 ) -> None:
-    """Weights, config, tokenizer with chat template and generation defaults, in the OpenGVLab layout."""
+    """Write a checkpoint in the OpenGVLab layout, which the server and transformers load.
+
+    It has the weights, the config, the tokenizer with its chat template, and a `generation_config.json` with
+    the sampling defaults `sampling`.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.contiguous() for name, tensor in to_opengvlab(model.state_dict()).items()}
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     config = config_to_opengvlab(
         model.config, max_dynamic_patch=TILING.max_tiles, use_thumbnail=TILING.use_thumbnail
     )
-    # Trained without one; the OpenGVLab layout would otherwise get the official default.
+    # nano is trained without a system message. Without this field the official default message would apply.
     write_json(directory / "config.json", config | {"system_message": ""})
     tokenizer.save_pretrained(directory)
     write_json(
@@ -102,10 +106,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(directory: Path) -> V2PEInternVL:
-    """The model of a saved checkpoint.
+    """Return the model of a checkpoint in evaluation mode.
 
-    Not by `ttscaling.train.checkpoints.load.load_model`: random weights are made first, which draws from
-    torch's generator, and what the recipe trains follows from its later draws.
+    It doesn't use `ttscaling.train.checkpoints.load.load_model`, because nano's recipe depends on the state
+    of torch's generator: this function draws random weights first, and later draws follow from that.
     """
     config = json.loads((directory / "config.json").read_text())
     tokenizer = PreTrainedTokenizerFast.from_pretrained(directory)
@@ -116,5 +120,5 @@ def load_checkpoint(directory: Path) -> V2PEInternVL:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Indented, in the order given, with a final newline."""
+    """Write indented JSON with a final newline; the keys keep their order."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")

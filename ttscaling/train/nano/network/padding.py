@@ -1,4 +1,4 @@
-"""TODO: what this file is about."""
+"""Pad training samples of different lengths into one batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ from ttscaling.train.samples.sample import Sample
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples padded to one length; `tiles_NHWC` holds all their tiles in order, None for text only."""
+    """Samples padded to one length: B samples, T tokens, R images, N tiles.
+
+    `tiles_NHWC` holds the tiles of all samples in order. It is None if no sample has an image.
+    """
 
     ids_BT: torch.Tensor  # int64
     mask_BT: torch.Tensor  # int64, 1 = real token
@@ -23,13 +26,13 @@ class Batch:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What `V2PEInternVL` takes."""
+        """Return the keyword arguments of `V2PEInternVL`."""
         inputs = {"input_ids": self.ids_BT, "attention_mask": self.mask_BT, "delta": self.delta_R}
         return inputs if self.tiles_NHWC is None else inputs | {"pixel_values": self.tiles_NHWC}
 
 
 def padded(rows: Sequence[np.ndarray], fill: float, *, left: bool = False) -> np.ndarray:
-    """Stack 1-D arrays of different lengths, filled up at the right (or left)."""
+    """Return 1-D arrays of different lengths as rows, filled up with `fill` at the right, or at the left."""
     width = max(len(row) for row in rows)
     stacked = np.full((len(rows), width), fill, dtype=rows[0].dtype)
     for number, row in enumerate(rows):
@@ -38,7 +41,7 @@ def padded(rows: Sequence[np.ndarray], fill: float, *, left: bool = False) -> np
 
 
 def collate(samples: Sequence[Sample], *, left: bool = False) -> Batch:
-    """Pad samples into a batch."""
+    """Return samples as a batch, padded at the right, or at the left for sampling."""
     tiles = [s.tiles_NHWC for s in samples if s.tiles_NHWC is not None]
     return Batch(
         ids_BT=torch.from_numpy(padded([s.ids_T for s in samples], 0, left=left)),

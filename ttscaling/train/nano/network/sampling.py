@@ -1,7 +1,9 @@
-"""Batched sampling: what rollouts and quick evaluations need.
+"""Sample answers from a nano model in batches, for rollouts and quick evaluations.
 
-Decoded tokens advance the position by 1 from the prompt's last. The prompt is run once and its key-value
-cache repeated for the samples of one prompt; rows that ended leave the batch.
+Each decoded token moves the position by 1, beginning at the prompt's last position. A prompt is run once, and
+its key-value cache is repeated for all its samples. A row that has ended leaves the batch.
+
+Shapes: B prompts, R rows (continuations that are still being written), T tokens, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -26,9 +28,9 @@ def sample_continuations(
     eos_token: int,
     generator: torch.Generator | None = None,
 ) -> list[list[list[int]]]:
-    """n continuations of each prompt as token ids without the end token; temperature 0 is greedy.
+    """Return n continuations of each prompt as token ids without the end token.
 
-    A continuation that did not end within `max_tokens` is returned as it is.
+    Temperature 0 decodes greedily. A continuation that doesn't end within `max_tokens` tokens is cut there.
     """
     image_token = model.config.image_token_id
     batch = collate(prompts, left=True)
@@ -49,7 +51,9 @@ def sample_continuations(
     tokens: list[list[int]] = [[] for _ in range(len(prompts) * n)]
 
     for step in range(max_tokens):
-        logits_RV[:, image_token] = -torch.inf  # a sampled context token would ask for an image
+        logits_RV[
+            :, image_token
+        ] = -torch.inf  # a sampled context token would stand for an image that doesn't exist
         if temperature == 0:
             next_R = logits_RV.argmax(dim=-1)
         else:

@@ -1,9 +1,15 @@
-"""Stage 4: the nano critic, trained in VisualPRM's conversation: one step a turn, `+` in every answer slot.
+"""Stage 4: train the nano critic in VisualPRM's conversation format.
 
-It starts from the policy with two more layers. Three losses: the judgement (softmax over the label logits at
-each answer slot); a throw-away head that says of every stated token whether it is the right one;
-and the right next token itself, so that the model keeps knowing what the statement should have said. Steps of
-whole solutions get the last two up to their first wrong token.
+A user turn holds one step, and `+` stands in every answer slot. The critic starts from the expert, a longer
+fine-tuned policy, with two more layers. It has three losses:
+
+- the judgement, a softmax over the label logits at each answer slot,
+- for every stated token, whether it is the right one, by a head that is thrown away after training,
+- the right next token, so that the model doesn't forget what the statement should have been.
+
+In a step of a whole solution, the last two losses end at the first wrong token.
+
+Shapes: B conversations, T tokens, D width, S selected tokens, L labels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +25,7 @@ from torch import nn
 from model.images.tiling import tile_image
 from ttscaling.critic_prompt import PLUS
 from ttscaling.nano_tasks.digits import digit_pool
-from ttscaling.nano_tasks.problems import SHARE_OF_LARGE, SheetQuestion
+from ttscaling.nano_tasks.problems import SHARE_OF_LARGE
 from ttscaling.train.nano.network.architecture import TILING
 from ttscaling.train.nano.network.encoder import NanoEncoder, random_delta
 from ttscaling.train.nano.network.padding import Batch, collate, padded
@@ -27,20 +33,22 @@ from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.samples.sample import Sample
 
 from .curriculum import Round
-from .exercises import CriticExercise, exercises, facts, readings, rollout_judging, solutions
+from .exercises import CriticExercise, exercises, facts, readings, rollout_exercise, solutions
 from .labelling import BY_VALUE, Scheme
-from .monte_carlo import LabelledRollout
+from .monte_carlo import LabelledRollout, by_problem
 from .training_loop import Schedule, train
 
-BATCH = 12  # conversations per process and step; what it learns late depends on the number of updates
+BATCH = 12  # conversations per process and step; a small batch, because the critic needs many updates
 UNKNOWN = -1
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class JudgedSample:
-    """A conversation's tokens, with `label_T` (place in the scheme's labels, UNKNOWN elsewhere) where
-    it judges and `right_T` (1 right, 0 wrong, UNKNOWN elsewhere) at stated tokens that can be checked.
+class CriticSample:
+    """The tokens of a conversation with the targets of the judgements and of the stated tokens.
+
+    At each answer slot `label_T` holds the index of the label in the scheme's labels. At each stated token
+    that can be checked `right_T` is 1 (right) or 0 (wrong). Elsewhere both are UNKNOWN.
     """
 
     sample: Sample
@@ -50,36 +58,41 @@ class JudgedSample:
 
 @dataclass(frozen=True)
 class CriticBatch:
+    """Padded conversations with their padded `label_T` and `right_T`."""
+
     batch: Batch
     label_BT: torch.Tensor
     right_BT: torch.Tensor
 
 
-def encode_judging(
-    encoder: NanoEncoder, judging: CriticExercise, *, delta: float, scheme: Scheme = BY_VALUE
-) -> JudgedSample:
-    """A conversation as tokens, targets and labels; its last token is the last slot's role token."""
-    tiles_NHWC = tile_image(judging.image, TILING) if judging.image else None
+def encode_exercise(
+    encoder: NanoEncoder, exercise: CriticExercise, *, delta: float, scheme: Scheme = BY_VALUE
+) -> CriticSample:
+    """Return a conversation as tokens, targets and labels.
+
+    It ends before the last label, with the newline of the assistant's header.
+    """
+    tiles_NHWC = tile_image(exercise.image, TILING) if exercise.image else None
     ids = [*encoder.ids("<|im_start|>user\n"), *encoder.ids("### Question:\n")]
     ids += encoder.image_run(tiles_NHWC) if tiles_NHWC is not None else ()
-    ids += encoder.ids(f"{judging.question}\n\n### Solution Process:\n")
+    ids += encoder.ids(f"{exercise.question}\n\n### Solution Process:\n")
     target: dict[int, int] = {}
     right: dict[int, int] = {}
-    label: dict[int, int] = {}
-    for number, (statement, said) in enumerate(zip(*scheme.labelled_statements(judging), strict=True)):
+    label_index: dict[int, int] = {}
+    for number, (statement, label) in enumerate(zip(*scheme.labelled_statements(exercise), strict=True)):
         if number:
             ids += encoder.ids(f"{PLUS}<|im_end|>\n<|im_start|>user\n")
         shown = (*encoder.ids(statement.shown), encoder.end_token)
         expected = () if statement.right is None else (*encoder.ids(statement.right), encoder.end_token)
-        skip = len(encoder.ids(statement.shown[: statement.given])) if statement.given else 0
-        for offset, (stated, wanted) in enumerate(zip(shown, expected, strict=False)):
+        skip = len(encoder.ids(statement.shown[: statement.num_given])) if statement.num_given else 0
+        for offset, (stated_token, right_token) in enumerate(zip(shown, expected, strict=False)):
             if offset >= skip:
-                target[len(ids) + offset - 1] = wanted
-                right[len(ids) + offset] = int(stated == wanted)
-            if stated != wanted and not statement.given:
-                break  # after a slip the right continuation is another solution's
+                target[len(ids) + offset - 1] = right_token
+                right[len(ids) + offset] = int(stated_token == right_token)
+            if stated_token != right_token and not statement.num_given:
+                break  # After a slip, the right tokens no longer continue what is stated.
         ids += [*shown, *encoder.ids("\n<|im_start|>assistant\n")]
-        label[len(ids) - 1] = scheme.labels.index(said)
+        label_index[len(ids) - 1] = scheme.labels.index(label)
     ids_T = np.array(ids, dtype=np.int64)
     weight_T = np.zeros(len(ids), dtype=np.float32)
     weight_T[list(target)] = 1
@@ -87,7 +100,7 @@ def encode_judging(
     target_T[list(target)] = list(target.values())
     deltas = () if tiles_NHWC is None else (delta,)
     sample = Sample(ids_T, target_T, weight_T, deltas, tiles_NHWC)
-    return JudgedSample(sample, _scatter(label, len(ids)), _scatter(right, len(ids)))
+    return CriticSample(sample, _scatter(label_index, len(ids)), _scatter(right, len(ids)))
 
 
 def _scatter(values: dict[int, int], length: int) -> np.ndarray:
@@ -96,8 +109,8 @@ def _scatter(values: dict[int, int], length: int) -> np.ndarray:
     return row_T
 
 
-def collate_judged(samples: Sequence[JudgedSample]) -> CriticBatch:
-    """Pad conversations and their labels alike."""
+def collate_critic(samples: Sequence[CriticSample]) -> CriticBatch:
+    """Return conversations as a batch, with their labels padded to the same length."""
     return CriticBatch(
         collate([s.sample for s in samples]),
         torch.from_numpy(padded([s.label_T for s in samples], UNKNOWN)),
@@ -106,12 +119,12 @@ def collate_judged(samples: Sequence[JudgedSample]) -> CriticBatch:
 
 
 def label_tokens(encoder: NanoEncoder, scheme: Scheme) -> list[int]:
-    """Ids of the labels, in the order of the scheme's."""
+    """Return the token ids of the scheme's labels, in their order."""
     return [encoder.ids(label)[0] for label in scheme.labels]
 
 
 class CriticLoss(nn.Module):
-    """The three losses of a critic."""
+    """The sum of a critic's three losses, with weights 1, 2 and 1.5."""
 
     def __init__(self, model: V2PEInternVL, encoder: NanoEncoder, scheme: Scheme = BY_VALUE):
         super().__init__()
@@ -119,29 +132,28 @@ class CriticLoss(nn.Module):
         self.token_head = nn.Linear(model.config.text_config.hidden_size, 1)
         self.labels = label_tokens(encoder, scheme)
 
-    def forward(self, judged: CriticBatch) -> tuple[torch.Tensor, dict[str, float]]:
-        hidden_BTD = self.model.hidden_states(**judged.batch.inputs)
-        at_BT = judged.label_BT != UNKNOWN
-        label_S = judged.label_BT[at_BT]
+    def forward(self, critic_batch: CriticBatch) -> tuple[torch.Tensor, dict[str, float]]:
+        hidden_BTD = self.model.hidden_states(**critic_batch.batch.inputs)
+        at_BT = critic_batch.label_BT != UNKNOWN
+        label_S = critic_batch.label_BT[at_BT]
         logits_SL = hidden_BTD[at_BT] @ self.model.lm_head.weight[self.labels].T
-        # Wrong steps are fewer: they weigh up to three times as much.
+        # Wrong steps are rarer than right ones, so they weigh up to three times as much.
         num_minus = (label_S == 0).sum()
         minus_weight = ((len(label_S) - num_minus) / num_minus.clamp(min=1)).clamp(1, 3)
         weights = [minus_weight, *[torch.ones_like(minus_weight)] * (len(self.labels) - 1)]
         judge = F.cross_entropy(logits_SL, label_S, weight=torch.stack(weights))
 
-        token = language = hidden_BTD.new_zeros(
-            ()
-        )  # where nothing is known of any token, as of wrong outcomes
-        checked_BT = judged.right_BT != UNKNOWN
+        # If no token of the batch can be checked, as in wrong solutions labelled by outcome, both stay 0.
+        token = language = hidden_BTD.new_zeros(())
+        checked_BT = critic_batch.right_BT != UNKNOWN
         if checked_BT.any():
-            right_S = judged.right_BT[checked_BT].float()
+            right_S = critic_batch.right_BT[checked_BT].float()
             token = F.binary_cross_entropy_with_logits(
                 self.token_head(hidden_BTD[checked_BT])[:, 0], right_S, weight=3 - 2 * right_S
             )
-            known_BT = judged.batch.weight_BT > 0
+            known_BT = critic_batch.batch.weight_BT > 0
             language = F.cross_entropy(
-                self.model.lm_head(hidden_BTD[known_BT]), judged.batch.target_BT[known_BT]
+                self.model.lm_head(hidden_BTD[known_BT]), critic_batch.batch.target_BT[known_BT]
             )
         loss = judge + 2 * token + 1.5 * language
         accuracy = (logits_SL.argmax(-1) == label_S).float().mean()
@@ -160,26 +172,32 @@ def train_critic(
     scheme: Scheme = BY_VALUE,
     on_step: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> None:
-    """One round, in place."""
+    """Train the model for one round, in place.
+
+    `on_step` gets the number of steps done and the smoothed figures, on the main process only.
+    """
     pool = digit_pool("train")
     groups = by_problem(rollouts)
 
     def batch_at(step: int) -> CriticBatch:
-        together = np.random.default_rng([seed, 4, step])
-        alone = np.random.default_rng([seed, 4, step, accelerator.process_index])
+        # All processes take the same kind of conversation in a step.
+        shared_rng = np.random.default_rng([seed, 4, step])
+        own_rng = np.random.default_rng([seed, 4, step, accelerator.process_index])
         shares = plan.shares(step)
-        kind = together.choice(list(shares), p=list(shares.values()))
-        large = bool(together.random() < SHARE_OF_LARGE)
+        kind = shared_rng.choice(list(shares), p=list(shares.values()))
+        large = bool(shared_rng.random() < SHARE_OF_LARGE)
         make: dict[str, Callable[[], CriticExercise]] = {
-            "readings": lambda: readings(pool, alone, large=large),
-            "facts": lambda: facts(alone),
-            "exercises": lambda: exercises(alone),
-            "solutions": lambda: solutions(pool, alone, large=large),
-            "rollouts": lambda: rollout_judging(pick(pick(groups, alone), alone), pool, alone, large=large),
+            "readings": lambda: readings(pool, own_rng, large=large),
+            "facts": lambda: facts(own_rng),
+            "exercises": lambda: exercises(own_rng),
+            "solutions": lambda: solutions(pool, own_rng, large=large),
+            "rollouts": lambda: rollout_exercise(
+                pick(pick(groups, own_rng), own_rng), pool, own_rng, large=large
+            ),
         }
-        return collate_judged(
+        return collate_critic(
             [
-                encode_judging(encoder, make[kind](), delta=random_delta(alone), scheme=scheme)
+                encode_exercise(encoder, make[kind](), delta=random_delta(own_rng), scheme=scheme)
                 for _ in range(BATCH)
             ]
         )
@@ -195,20 +213,8 @@ def train_critic(
     )
 
 
-def by_problem(rollouts: Sequence[LabelledRollout]) -> list[list[LabelledRollout]]:
-    """Rollouts of one problem together, so that problems are drawn alike however many solutions each has.
-
-    A problem that no continuation solved tells no step apart and is left out, if any other is left.
-    """
-    groups: dict[SheetQuestion, list[LabelledRollout]] = {}
-    for rollout in rollouts:
-        groups.setdefault(rollout.task, []).append(rollout)
-    solved = [group for group in groups.values() if any(any(rollout.mc) for rollout in group)]
-    return solved or list(groups.values())
-
-
 def pick(items: Sequence[T], rng: np.random.Generator) -> T:
-    """One of the items, each as likely."""
+    """Return one of the items, all with the same probability."""
     return items[int(rng.integers(len(items)))]
 
 
@@ -216,22 +222,25 @@ def pick(items: Sequence[T], rng: np.random.Generator) -> T:
 def score_steps(
     model: V2PEInternVL,
     encoder: NanoEncoder,
-    judgings: Sequence[CriticExercise],
+    conversations: Sequence[CriticExercise],
     *,
     delta: float = 1.0,
     scheme: Scheme = BY_VALUE,
 ) -> list[tuple[float, ...]]:
-    """Every step's score in [0, 1], all conversations in one forward pass.
+    """Return the score of every step in [0, 1]; all conversations take one forward pass.
 
-    VisualPRM's soft score: by value and outcome P(+), by advantage P(+) - P(-), here moved into [0, 1].
+    It is VisualPRM's soft score: P(+) by value and by outcome. By advantage it is P(+) - P(-), which is
+    mapped from [-1, 1] to [0, 1].
     """
-    judged = [encode_judging(encoder, judging, delta=delta, scheme=scheme) for judging in judgings]
-    batch = collate_judged(judged)
+    samples = [
+        encode_exercise(encoder, conversation, delta=delta, scheme=scheme) for conversation in conversations
+    ]
+    batch = collate_critic(samples)
     hidden_BTD = model.hidden_states(**batch.batch.inputs)
     minus_BT, plus_BT = (
         (hidden_BTD @ model.lm_head.weight[label_tokens(encoder, scheme)].T).softmax(-1)[..., :2].unbind(-1)
     )
-    score_BT = (1 + plus_BT - minus_BT) / 2  # of two labels that is P(+)
+    score_BT = (1 + plus_BT - minus_BT) / 2  # with two labels this is P(+)
     return [
         tuple(row_T[at_T != UNKNOWN].tolist()) for row_T, at_T in zip(score_BT, batch.label_BT, strict=True)
     ]

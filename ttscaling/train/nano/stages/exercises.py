@@ -1,10 +1,12 @@
-"""What the nano critic practises on: statements to verify, in VisualPRM's conversation.
+"""Draw the five kinds of conversations that the nano critic is trained on.
 
-Five kinds. `readings` and `facts` are single statements, several to a conversation, because comparing a
-stated digit with the picture, or a stated sum with the right one, is learnt late and needs many judgements;
-`exercises` and `solutions` are whole written solutions with slips that later steps carry on; `rollouts` are
-the policy's own solutions with Monte-Carlo scores. A slipped step of a whole solution has value 1 iff the
-right answer can still be reached from it, which is what its Monte-Carlo score would be for a perfect policy.
+- `readings` and `facts` hold several independent statements. A critic learns late to compare a stated digit
+  with the picture, or a stated sum with the right one, and needs many judgements for that.
+- `exercises` and `solutions` are whole written solutions with slips. Later steps calculate with the slips.
+- `rollouts` are the policy's solutions with their Monte-Carlo scores.
+
+A step of a written solution has value 1 if the right answer can still be reached after it, else 0. A perfect
+policy's Monte-Carlo score would be the same.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,20 +30,24 @@ NUM_READINGS = 6
 
 @dataclass(frozen=True)
 class Statement:
-    """A step as shown, the share of right ends from there, and the right step, None where nothing says it.
+    """A step as the critic sees it, with its value and with the right step.
 
-    The first `given` characters can't be foreseen.
+    `value` is the share of right answers that continue from the step. `right` is None if the right step isn't
+    known. The first `num_given` characters can't be predicted from the conversation, so the losses skip them.
     """
 
     shown: str
     value: float
     right: str | None
-    given: int = 0
+    num_given: int = 0
 
 
 @dataclass(frozen=True)
 class CriticExercise:
-    """One critic conversation; with `chained` its statements are the steps of one solution."""
+    """A question, its picture, and the statements that a critic judges.
+
+    If `chained`, the statements are the steps of one solution; otherwise they are independent.
+    """
 
     question: str
     image: Image.Image | None
@@ -50,7 +56,7 @@ class CriticExercise:
 
 
 def slipped_number(value: int, rng: np.random.Generator) -> int:
-    """A wrong result near the right one: mostly off by 1 or 10, as the policy's own slips are."""
+    """Return a wrong result, mostly off by 1 or 10, as the policy's own slips are."""
     offset = int(rng.choice([1, 1, 1, 1, 2, 3, 9, 10, 10, int(rng.integers(1, 20))])) * int(
         rng.choice([-1, 1])
     )
@@ -58,7 +64,7 @@ def slipped_number(value: int, rng: np.random.Generator) -> int:
 
 
 def facts(rng: np.random.Generator) -> CriticExercise:
-    """Independent operations without a picture, half of them wrong."""
+    """Return independent operations without a picture; half of them are wrong."""
     statements = []
     for _ in range(NUM_FACTS):
         expression, result = random_fact(rng)
@@ -70,12 +76,12 @@ def facts(rng: np.random.Generator) -> CriticExercise:
             else:
                 stated = slipped_number(result, rng)
         shown, right_text = f"{expression}={stated}", f"{expression}={result}"
-        statements.append(Statement(shown, stated == result, right_text, given=len(expression) + 1))
+        statements.append(Statement(shown, stated == result, right_text, num_given=len(expression) + 1))
     return CriticExercise(CHECK_QUESTION, None, tuple(statements), chained=False)
 
 
 def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> CriticExercise:
-    """Rows and columns of a sheet as read; digits are wrong so often that half the readings are right."""
+    """Return readings of a sheet's rows and columns; about half of them have a wrong digit."""
     sheet = random_sheet(rng)
     statements = []
     for _ in range(NUM_READINGS):
@@ -87,19 +93,19 @@ def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Criti
             int(rng.integers(0, 10)) if rng.random() < wrong * 10 / 9 else digit for digit in digits
         )
         shown, right = (f"{name} {' '.join(map(str, row))}" for row in (stated, digits))
-        statements.append(Statement(shown, stated == digits, right, given=len(name)))
+        statements.append(Statement(shown, stated == digits, right, num_given=len(name)))
     picture = draw_sheet(sheet, pool, rng, large=large)
     return CriticExercise(CHECK_QUESTION, picture, tuple(statements), chained=False)
 
 
 def exercises(rng: np.random.Generator) -> CriticExercise:
-    """A text-only exercise with slips carried on."""
+    """Return the solution of a text-only exercise, with slips that its later steps calculate with."""
     exercise = random_exercise(rng)
     return CriticExercise(exercise.question, None, slipped_statements(exercise.solve, rng))
 
 
 def random_slips(num_steps: int, rng: np.random.Generator) -> dict[int, Slip]:
-    """No slip in four of ten solutions, else one or two."""
+    """Return slips by step index: none in four of ten solutions, otherwise one or two."""
     num_slips = int(rng.choice([0, 1, 2], p=[0.4, 0.45, 0.15]))
     return {
         int(at): Slip(
@@ -114,7 +120,10 @@ def random_slips(num_steps: int, rng: np.random.Generator) -> dict[int, Slip]:
 def slipped_statements(
     solve: Callable[[Mapping[int, Slip]], Solution], rng: np.random.Generator
 ) -> tuple[Statement, ...]:
-    """A solution with random slips; a step's value is 1 iff without a later slip the answer is right."""
+    """Return the steps of a solution with random slips.
+
+    The value of a step is 1 if the answer is right without the later slips, else 0.
+    """
     right = solve({})
     slips = random_slips(len(right.steps), rng)
     statements = []
@@ -125,16 +134,20 @@ def slipped_statements(
 
 
 def solutions(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> CriticExercise:
-    """A whole solution about a sheet with slips carried on."""
-    task = random_task(rng)
-    statements = slipped_statements(partial(solve, task), rng)
-    return CriticExercise(task.question, draw_sheet(task.sheet, pool, rng, large=large), statements)
+    """Return the solution of a question about a sheet, with slips that its later steps calculate with."""
+    question = random_task(rng)
+    statements = slipped_statements(partial(solve, question), rng)
+    picture = draw_sheet(question.sheet, pool, rng, large=large)
+    return CriticExercise(question.question, picture, statements)
 
 
-def rollout_judging(
+def rollout_exercise(
     rollout: LabelledRollout, pool: DigitPool, rng: np.random.Generator, *, large: bool
 ) -> CriticExercise:
-    """A rollout under a new drawing of its sheet; right steps are the written solution's."""
+    """Return a rollout with a new drawing of its sheet.
+
+    The right steps are those of the written solution at the same index, and empty beyond its end.
+    """
     right = _padded(solve(rollout.task).steps, len(rollout.steps))
     statements = (
         Statement(step, mc, right_step)

@@ -1,7 +1,8 @@
-"""What nano's critic is taught to answer: the labellings of VisualPRM (arXiv 2503.10291), and early stop.
+"""Label the conversations of the nano critic by value, by advantage or by outcome.
 
-Only whole solutions are labelled differently. A conversation of single statements is one of one-step
-problems, whose outcome, value and advantage are the same thing.
+These are the labellings of VisualPRM (arXiv 2503.10291), and value labels can stop at the first wrong step.
+The labelling matters only for whole solutions. A single statement is a problem of one step, so its outcome,
+value and advantage are the same.
 """
 
 from collections.abc import Sequence
@@ -19,37 +20,42 @@ from .exercises import CriticExercise, Statement
 
 @dataclass(frozen=True, kw_only=True)
 class Scheme:
-    """How the steps of a solution are labelled; with `early_stop` it ends at its first `-`."""
+    """How the steps of a solution are labelled; with `early_stop` a conversation ends at its first `-`."""
 
     labelling: Labelling = "value"
     early_stop: bool = False
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """What the critic answers with, in the order of its classes."""
+        """Return the labels that the critic answers with, in the order of its classes."""
         return ("-", "+", "=") if self.labelling == "advantage" else ("-", "+")
 
-    def labelled_statements(self, judging: CriticExercise) -> tuple[tuple[Statement, ...], tuple[Label, ...]]:
-        """The statements that a conversation shows, and the label of each.
+    def labelled_statements(
+        self, exercise: CriticExercise
+    ) -> tuple[tuple[Statement, ...], tuple[Label, ...]]:
+        """Return the statements that a conversation shows, and the label of each.
 
-        By outcome a solution is one statement. Nothing says then where a wrong one went wrong; a right one is
-        its own right text.
+        By outcome, a solution is one statement. If it is right, its text is also the right text; if it is
+        wrong, the right text isn't known.
         """
-        statements = judging.statements
-        if not judging.chained:
+        statements = exercise.statements
+        if not exercise.chained:
             return statements, tuple("+" if statement.value > 0 else "-" for statement in statements)
         steps = tuple(JudgedStep(statement.shown, statement.value) for statement in statements)
         record = label_steps(
-            JudgedRecord(question=judging.question, steps=steps), self.labelling, early_stop=self.early_stop
+            JudgedRecord(question=exercise.question, steps=steps), self.labelling, early_stop=self.early_stop
         )
         if self.labelling == "outcome":
-            (whole,) = record.steps
-            right = whole if record.labels == ("+",) else None
-            return (Statement(whole, statements[-1].value, right),), record.labels
+            (solution,) = record.steps
+            right = solution if record.labels == ("+",) else None
+            return (Statement(solution, statements[-1].value, right),), record.labels
         return statements[: len(record.labels)], record.labels
 
     def shown(self, question: str, image: Image.Image, steps: Sequence[str]) -> CriticExercise:
-        """A solution to be scored, by outcome whole. All of it is shown: no step counts as wrong."""
+        """Return the conversation in which the critic scores a solution.
+
+        By outcome it shows the solution as one step. The values are all 1, so that early stop cuts nothing.
+        """
         if self.labelling == "outcome":
             steps = (SEPARATOR.join(steps),)
         return CriticExercise(question, image, tuple(Statement(step, value=1, right=None) for step in steps))

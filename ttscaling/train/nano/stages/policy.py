@@ -1,8 +1,11 @@
-"""Stages 1 and 2: native multimodal pre-training of the nano policy, then supervised fine-tuning.
+"""Stages 1 and 2: pre-train the nano policy on text and pictures together, then fine-tune it.
 
-Pre-training (InternVL3 section 2.2): every part is trained jointly on text-only and multimodal samples about
-1:3, the loss is on text tokens only with square-averaged weights, and each image draws its own V2PE delta.
-Fine-tuning: sheet questions, loss on the answers.
+The pre-training is native multimodal pre-training (InternVL3, section 2.2). It trains all parts together, on
+one text-only batch for every three multimodal ones. The loss is on text tokens only, with square-averaged
+weights, and each image draws a V2PE delta. The fine-tuning is on questions about sheets, with the loss on the
+answers.
+
+Shapes: B samples, T tokens, D width, S selected tokens, V vocabulary.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +45,7 @@ READ_QUESTION = "Read the sheet."
 
 
 class LanguageLoss(nn.Module):
-    """Square-averaged next-token loss of a model, normalised over the batches of all processes."""
+    """The square-averaged next-token loss of a model, normalised over the batches of all processes."""
 
     def __init__(self, model: V2PEInternVL, accelerator: Accelerator):
         super().__init__()
@@ -59,9 +62,11 @@ class LanguageLoss(nn.Module):
         return loss, {"loss": loss.item()}
 
 
-def read_sheet(task: SheetQuestion) -> str:
-    """The whole sheet as text: what the first part of pre-training asks most."""
-    rows = (f"Row {number}: {' '.join(map(str, row))}" for number, row in enumerate(task.sheet.rows, start=1))
+def read_sheet(question: SheetQuestion) -> str:
+    """Return all rows of the question's sheet as text, the answer to READ_QUESTION."""
+    rows = (
+        f"Row {number}: {' '.join(map(str, row))}" for number, row in enumerate(question.sheet.rows, start=1)
+    )
     return SEPARATOR.join(rows)
 
 
@@ -73,25 +78,30 @@ def sheet_samples(
     kinds: Sequence[Kind] | None,
     large: bool,
 ) -> list[Sample]:
-    """A batch of answered questions on training sheets of one size; `kinds` None asks to read the sheet."""
+    """Return a batch of answered questions about sheets of one size.
+
+    The kind of each question is drawn from `kinds`. With None, each sample reads its sheet instead.
+    """
     samples = []
     for _ in range(BATCH):
         kind = kinds[int(rng.integers(len(kinds)))] if kinds else None
-        task = random_task(rng, kind=kind)
-        question, answer = (task.question, solve(task).text) if kinds else (READ_QUESTION, read_sheet(task))
-        image = draw_sheet(task.sheet, pool, rng, large=large)
-        samples.append(encoder.answered(question, answer, image, delta=random_delta(rng)))
+        question = random_task(rng, kind=kind)
+        text, answer = (
+            (question.question, solve(question).text) if kinds else (READ_QUESTION, read_sheet(question))
+        )
+        image = draw_sheet(question.sheet, pool, rng, large=large)
+        samples.append(encoder.answered(text, answer, image, delta=random_delta(rng)))
     return samples
 
 
 def text_samples(encoder: NanoEncoder, rng: np.random.Generator) -> list[Sample]:
-    """A batch of text-only arithmetic."""
+    """Return a batch of text-only arithmetic, with the loss on all text."""
     exercises = [random_exercise(rng) for _ in range(BATCH)]
-    return [encoder.answered(e.question, e.solve().text, None, delta=1.0, whole=True) for e in exercises]
+    return [encoder.answered(e.question, e.solve().text, None, delta=1.0, all_text=True) for e in exercises]
 
 
 def reading_share(progress: float) -> float:
-    """Share of multimodal samples that read whole sheets: all at first, few after 35% of the run."""
+    """Return the share of multimodal batches that read sheets: 1 up to 20% of the run, 0.06 from 35% on."""
     return float(np.interp(progress, (0.20, 0.35), (1.0, 0.06)))
 
 
@@ -103,20 +113,21 @@ def pretrain(
     steps: int,
     seed: int,
 ) -> None:
-    """Native multimodal pre-training, in place."""
+    """Pre-train the model in place."""
     pool = digit_pool("train")
 
     def batch_at(step: int) -> Batch:
-        together = np.random.default_rng([seed, 1, step])  # all processes take the same kind of batch
-        alone = np.random.default_rng([seed, 1, step, accelerator.process_index])
-        # Small sheets first: their one tile teaches what the thumbnail of a large one is for.
-        large = step > 0.20 * steps and together.random() < SHARE_OF_LARGE
+        # All processes take the same kind of batch in a step.
+        shared_rng = np.random.default_rng([seed, 1, step])
+        own_rng = np.random.default_rng([seed, 1, step, accelerator.process_index])
+        # Small sheets come first. Their only tile shows all digits, as the thumbnail of a large sheet does.
+        large = step > 0.20 * steps and shared_rng.random() < SHARE_OF_LARGE
         if step % 4 == 3:
-            samples = text_samples(encoder, alone)
-        elif together.random() < reading_share(step / steps):
-            samples = sheet_samples(encoder, pool, alone, kinds=None, large=large)
+            samples = text_samples(encoder, own_rng)
+        elif shared_rng.random() < reading_share(step / steps):
+            samples = sheet_samples(encoder, pool, own_rng, kinds=None, large=large)
         else:
-            samples = sheet_samples(encoder, pool, alone, kinds=similar_kinds(together), large=large)
+            samples = sheet_samples(encoder, pool, own_rng, kinds=similar_kinds(shared_rng), large=large)
         return collate(samples)
 
     schedule = Schedule(steps=steps, peak=2e-3, warmup=min(50, steps), final=0.3)
@@ -131,14 +142,14 @@ def finetune(
     steps: int,
     seed: int,
 ) -> None:
-    """Supervised fine-tuning on sheet questions, in place."""
+    """Fine-tune the model in place on questions about sheets."""
     pool = digit_pool("train")
 
     def batch_at(step: int) -> Batch:
-        together = np.random.default_rng([seed, 2, step])
-        alone = np.random.default_rng([seed, 2, step, accelerator.process_index])
-        large = together.random() < SHARE_OF_LARGE
-        samples = sheet_samples(encoder, pool, alone, kinds=similar_kinds(together), large=large)
+        shared_rng = np.random.default_rng([seed, 2, step])
+        own_rng = np.random.default_rng([seed, 2, step, accelerator.process_index])
+        large = shared_rng.random() < SHARE_OF_LARGE
+        samples = sheet_samples(encoder, pool, own_rng, kinds=similar_kinds(shared_rng), large=large)
         return collate(samples)
 
     schedule = Schedule(steps=steps, peak=6e-4, warmup=1)
@@ -146,7 +157,10 @@ def finetune(
 
 
 def similar_kinds(rng: np.random.Generator) -> tuple[Kind, ...]:
-    """Kinds whose answers are alike in length: padding would cost a quarter of the time."""
+    """Return kinds whose answers are about equally long.
+
+    Padding a batch of all kinds would cost a quarter of the time.
+    """
     return SHORT_KINDS if rng.random() < 0.55 else LONG_KINDS
 
 
@@ -159,7 +173,7 @@ def run(
     *,
     title: str,
 ) -> None:
-    """Minimise the language loss, printing the greedy accuracy every 200 steps and at the end."""
+    """Minimise the language loss in place, and print the greedy accuracy every 200 steps and at the end."""
 
     def report(step: int, figures: Mapping[str, float]) -> None:
         if step % 200 == 0 or step == schedule.steps:
@@ -173,12 +187,12 @@ def run(
 def answer_greedily(
     model: V2PEInternVL,
     encoder: NanoEncoder,
-    asked: Sequence[Problem],
+    questions: Sequence[Problem],
     *,
     max_tokens: int = 120,
 ) -> list[str]:
-    """Greedy answers at delta 1."""
-    prompts = [encoder.prompt(problem.question, problem.image, delta=1.0) for problem in asked]
+    """Return the model's greedy answers to questions, with delta 1."""
+    prompts = [encoder.prompt(problem.question, problem.image, delta=1.0) for problem in questions]
     replies = sample_continuations(
         model, prompts, n=1, temperature=0, max_tokens=max_tokens, eos_token=encoder.end_token
     )
@@ -188,17 +202,22 @@ def answer_greedily(
 def greedy_accuracy(
     model: V2PEInternVL, encoder: NanoEncoder, *, seed: int, n: int = 120
 ) -> dict[str, float]:
-    """Share of training-split problems answered right, by kind; a progress figure, not an evaluation."""
-    asked = list(problems("train", n, seed))
+    """Return the share of right greedy answers by kind, and for all questions.
+
+    The questions are about training drawings, so the figures show progress and are no evaluation.
+    """
+    questions = list(problems("train", n, seed))
     training = model.training
     model.eval()
-    texts = answer_greedily(model, encoder, asked)
+    texts = answer_greedily(model, encoder, questions)
     model.train(training)
     right = [
-        text.endswith(f"Final answer: {problem.answer}") for text, problem in zip(texts, asked, strict=True)
+        text.endswith(f"Final answer: {problem.answer}")
+        for text, problem in zip(texts, questions, strict=True)
     ]
     by_kind = {
-        kind: [r for r, problem in zip(right, asked, strict=True) if problem.kind == kind] for kind in KINDS
+        kind: [r for r, problem in zip(right, questions, strict=True) if problem.kind == kind]
+        for kind in KINDS
     }
     return {kind: round(float(np.mean(group)), 2) for kind, group in by_kind.items()} | {
         "all": float(np.mean(right))

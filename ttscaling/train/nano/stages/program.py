@@ -1,8 +1,8 @@
-"""One training stage of nano as a program, for torch's launcher.
+"""Run one training stage of nano as a program under torch's launcher.
 
-Each stage reads what the ones before it left in the directory: base/, policy/ and expert/,
-rollouts.jsonl, verifier/, critic/, orm/. Apart from that chain, VARIANTS of the critic's second round go into
-critics/.
+Each stage reads the outputs of earlier stages in the directory: base/, policy/, expert/, rollouts.jsonl,
+verifier/, critic/ and orm/. VARIANTS of the critic's second round don't belong to that chain, and are written
+into critics/.
 """
 
 import argparse
@@ -31,20 +31,20 @@ from ttscaling.train.network.internvl import V2PEInternVL
 from .critic import train_critic
 from .curriculum import Round, learn_to_judge, learn_to_verify
 from .labelling import BY_OUTCOME, BY_VALUE, Scheme
-from .monte_carlo import TorchSampler, drawn_tasks, load_rollouts, make_rollouts, save_rollouts
+from .monte_carlo import TorchSampler, drawn_questions, load_rollouts, make_rollouts, save_rollouts
 from .policy import finetune, pretrain
-from .ranking import Ranked, rank_candidates, sample_candidates
+from .ranking import AnsweredQuestion, rank_candidates, sample_candidates
 from .training_loop import make_accelerator
 from .vision import train_vision
 
-# Sampling defaults of the served checkpoint. So hot, the policy slips often enough, and in different
-# ways, for a critic to have a choice; the greedy candidate is in every Best-of-N anyway.
+# These are the sampling defaults of the served checkpoint. At this temperature the policy makes many and
+# varied slips, so a critic has a choice. The greedy candidate is in every Best-of-N anyway.
 SAMPLING = {"temperature": 1.3, "top_p": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long each stage runs: optimiser steps, and problems x solutions x continuations of the rollouts."""
+    """The optimiser steps of each stage, and the numbers of problems, solutions and continuations."""
 
     vision: int = 300
     pretrain: int = 900
@@ -54,11 +54,11 @@ class Budget:
     solutions: int = 6
     continuations: int = 16
     verifier: int = 3800
-    critic: int = 3000  # each critic's second round, however it is labelled
+    critic: int = 3000  # the second round of each critic, with any labels
 
 
 VARIANTS = {"advantage": Scheme(labelling="advantage"), "early-stop": Scheme(early_stop=True)}
-NUM_WATCHED = 120  # problems whose candidates show how the critic gets on
+NUM_WATCHED = 120  # questions whose candidates are ranked while a critic trains
 MINIATURE = Budget(
     vision=4,
     pretrain=8,
@@ -73,29 +73,29 @@ MINIATURE = Budget(
 
 
 def pretrain_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """Vision warm-up and native pre-training from random weights: `base/`."""
+    """Train the vision path and pre-train the policy from random weights, into `base/`."""
     accelerator = make_accelerator()
     tokenizer = build_tokenizer(CONTEXT)
     model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
     figures = train_vision(model, accelerator, steps=budget.vision, seed=seed)
-    accelerator.print(f"digits read right on held-out drawings: {figures['heldout_reading']:.3f}")
+    accelerator.print(f"share of digits read right on held-out drawings: {figures['heldout_reading']:.3f}")
     pretrain(model, NanoEncoder(tokenizer), accelerator, steps=budget.pretrain, seed=seed)
     if accelerator.is_main_process:
         save_checkpoint(model, tokenizer, directory / "base", sampling=SAMPLING)
 
 
 def policy_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """A short fine-tuning of `base/`: `policy/`."""
-    finetuned(directory, "policy", steps=budget.policy, seed=seed)
+    """Fine-tune `base/` for a short time into `policy/`."""
+    finetune_base(directory, "policy", steps=budget.policy, seed=seed)
 
 
 def expert_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """A long fine-tuning of `base/`, where the critic starts: `expert/`."""
-    finetuned(directory, "expert", steps=budget.expert, seed=seed)
+    """Fine-tune `base/` for longer into `expert/`, from which the critic starts."""
+    finetune_base(directory, "expert", steps=budget.expert, seed=seed)
 
 
-def finetuned(directory: Path, name: str, *, steps: int, seed: int) -> None:
-    """Fine-tune `base/` into `name`."""
+def finetune_base(directory: Path, name: str, *, steps: int, seed: int) -> None:
+    """Fine-tune `base/` on answers and save it as `name`."""
     accelerator = make_accelerator()
     tokenizer = load_tokenizer(directory / "base")
     model = load_checkpoint(directory / "base")
@@ -105,11 +105,11 @@ def finetuned(directory: Path, name: str, *, steps: int, seed: int) -> None:
 
 
 def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """The policy's solutions of training problems with Monte-Carlo labels: `rollouts.jsonl`."""
+    """Sample the policy's solutions with Monte-Carlo scores, into `rollouts.jsonl`."""
     accelerator = make_accelerator()
     encoder = NanoEncoder(load_tokenizer(directory / "policy"))
     part, parts = accelerator.process_index, accelerator.num_processes
-    mine = make_rollouts(
+    own_rollouts = make_rollouts(
         TorchSampler(
             load_checkpoint(directory / "policy"),
             encoder,
@@ -123,17 +123,17 @@ def rollouts_stage(directory: Path, budget: Budget, seed: int) -> None:
         part=part,
         parts=parts,
     )
-    rollouts = gather_object(mine)
+    rollouts = gather_object(own_rollouts)
     if accelerator.is_main_process:
         save_rollouts(rollouts, directory / "rollouts.jsonl")
         steps = [mc for rollout in rollouts for mc in rollout.mc]
         accelerator.print(
-            f"{len(rollouts)} rollouts, {len(steps)} steps, {sum(mc > 0 for mc in steps)} positive"
+            f"{len(rollouts)} rollouts, {len(steps)} steps, {sum(mc > 0 for mc in steps)} of them labelled +"
         )
 
 
 def verifier_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """The critic's first round, from `expert/` with two more layers and the rollouts: `verifier/`."""
+    """Train the critic's first round into `verifier/`; it starts from `expert/` with two more layers."""
     tokenizer = load_tokenizer(directory / "expert")
     config = nano_config(tokenizer, num_layers=CRITIC_LAYERS)
     model = deepened(load_checkpoint(directory / "expert"), config, seed=seed)
@@ -141,23 +141,23 @@ def verifier_stage(directory: Path, budget: Budget, seed: int) -> None:
 
 
 def critic_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """The critic's second round, from `verifier/` and the rollouts: `critic/`."""
+    """Train the critic's second round, from `verifier/` into `critic/`."""
     second_round(directory, "critic", steps=budget.critic, seed=seed)
 
 
 def orm_stage(directory: Path, budget: Budget, seed: int) -> None:
-    """The critic's rival: the same second round, with outcomes in the place of step labels: `orm/`."""
+    """Train the outcome reward model into `orm/`: a second round labelled by outcome instead of by value."""
     second_round(directory, "orm", steps=budget.critic, seed=seed, scheme=BY_OUTCOME)
 
 
 def variant_stage(directory: Path, budget: Budget, seed: int, *, name: str) -> None:
-    """The same second round by one of VARIANTS: `critics/NAME/`."""
+    """Train a second round labelled by one of VARIANTS, into `critics/NAME/`."""
     second_round(directory, f"critics/{name}", steps=budget.critic, seed=seed, scheme=VARIANTS[name])
 
 
 def second_round(directory: Path, name: str, *, steps: int, seed: int, scheme: Scheme = BY_VALUE) -> None:
-    """From `verifier/`, mostly whole solutions, labelled by `scheme`: `name`."""
-    torch.manual_seed(seed + 1)  # the loss's throw-away head is drawn from torch's generator
+    """Train `verifier/` for a second round on conversations labelled by `scheme`, and save it as `name`."""
+    torch.manual_seed(seed + 1)  # The head of CriticLoss draws its weights from torch's generator.
     model = load_checkpoint(directory / "verifier")
     critic_round(model, directory, name, plan=learn_to_judge(steps), seed=seed + 1, scheme=scheme)
 
@@ -165,15 +165,15 @@ def second_round(directory: Path, name: str, *, steps: int, seed: int, scheme: S
 def critic_round(
     model: V2PEInternVL, directory: Path, name: str, *, plan: Round, seed: int, scheme: Scheme = BY_VALUE
 ) -> None:
-    """Train a critic for a round and save it as `name`."""
+    """Train a critic for one round and save it as `name`."""
     accelerator = make_accelerator()
     tokenizer = load_tokenizer(directory / "policy")
     encoder = NanoEncoder(tokenizer)
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     policy = load_checkpoint(directory / "policy")
     sampler = TorchSampler(policy, encoder, temperature=SAMPLING["temperature"], seed=seed)
-    # Of the training split: the held-out drawings steer nothing.
-    watched = sample_candidates(sampler, list(drawn_tasks(NUM_WATCHED, seed + 1)))
+    # The watched questions are about training drawings, so that held-out drawings influence no decision.
+    watched = sample_candidates(sampler, list(drawn_questions(NUM_WATCHED, seed + 1)))
     report = progress_report(model, encoder, watched, accelerator, scheme)
     train_critic(model, encoder, rollouts, accelerator, plan=plan, seed=seed, scheme=scheme, on_step=report)
     if accelerator.is_main_process:
@@ -181,22 +181,28 @@ def critic_round(
 
 
 def deepened(expert: V2PEInternVL, config: object, *, seed: int) -> V2PEInternVL:
-    """The same weights in a deeper model; the added layers, at the end, start random."""
+    """Return a deeper model with the expert's weights; the layers added at the end are random.
+
+    Raises ValueError if the config isn't that of a deeper expert.
+    """
     model = new_model(config, seed=seed)
     missing, unexpected = model.load_state_dict(expert.state_dict(), strict=False)
     if unexpected or any(".layers." not in name for name in missing):
-        raise ValueError(f"the critic is not a deeper expert: missing {missing}, unexpected {unexpected}")
+        raise ValueError(
+            "the config isn't that of the expert with more layers, so the expert's weights don't fit: "
+            f"missing {missing}, unexpected {unexpected}"
+        )
     return model
 
 
 def progress_report(
     model: V2PEInternVL,
     encoder: NanoEncoder,
-    watched: list[Ranked],
+    watched: list[AnsweredQuestion],
     accelerator: Accelerator,
     scheme: Scheme,
 ) -> Callable[[int, Mapping[str, float]], None]:
-    """Prints, every few hundred steps, how well the critic ranks candidates of training-split problems."""
+    """Return a function that prints, every 200 steps, how well the critic ranks the watched candidates."""
 
     def report(step: int, figures: Mapping[str, float]) -> None:
         if step % 200 == 0:
@@ -222,9 +228,7 @@ def main() -> None:
     parser.add_argument("stage", choices=list(stages))
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--miniature", action="store_true", help="a few steps of everything, to test the chain"
-    )
+    parser.add_argument("--miniature", action="store_true", help="train only a few steps, to test the chain")
     arguments = parser.parse_args()
     budget = MINIATURE if arguments.miniature else Budget()
     stages[arguments.stage](arguments.directory, budget, arguments.seed)

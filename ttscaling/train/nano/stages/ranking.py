@@ -1,7 +1,7 @@
-"""How well a critic ranks candidates of one question: the figure to watch while it trains.
+"""Measure how well a critic ranks the candidates of a question, to watch its training.
 
-Step accuracy over all questions misleads: what Best-of-N needs is a gap between right and wrong answers of
-the same question.
+The accuracy of step scores over all questions would mislead. Best-of-N needs a gap between the right and the
+wrong answers of the same question.
 """
 
 from collections.abc import Sequence
@@ -24,28 +24,35 @@ NUM_CANDIDATES = 8
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """A question with sampled candidates."""
+class AnsweredQuestion:
+    """A question with its picture and the policy's candidates."""
 
-    task: SheetQuestion
+    question: SheetQuestion
     image: Image.Image
     texts: tuple[str, ...]
 
     @property
     def right(self) -> list[bool]:
-        answer = solve(self.task).answer
+        """Whether each candidate states the right answer."""
+        answer = solve(self.question).answer
         return [final_answer(text) == answer for text in self.texts]
 
 
 def sample_candidates(
-    sampler: TorchSampler, drawn: Sequence[tuple[SheetQuestion, Image.Image]], *, n: int = NUM_CANDIDATES
-) -> list[Ranked]:
-    """n candidates for each of some tasks with their pictures."""
+    sampler: TorchSampler,
+    questions: Sequence[tuple[SheetQuestion, Image.Image]],
+    *,
+    n: int = NUM_CANDIDATES,
+) -> list[AnsweredQuestion]:
+    """Return questions with n sampled candidates each."""
     texts: list[list[str]] = []
-    for start in range(0, len(drawn), CHUNK):
-        prompts = [(task, image, "") for task, image in drawn[start : start + CHUNK]]
+    for start in range(0, len(questions), CHUNK):
+        prompts = [(question, image, "") for question, image in questions[start : start + CHUNK]]
         texts += sampler.continue_texts(prompts, n=n)
-    return [Ranked(task, image, tuple(group)) for (task, image), group in zip(drawn, texts, strict=True)]
+    return [
+        AnsweredQuestion(question, image, tuple(group))
+        for (question, image), group in zip(questions, texts, strict=True)
+    ]
 
 
 def score_candidates(
@@ -57,29 +64,36 @@ def score_candidates(
     *,
     scheme: Scheme = BY_VALUE,
 ) -> list[tuple[float, ...]]:
-    """The step scores of each candidate; by outcome one score. Equal ones are judged once."""
+    """Return the step scores of each candidate; by outcome a candidate has one score.
+
+    The critic scores equal candidates once.
+    """
     distinct = list(dict.fromkeys(texts))
-    judgings = [scheme.shown(question, image, split_steps(text)) for text in distinct]
-    scores = dict(zip(distinct, score_steps(model, encoder, judgings, scheme=scheme), strict=True))
+    conversations = [scheme.shown(question, image, split_steps(text)) for text in distinct]
+    scores = dict(zip(distinct, score_steps(model, encoder, conversations, scheme=scheme), strict=True))
     return [scores[text] for text in texts]
 
 
 def rank_candidates(
-    model: V2PEInternVL, encoder: NanoEncoder, questions: list[Ranked], *, scheme: Scheme = BY_VALUE
+    model: V2PEInternVL, encoder: NanoEncoder, questions: list[AnsweredQuestion], *, scheme: Scheme = BY_VALUE
 ) -> dict[str, float]:
-    """pass@1, majority, Best-of-8 by mean step score, and the mean score gap between right and wrong."""
+    """Return pass@1, majority and Best-of-8 by mean step score, and the gap of scores.
+
+    The gap is the mean score of a question's right candidates minus that of its wrong ones. It is averaged
+    over the questions that have both.
+    """
     training = model.training
     model.eval()
     best, votes, single, gaps = [], [], [], []
-    for question in questions:
+    for answered in questions:
         step_scores = score_candidates(
-            model, encoder, question.task.question, question.image, question.texts, scheme=scheme
+            model, encoder, answered.question.question, answered.image, answered.texts, scheme=scheme
         )
         scores = np.array([np.mean(steps) for steps in step_scores])
-        right = np.array(question.right)
+        right = np.array(answered.right)
         single.append(right.mean())
         best.append(right[scores.argmax()])
-        votes.append(right[majority([final_answer(text) for text in question.texts])])
+        votes.append(right[majority([final_answer(text) for text in answered.texts])])
         if 0 < right.sum() < len(right):
             gaps.append(scores[right].mean() - scores[~right].mean())
     model.train(training)

@@ -1,4 +1,4 @@
-"""The optimisation loop that every training stage shares, on one process or several."""
+"""The optimisation loop that all training stages of nano share, on one process or several."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from ttscaling.train.run.optimizer import parameter_groups
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """AdamW with linear warm-up and a cosine to `final` times the peak learning rate."""
+    """AdamW's settings: a linear warm-up, then a cosine down to `final` times the peak learning rate."""
 
     steps: int
     peak: float
@@ -32,7 +32,7 @@ class Schedule:
     betas: tuple[float, float] = (0.9, 0.95)
 
     def factor(self, step: int) -> float:
-        """Learning rate at `step` as a share of the peak."""
+        """Return the learning rate at a step as a share of the peak."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         progress = (step - self.warmup) / max(self.steps - self.warmup, 1)
@@ -40,9 +40,9 @@ class Schedule:
 
 
 def make_accelerator() -> Accelerator:
-    """One thread a process: tensors this small gain nothing from more."""
-    torch.set_num_threads(1)
-    # A text-only batch leaves the vision tower without gradients.
+    """Return an accelerator on the CPU, and limit torch to one thread in this process."""
+    torch.set_num_threads(1)  # More threads don't make tensors this small any faster.
+    # A text-only batch gives the vision tower no gradients, which DDP accepts only with this option.
     return Accelerator(cpu=True, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
 
 
@@ -55,9 +55,10 @@ def train(
     title: str,
     on_step: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> None:
-    """Minimise `module(batch_at(step))`, which returns the loss and a dict of figures to show.
+    """Minimise the loss of a module in place, and leave the module in evaluation mode.
 
-    `on_step` sees the steps done and the smoothed figures, on the main process.
+    `module(batch_at(step))` returns the loss and a dict of figures to show. `on_step` gets the number of
+    steps done and the smoothed figures, on the main process only.
     """
     optimizer = torch.optim.AdamW(
         parameter_groups(module, schedule.weight_decay), lr=schedule.peak, betas=schedule.betas, fused=True
@@ -84,7 +85,10 @@ def train(
 
 
 def global_mean(value: torch.Tensor, accelerator: Accelerator) -> torch.Tensor:
-    """The mean over processes, without a gradient: loss weights normalise over the global batch."""
+    """Return the mean of a value over all processes, without a gradient.
+
+    With it the weights of a loss are normalised over the batches of all processes.
+    """
     return accelerator.reduce(value.detach(), reduction="mean")
 
 

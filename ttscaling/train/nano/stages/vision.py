@@ -1,7 +1,10 @@
-"""Stage 0: teach the vision tower and projector to see digits before any language is learnt.
+"""Stage 0: train the vision tower and the projector to recognise digits, before any language is learnt.
 
-A from-scratch tower behind a language loss does not start (facts of the recipe are in docs/decisions); two
-throw-away heads on each visual token, which digit and which cell, start it in a minute.
+A tower with random weights learns nothing from a language loss alone (docs/decisions has the recipe). So two
+heads read each visual token, one for its digit and one for its cell of the sheet. Training them takes a
+minute, and then they are thrown away.
+
+Shapes: N sheets, C channels, P patches, D width, T visual tokens, V classes.
 """
 
 import numpy as np
@@ -23,7 +26,7 @@ BATCH = 32  # sheets per process and step
 
 
 class VisionProbe(nn.Module):
-    """The vision path of a model with the two heads; its loss is theirs."""
+    """The vision path of a model with the two heads, and the sum of their losses with weights 1 and 0.3."""
 
     def __init__(self, model: V2PEInternVL):
         super().__init__()
@@ -48,7 +51,10 @@ class VisionProbe(nn.Module):
 
 
 def draw_batch(pool: DigitPool, rng: np.random.Generator, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sheets as pixels and digits in token order: the tile of small ones, the thumbnail of large ones."""
+    """Return the pixels of random sheets, and their digits in the order of the visual tokens.
+
+    A small sheet is its only tile, a large sheet is its thumbnail.
+    """
     sheets = [random_sheet(rng) for _ in range(size)]
     pictures = [draw_sheet(sheet, pool, rng, large=bool(rng.random() < SHARE_OF_LARGE)) for sheet in sheets]
     tiles_NHWC = np.stack([tile_image(picture, TILING)[-1] for picture in pictures])
@@ -57,17 +63,16 @@ def draw_batch(pool: DigitPool, rng: np.random.Generator, size: int) -> tuple[to
 
 @torch.no_grad()
 def reading_accuracy(probe: VisionProbe, split: Split, *, size: int = 200) -> float:
-    """Share of digits that the probe reads right on drawings of a split."""
+    """Return the share of digits that the probe reads right on a split's drawings."""
     _, figures = probe(draw_batch(digit_pool(split), np.random.default_rng(1), size))
     return figures["read"]
 
 
 def train_vision(model: V2PEInternVL, accelerator: Accelerator, *, steps: int, seed: int) -> dict[str, float]:
-    """Train the model's vision path in place; returns the held-out reading accuracy."""
+    """Train the model's vision path in place and return its reading accuracy on held-out drawings."""
     pool = digit_pool("train")
-    nn.init.normal_(
-        model.model.vision_tower.embeddings.position_embeddings, std=0.1
-    )  # zeros never become positions
+    # Position embeddings start as zeros in transformers. From there the tower doesn't learn positions.
+    nn.init.normal_(model.model.vision_tower.embeddings.position_embeddings, std=0.1)
     probe = VisionProbe(model)
 
     def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The labellings of a solution, and what of it the critic's losses see."""
+"""Test the labels of a solution by each scheme, and the critic's losses and scores with them."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from ttscaling.train.nano.network.tokenizer import build_tokenizer
 from ttscaling.train.nano.stages.critic import (
     UNKNOWN,
     CriticLoss,
-    collate_judged,
-    encode_judging,
+    collate_critic,
+    encode_exercise,
     score_steps,
 )
 from ttscaling.train.nano.stages.exercises import CriticExercise, Statement, facts
@@ -46,31 +46,33 @@ def encoder() -> NanoEncoder:
     ("scheme", "labels"), list(zip(SCHEMES, ("++--", "++-", "++-=", "-"), strict=True)), ids=str
 )
 def test_labels_of_a_solution(scheme: Scheme, labels: str) -> None:
-    statements, labelled_statements = scheme.labelled_statements(WRONG)
-    assert "".join(labelled_statements) == labels
+    statements, found_labels = scheme.labelled_statements(WRONG)
+    assert "".join(found_labels) == labels
     assert len(statements) == len(labels)
 
 
-def test_by_outcome_nothing_says_where_it_went_wrong(encoder: NanoEncoder) -> None:
-    sample = encode_judging(encoder, WRONG, delta=1.0, scheme=Scheme(labelling="outcome"))
+def test_by_outcome_no_token_of_a_wrong_solution_is_checked(encoder: NanoEncoder) -> None:
+    sample = encode_exercise(encoder, WRONG, delta=1.0, scheme=Scheme(labelling="outcome"))
     assert (sample.label_T != UNKNOWN).sum() == 1
     assert (sample.right_T == UNKNOWN).all() and not sample.sample.weight_T.any()
 
 
-def test_by_outcome_a_right_solution_is_one_statement_and_its_own_text(encoder: NanoEncoder) -> None:
+def test_by_outcome_a_right_solution_is_one_statement_with_its_text_as_the_right_text(
+    encoder: NanoEncoder,
+) -> None:
     right = CriticExercise(
         WRONG.question, IMAGE, tuple(Statement(s.right or "", 1.0, s.right) for s in WRONG.statements)
     )
-    ((whole,), (label,)) = Scheme(labelling="outcome").labelled_statements(right)
+    ((statement,), (label,)) = Scheme(labelling="outcome").labelled_statements(right)
     assert label == "+"
-    assert whole.shown == whole.right == "Row 1: 3 7 4\n\n3+7=10\n\n10+4=14\n\nFinal answer: 14"
+    assert statement.shown == statement.right == "Row 1: 3 7 4\n\n3+7=10\n\n10+4=14\n\nFinal answer: 14"
 
 
-def test_single_statements_are_labelled_alike_by_all() -> None:
-    judging = facts(np.random.default_rng(0))
-    expected = Scheme().labelled_statements(judging)
+def test_all_schemes_give_single_statements_the_same_labels() -> None:
+    exercise = facts(np.random.default_rng(0))
+    expected = Scheme().labelled_statements(exercise)
     assert {"+", "-"} == set(expected[1])
-    assert all(scheme.labelled_statements(judging) == expected for scheme in SCHEMES)
+    assert all(scheme.labelled_statements(exercise) == expected for scheme in SCHEMES)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
@@ -78,7 +80,7 @@ def test_every_scheme_gives_a_loss_and_a_score_for_each_judgement(
     scheme: Scheme, encoder: NanoEncoder
 ) -> None:
     model = new_model(nano_config(encoder.tokenizer, num_layers=1), seed=0).eval()
-    batch = collate_judged([encode_judging(encoder, WRONG, delta=1.0, scheme=scheme)] * 2)
+    batch = collate_critic([encode_exercise(encoder, WRONG, delta=1.0, scheme=scheme)] * 2)
     loss, figures = CriticLoss(model, encoder, scheme)(batch)
     assert torch.isfinite(loss) and figures["judge"] > 0
     steps = [statement.shown for statement in WRONG.statements]

@@ -1,4 +1,4 @@
-"""The whole chain in miniature: every stage runs, and what it saves loads again."""
+"""Test the whole chain in miniature: every stage runs, and its checkpoint can be loaded."""
 
 import shutil
 from collections.abc import Callable
@@ -63,7 +63,7 @@ def test_the_outcome_reward_model_gives_a_solution_one_score(directory: Path) ->
     assert scores[0] == scores[2] != scores[1]
 
 
-def test_rollouts_carry_a_monte_carlo_share_per_step(directory: Path) -> None:
+def test_every_step_of_a_rollout_has_a_monte_carlo_score(directory: Path) -> None:
     rollouts = load_rollouts(directory / "rollouts.jsonl")
     assert rollouts
     for rollout in rollouts:
@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_weights(
     stage: Callable[[Path, Budget, int], None], output: str, directory: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
-    torch.seed()  # as in a new process, which starts from whatever the system gives
+    torch.seed()  # a new process starts from a random seed too
     stage(tmp_path, MINIATURE, 1)
     first, again = (load_checkpoint(path / output).state_dict() for path in (directory, tmp_path))
     for name, tensor in first.items():

@@ -1,4 +1,7 @@
-"""The ablation of nano's critics as figures with intervals."""
+"""Compute the figures of the critic ablation, with their intervals.
+
+Shapes: N questions or solutions, B figures of BASELINES, K candidates, A aggregations.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,7 +15,7 @@ from ttscaling.nano_tasks.problems import solve
 from ttscaling.reports.intervals import bootstrap
 from ttscaling.reports.step_f1 import f1_of, step_counts
 from ttscaling.selection.aggregation import aggregate
-from ttscaling.train.nano.stages.ranking import Ranked
+from ttscaling.train.nano.stages.ranking import AnsweredQuestion
 from ttscaling.types import Aggregation
 
 from .readings import Reading
@@ -22,8 +25,13 @@ BASELINES = ("greedy", "pass@1", "majority@8", "pass@8")
 DEFAULT: Aggregation = "mean"
 
 
-def summary(questions: Sequence[Ranked], readings: Mapping[str, Reading], *, seed: int) -> dict[str, Any]:
-    """The figures, each {mean, low, high} with 95 % intervals from one paired bootstrap over questions."""
+def summary(
+    questions: Sequence[AnsweredQuestion], readings: Mapping[str, Reading], *, seed: int
+) -> dict[str, Any]:
+    """Return the figures of all critics and of the baselines, each as {mean, low, high}.
+
+    The 95 % intervals of Best-of-8 come from one paired bootstrap over questions.
+    """
     baselines_NB, right_NK = _baselines(questions)
     chosen_NA = {
         name: np.stack([_chosen(reading, right_NK, how) for how in AGGREGATIONS], axis=1)
@@ -51,12 +59,12 @@ def summary(questions: Sequence[Ranked], readings: Mapping[str, Reading], *, see
     return report
 
 
-def _baselines(questions: Sequence[Ranked]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The columns of BASELINES for each question, and which of its candidates are right."""
+def _baselines(questions: Sequence[AnsweredQuestion]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the figures of BASELINES for each question (N, B), and which candidates are right (N, K)."""
     rows, rights = [], []
-    for question in questions:
-        answer = solve(question.task).answer
-        stated = [final_answer(text) for text in question.texts]
+    for answered in questions:
+        answer = solve(answered.question).answer
+        stated = [final_answer(text) for text in answered.texts]
         right = [one == answer for one in stated]
         rows.append((right[0], np.mean(right[1:]), right[majority(stated)], any(right)))
         rights.append(right)
@@ -64,7 +72,7 @@ def _baselines(questions: Sequence[Ranked]) -> tuple[NDArray[np.float64], NDArra
 
 
 def _chosen(reading: Reading, right_NK: NDArray[np.bool_], how: Aggregation) -> NDArray[np.float64]:
-    """1 where the best candidate of a question is right; of equal ones the first is taken."""
+    """Return 1 for each question whose best candidate is right, else 0; among equal scores the first wins."""
     best_N = [int(np.argmax([aggregate(scores, how) for scores in each])) for each in reading.candidates]
     return right_NK[np.arange(len(best_N)), best_N].astype(float)
 

@@ -1,4 +1,4 @@
-"""The ablation of nano's critics as a page with a plot."""
+"""Write the critic ablation as a Markdown page with a plot."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,47 +15,54 @@ from .figures import AGGREGATIONS, BASELINES, DEFAULT
 PAGE = """\
 # Which labels serve a critic best
 
-VisualPRM's ablation (arXiv 2503.10291, Table 4) on nano: critics that start from the same weights and differ
-in nothing but the labels of their second round, {updates:,} updates each. Written by
+This is VisualPRM's ablation (arXiv 2503.10291, Table 4) on nano. The critics start from the same weights and
+differ only in the labels of their second round, which takes {updates:,} updates. The page was written by
 
     {command}
 
-Best-of-8 on {questions} questions about held-out drawings (seed {seed}; candidate 0 greedy, seven sampled;
-all critics score the same candidates), in %, with 95 % intervals.
+There are {questions} questions about held-out drawings (seed {seed}), with eight candidates each. Candidate 0
+is greedy and the other seven are sampled. All critics score the same candidates. The first table has no
+critic, and the second shows Best-of-8 with each critic. The figures are right answers in %, with 95 %
+intervals.
 
 {baselines}
 
 {best_of_8}
 
-![the same as bars]({plot})
+![Best-of-8 of each critic by each aggregation, as bars]({plot})
 
-The paired difference to majority, in points:
+The next table shows how far Best-of-8 is ahead of majority, as a paired difference in points:
 
 {over_majority}
 
-Macro F1 on a VisualProcessBench of nano's: {solutions} solutions of those questions, {steps:,} steps, each
-marked right if it is the written solution's at its place. A step is called right above a threshold that was
-chosen for each critic on solutions of training drawings. Beside it Best-of-8 by {default}: how far `value` is
-ahead, in points. All in %.
+The last table shows how well the critics find wrong steps, on a VisualProcessBench made of nano's answers to
+the same questions. It has {solutions} solutions and {steps:,} steps. A step is marked right if it equals the
+step of the written solution with the same number. A critic calls a step right if its score is above a
+threshold, which was chosen for each critic on solutions about training drawings. The F1 scores are in %. The
+last column shows by how many points Best-of-8 with `value` is ahead, with step scores aggregated by
+{default}.
 
 {process_bench}
 
 {explained}
-- The labels of single statements, a fifth of the conversations, are the same for all, and all start from a
-  first round with value labels: what differs is the second round.
-- **value** is the critic of `make nano`, **outcome** its outcome reward model.
+
+A fifth of the conversations hold single statements, whose labels are the same for all critics. The first
+round has value labels, and it is the same for all critics too. `value` is the critic of `make nano`, and
+`outcome` is its outcome reward model.
 """
 EXPLAINED = {
-    "value": "+ where any of 16 continuations was right.",
-    "early-stop": "the same, but a conversation ends at its first -.",
-    "advantage": "+, = or - as the share of right continuations rises, stays or falls, read as P(+) - P(-).",
-    "outcome": "the whole solution as one step, labelled by its answer. One score, so that all aggregations\n"
-    "  agree; a step's is that of the solution up to there. Nothing tells which tokens are wrong.",
+    "value": "A step is labelled + if any of 16 continuations from it was right, and - otherwise.",
+    "early-stop": "The labels are those of **value**, but a conversation ends at its first -.",
+    "advantage": "A step is labelled +, = or - if the share of right continuations rises, stays the same or\n"
+    "  falls. Its score is P(+) - P(-).",
+    "outcome": "The whole solution is one step, and its label says whether its answer is right. It has one\n"
+    "  score, so all aggregations agree. On the bench, a step has the score of the solution up to the step.\n"
+    "  Nothing tells this critic which tokens of a wrong solution are wrong.",
 }
 
 
 def write_report(report: Mapping[str, Any], output: Path, *, command: str) -> None:
-    """OUTPUT.json, OUTPUT.md and OUTPUT.png."""
+    """Write the report into OUTPUT.json, OUTPUT.md and OUTPUT.png; the ending of `output` is replaced."""
     output.parent.mkdir(parents=True, exist_ok=True)
     write_json(output.with_suffix(".json"), report)
     plot(report, output.with_suffix(".png"))
@@ -63,7 +70,7 @@ def write_report(report: Mapping[str, Any], output: Path, *, command: str) -> No
 
 
 def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
-    """The report in Markdown; `plot` is the image's address from there."""
+    """Return the report as Markdown; `plot` is the address of the plot relative to the page."""
     critics = report["critics"]
     bench = {name: entry["process_bench"] for name, entry in critics.items()}
     best_of_8 = [
@@ -83,7 +90,7 @@ def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
         ]
         for name, entry in critics.items()
     ]
-    measured = ("macro F1", "F1 of right steps", "F1 of wrong steps", "threshold", "value ahead by")
+    columns = ("macro F1", "F1 of right steps", "F1 of wrong steps", "threshold", "value ahead by")
     baselines = [interval(report["baselines"][name], "mean") for name in BASELINES]
     return PAGE.format(
         updates=report["updates"],
@@ -97,7 +104,7 @@ def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
         solutions=bench["value"]["solutions"],
         steps=bench["value"]["steps"],
         default=DEFAULT,
-        process_bench="\n".join(table(["labels", *measured], process_bench)),
+        process_bench="\n".join(table(["labels", *columns], process_bench)),
         explained="\n".join(
             f"- **{name}**: {text}" if name in critics else f"- {name} was not among the labels compared."
             for name, text in EXPLAINED.items()
@@ -106,16 +113,17 @@ def page(report: Mapping[str, Any], *, plot: str, command: str) -> str:
 
 
 def plot(report: Mapping[str, Any], path: Path) -> None:
-    """Best-of-8 of each critic by each aggregation as bars with intervals, majority and pass@1 as lines."""
+    """Draw Best-of-8 by critic and aggregation as bars, and majority and pass@1 as lines."""
     critics = report["critics"]
     width = 0.8 / len(AGGREGATIONS)
     with drawing(path, 3.5 + 1.6 * len(critics), 4) as axes:
         for index, how in enumerate(AGGREGATIONS):
             entries = [entry["best_of_8"][how] for entry in critics.values()]
             means, lows, highs = ([entry[key] for entry in entries] for key in ("mean", "low", "high"))
-            places = [place + (index - (len(AGGREGATIONS) - 1) / 2) * width for place in range(len(critics))]
+            shift = (index - (len(AGGREGATIONS) - 1) / 2) * width
+            positions = [critic + shift for critic in range(len(critics))]
             spread = [np.subtract(means, lows), np.subtract(highs, means)]
-            axes.bar(places, means, width, yerr=spread, label=how, error_kw={"lw": 0.8})
+            axes.bar(positions, means, width, yerr=spread, label=how, error_kw={"lw": 0.8})
         for name, style in (("majority@8", "--"), ("pass@1", ":")):
             axes.axhline(report["baselines"][name]["mean"], color="black", linestyle=style, lw=1, label=name)
         axes.set_xticks(range(len(critics)), list(critics))

@@ -1,6 +1,6 @@
-"""What critics say of every candidate of held-out questions, and of every step of a VisualProcessBench.
+"""Let each critic of the ablation score the candidates, and the steps of a VisualProcessBench file.
 
-The threshold that its F1 needs is chosen for each critic on solutions of training drawings.
+F1 needs a threshold for the scores. It is chosen for each critic on solutions about training drawings.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,17 +22,22 @@ from ttscaling.train.nano.stages.critic import score_steps
 from ttscaling.train.nano.stages.labelling import Scheme
 from ttscaling.train.nano.stages.monte_carlo import TorchSampler
 from ttscaling.train.nano.stages.program import SAMPLING
-from ttscaling.train.nano.stages.ranking import NUM_CANDIDATES, Ranked, sample_candidates, score_candidates
+from ttscaling.train.nano.stages.ranking import (
+    NUM_CANDIDATES,
+    AnsweredQuestion,
+    sample_candidates,
+    score_candidates,
+)
 from ttscaling.train.network.internvl import V2PEInternVL
 
 from .process_bench import write_process_bench
 
-CALIBRATION = 200  # solutions of training drawings on which thresholds are chosen
+CALIBRATION = 200  # solutions about training drawings, on which thresholds are chosen
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A trained critic: where it is, and how it was labelled."""
+    """A trained critic: its checkpoint, and how its training data were labelled."""
 
     checkpoint: Path
     scheme: Scheme
@@ -40,8 +45,11 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What one critic says: step scores of every candidate of every question, and scores and marks of the
-    steps of every solution of the bench."""
+    """The scores of one critic.
+
+    `candidates` holds the step scores of every candidate of every question. `solutions` holds the scores and
+    the marks of the steps of every solution of the bench. A score above `threshold` calls a step right.
+    """
 
     contender: Contender
     candidates: Sequence[Sequence[tuple[float, ...]]]
@@ -49,17 +57,21 @@ class Reading:
     threshold: float
 
 
-def candidates_of(directory: Path, encoder: NanoEncoder, split: Split, n: int, seed: int) -> list[Ranked]:
-    """The policy's candidates for n questions on a split's drawings: the greedy answer, then sampled ones."""
+def candidates_of(
+    directory: Path, encoder: NanoEncoder, split: Split, n: int, seed: int
+) -> list[AnsweredQuestion]:
+    """Return n questions about a split's drawings with the policy's candidates, the greedy one first."""
     model = load_checkpoint(directory / "policy")
-    asked = list(drawn(split, n, seed))
+    questions = list(drawn(split, n, seed))
     greedy, sampled = (
-        sample_candidates(TorchSampler(model, encoder, temperature=temperature, seed=seed), asked, n=number)
+        sample_candidates(
+            TorchSampler(model, encoder, temperature=temperature, seed=seed), questions, n=number
+        )
         for temperature, number in ((0.0, 1), (SAMPLING["temperature"], NUM_CANDIDATES - 1))
     )
     return [
-        Ranked(first.task, first.image, first.texts + rest.texts)
-        for first, rest in zip(greedy, sampled, strict=True)
+        AnsweredQuestion(one.question, one.image, one.texts + others.texts)
+        for one, others in zip(greedy, sampled, strict=True)
     ]
 
 
@@ -67,32 +79,35 @@ def read_all(
     contenders: Mapping[str, Contender],
     directory: Path,
     encoder: NanoEncoder,
-    questions: Sequence[Ranked],
+    questions: Sequence[AnsweredQuestion],
     *,
     seed: int,
 ) -> dict[str, Reading]:
-    """Each contender's reading of the candidates, and of the bench made of them: process-bench/."""
+    """Return the scores that each contender gives to the candidates and to the bench.
+
+    The bench is made of the candidates and written into `directory`/process-bench.
+    """
     calibration = candidates_of(directory, encoder, "train", min(CALIBRATION, len(questions)), seed)
     heldout, tuning = (
-        write_process_bench(directory / "process-bench" / split, asked)
-        for split, asked in (("heldout", questions), ("train", calibration))
+        write_process_bench(directory / "process-bench" / split, of_split)
+        for split, of_split in (("heldout", questions), ("train", calibration))
     )
     readings = {}
     for name, contender in contenders.items():
         model, scheme = load_checkpoint(contender.checkpoint), contender.scheme
-        tuned = score_marked(model, encoder, tuning, scheme)
+        tuning_scores = score_marked(model, encoder, tuning, scheme)
         readings[name] = Reading(
             contender=contender,
             candidates=[
                 score_candidates(
-                    model, encoder, question.task.question, question.image, question.texts, scheme=scheme
+                    model, encoder, answered.question.question, answered.image, answered.texts, scheme=scheme
                 )
-                for question in track(questions, f"{name} scores candidates")
+                for answered in track(questions, f"{name} scores candidates")
             ],
             solutions=score_marked(model, encoder, heldout, scheme),
             threshold=best_threshold(
-                [score for scores, _ in tuned for score in scores],
-                [mark for _, marks in tuned for mark in marks],
+                [score for scores, _ in tuning_scores for score in scores],
+                [mark for _, marks in tuning_scores for mark in marks],
             ),
         )
     return readings
@@ -101,9 +116,10 @@ def read_all(
 def score_marked(
     model: V2PEInternVL, encoder: NanoEncoder, bench: Path, scheme: Scheme
 ) -> list[tuple[tuple[float, ...], tuple[int, ...]]]:
-    """Scores and marks of the steps of every solution of a VisualProcessBench file, images beside it.
+    """Return scores and marks of the steps of every solution of a VisualProcessBench file.
 
-    A critic of outcomes is asked of every step how the solution up to there will end.
+    The images are read from the file's folder. A critic by outcome gives a solution one score, so the score
+    of a step is the score of the solution up to that step.
     """
 
     def scores(record: MarkedRecord) -> tuple[float, ...]:

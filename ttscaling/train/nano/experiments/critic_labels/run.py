@@ -1,7 +1,7 @@
-"""`internvl3 train nano-critics`: which labels and which aggregation serve a critic best, on nano.
+"""`internvl3 train nano-critics` measures which labels and which aggregation serve a nano critic best.
 
-After Table 4 of VisualPRM (arXiv 2503.10291): critics that differ in nothing but the labels of their second
-round, measured on the same candidates and steps.
+It repeats Table 4 of VisualPRM (arXiv 2503.10291) on nano. The critics differ only in the labels of their
+second round, and they are measured on the same candidates and steps.
 """
 
 from collections.abc import Sequence
@@ -22,32 +22,33 @@ from .page import write_report
 from .readings import Contender, candidates_of, read_all
 
 SCHEMES = {"value": BY_VALUE, **VARIANTS, "outcome": BY_OUTCOME}
-FOLDERS = {"value": "critic", "outcome": "orm"}  # of the chain itself; the others are in critics/
+# The checkpoints of these two are part of the nano chain. The others are in critics/.
+FOLDERS = {"value": "critic", "outcome": "orm"}
 NEEDED = ("policy", "verifier", "critic", "orm")
 
 
 def ablate(run: Run, output: Path, *, labels: Sequence[str], seed: int) -> dict[str, Any]:
-    """Trains what is missing, measures all of it, and writes the report.
+    """Train the critics that are missing, measure all of them, write the report and return it.
 
     Args:
-        run: a directory in which `train nano` is through, and how it was trained.
-        output: the report's path; its ending is replaced.
-        labels: of SCHEMES, value among them, which the others are compared with.
-        seed: the evaluation's.
+        run: the directory of a finished `train nano`, and the settings that it was trained with.
+        output: the report's path; its ending is replaced by .json, .md and .png.
+        labels: names in SCHEMES. They must include value, because the others are compared with it.
+        seed: the seed of the questions, the candidates and the bootstrap.
 
     Raises:
-        EvaluationError: a labelling is unknown, or the directory lacks what the critics grow from.
+        CommandError: a name in `labels` is unknown, value is missing, or the directory lacks a checkpoint.
         CalledProcessError: a training failed.
     """
     if "value" not in labels or not set(labels) <= set(SCHEMES):
         raise CommandError(
-            f"--labels are {', '.join(SCHEMES)}; value is needed, the others are compared with it"
+            f"--labels can't be {','.join(labels)}: choose from {', '.join(SCHEMES)}, and include value"
         )
     missing = [name for name in NEEDED if not (run.directory / name / "config.json").exists()]
     if missing:
         raise CommandError(
-            f"{run.directory} lacks {', '.join(missing)}; train them first: "
-            f"internvl3 train nano --resume --directory {run.directory}"
+            f"{run.directory} lacks {', '.join(missing)}: "
+            f"train them first with internvl3 train nano --resume --directory {run.directory}"
         )
     contenders = {
         name: Contender(run.directory / FOLDERS.get(name, f"critics/{name}"), scheme)
@@ -57,7 +58,7 @@ def ablate(run: Run, output: Path, *, labels: Sequence[str], seed: int) -> dict[
     for name, contender in contenders.items():
         if not (contender.checkpoint / "config.json").exists():
             train_stage(run, name)
-    torch.set_num_threads(1)  # tensors this small gain nothing from more
+    torch.set_num_threads(1)  # more threads don't make tensors this small any faster
     encoder = NanoEncoder(load_tokenizer(run.directory / "policy"))
     questions = candidates_of(run.directory, encoder, "heldout", run.questions, seed)
     readings = read_all(contenders, run.directory, encoder, questions, seed=seed)

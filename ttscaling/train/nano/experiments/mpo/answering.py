@@ -1,7 +1,7 @@
-"""Questions answered and judged in torch: what `internvl3 eval nano` measures, without a server.
+"""Answer nano's questions in torch and measure the answers as `internvl3 eval nano` does.
 
-For experiments with many policies. A question has 8 candidates: a greedy one and seven sampled ones. Sampling
-is as hot as the served checkpoint's default, delta is 1.
+This suits experiments with many policies. A question has eight candidates, one greedy and seven sampled. The
+caller names the temperature, and the delta is 1.
 
 Shapes: N questions, M figures of METRICS.
 """
@@ -28,60 +28,63 @@ METRICS = ("pass@1", "greedy", "best_of_8", "pass@8")
 
 
 def temperature_of(checkpoint: Path) -> float:
-    """The sampling temperature that a checkpoint is served with unless a request names one."""
+    """Return the sampling temperature of a checkpoint, which the server uses if a request names none."""
     return float(json.loads((checkpoint / "generation_config.json").read_text())["temperature"])
 
 
 def answer(
-    model: V2PEInternVL, encoder: NanoEncoder, asked: Sequence[Problem], *, temperature: float, seed: int
+    model: V2PEInternVL, encoder: NanoEncoder, questions: Sequence[Problem], *, temperature: float, seed: int
 ) -> list[tuple[str, ...]]:
-    """Eight candidates for each question, the greedy one first."""
+    """Return eight candidates for each question, the greedy one first."""
     generator = torch.Generator().manual_seed(seed)
     candidates: list[tuple[str, ...]] = []
-    for start in track(range(0, len(asked), CHUNK), "answers", transient=True):
+    for start in track(range(0, len(questions), CHUNK), "answers", transient=True):
         prompts = [
             encoder.prompt(problem.question, problem.image, delta=1.0)
-            for problem in asked[start : start + CHUNK]
+            for problem in questions[start : start + CHUNK]
         ]
         greedy, sampled = (
             sample_continuations(
                 model,
                 prompts,
                 n=n,
-                temperature=heat,
+                temperature=temperature_of_group,
                 max_tokens=MAX_TOKENS,
                 eos_token=encoder.end_token,
                 generator=generator,
             )
-            for n, heat in ((1, 0.0), (NUM_SAMPLED, temperature))
+            for n, temperature_of_group in ((1, 0.0), (NUM_SAMPLED, temperature))
         )
         candidates += [
-            tuple(encoder.tokenizer.decode(reply) for reply in (*one, *seven))
-            for one, seven in zip(greedy, sampled, strict=True)
+            tuple(encoder.tokenizer.decode(reply) for reply in (*greedy_replies, *sampled_replies))
+            for greedy_replies, sampled_replies in zip(greedy, sampled, strict=True)
         ]
     return candidates
 
 
-def judge(
+def mean_scores(
     critic: V2PEInternVL,
     encoder: NanoEncoder,
-    asked: Sequence[Problem],
+    questions: Sequence[Problem],
     candidates: Sequence[Sequence[str]],
 ) -> list[list[float]]:
-    """The mean step score of every candidate."""
+    """Return the mean of the step scores of every candidate."""
     scores = []
-    for problem, texts in track(list(zip(asked, candidates, strict=True)), "judgements", transient=True):
+    for problem, texts in track(list(zip(questions, candidates, strict=True)), "scores", transient=True):
         steps = score_candidates(critic, encoder, problem.question, problem.image, texts)
         scores.append([float(np.mean(step)) for step in steps])
     return scores
 
 
 def figures(
-    asked: Sequence[Problem], candidates: Sequence[Sequence[str]], scores: Sequence[Sequence[float]]
+    questions: Sequence[Problem], candidates: Sequence[Sequence[str]], scores: Sequence[Sequence[float]]
 ) -> NDArray[np.float64]:
-    """What each question's candidates are worth, (N, M), each in [0, 1]; equal scores: the first wins."""
+    """Return the figures of METRICS for each question, (N, M), each in [0, 1].
+
+    Best-of-8 takes the candidate with the highest score, and the first one among equal scores.
+    """
     rows = []
-    for problem, texts, score in zip(asked, candidates, scores, strict=True):
+    for problem, texts, score in zip(questions, candidates, scores, strict=True):
         right = [final_answer(text) == problem.answer for text in texts]
         rows.append([np.mean(right[1:]), right[0], right[int(np.argmax(score))], any(right)])
     return np.array(rows, dtype=np.float64)

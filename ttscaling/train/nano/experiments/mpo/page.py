@@ -1,8 +1,9 @@
-"""What `internvl3 train nano-mpo` found: figures with intervals, a table, a plot, a block of a page.
+"""Report the MPO experiment on nano: figures with intervals, tables and a plot.
 
 Shapes: S seeds, N questions, M figures of `answering.METRICS`, V variants.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,10 @@ SHOWN = ("pass@1", "greedy", "best_of_8")
 def summary(
     before_SNM: NDArray[np.float64], after: Mapping[str, NDArray[np.float64]], *, seed: int
 ) -> dict[str, Any]:
-    """The figures before and after each variant, and the paired differences; means over seeds.
+    """Return the figures before MPO and after each variant, with the paired differences.
 
-    The intervals are over questions: whole questions are drawn, with their figures of all seeds. What the
-    seeds themselves differ by is in `seeds`, the difference of each.
+    All figures are means over seeds. The bootstrap draws questions, each with its figures of all seeds, so
+    the intervals are over questions. `seeds` holds the difference of each seed.
     """
     before_NM = before_SNM.mean(axis=0)
     report: dict[str, Any] = {"before": _figures(before_NM, seed), "after": {}}
@@ -52,7 +53,7 @@ def _figures(values_NM: NDArray[np.float64], seed: int) -> dict[str, Any]:
 
 
 def rows(report: Mapping[str, Any]) -> list[list[str]]:
-    """A row for what was there before and for each variant: a figure with its change."""
+    """Return table rows: one for the policy before MPO, and one with figures and changes for each variant."""
     lines = [["before", *(interval(report["before"][metric], "accuracy") for metric in SHOWN)]]
     for name, entry in report["after"].items():
         cells = []
@@ -65,38 +66,48 @@ def rows(report: Mapping[str, Any]) -> list[list[str]]:
 
 
 def print_mpo(report: Mapping[str, Any], console: Console) -> None:
-    """The table for a person."""
-    shown = Table("", *SHOWN, title=f"{report['n']} held-out questions, {report['seeds']} seeds, %")
+    """Print the figures as a table for the terminal."""
+    rich_table = Table("", *SHOWN, title=f"{report['n']} held-out questions, {report['seeds']} seeds, %")
     for line in rows(report):
-        shown.add_row(*line)
-    console.print(shown)
+        rich_table.add_row(*line)
+    console.print(rich_table)
 
 
 def mpo_lines(report: Mapping[str, Any], plot: str) -> list[str]:
-    """The same as Markdown, with the search of the learning rate and the plot."""
-    tried = [[f"{float(rate):g}", f"{100 * share:.1f}"] for rate, share in report["rates"].items()]
+    """Return the figures and the search of the learning rate as lines of Markdown.
+
+    `plot` is the address of the plot relative to the page.
+    """
+    rate_rows = [[f"{float(rate):g}", f"{100 * share:.1f}"] for rate, share in report["rates"].items()]
     return [
         *table(["", *SHOWN], rows(report)),
         "",
-        f"{report['n']} held-out questions, {report['seeds']} seeds (pairs, data order, sampling), learning "
-        f"rate {report['rate']:g}: means over seeds in %, changes paired, 95 % intervals over questions.",
+        f"There are {report['n']} held-out questions and {report['seeds']} seeds (of pairs, data order and "
+        f"sampling). The learning rate is {report['rate']:g}. The figures are means over seeds in %, and the "
+        "95 % intervals are over questions. For a variant, the paired change stands beside the figure.",
         "",
-        f"![changes of pass@1, and the training]({plot})",
+        f"![changes of pass@1 by variant, and preferences during training]({plot})",
         "",
-        *table(["learning rate", "pass@1 on training drawings, %"], tried),
+        *table(["learning rate", "pass@1 on training drawings, %"], rate_rows),
     ]
 
 
+def read_log(output: Path) -> list[dict[str, float]]:
+    """Return the logged figures of every step of a run."""
+    lines = (json.loads(line) for line in (output / "log.jsonl").read_text().splitlines())
+    return [line for line in lines if "preferred" in line]
+
+
 def draw(report: Mapping[str, Any], curves: Mapping[str, Sequence[Mapping[str, float]]], path: Path) -> None:
-    """Changes of pass@1 as bars, and how often the chosen response is preferred as training goes on."""
+    """Draw the changes of pass@1 as bars, and the share of preferred chosen responses over the steps."""
     with drawing(path, 11, 4, ncols=2) as (bars, lines):
         names = list(report["after"])
-        for place, name in enumerate(names):
+        for bar_number, name in enumerate(names):
             change = report["after"][name]["change"]["pass@1"]
             value, low, high = (100 * change[key] for key in ("difference", "low", "high"))
-            bars.barh(place, value, xerr=[[value - low], [high - value]], capsize=3)
+            bars.barh(bar_number, value, xerr=[[value - low], [high - value]], capsize=3)
             of_seeds = [100 * seed for seed in change["seeds"]]
-            bars.plot(of_seeds, [place] * len(of_seeds), "k.", markersize=4)
+            bars.plot(of_seeds, [bar_number] * len(of_seeds), "k.", markersize=4)
         bars.set_yticks(range(len(names)), names)
         bars.invert_yaxis()
         bars.axvline(0, color="grey", linewidth=0.8)

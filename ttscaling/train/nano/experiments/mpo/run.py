@@ -1,8 +1,11 @@
-"""MPO on nano: pairs of the policy's own solutions, every variant of the loss, and what each is worth.
+"""`internvl3 train nano-mpo` measures what MPO and each term of its loss are worth on nano.
 
-The pairs are MMPR's (right solutions preferred to wrong ones, and to those that state no answer), on training
-drawings; the training is `internvl3 train mpo`. The learning rate is chosen on training drawings too. Only
-then are the variants measured on held-out ones: docs/decisions/0028.
+The pairs are made as in MMPR, from the policy's own solutions about training drawings: right solutions are
+preferred to wrong ones and to those that state no answer. The training is that of `internvl3 train mpo`. The
+learning rate is chosen on training drawings too, and then the variants are measured on held-out drawings
+(docs/decisions/0028).
+
+Shapes: N questions, M figures of `answering.METRICS`.
 """
 
 import json
@@ -32,15 +35,15 @@ from ttscaling.steps import SEPARATOR, split_steps
 from ttscaling.train.nano.network.architecture import load_checkpoint, write_json
 from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.nano.network.tokenizer import load_tokenizer
-from ttscaling.train.nano.stages.monte_carlo import CHUNK, TorchSampler, drawn_tasks
+from ttscaling.train.nano.stages.monte_carlo import CHUNK, TorchSampler, drawn_questions
 from ttscaling.train.rollouts.pairing import Solution, correctness_pairs, format_pairs
 from ttscaling.train.run.job import Job, run_job
 from ttscaling.train.run.sharding import make_accelerator
 from ttscaling.train.settings.kinds import MpoWeights
 from ttscaling.train.settings.recipe import Recipe
 
-from .answering import METRICS, answer, figures, judge, temperature_of
-from .page import draw, mpo_lines, summary
+from .answering import METRICS, answer, figures, mean_scores, temperature_of
+from .page import draw, mpo_lines, read_log, summary
 
 PUBLISHED = MpoWeights()
 ALL = "all terms"
@@ -56,15 +59,17 @@ VARIANTS: Mapping[str, MpoWeights] = {
 HELDOUT_SEED = 777  # the questions of `internvl3 eval nano`
 SEARCH_SEED = 555  # questions on training drawings, for the learning rate
 RATES = (1e-4, 2e-4)
-PACKS = 6  # of a step: 70 pairs; with 24 the noise of a step outweighs what it teaches
+PACKS = 6  # packs a step, about 70 pairs; steps of 24 pairs or fewer did damage (docs/results/mpo.md)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MpoPlan:
-    """What is run. Every seed has pairs of its own, of solutions sampled at `temperature`.
+    """The settings of the experiment.
 
-    `rates` are the learning rates to choose from. All terms are trained with every seed, the other variants
-    with the first `ablation_seeds` of them (None: every one). Raises ValueError for what can't be.
+    Every seed makes pairs of new solutions, sampled at `temperature`. The learning rate is chosen from
+    `rates`. "all terms" is trained with every seed, and the other variants with the first `ablation_seeds`
+    seeds (None: all of them). There are `questions` held-out questions, and pairs are made of `problems`
+    training problems. Raises ValueError for an unknown variant and for a folder without a checkpoint.
     """
 
     directory: Path
@@ -84,28 +89,31 @@ class MpoPlan:
     def __post_init__(self) -> None:
         unknown = [name for name in self.variants if name not in VARIANTS]
         if unknown:
-            raise ValueError(f"no variant {', '.join(unknown)}: choose of {', '.join(VARIANTS)}")
+            raise ValueError(f"there is no variant {', '.join(unknown)}: choose from {', '.join(VARIANTS)}")
         for checkpoint in (self.policy, self.critic):
             if not (checkpoint / "config.json").exists():
                 raise ValueError(f"there is no checkpoint in {checkpoint}: name a nano policy and its critic")
 
 
 def embedded(name: str) -> Path:
-    """The folder of the checkpoint that comes with the package."""
+    """Return the folder of a checkpoint that comes with the package: `policy` or `critic`."""
     return Path(model.__file__).parent / "nano" / name
 
 
 def run_plan(plan: MpoPlan, page: Path | None) -> dict[str, Any]:
-    """Everything; what is there already is kept. Returns the report, written into `page` too."""
-    torch.set_num_threads(1)  # tensors this small gain nothing from more
+    """Run the experiment and return its report; with a page, write the report into it too.
+
+    Outputs of an earlier run in the plan's directory are kept and not made again.
+    """
+    torch.set_num_threads(1)  # more threads don't make tensors this small any faster
     console = Console(stderr=True)
     for seed in plan.seeds:
         console.print(f"seed {seed}: {make_pairs(plan, seed)} pairs")
-    tried = {f"{rate:g}": search(plan, rate) for rate in plan.rates}
-    rate = float(max(tried, key=lambda name: tried[name]))
-    asked = list(heldout(plan.questions, HELDOUT_SEED))
+    scores_of_rates = {f"{rate:g}": score_rate(plan, rate) for rate in plan.rates}
+    rate = float(max(scores_of_rates, key=lambda name: scores_of_rates[name]))
+    questions = list(heldout(plan.questions, HELDOUT_SEED))
     before = [
-        measured(plan, plan.policy, seed_folder(plan, seed) / "before.json", asked, seed=seed)
+        measure(plan, plan.policy, seed_folder(plan, seed) / "before.json", questions, seed=seed)
         for seed in plan.seeds
     ]
     after, curves = {}, {}
@@ -113,11 +121,12 @@ def run_plan(plan: MpoPlan, page: Path | None) -> dict[str, Any]:
         values = []
         for seed in plan.seeds if name == ALL else plan.seeds[: plan.ablation_seeds]:
             console.print(f"{name}, seed {seed}")
-            output = trained(plan, name, rate=rate, seed=seed)
-            values.append(measured(plan, output / "model", output / "heldout.json", asked, seed=seed))
-            curves[name] = read_log(output)  # of the last seed
+            output = train_variant(plan, name, rate=rate, seed=seed)
+            values.append(measure(plan, output / "model", output / "heldout.json", questions, seed=seed))
+            curves[name] = read_log(output)  # the plot shows the last seed
         after[name] = np.stack(values)
-    report = summary(np.stack(before), after, seed=HELDOUT_SEED) | {"rates": tried, "rate": rate}
+    report = summary(np.stack(before), after, seed=HELDOUT_SEED)
+    report |= {"rates": scores_of_rates, "rate": rate}
     write_json(plan.directory / "report.json", report)
     if page is not None:
         plot = page.with_suffix(".png")
@@ -127,12 +136,12 @@ def run_plan(plan: MpoPlan, page: Path | None) -> dict[str, Any]:
 
 
 def seed_folder(plan: MpoPlan, seed: int) -> Path:
-    """Where a seed's pairs and runs are."""
+    """Return the folder of a seed's pairs and runs."""
     return plan.directory / f"seed-{seed}"
 
 
 def make_pairs(plan: MpoPlan, seed: int) -> int:
-    """The policy's solutions of training problems as preference pairs, with a meta.json; their number."""
+    """Write preference pairs of the policy's solutions, with a meta.json, and return their number."""
     folder = seed_folder(plan, seed)
     annotation = folder / "pairs.jsonl"
     if not (folder / "meta.json").exists():
@@ -141,18 +150,18 @@ def make_pairs(plan: MpoPlan, seed: int) -> int:
         start = load_checkpoint(plan.policy)
         sampler = TorchSampler(start, encoder, temperature=plan.temperature, seed=seed)
         rng = np.random.default_rng([seed, 4])
-        drawn = list(drawn_tasks(plan.problems, seed))
+        questions = list(drawn_questions(plan.problems, seed))
         pairs: list[PairRecord] = []
-        for first in track(range(0, len(drawn), CHUNK), "solutions", transient=True):
-            prompts = [(task, image, "") for task, image in drawn[first : first + CHUNK]]
+        for first in track(range(0, len(questions), CHUNK), "solutions", transient=True):
+            prompts = [(question, image, "") for question, image in questions[first : first + CHUNK]]
             texts = sampler.continue_texts(prompts, n=plan.solutions)
-            for number, (task, image, _) in enumerate(prompts):
-                name, known = f"{first + number}.png", solve(task).answer
+            for number, (question, image, _) in enumerate(prompts):
+                name, answer_text = f"{first + number}.png", solve(question).answer
                 image.save(folder / "images" / name)
-                solutions = without_luck(texts[number], known)
-                question = Question(text=task.question, answer=known, images=(name,))
-                for made in (correctness_pairs, format_pairs):
-                    pairs += map(until_slip, made(question, solutions, rng, limit=plan.pairs_of_question))
+                solutions = without_luck(texts[number], answer_text)
+                record = Question(text=question.question, answer=answer_text, images=(name,))
+                for pair_up in (correctness_pairs, format_pairs):
+                    pairs += map(until_slip, pair_up(record, solutions, rng, limit=plan.pairs_of_question))
         write_records(annotation, map(pair_json, pairs))
         data = DataSet(name="nano", root=folder / "images", annotation=annotation, length=len(pairs))
         write_meta(folder / "meta.json", [data], base=folder)
@@ -160,11 +169,11 @@ def make_pairs(plan: MpoPlan, seed: int) -> int:
 
 
 def without_luck(texts: Sequence[str], known: str) -> list[Solution]:
-    """A question's solutions: the wrong ones, and the right one that was written most often, if twice.
+    """Return a question's wrong solutions, and the right text that was written most often, at least twice.
 
-    Pairs are made of distinct texts, so a text that is right by luck, by slips that make up for each other,
-    would count as much as the one that the policy usually writes: at temperature 1.3 a quarter of the chosen
-    responses were such that it writes less than once in seven times.
+    A text is right by luck if its slips make up for each other. Pairs are made of distinct texts, so it would
+    count as much as the text that the policy usually writes. Without this filter, at temperature 1.3, the
+    policy writes a quarter of the chosen responses less than once in seven times.
     """
     solutions = [Solution(text=t, answer=a, right=a == known) for t in texts for a in [final_answer(t)]]
     right = Counter(solution.text for solution in solutions if solution.right).most_common(1)
@@ -173,23 +182,23 @@ def without_luck(texts: Sequence[str], known: str) -> list[Solution]:
 
 
 def until_slip(pair: PairRecord) -> PairRecord:
-    """The pair, its rejected response ended with the first step that the chosen one doesn't have.
+    """Return the pair with its rejected response cut after the first step that the chosen one doesn't have.
 
-    What follows a slip follows from it rightly: `1+4=5` after a 9 that was read as 1. Rejected with the rest,
-    those steps unlearn the arithmetic.
+    The steps after a slip are right conclusions from it, such as `1+4=5` after a 9 that was read as 1. If
+    they were rejected too, the policy would unlearn its arithmetic.
     """
     chosen, rejected = (split_steps(text) for text in (pair.chosen, pair.rejected))
     same = sum(1 for _ in takewhile(lambda steps: steps[0] == steps[1], zip(chosen, rejected, strict=False)))
     return replace(pair, rejected=SEPARATOR.join(rejected[: same + 1]))
 
 
-def trained(plan: MpoPlan, name: str, *, rate: float, seed: int) -> Path:
-    """`internvl3 train mpo` on a seed's pairs; the run's folder, with the trained policy in model/."""
+def train_variant(plan: MpoPlan, name: str, *, rate: float, seed: int) -> Path:
+    """Train a variant on a seed's pairs and return the run's folder, with the trained policy in model/."""
     pairs = seed_folder(plan, seed)
     output = pairs / f"{name.replace(' ', '-')}-{rate:g}"
     if (output / "model").exists():
         return output
-    # fp32 and no recomputing: a model this small gains nothing from less memory.
+    # A model this small needs neither bf16 nor recomputation to fit into memory.
     recipe = Recipe(
         epochs=plan.epochs,
         batch=PACKS,
@@ -210,7 +219,7 @@ def trained(plan: MpoPlan, name: str, *, rate: float, seed: int) -> Path:
         recipe=recipe,
         mpo=VARIANTS[name],
     )
-    references = pairs / "references"  # the same for every loss and rate
+    references = pairs / "references"  # they are the same for all variants and learning rates
     if references.exists():
         shutil.copytree(references, output / "references", dirs_exist_ok=True)
     run_job(job, make_accelerator(recipe.precision), resume=True)
@@ -218,30 +227,24 @@ def trained(plan: MpoPlan, name: str, *, rate: float, seed: int) -> Path:
     return output
 
 
-def search(plan: MpoPlan, rate: float) -> float:
-    """pass@1 on training drawings after all terms at a learning rate, with the first seed's pairs."""
+def score_rate(plan: MpoPlan, rate: float) -> float:
+    """Return pass@1 on training drawings, after MPO with all terms at a learning rate and the first seed."""
     seed = plan.seeds[0]
-    output = trained(plan, ALL, rate=rate, seed=seed)
-    asked = list(problems("train", plan.questions // 2, SEARCH_SEED))
-    values_NM = measured(plan, output / "model", output / "search.json", asked, seed=seed)
+    output = train_variant(plan, ALL, rate=rate, seed=seed)
+    questions = list(problems("train", plan.questions // 2, SEARCH_SEED))
+    values_NM = measure(plan, output / "model", output / "search.json", questions, seed=seed)
     return float(values_NM[:, METRICS.index("pass@1")].mean())
 
 
-def measured(
-    plan: MpoPlan, policy: Path, kept: Path, asked: Sequence[Problem], *, seed: int
+def measure(
+    plan: MpoPlan, policy: Path, file: Path, questions: Sequence[Problem], *, seed: int
 ) -> NDArray[np.float64]:
-    """A policy's figures of each question, (N, M), kept in a file."""
-    if not kept.exists():
+    """Return a policy's figures of each question, (N, M); `file` keeps them for the next run."""
+    if not file.exists():
         encoder = NanoEncoder(load_tokenizer(plan.policy))
         temperature = temperature_of(plan.policy)
-        candidates = answer(load_checkpoint(policy), encoder, asked, temperature=temperature, seed=seed)
-        scores = judge(load_checkpoint(plan.critic), encoder, asked, candidates)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(figures(asked, candidates, scores).tolist()) + "\n")
-    return np.array(json.loads(kept.read_text()))
-
-
-def read_log(output: Path) -> list[dict[str, float]]:
-    """The figures of every step of a run."""
-    lines = (json.loads(line) for line in (output / "log.jsonl").read_text().splitlines())
-    return [line for line in lines if "preferred" in line]
+        candidates = answer(load_checkpoint(policy), encoder, questions, temperature=temperature, seed=seed)
+        scores = mean_scores(load_checkpoint(plan.critic), encoder, questions, candidates)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(figures(questions, candidates, scores).tolist()) + "\n")
+    return np.array(json.loads(file.read_text()))

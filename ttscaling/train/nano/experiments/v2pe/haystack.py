@@ -1,7 +1,8 @@
-"""A sheet among blank pages, as several images or as a video's frames: long inputs that nano can be asked.
+"""Put a sheet among blank pages or blank frames, to test nano with long inputs.
 
-The question stays as it is: only one page has anything on it (a needle in a haystack, as V2PE's own paper
-measures long inputs, arXiv 2412.09616). Lengths are in tokens, the room for the answer included.
+It is a needle in a haystack, the test that V2PE's paper uses for long inputs (arXiv 2412.09616). Only one
+page has digits, so the question needs no page number. Lengths are in tokens and include the room for the
+answer.
 """
 
 from collections.abc import Sequence
@@ -19,16 +20,17 @@ from ttscaling.train.nano.network.encoder import NanoEncoder
 from ttscaling.train.samples.sample import Sample
 
 Medium = Literal["images", "video"]
-ANSWER_ROOM = 30  # tokens that an answer of SHORT_KINDS may take
+ANSWER_ROOM = 30  # tokens that are kept free for an answer of SHORT_KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Haystack:
-    """How much there is around a sheet.
+    """How many blank pages surround a sheet.
 
-    `length` is what prompt and answer may take; with `full` blank pages fill it up, else a random part of it.
-    `media` are drawn from; 0 pages fit into a `length` of 0. A page is five tiles, or one where it is small,
-    and so is a frame: `small` is the share of small pages among images.
+    `length` is the number of tokens that prompt and answer may take. With `full`, blank pages fill all of it,
+    otherwise a random part of it; a `length` of 0 has no room for any. Each prompt draws one of `media`. A
+    page has five tiles, and a small page or a frame has one. `small` is the share of small pages among
+    images.
     """
 
     length: int
@@ -38,17 +40,17 @@ class Haystack:
 
 
 def blank_page(rng: np.random.Generator, *, large: bool) -> Image.Image:
-    """Paper like a sheet's, without ink."""
+    """Return a picture of paper like a sheet's, without ink."""
     side = SIDE * (LARGE_CELL if large else SMALL_CELL)
     grey = rng.normal(rng.uniform(215, 250), rng.uniform(2, 8), (side, side))
     return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
 
 
 class HaystackEncoder(NanoEncoder):
-    """Puts every image between blank pages, at a random place, and lets each page draw its delta.
+    """Puts every image at a random index among blank pages, and draws a delta for each page from `deltas`.
 
-    The deltas that callers name are not heeded: `deltas` are what is drawn from, one of them or the ladder.
-    The draws are the same for the same seed and order of calls.
+    It ignores the `delta` argument of its methods. The same seed and the same order of calls give the same
+    draws.
     """
 
     def __init__(
@@ -65,33 +67,35 @@ class HaystackEncoder(NanoEncoder):
         self.rng = np.random.default_rng([seed, 6])
 
     def prompt(self, question: str, image: Image.Image | None, *, delta: float) -> Sample:
-        """As the parent's, between blank pages."""
-        return self._among_pages(question, "", image, whole=False)
+        """Return a question with its image among blank pages, as a sample without targets."""
+        return self._among_pages(question, "", image, all_text=False)
 
     def answered(
-        self, question: str, answer: str, image: Image.Image | None, *, delta: float, whole: bool = False
+        self, question: str, answer: str, image: Image.Image | None, *, delta: float, all_text: bool = False
     ) -> Sample:
-        """As the parent's, between blank pages."""
-        return self._among_pages(question, answer, image, whole=whole)
+        """Return a question, with its image among blank pages, and its answer as a sample."""
+        return self._among_pages(question, answer, image, all_text=all_text)
 
-    def _among_pages(self, question: str, answer: str, image: Image.Image | None, *, whole: bool) -> Sample:
-        shown, tiles = self._pages(question, answer, image)
+    def _among_pages(
+        self, question: str, answer: str, image: Image.Image | None, *, all_text: bool
+    ) -> Sample:
+        page_ids, tiles = self._pages(question, answer, image)
         context = (
             *self.ids("<|im_start|>user\n"),
-            *shown,
+            *page_ids,
             *self.ids(question),
             *self.ids("<|im_end|>\n<|im_start|>assistant\n"),
         )
         reply = (*self.ids(answer), self.end_token) if answer else ()
         stacked_NHWC = np.concatenate(tiles) if tiles else None
-        sample = self.sample(context, reply, stacked_NHWC, delta=1.0, whole=whole)
+        sample = self.sample(context, reply, stacked_NHWC, delta=1.0, all_text=all_text)
         drawn = self.rng.choice(self.deltas, size=len(tiles)).tolist()
         return Sample(sample.ids_T, sample.target_T, sample.weight_T, tuple(drawn), sample.tiles_NHWC)
 
     def _pages(
         self, question: str, answer: str, image: Image.Image | None
     ) -> tuple[tuple[int, ...], list[np.ndarray]]:
-        """The tokens of all pages, and each one's tiles."""
+        """Return the tokens of all pages, and the tiles of each page."""
         if image is None:
             return (), []
         rng, haystack = self.rng, self.haystack
@@ -103,20 +107,20 @@ class HaystackEncoder(NanoEncoder):
         while True:
             large = not video and rng.random() >= haystack.small
             blank = self._tiles(blank_page(rng, large=large), video=video)
-            if len(self._shown([*pages, blank], video=video)) > room:
+            if len(self._page_ids([*pages, blank], video=video)) > room:
                 break
             pages.append(blank)
-        place = int(rng.integers(len(pages)))
-        pages[0], pages[place] = pages[place], pages[0]
-        return self._shown(pages, video=video), pages
+        index = int(rng.integers(len(pages)))
+        pages[0], pages[index] = pages[index], pages[0]
+        return self._page_ids(pages, video=video), pages
 
     def _tiles(self, image: Image.Image, *, video: bool) -> np.ndarray:
-        """A frame is one tile, whatever its size."""
+        """Return the tiles of a page; a frame is always resized to one tile."""
         side = TILING.tile_size
         return tile_image(image.resize((side, side)) if video else image, TILING)
 
-    def _shown(self, pages: Sequence[np.ndarray], *, video: bool) -> tuple[int, ...]:
-        """As the server shows images and frames (`model.plugin.inputs.placeholders`)."""
+    def _page_ids(self, pages: Sequence[np.ndarray], *, video: bool) -> tuple[int, ...]:
+        """Return the tokens of pages, laid out as the server does it (`model.plugin.inputs.placeholders`)."""
         return tuple(
             token
             for number, tiles_NHWC in enumerate(pages, start=1)

@@ -1,4 +1,4 @@
-"""What `internvl3 train nano-v2pe` found: a table for each medium, a plot, a block of a page."""
+"""Report the V2PE experiment on nano: tables for each medium and a plot."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ TITLES = {"images": "several images", "video": "a video's frames"}
 
 
 def rows(entries: Sequence[Mapping[str, Any]], figure: str) -> list[list[str]]:
-    """A row for each delta with a cell for each length.
+    """Return a row for each delta, with a cell for each length.
 
-    `figure` is "accuracy", with its interval, "over_none", the paired difference to the row none, or
-    "position", where the answer begins.
+    `figure` says what the cells hold: "accuracy" with its interval, "over_none" (the paired difference to the
+    row `none`, with its interval), or "position" (the mean position at which the answer begins).
     """
-    shown: dict[str, list[str]] = {}
+    cells_of: dict[str, list[str]] = {}
     for entry in entries:
         if figure == "accuracy":
             cell = interval(entry, "accuracy")
@@ -27,47 +27,49 @@ def rows(entries: Sequence[Mapping[str, Any]], figure: str) -> list[list[str]]:
             cell = f"{entry['position']:.0f}"
         else:
             cell = interval(entry["over_none"], "difference", sign="+")
-        shown.setdefault(entry["delta"], []).append(cell)
-    return [[delta, *cells] for delta, cells in shown.items()]
+        cells_of.setdefault(entry["delta"], []).append(cell)
+    return [[delta, *cells] for delta, cells in cells_of.items()]
 
 
 def header(report: Mapping[str, Any], medium: str) -> list[str]:
-    """The lengths as multiples of the trained one, in tokens."""
+    """Return a table's header: the lengths as multiples of the trained length, and in tokens."""
     times = dict.fromkeys(entry["times"] for entry in report["media"][medium])
     lengths = [f"{factor}x ({factor * report['trained']} tokens)" for factor in times]
     return ["delta", *lengths]
 
 
 def print_v2pe(report: Mapping[str, Any], console: Console) -> None:
-    """The accuracies for a person."""
+    """Print the accuracies as tables for the terminal."""
     for medium, entries in report["media"].items():
-        shown = Table(*header(report, medium), title=f"{TITLES[medium]}: right, %, n {report['n']} a cell")
+        title = f"{TITLES[medium]}: right answers in %, {report['n']} questions a cell"
+        rich_table = Table(*header(report, medium), title=title)
         for row in rows(entries, "accuracy"):
-            shown.add_row(*row)
-        console.print(shown)
+            rich_table.add_row(*row)
+        console.print(rich_table)
 
 
 def v2pe_lines(report: Mapping[str, Any], plot: str) -> list[str]:
-    """All tables as Markdown, and the plot."""
+    """Return all tables as lines of Markdown; `plot` is the address of the plot relative to the page."""
     lines: list[str] = []
     for medium, entries in report["media"].items():
         head = header(report, medium)
-        lines += [f"### A sheet among {TITLES[medium]}", "", "Right answers, %:", ""]
+        lines += [f"### A sheet among {TITLES[medium]}", "", "This table shows the right answers in %:", ""]
         lines += table(head, rows(entries, "accuracy"))
-        lines += ["", "The paired difference to `none`, points:", ""]
+        lines += ["", "This table shows the paired difference to `none` in points:", ""]
         lines += table(head, rows(entries, "over_none")[1:])
-        lines += ["", "Position at which the answer begins, on average:", ""]
+        lines += ["", "This table shows the position at which the answer begins, on average:", ""]
         lines += [*table(head, rows(entries, "position")), ""]
     return [
         *lines,
-        f"{report['n']} held-out questions a cell (seed {report['seed']}), greedy; 95 % intervals.",
+        f"Each cell has {report['n']} held-out questions (seed {report['seed']}), answered greedily. The "
+        "intervals are 95 % intervals over questions.",
         "",
-        f"![accuracy over length]({plot})",
+        f"![right answers over the length, a line for each delta]({plot})",
     ]
 
 
 def draw(report: Mapping[str, Any], path: Path) -> None:
-    """Accuracy over the length, a line for each delta."""
+    """Draw the accuracy over the length, with a line for each delta."""
     with drawing(path, 11, 4, ncols=len(report["media"]), sharey=True) as panels:
         for axes, (medium, entries) in zip(panels, report["media"].items(), strict=True):
             for delta in dict.fromkeys(entry["delta"] for entry in entries):

@@ -1,9 +1,8 @@
-"""Two policies that find a sheet among blank pages, one with V2PE and one without: a program for torch's
-launcher.
+"""Train a policy with V2PE or one without it to find a sheet among blank pages, under torch's launcher.
 
-They differ in nothing but positions: initial weights, drawings, questions and pages are the same. `v2pe`
-starts from the chain's `base/`, where every image draws its delta from the ladder; `ordinary` from a
-pre-training of its own in which every position is the ordinary one, delta 1.
+The two policies differ only in their positions. Initial weights, drawings, questions and pages are the same.
+`v2pe` starts from the chain's `base/`, in which every image drew a delta. `ordinary` starts from another
+pre-training, in which all positions are ordinary ones (delta 1).
 """
 
 import argparse
@@ -31,14 +30,14 @@ from .haystack import Haystack, HaystackEncoder
 Positions = Literal["v2pe", "ordinary"]
 BASES: dict[Positions, str] = {"v2pe": "base", "ordinary": "ordinary-base"}
 DELTAS: dict[Positions, Sequence[float]] = {"v2pe": TRAINED_DELTAS, "ordinary": (1.0,)}
-SMALL = 0.3
+SMALL = 0.3  # share of small pages
 TRAINED = Haystack(length=128, full=False, media=("images", "video"), small=SMALL)
 ALONE = Haystack(length=0, full=False)
 STEPS = 75
 
 
 def ordinary_base(directory: Path, budget: Budget, seed: int) -> None:
-    """The chain's vision warm-up and pre-training, draw by draw, with ordinary positions."""
+    """Repeat the chain's vision warm-up and pre-training, with the same draws but ordinary positions."""
     accelerator = make_accelerator()
     tokenizer = build_tokenizer(CONTEXT)
     model = new_model(nano_config(tokenizer, num_layers=POLICY_LAYERS), seed=seed)
@@ -50,12 +49,12 @@ def ordinary_base(directory: Path, budget: Budget, seed: int) -> None:
 
 
 def reader(directory: Path, positions: Positions, seed: int, *, steps: int) -> None:
-    """A base fine-tuned on questions about a sheet among pages, up to the trained length."""
+    """Fine-tune a base on questions about a sheet among pages, with at most TRAINED.length tokens."""
     accelerator = make_accelerator()
     base = directory / BASES[positions]
     tokenizer, model = load_tokenizer(base), load_checkpoint(base)
-    alone = 2 * seed + accelerator.process_index  # each process draws pages of its own
-    encoder = HaystackEncoder(tokenizer, TRAINED, deltas=DELTAS[positions], seed=alone)
+    pages_seed = 2 * seed + accelerator.process_index  # the processes draw different pages
+    encoder = HaystackEncoder(tokenizer, TRAINED, deltas=DELTAS[positions], seed=pages_seed)
     finetune(model, encoder, accelerator, steps=steps, seed=seed)
     if accelerator.is_main_process:
         save_checkpoint(model, tokenizer, directory / positions, sampling=SAMPLING)
@@ -66,7 +65,9 @@ def main() -> None:
     parser.add_argument("stage", choices=["ordinary-base", *BASES])
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--miniature", action="store_true", help="a few steps, to test the program")
+    parser.add_argument(
+        "--miniature", action="store_true", help="train only a few steps, to test the program"
+    )
     arguments = parser.parse_args()
     if arguments.stage == "ordinary-base":
         ordinary_base(arguments.directory, MINIATURE if arguments.miniature else Budget(), arguments.seed)

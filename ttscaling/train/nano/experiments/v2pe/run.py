@@ -1,9 +1,10 @@
-"""`internvl3 train nano-v2pe`: every delta at the trained length and at 2, 4 and 8 times it.
+"""`internvl3 train nano-v2pe` measures every delta at the trained length and at multiples of it.
 
-Like table 12 of the InternVL3 paper (arXiv 2504.10479), with what V2PE is for besides: inputs longer than any
-in training. Rows are the deltas that the policy with V2PE is asked with, and `none`, the policy without.
+It repeats Table 12 of the InternVL3 paper (arXiv 2504.10479) on nano, and adds inputs that are longer than
+any in training, because V2PE was made for those. The rows are the deltas with which the policy with V2PE
+answers, and `none` for the policy without V2PE.
 
-Shapes: N questions, R rows, L lengths.
+Shapes: N questions, R rows.
 """
 
 import json
@@ -41,12 +42,12 @@ TIMES = (1, 2, 4, 8)
 MEDIA: tuple[Medium, ...] = ("images", "video")
 EVAL_SEED = 777
 PAGES_SEED = 7
-TOKENS_TOGETHER = 8192  # of the prompts answered in one batch
+TOKENS_TOGETHER = 8192  # tokens of the prompts that are answered in one batch
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row at one length: how often it was right, and the mean position of the first answer token."""
+    """One row at one length: which answers are right (0 or 1), and the mean position of their first token."""
 
     right_N: NDArray[np.float64]
     position: float
@@ -55,13 +56,13 @@ class Cell:
 def run_table(
     run: Run, base: Path | None, page: Path | None, *, times: Sequence[int] = TIMES
 ) -> dict[str, Any]:
-    """Trains the policies that `run.directory` lacks, measures, and writes the report.
+    """Train the policies that `run.directory` lacks, measure them, write the report and return it.
 
-    `base` is the pre-trained policy with V2PE of a chain; without it, it is trained as the chain does. The
-    lengths are `times` the trained one. Raises FileNotFoundError where `base` is no checkpoint, and
-    CalledProcessError.
+    `base` is the folder of the pre-trained policy with V2PE, from a run of the nano chain. Without it, that
+    policy is trained too. The lengths are `times` the trained length. Raises FileNotFoundError if there is no
+    folder `base`, and CalledProcessError if a training fails.
     """
-    torch.set_num_threads(1)  # tensors this small gain nothing from more
+    torch.set_num_threads(1)  # more threads don't make tensors this small any faster
     folder = run.directory
     folder.mkdir(parents=True, exist_ok=True)
     if base is not None:
@@ -84,31 +85,31 @@ def run_table(
 
 
 def measure(directory: Path, times: Sequence[int], *, num_questions: int, seed: int) -> dict[str, Any]:
-    """The report, from the policies `v2pe/` and `ordinary/`; cells that were measured before are kept."""
-    asked = [p for p in heldout(2 * num_questions, seed) if p.kind in SHORT_KINDS][:num_questions]
+    """Return the report on the policies `v2pe/` and `ordinary/`; cells measured before are kept."""
+    questions = [p for p in heldout(2 * num_questions, seed) if p.kind in SHORT_KINDS][:num_questions]
     return {
         "n": num_questions,
         "seed": seed,
         "trained": TRAINED.length,
-        "media": {medium: _of_medium(directory, medium, times, asked, seed) for medium in MEDIA},
+        "media": {medium: _of_medium(directory, medium, times, questions, seed) for medium in MEDIA},
     }
 
 
 def _of_medium(
-    directory: Path, medium: Medium, times: Sequence[int], asked: Sequence[Problem], seed: int
+    directory: Path, medium: Medium, times: Sequence[int], questions: Sequence[Problem], seed: int
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for factor in times:
-        cells = {row: cell(directory, row, medium, factor, asked) for row in ROWS}
-        right_NR = np.stack([found.right_N for found in cells.values()], axis=1)
-        gain_NR = right_NR - right_NR[:, :1]  # over none
+        cells = {row: measure_cell(directory, row, medium, factor, questions) for row in ROWS}
+        right_NR = np.stack([cell.right_N for cell in cells.values()], axis=1)
+        gain_NR = right_NR - right_NR[:, :1]  # the first row is `none`
         accuracies, gains = (bootstrap(values, seed=seed) for values in (right_NR, gain_NR))
-        for (row, found), a, g in zip(cells.items(), accuracies, gains, strict=True):
+        for (row, cell), a, g in zip(cells.items(), accuracies, gains, strict=True):
             rows.append(
                 {
                     "delta": row,
                     "times": factor,
-                    "position": found.position,
+                    "position": cell.position,
                     "accuracy": a.mean,
                     "low": a.low,
                     "high": a.high,
@@ -118,10 +119,13 @@ def _of_medium(
     return rows
 
 
-def cell(directory: Path, row: str, medium: Medium, times: int, asked: Sequence[Problem]) -> Cell:
-    """Greedy answers about sheets among as many blank pages as fit; the same pages for every row."""
-    kept = directory / "cells" / f"{medium}-{times}x-{row.replace('/', '_')}-{len(asked)}.json"
-    if not kept.exists():
+def measure_cell(directory: Path, row: str, medium: Medium, times: int, questions: Sequence[Problem]) -> Cell:
+    """Return the cell of greedy answers about sheets among as many blank pages as fit the length.
+
+    All rows have the same pages. The cell is kept in a file for the next run.
+    """
+    file = directory / "cells" / f"{medium}-{times}x-{row.replace('/', '_')}-{len(questions)}.json"
+    if not file.exists():
         name, delta = ROWS[row]
         length = TRAINED.length * times
         tokenizer, model = load_tokenizer(directory / name), load_checkpoint(directory / name)
@@ -130,17 +134,18 @@ def cell(directory: Path, row: str, medium: Medium, times: int, asked: Sequence[
             haystack = Haystack(length=length, full=True, media=(medium,), small=SMALL)
             return HaystackEncoder(tokenizer, haystack, deltas=(delta,), seed=PAGES_SEED)
 
-        together = max(1, TOKENS_TOGETHER // length)
+        batch_size = max(1, TOKENS_TOGETHER // length)
+        # Two encoders with the same seed draw the same pages, for the answers and for the positions.
         answering, counting = encoder(), encoder()
         texts: list[str] = []
-        for start in track(range(0, len(asked), together), f"{medium} {times}x {row}", transient=True):
-            texts += answer_greedily(model, answering, asked[start : start + together])
+        for start in track(range(0, len(questions), batch_size), f"{medium} {times}x {row}", transient=True):
+            texts += answer_greedily(model, answering, questions[start : start + batch_size])
         firsts = []
-        for problem in asked:
+        for problem in questions:
             prompt = counting.prompt(problem.question, problem.image, delta=delta)
             firsts.append(next_position(positions(prompt.ids_T == counting.image_token, delta)))
-        right = [final_answer(text) == problem.answer for text, problem in zip(texts, asked, strict=True)]
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps({"right": right, "position": float(np.mean(firsts))}) + "\n")
-    found = json.loads(kept.read_text())
-    return Cell(np.array(found["right"], dtype=np.float64), found["position"])
+        right = [final_answer(text) == problem.answer for text, problem in zip(texts, questions, strict=True)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"right": right, "position": float(np.mean(firsts))}) + "\n")
+    record = json.loads(file.read_text())
+    return Cell(np.array(record["right"], dtype=np.float64), record["position"])

@@ -1,4 +1,4 @@
-"""Figures of the ablation from readings that are known, and the bench that its F1 stands on."""
+"""Test the critic ablation: its bench, its figures for known scores, its page and its messages."""
 
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,28 @@ from ttscaling.train.nano.experiments.critic_labels.page import write_report
 from ttscaling.train.nano.experiments.critic_labels.process_bench import mark_steps, write_process_bench
 from ttscaling.train.nano.experiments.critic_labels.readings import Contender, Reading
 from ttscaling.train.nano.stages.labelling import BY_OUTCOME, BY_VALUE, Scheme
-from ttscaling.train.nano.stages.ranking import Ranked
+from ttscaling.train.nano.stages.ranking import AnsweredQuestion
 
-TASK = SheetQuestion(Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6))), "row sum", (1,))
+QUESTION = SheetQuestion(Sheet(((3, 7, 4), (9, 8, 2), (0, 5, 6))), "row sum", (1,))
 RIGHT = "Row 1: 3 7 4\n\n3+7=10\n\n10+4=14\n\nFinal answer: 14"
 WRONG = "Row 1: 3 7 4\n\n3+7=11\n\n11+4=15\n\nFinal answer: 15"
 IMAGE = Image.new("RGB", (84, 84), "white")
 
 
-def test_a_step_is_right_if_it_is_the_written_solutions_at_its_place() -> None:
-    assert mark_steps(TASK, RIGHT.split("\n\n")) == (1, 1, 1, 1)
-    assert mark_steps(TASK, WRONG.split("\n\n")) == (1, -1, -1, -1)  # 11+4=15 is a right sum of wrong numbers
-    assert mark_steps(TASK, ("Row 1: 3 7 4", "10+4=14")) == (1, -1)
-    assert mark_steps(TASK, (*RIGHT.split("\n\n"), "Final answer: 14")) == (1, 1, 1, 1, -1)
+def test_a_step_is_right_if_it_equals_the_step_of_the_written_solution_at_the_same_index() -> None:
+    assert mark_steps(QUESTION, RIGHT.split("\n\n")) == (1, 1, 1, 1)
+    assert mark_steps(QUESTION, WRONG.split("\n\n")) == (
+        1,
+        -1,
+        -1,
+        -1,
+    )  # 11+4=15 is a right sum of wrong numbers
+    assert mark_steps(QUESTION, ("Row 1: 3 7 4", "10+4=14")) == (1, -1)
+    assert mark_steps(QUESTION, (*RIGHT.split("\n\n"), "Final answer: 14")) == (1, 1, 1, 1, -1)
 
 
-def test_the_bench_is_a_file_of_the_published_format_with_its_images(tmp_path: Path) -> None:
-    path = write_process_bench(tmp_path, [Ranked(TASK, IMAGE, (RIGHT, RIGHT, WRONG))])
+def test_the_bench_is_a_file_of_the_published_format_with_images(tmp_path: Path) -> None:
+    path = write_process_bench(tmp_path, [AnsweredQuestion(QUESTION, IMAGE, (RIGHT, RIGHT, WRONG))])
     (record,) = read_records(path, parse_marked, BadRecords(allowed=0))
     assert (record.question, record.answer) == ("What is the sum of row 1?", "14")
     assert (record.steps, record.marks) == (tuple(WRONG.split("\n\n")), (1, -1, -1, -1))
@@ -42,7 +47,7 @@ def test_the_bench_is_a_file_of_the_published_format_with_its_images(tmp_path: P
 
 
 def reading(right: float, wrong: tuple[float, ...], *, scheme: Scheme = BY_VALUE) -> Reading:
-    """Of forty questions with one right candidate in eight; the steps of a bench are judged alike."""
+    """Return the scores for forty questions, each with its last candidate right, and for a fixed bench."""
     candidates = [tuple([wrong] * 7 + [(right,) * len(wrong)])] * 40
     return Reading(
         contender=Contender(Path("critic"), scheme),
@@ -54,9 +59,9 @@ def reading(right: float, wrong: tuple[float, ...], *, scheme: Scheme = BY_VALUE
 
 @pytest.fixture
 def report() -> dict[str, Any]:
-    questions = [Ranked(TASK, IMAGE, (*[WRONG] * 7, RIGHT))] * 40
+    questions = [AnsweredQuestion(QUESTION, IMAGE, (*[WRONG] * 7, RIGHT))] * 40
     readings = {
-        "value": reading(0.7, (0.9, 0.9, 0.1)),  # its mean and max mislead: .63 < .7, but .9 > .7
+        "value": reading(0.7, (0.9, 0.9, 0.1)),  # the mean of a wrong one is .63 < .7, but its max is .9 > .7
         "outcome": reading(0.2, (0.6,), scheme=BY_OUTCOME),
     }
     return summary(questions, readings, seed=1) | {"updates": 3000}
@@ -66,12 +71,12 @@ def test_figures_follow_from_the_scores(report: dict[str, Any]) -> None:
     assert report["baselines"]["greedy"]["mean"] == report["baselines"]["majority@8"]["mean"] == 0
     assert report["baselines"]["pass@1"]["mean"] == pytest.approx(1 / 7)
     value, outcome = report["critics"]["value"], report["critics"]["outcome"]
-    chosen = {how: figures["mean"] for how, figures in value["best_of_8"].items()}
-    assert chosen == {"mean": 1, "min": 1, "max": 0, "last": 1, "product": 1}
+    best_of_8 = {how: figures["mean"] for how, figures in value["best_of_8"].items()}
+    assert best_of_8 == {"mean": 1, "min": 1, "max": 0, "last": 1, "product": 1}
     assert {figures["mean"] for figures in outcome["best_of_8"].values()} == {0}
     assert value["over_majority"]["mean"] == pytest.approx({"mean": 1, "low": 1, "high": 1})
     assert outcome["value_over_this"]["mean"] == 1
-    # Of six steps four are right: three are called so, and no other. Of three called wrong, two are.
+    # Four of the six steps are right. Three of them are called right, and three steps are called wrong.
     bench = value["process_bench"]
     assert (bench["solutions"], bench["steps"]) == (40, 120)
     assert bench["right"]["mean"] == pytest.approx(6 / 7)
@@ -80,25 +85,27 @@ def test_figures_follow_from_the_scores(report: dict[str, Any]) -> None:
     assert bench["macro"]["low"] < bench["macro"]["mean"] < bench["macro"]["high"]
 
 
-def test_the_page_shows_them_beside_a_plot(report: dict[str, Any], tmp_path: Path) -> None:
+def test_the_page_shows_the_figures_and_a_plot(report: dict[str, Any], tmp_path: Path) -> None:
     write_report(report, tmp_path / "page.md", command="internvl3 train nano-critics")
     page = (tmp_path / "page.md").read_text()
     assert "| outcome | 0.0 (0.0 to 0.0) |" in page
     assert "| value | +100.0 (+100.0 to +100.0) |" in page
-    assert "![the same as bars](page.png)" in page
+    assert "aggregation, as bars](page.png)" in page
     assert (tmp_path / "page.png").stat().st_size > 1000
     assert (tmp_path / "page.json").exists()
 
 
-def test_what_the_critics_grow_from_must_be_there(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["nano-critics", "--directory", str(tmp_path)])
     assert result.exit_code == 1
-    assert "lacks policy, verifier, critic, orm" in result.output
-    assert "internvl3 train nano --resume" in result.output
+    message = " ".join(result.output.split())
+    assert "lacks policy, verifier, critic, orm" in message
+    assert "internvl3 train nano --resume" in message
 
 
 @pytest.mark.parametrize("labels", ["outcome", "value,values"])
-def test_labels_are_known_and_value_is_among_them(labels: str, tmp_path: Path) -> None:
+def test_unknown_labels_and_labels_without_value_are_refused(labels: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["nano-critics", "--directory", str(tmp_path), "--labels", labels])
     assert result.exit_code == 1
-    assert "--labels are value, advantage, early-stop, outcome" in result.output
+    message = " ".join(result.output.split())
+    assert f"--labels can't be {labels}: choose from value, advantage, early-stop, outcome" in message

@@ -1,3 +1,5 @@
+"""Test the MPO experiment: its pairs, its figures, its report, and a small run of all of it."""
+
 import json
 from pathlib import Path
 
@@ -49,11 +51,11 @@ def test_right_solutions_are_preferred_to_wrong_ones(plan: MpoPlan, pairs: list[
         assert before == list(split_steps(pair.chosen)[: len(before)])
         assert last not in split_steps(pair.chosen)[len(before) : len(before) + 1]
         assert (data_set.root / pair.images[0]).is_file()
-    assert make_pairs(plan, 1) == len(pairs)  # they are kept
+    assert make_pairs(plan, 1) == len(pairs)  # a second call keeps them
 
 
 @pytest.mark.parametrize(
-    ("chosen", "rejected", "ended"),
+    ("chosen", "rejected", "cut"),
     [
         ("a\n\nb\n\nc", "a\n\nx\n\ny", "a\n\nx"),
         ("a\n\nb", "x\n\nb", "x"),
@@ -61,17 +63,17 @@ def test_right_solutions_are_preferred_to_wrong_ones(plan: MpoPlan, pairs: list[
         ("a\n\nb", "a", "a"),
     ],
 )
-def test_a_rejected_response_ends_where_it_goes_wrong(chosen: str, rejected: str, ended: str) -> None:
+def test_a_rejected_response_ends_where_it_goes_wrong(chosen: str, rejected: str, cut: str) -> None:
     pair = PairRecord(question="?", chosen=chosen, rejected=rejected)
-    assert until_slip(pair) == PairRecord(question="?", chosen=chosen, rejected=ended)
+    assert until_slip(pair) == PairRecord(question="?", chosen=chosen, rejected=cut)
 
 
-def test_what_a_question_counts(plan: MpoPlan) -> None:
-    """Candidate 0 is greedy; the critic's choice is the first of the best."""
-    (asked,) = problems("train", 1, 1)
-    asked = Problem(asked.image, asked.question, "3", asked.kind)
+def test_figures_of_a_question(plan: MpoPlan) -> None:
+    """Candidate 0 is the greedy one. Best-of-8 takes the first of the best candidates."""
+    (drawn,) = problems("train", 1, 1)
+    question = Problem(drawn.image, drawn.question, "3", drawn.kind)
     texts = (WRONG, RIGHT, RIGHT, WRONG, RIGHT, WRONG, WRONG, WRONG)
-    values_NM = figures([asked], [texts], [[0.1, 0.2, 0.9, 0.9, 0.3, 0.1, 0.1, 0.1]])
+    values_NM = figures([question], [texts], [[0.1, 0.2, 0.9, 0.9, 0.3, 0.1, 0.1, 0.1]])
     assert dict(zip(METRICS, values_NM[0], strict=True)) == {
         "pass@1": 3 / 7,
         "greedy": 0,
@@ -81,7 +83,7 @@ def test_what_a_question_counts(plan: MpoPlan) -> None:
 
 
 def test_changes_are_paired() -> None:
-    """Two seeds that rise by 10 and 30 points for every question: 20, sure, and what each seed gave."""
+    """Every question rises by 10 points with one seed and by 30 with the other, so the change is 20."""
     before_SNM = np.random.default_rng(0).random((2, 50, len(METRICS))) / 2
     after = before_SNM + np.array([0.1, 0.3])[:, None, None]
     report = summary(before_SNM, {"all terms": after, "quality alone": after[:1]}, seed=1)
@@ -99,7 +101,7 @@ def test_changes_are_paired() -> None:
 def test_the_whole_experiment_in_small(
     plan: MpoPlan, pairs: list[PairRecord], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """On the pairs that are there: trained, measured before and after, written into a page with a plot."""
+    """The pairs exist already. A policy is trained and measured, and the page gets a table and a plot."""
     command = ["train", "nano-mpo", "--directory", str(plan.directory), "--seeds", "1", "--rates", "1e-5"]
     command += ["--variants", "without quality", "--questions", "6", "--page", str(tmp_path / "mpo.md")]
     with pytest.raises(SystemExit) as ended:
@@ -113,9 +115,11 @@ def test_the_whole_experiment_in_small(
     assert (seed_folder(plan, 1) / "without-quality-1e-05" / "model" / "model.safetensors").is_file()
 
 
-def test_what_can_not_be_run_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_unknown_variant_and_a_missing_checkpoint_are_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     for arguments, reason in (
-        (["--variants", "without beta"], "no variant without beta: choose of all terms"),
+        (["--variants", "without beta"], "no variant without beta: choose from all terms"),
         (["--policy", str(tmp_path)], "there is no checkpoint in"),
     ):
         with pytest.raises(SystemExit) as ended:

@@ -1,3 +1,5 @@
+"""Test the V2PE experiment's table and page, with policies that exist already."""
+
 import json
 import shutil
 from pathlib import Path
@@ -8,8 +10,8 @@ from clients.cli import main
 from ttscaling.train.nano.experiments.mpo.run import embedded
 
 
-def test_the_table_of_policies_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is trained; every delta is asked about the same pages, and the page is written."""
+def test_the_table_of_policies_that_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No policy is trained. Every delta gets the same questions and pages, and the report is written."""
     runs, page = tmp_path / "runs", tmp_path / "v2pe.md"
     for name in ("base", "ordinary-base", "v2pe", "ordinary"):
         shutil.copytree(embedded("policy"), runs / name)
@@ -20,7 +22,9 @@ def test_the_table_of_policies_that_are_there(tmp_path: Path, capsys: pytest.Cap
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     rows = report["media"]["images"]
     assert [row["delta"] for row in rows[:6]] == ["none", "1", "1/4", "1/16", "1/64", "1/256"]
-    assert rows[0]["accuracy"] == rows[1]["accuracy"]  # here the same policy with the same positions
+    assert (
+        rows[0]["accuracy"] == rows[1]["accuracy"]
+    )  # both rows have the same policy and the same positions here
     positions = [row["position"] for row in rows if row["times"] == 2]
     assert positions[0] == positions[1] > positions[2] > positions[3] >= positions[5]
     assert "| 1/256 |" in page.read_text() and "2x (256 tokens)" in page.read_text()
