@@ -1,7 +1,7 @@
-"""A trained model as a checkpoint that our server, and others, load.
+"""Write a trained model as a checkpoint that our server and others can load.
 
-In the layout that it was trained from, everything but the weights is carried over: config, tokenizer,
-generation and image settings. In the other one, config and tile limits are translated.
+If the layout is the one that the model was trained from, config, tokenizer, generation and image settings are
+carried over. Otherwise config and tile limits are translated into the other layout.
 """
 
 import json
@@ -19,7 +19,7 @@ from model.checkpoint.config_layouts import config_to_opengvlab
 from model.checkpoint.tensors import to_opengvlab
 from model.images.tiling import PIXEL_MEAN, PIXEL_STD
 
-# Weights and what describes their files; code beside them is never carried over.
+# Files that aren't carried over: weights, their indices, and code.
 _LEFT_BEHIND = (
     "*.safetensors",
     "*.safetensors.index.json",
@@ -41,15 +41,15 @@ def export(
     layout: Layout,
     dtype: torch.dtype,
 ) -> None:
-    """Write a checkpoint; `directory` appears when it is complete, in place of one that was there.
+    """Write a checkpoint; `directory` appears when it is complete, and replaces one that was there.
 
     Args:
-        state: of `V2PEInternVL`, on the CPU.
-        config: of the model.
-        source: the checkpoint that it was trained from.
-        directory: where it goes.
-        layout: of what is written.
-        dtype: of its weights.
+        state: the tensors of a `V2PEInternVL` by name, on the CPU.
+        config: the model's config.
+        source: the checkpoint that the model was trained from.
+        directory: the folder to write.
+        layout: the layout of the new checkpoint.
+        dtype: the type of its weights.
     """
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -66,21 +66,21 @@ def export(
         if layout_of(source) != layout:
             _write(unfinished / "preprocessor_config.json", _image_processor(source))
         generation = source / "generation_config.json"
-        if generation.exists():  # the class has written its own
-            shutil.copy(generation, unfinished)
+        if generation.exists():
+            shutil.copy(generation, unfinished)  # This replaces the file that transformers' class wrote.
     shutil.rmtree(directory, ignore_errors=True)
     unfinished.rename(directory)
 
 
 def _carry_over(source: Path, directory: Path) -> None:
-    left = {path for pattern in _LEFT_BEHIND for path in source.glob(pattern)}
+    excluded = {path for pattern in _LEFT_BEHIND for path in source.glob(pattern)}
     for path in source.iterdir():
-        if path.is_file() and path not in left and path.name != "config.json":
+        if path.is_file() and path not in excluded and path.name != "config.json":
             shutil.copy(path, directory)
 
 
 def _opengvlab_config(config: InternVLConfig, source: Path, dtype: torch.dtype) -> dict[str, Any]:
-    """The source's own, where it is of this layout, with what training may have changed."""
+    """Return the source's config with training's changes, translated if the source has the other layout."""
     own = described(source)
     written = config_to_opengvlab(
         config,
@@ -90,11 +90,12 @@ def _opengvlab_config(config: InternVLConfig, source: Path, dtype: torch.dtype) 
     )
     written["torch_dtype"] = _name(dtype)
     if own.layout == "transformers":
-        return written | {"system_message": ""}  # trained without one; this layout would put its own there
+        # The model was trained without a system message, and this layout has one by default.
+        return written | {"system_message": ""}
     content = json.loads((source / "config.json").read_text())
-    content.pop("auto_map", None)  # names code that isn't carried over
+    content.pop("auto_map", None)  # The entry names code that isn't carried over.
     tied = {"tie_word_embeddings": config.tie_word_embeddings}
-    # An InternLM is saved as the Llama that it is.
+    # The training model holds an InternLM as a Llama, and it is saved as one.
     internlm = content["llm_config"].get("architectures", [""])[0].startswith("InternLM")
     language = written["llm_config"] if internlm else content["llm_config"] | tied
     return content | tied | {"torch_dtype": _name(dtype), "llm_config": language}
@@ -103,7 +104,8 @@ def _opengvlab_config(config: InternVLConfig, source: Path, dtype: torch.dtype) 
 def _save_transformers(
     state: dict[str, torch.Tensor], config: InternVLConfig, directory: Path, dtype: torch.dtype
 ) -> None:
-    with torch.device("meta"):  # its class knows the names and the shards of its layout
+    # transformers' class writes the names and the shards of its layout; it needs no memory for that.
+    with torch.device("meta"):
         shell = InternVLForConditionalGeneration(config)
     shell.config.dtype = dtype
     shell.save_pretrained(directory, state_dict=state)
@@ -125,9 +127,12 @@ def _image_processor(source: Path) -> dict[str, Any]:
 
 
 def _compact(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor that owns its memory: gathered shards may be views of more, which safetensors refuses."""
-    whole = tensor.untyped_storage().nbytes() == tensor.nbytes
-    return tensor if whole and tensor.is_contiguous() else tensor.clone().contiguous()
+    """Return the tensor in memory of its own.
+
+    Gathered shards may be views of larger memory, which safetensors refuses.
+    """
+    fills_memory = tensor.untyped_storage().nbytes() == tensor.nbytes
+    return tensor if fills_memory and tensor.is_contiguous() else tensor.clone().contiguous()
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -1,4 +1,4 @@
-"""Loading a published checkpoint, of any layout and size, into the training model."""
+"""Load a published checkpoint, of any layout and size, into the training model."""
 
 import json
 from collections.abc import Iterator
@@ -20,10 +20,11 @@ _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
 def load_model(directory: Path, *, dtype: torch.dtype) -> V2PEInternVL:
-    """The model in `directory`, on the CPU, set to evaluation.
+    """Return the model in `directory`, on the CPU and in evaluation mode.
 
     Raises:
-        ValueError: the checkpoint lacks tensors or has unknown ones; the message names them.
+        ValueError: the checkpoint lacks tensors, or has unknown ones or ones of another shape; the message
+            names them.
     """
     config = _config(directory)
     state_dict = to_transformers(dict(stream_to_opengvlab(_tensors(directory), config.text_config)))
@@ -32,15 +33,18 @@ def load_model(directory: Path, *, dtype: torch.dtype) -> V2PEInternVL:
     )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[problem]:
-            raise ValueError(f"{directory.name} has {problem.replace('_', ' ')}: {sorted(report[problem])}")
+            raise ValueError(
+                f"{directory.name} has {problem.replace('_', ' ')} {sorted(report[problem])}: "
+                "use a complete checkpoint of an InternVL model"
+            )
     return model.eval()
 
 
 def empty_model(directory: Path) -> V2PEInternVL:
-    """The same model with parameters that hold nothing, for weights that come from another process.
+    """Return the model of `directory` with empty parameters, for weights that come from another process.
 
-    They are on the CPU, not on the meta device: accelerate tells parameters apart by their addresses. Memory
-    that is never written takes up none.
+    The parameters are on the CPU, not on the meta device, because accelerate tells parameters apart by their
+    addresses. They take up no memory until they are written.
     """
     with init_empty_weights(include_buffers=False):
         model = V2PEInternVL(_config(directory))
@@ -55,7 +59,7 @@ def _config(directory: Path) -> InternVLConfig:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
         content = config_to_transformers(content, image_tokens(tokenizer).context)
     config = InternVLConfig(**content)
-    # transformers' configs say "tied" by default, also of models that aren't.
+    # transformers' configs say "tied" by default, even for models whose embeddings aren't tied.
     config.tie_word_embeddings = config.tie_word_embeddings and not _has_head(directory)
     return config
 
@@ -74,10 +78,10 @@ def _tensors(directory: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def weights_dtype(checkpoint: Path) -> torch.dtype:
-    """The type of a checkpoint's weights, told by its first tensor of floating-point numbers.
+    """Return the type of a checkpoint's weights, which is that of its first floating-point tensor.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the checkpoint has no such tensor in safetensors files.
     """
     for shard in sorted(checkpoint.glob("*.safetensors")):
         with safe_open(shard, framework="pt") as file:

@@ -1,6 +1,6 @@
-"""Records as training samples: media read, conversation encoded, targets, weights and deltas set.
+"""Turn records into training samples with tokens, tiles, targets, weights and deltas.
 
-Everything random (JPEG quality, deltas, number of frames) comes from one generator per record, so a record
+All random numbers (JPEG quality, deltas, number of frames) come from one generator per record, so a record
 can be prepared again exactly as it was.
 """
 
@@ -27,10 +27,10 @@ from .sample import Sample, token_weight
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """How records become samples.
+    """The settings by which records become samples.
 
-    `deltas` are what each image draws its V2PE step from (a single one fixes it). `frames` are the fewest and
-    the most frames of a video, the published 8 to 32; `frame_label` goes before a frame's number.
+    Each image draws its V2PE delta from `deltas`, and a single one fixes it. `frames` are the fewest and the
+    most frames of a video, by default the published 8 and 32. `frame_label` stands before a frame's number.
     """
 
     encoder: ChatEncoder
@@ -49,14 +49,15 @@ def chat_sample(
     *,
     all_text: bool = False,
 ) -> Sample:
-    """A conversation with the loss on what assistants say (fine-tuning), or on all text (pre-training).
+    """Return a conversation as a sample with the loss on the assistants' texts, as in fine-tuning.
 
-    Visual tokens are never a target. Raises RecordError.
+    With `all_text` the loss is on all text, as in pre-training. Visual tokens are never a target. Raises
+    RecordError if the media can't be used.
     """
     turns, images_NHWC = read_media(record.turns, record.images, record.video, data_set, preparation, rng)
     chat = preparation.encoder.encode(turns, [len(tiles) for tiles in images_NHWC])
-    wanted_T = (chat.ids_T != preparation.encoder.image_token) if all_text else chat.assistant_mask_T
-    return next_token_sample(chat, _next_T(wanted_T), images_NHWC, preparation, rng)
+    targets_T = (chat.ids_T != preparation.encoder.image_token) if all_text else chat.assistant_mask_T
+    return next_token_sample(chat, _predicting_T(targets_T), images_NHWC, preparation, rng)
 
 
 def critic_sample(
@@ -67,14 +68,15 @@ def critic_sample(
     *,
     history: History = "plus",
 ) -> Sample:
-    """A critic's conversation with the loss at its judgements only, each on `+`, `-` or `=`.
+    """Return a critic's conversation as a sample with the loss only on its labels `+`, `-` and `=`.
 
-    Raises RecordError.
+    `history` says what earlier turns hold (see `critic_turns`). Raises RecordError if the media can't be
+    used, and ValueError if the tokenizer has no single token for a label.
     """
-    asked, images_NHWC = read_media(
+    question_turns, images_NHWC = read_media(
         (Turn("user", record.question),), record.images, record.video, data_set, preparation, rng
     )
-    turns = critic_turns(replace(record, question=asked[0].text), history=history)
+    turns = critic_turns(replace(record, question=question_turns[0].text), history=history)
     chat = preparation.encoder.encode(turns, [len(tiles) for tiles in images_NHWC], answering=True)
     slots = np.array(chat.slots)
     supervised_T = np.zeros(len(chat.ids_T), dtype=bool)
@@ -82,7 +84,10 @@ def critic_sample(
     sample = next_token_sample(chat, supervised_T, images_NHWC, preparation, rng)
     labels = [preparation.encoder.ids(label) for label in record.labels]
     if any(len(ids) != 1 for ids in labels):
-        raise ValueError("the tokenizer has no single token for '+', '-' or '=': it can't train a critic")
+        raise ValueError(
+            "the tokenizer has no single token for '+', '-' or '=', so it can't train a critic: use a model "
+            "with InternVL's tokenizer"
+        )
     sample.target_T[slots] = [ids[0] for ids in labels]
     return sample
 
@@ -94,7 +99,7 @@ def next_token_sample(
     preparation: Preparation,
     rng: np.random.Generator,
 ) -> Sample:
-    """Next-token targets, weights at the supervised positions, and a delta for each image."""
+    """Return a sample with next-token targets, weights at the supervised positions, and a delta per image."""
     weight = token_weight(int(supervised_T.sum()), preparation.average)
     return Sample(
         ids_T=chat.ids_T,
@@ -105,9 +110,9 @@ def next_token_sample(
     )
 
 
-def _next_T(wanted_T: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The positions from which a wanted token is predicted."""
-    return np.append(wanted_T[1:], False)
+def _predicting_T(targets_T: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark the positions from which the marked tokens are predicted."""
+    return np.append(targets_T[1:], False)
 
 
 def read_media(
@@ -118,7 +123,10 @@ def read_media(
     preparation: Preparation,
     rng: np.random.Generator,
 ) -> tuple[tuple[Turn, ...], list[NDArray[np.uint8]]]:
-    """The turns with their media announced, and each image's tiles; a video's frames are images of a tile."""
+    """Return the turns with slots for their media, and each image's tiles (tiles, side, side, 3).
+
+    The frames of a video are images of one tile each. Raises RecordError if the media can't be used.
+    """
     augment = rng if data_set.data_augment else None
     if video is None:
         tiling = preparation.tiling

@@ -1,7 +1,7 @@
-"""A critic's training conversations: VisualPRM's questions and steps, and a label for each step.
+"""Make a critic's training conversations, which have VisualPRM's questions, steps and labels.
 
-The conversation is the one that the server's critic is shown (`ttscaling.critic_prompt`), so that training
-and read-out can't drift apart. Sources: arXiv 2503.10291 sections 3 and 4; OpenGVLab/InternVL
+The conversation is the one that the server shows its critic (`ttscaling.critic_prompt`), so that training and
+read-out can't differ. Sources: arXiv 2503.10291 sections 3 and 4; OpenGVLab/InternVL
 `visualprm_data_pipeline_postprocess.py`.
 """
 
@@ -23,7 +23,7 @@ _QUESTION, _PROCESS = "### Question:\n", "\n\n### Solution Process:\n"
 
 @dataclass(frozen=True, kw_only=True)
 class CriticRecord:
-    """A question, its steps, and what the critic is to answer after each."""
+    """A question, the steps of a solution, and the label that the critic must answer after each step."""
 
     question: str
     steps: tuple[str, ...]
@@ -41,15 +41,15 @@ def label_steps(
     early_stop: bool = False,
     system: str | None = None,
 ) -> CriticRecord:
-    """Monte-Carlo scores as labels.
+    """Return a solution's steps with labels that follow from their Monte-Carlo scores.
 
-    - value: `+` where more than `threshold` of the continuations are right; with `early_stop` nothing after
+    - value: `+` where more than `threshold` of the continuations are right. With `early_stop` nothing after
       the first `-` is kept (the paper keeps all).
-    - advantage: `+`, `=` or `-` as the score rises, stays or falls. The publication doesn't say what the
-      first step is compared with; it gets its value label.
-    - outcome: the whole solution as one step, with the value label of its last.
+    - advantage: `+`, `=` or `-` where the score rises, stays the same or falls. The publication doesn't say
+      what the first step is compared with, so it gets its value label.
+    - outcome: all of the solution is one step, with the value label of its last step.
 
-    `system` is the critic's system message, None for the template's own.
+    `system` is the critic's system message; None means the template's.
     """
     scores = [step.score for step in record.steps]
     steps = tuple(step.text for step in record.steps)
@@ -61,8 +61,8 @@ def label_steps(
         rises = zip(scores[1:], scores, strict=False)
         labels = (values[0], *(_sign(score - before) for score, before in rises))
     elif early_stop and "-" in values:
-        kept = values.index("-") + 1
-        steps, labels = steps[:kept], values[:kept]
+        length = values.index("-") + 1
+        steps, labels = steps[:length], values[:length]
     return CriticRecord(
         question=record.question,
         steps=steps,
@@ -74,23 +74,26 @@ def label_steps(
 
 
 def labels_of_chat(record: ChatRecord) -> CriticRecord:
-    """A published VisualPRM400K conversation, its labels taken from the `gpt` turns.
+    """Return the steps of a published VisualPRM400K conversation with the labels of its `gpt` turns.
 
     Raises:
-        RecordError: it isn't of that form.
+        RecordError: the conversation doesn't have VisualPRM400K's form.
     """
     system = record.turns[0].text if record.turns[0].role == "system" else None
     turns = record.turns[system is not None :]
-    asked, answered = turns[0::2], turns[1::2]
-    if len(asked) != len(answered) or any(turn.role != "user" for turn in asked):
-        raise RecordError("not a critic's conversation: write 'human' and 'gpt' turns by turns")
-    opening, found, first = asked[0].text.partition(_PROCESS)
-    if not found or not opening.startswith(_QUESTION):
-        raise RecordError(f"the first turn isn't of the form {_QUESTION + '..' + _PROCESS + '..'!r}")
-    labels = tuple(_label(turn) for turn in answered)
+    step_turns, label_turns = turns[0::2], turns[1::2]
+    if len(step_turns) != len(label_turns) or any(turn.role != "user" for turn in step_turns):
+        raise RecordError("this is no critic's conversation: 'human' and 'gpt' turns must alternate")
+    opening, heading, first = step_turns[0].text.partition(_PROCESS)
+    if not heading or not opening.startswith(_QUESTION):
+        form = f"{_QUESTION}..{_PROCESS}.."
+        raise RecordError(
+            f"the first turn isn't of the form {form!r}: write question and first step like this"
+        )
+    labels = tuple(_label(turn) for turn in label_turns)
     return CriticRecord(
         question=opening.removeprefix(_QUESTION),
-        steps=(first, *(turn.text for turn in asked[1:])),
+        steps=(first, *(turn.text for turn in step_turns[1:])),
         labels=labels,
         images=record.images,
         video=record.video,
@@ -99,10 +102,10 @@ def labels_of_chat(record: ChatRecord) -> CriticRecord:
 
 
 def critic_turns(record: CriticRecord, *, history: History = "plus") -> tuple[Turn, ...]:
-    """The conversation up to the last step; after every user turn stands a judgement.
+    """Return the conversation up to the last step; an assistant's turn follows each earlier step.
 
-    `history` says what earlier assistant turns hold: `plus`, what the read-out shows (`+` everywhere), or
-    `labels`, what the published training conversations show.
+    `history` says what these turns hold. With `plus` it is `+` everywhere, as in the read-out. With `labels`
+    it is the steps' labels, as in the published training conversations.
     """
     conversation = Conversation(
         messages=({"role": "user", "content": record.question},), mm_processor_kwargs={}
@@ -110,13 +113,13 @@ def critic_turns(record: CriticRecord, *, history: History = "plus") -> tuple[Tu
     messages = critic_prefixes(conversation, record.steps, system=record.system)[-1]
     turns = [Turn(message["role"], message["content"]) for message in messages]
     if history == "labels":
-        said = iter(record.labels)
-        turns = [replace(t, text=next(said)) if t.role == "assistant" else t for t in turns]
+        labels = iter(record.labels)
+        turns = [replace(t, text=next(labels)) if t.role == "assistant" else t for t in turns]
     return tuple(turns)
 
 
 def published_chat(record: CriticRecord) -> ChatRecord:
-    """The conversation as VisualPRM400K publishes it: every label is an assistant's turn."""
+    """Return the conversation as VisualPRM400K publishes it, where every label is an assistant's turn."""
     turns = (*critic_turns(record, history="labels"), Turn("assistant", record.labels[-1]))
     return ChatRecord(turns=turns, images=record.images, video=record.video)
 

@@ -1,4 +1,4 @@
-"""A record's images and videos as uint8 tiles: found under the data set's root, tiled, degraded at random."""
+"""Read a record's images and videos as uint8 tiles, and degrade them by JPEG as augmentation."""
 
 import io
 from collections.abc import Sequence
@@ -17,11 +17,14 @@ from ttscaling.records.bad_records import RecordError
 from ttscaling.records.media_paths import read_image
 
 JPEG_QUALITIES = (75, 100)
-"""The published range, both included; each tile draws its own (InternVL `build_transform`)."""
+"""The published range, ends included. Each tile draws a quality from it (InternVL `build_transform`)."""
 
 
 def tiling_of_several(tiling: TilingConfig, num_images: int) -> TilingConfig:
-    """The tiling of each of several images: they share the tile limit, one tile at least (published)."""
+    """Return the tiling of each of several images, which share the tile limit as published.
+
+    Each image has at least one tile.
+    """
     most = max(1, tiling.max_tiles // num_images)
     return replace(tiling, min_tiles=min(tiling.min_tiles, most), max_tiles=most)
 
@@ -29,9 +32,10 @@ def tiling_of_several(tiling: TilingConfig, num_images: int) -> TilingConfig:
 def image_tiles(
     paths: Sequence[Path], tiling: TilingConfig, *, augment: np.random.Generator | None
 ) -> list[NDArray[np.uint8]]:
-    """Each image's tiles (tiles, side, side, 3); with a generator for `augment`, through JPEG.
+    """Return each image's tiles (tiles, side, side, 3).
 
-    Raises RecordError.
+    With a generator for `augment` the tiles go through JPEG compression. Raises RecordError if an image can't
+    be read.
     """
     if not paths:
         return []
@@ -41,20 +45,20 @@ def image_tiles(
 
 
 def video_frames(path: Path, num_frames: int, tiling: TilingConfig) -> NDArray[np.uint8]:
-    """`num_frames` frames of a video, evenly, one tile each: (frames, side, side, 3).
+    """Return `num_frames` evenly spaced frames of a video, one tile each: (frames, side, side, 3).
 
-    Fewer where the video has fewer. The published training code draws a random frame from each segment; here
-    it is the middle one, as when the model is asked. Raises RecordError.
+    A shorter video has fewer. The published training code draws a random frame from each segment. Here it is
+    the middle one, as at inference. Raises RecordError if the video can't be decoded.
     """
-    whole = TilingConfig(tiling.tile_size, min_tiles=1, max_tiles=1, use_thumbnail=False)
+    one_tile = TilingConfig(tiling.tile_size, min_tiles=1, max_tiles=1, use_thumbnail=False)
     try:
-        return read_video(path, FrameRequest(num_frames), whole, limit=num_frames).tiles[:, 0]
+        return read_video(path, FrameRequest(num_frames), one_tile, limit=num_frames).tiles[:, 0]
     except VideoError as error:
         raise RecordError(f"{path} can't be decoded ({error}): replace or remove the video") from error
 
 
 def jpeg_degraded(tiles_NHWC: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The tiles as they look after JPEG compression, each at a quality drawn from `JPEG_QUALITIES`."""
+    """Return the tiles after JPEG compression, each at a quality drawn from `JPEG_QUALITIES`."""
     lowest, highest = JPEG_QUALITIES
     qualities_N = rng.integers(lowest, highest + 1, size=len(tiles_NHWC))
     return np.stack([_through_jpeg(tile, int(q)) for tile, q in zip(tiles_NHWC, qualities_N, strict=True)])

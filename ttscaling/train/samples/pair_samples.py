@@ -1,4 +1,4 @@
-"""Preference pairs as training samples: a prompt with two responses in one sequence."""
+"""Turn preference pairs into training samples, with a prompt and two responses in one sequence."""
 
 from dataclasses import dataclass, replace
 
@@ -20,11 +20,11 @@ CHOSEN, REJECTED = 0, 1
 
 @dataclass(frozen=True)
 class PairSample:
-    """Both responses to a prompt, which is there once.
+    """A prompt, which the sequence holds once, and both responses to it.
 
-    `branch_T` is 0 for the prompt, which both see, else the number of the branch that alone sees it.
-    `response_T` is CHOSEN or REJECTED at the positions that predict a response's tokens, -1 elsewhere; the
-    weights are 1 there.
+    `branch_T` is 0 at the prompt, which both branches see, and elsewhere the number of the only branch that
+    sees the position: 1 or 2. `response_T` is CHOSEN or REJECTED at the positions that predict a response's
+    tokens, where the weights are 1, and -1 elsewhere.
     """
 
     sample: Sample
@@ -43,28 +43,29 @@ class PairSample:
 def pair_sample(
     record: PairRecord, data_set: DataSet, preparation: Preparation, rng: np.random.Generator
 ) -> PairSample:
-    """A preference pair. Prompt and images are computed once, half the work where the images are large.
+    """Return a preference pair as a sample.
 
-    The prompt's last token opens each branch: from there each response predicts its own first token. Raises
-    RecordError.
+    Prompt and images are computed once, which halves the work where the images are large. Each branch begins
+    with the prompt's last token, from which the response's first token is predicted. Raises RecordError if
+    the media can't be used, or a response holds an image token.
     """
-    asked = (Turn("user", record.question),)
-    turns, images_NHWC = read_media(asked, record.images, record.video, data_set, preparation, rng)
+    question = (Turn("user", record.question),)
+    turns, images_NHWC = read_media(question, record.images, record.video, data_set, preparation, rng)
     encoder = preparation.encoder
     prompt = encoder.encode(turns, [len(tiles) for tiles in images_NHWC], answering=True)
-    nothing_T = np.zeros(len(prompt.ids_T), dtype=bool)
-    context = next_token_sample(prompt, nothing_T, images_NHWC, preparation, rng)
+    unsupervised_T = np.zeros(len(prompt.ids_T), dtype=bool)
+    context = next_token_sample(prompt, unsupervised_T, images_NHWC, preparation, rng)
     *trunk, last = context.ids_T.tolist()
     ids, target = list(trunk), [*trunk[1:], *trunk[-1:]]
     branch, response = [0] * len(trunk), [-1] * len(trunk)
     for number, text in enumerate((record.chosen, record.rejected)):
-        said = encoder.ids(f"{text}{END}")
-        if encoder.image_token in said:
-            raise RecordError(f"a response has an image token in it: remove {IMAGE_CONTEXT} from the texts")
-        ids += [last, *said]
-        target += [*said, said[-1]]
-        branch += [number + 1] * (len(said) + 1)
-        response += [*[number] * len(said), -1]
+        response_ids = encoder.ids(f"{text}{END}")
+        if encoder.image_token in response_ids:
+            raise RecordError(f"a response holds an image token: remove {IMAGE_CONTEXT} from the texts")
+        ids += [last, *response_ids]
+        target += [*response_ids, response_ids[-1]]
+        branch += [number + 1] * (len(response_ids) + 1)
+        response += [*[number] * len(response_ids), -1]
     response_T = np.array(response)
     sample = replace(
         context,

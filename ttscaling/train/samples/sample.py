@@ -1,7 +1,6 @@
-"""Training samples and how they become padded batches.
+"""A training sample: a token sequence with its targets, loss weights, deltas and tiles.
 
-Shapes: T tokens of a sample, B samples of a batch, R runs of context tokens, N tiles, H x W pixels,
-C channels.
+Shapes: T tokens, N tiles, H x W pixels, C channels.
 """
 
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ from ttscaling.train.settings.recipe import Average
 
 @dataclass(frozen=True)
 class Sample:
-    """One token sequence with what the loss asks at each position.
+    """A token sequence with a target and a loss weight at each position.
 
-    `target_T[t]` is the token to predict from position t (usually `ids_T[t + 1]`), `weight_T[t]` its loss
-    weight (0 = context only). `deltas` holds the V2PE delta of each run of context tokens.
+    `target_T[t]` is the token to predict from position t (usually `ids_T[t + 1]`), and `weight_T[t]` is its
+    loss weight; 0 means that the position is only context. `deltas` holds the V2PE delta of each image, which
+    is a run of context tokens. `tiles_NHWC` holds the tiles of all images, or is None.
     """
 
     ids_T: np.ndarray
@@ -35,7 +35,7 @@ class Sample:
         return 0 if self.tiles_NHWC is None else len(self.tiles_NHWC)
 
     def followed_by(self, ids: Sequence[int]) -> "Sample":
-        """The same context with more unsupervised text tokens after it."""
+        """Return this sample with more text tokens after it, which aren't supervised."""
         more_T = np.array(ids, dtype=np.int64)
         return Sample(
             ids_T=np.concatenate([self.ids_T, more_T]),
@@ -47,9 +47,11 @@ class Sample:
 
 
 def token_weight(num_supervised: int, average: Average) -> float:
-    """Weight of each supervised token of a sample that has `num_supervised` (InternVL3 section 2.2).
+    """Return the weight of each supervised token of a sample that has `num_supervised` of them.
 
-    Set per sample, before packing; a loss is the weighted sum over the sum of the weights of the whole batch.
+    It is 1 for "token", 1 / sqrt(num_supervised) for "square" and 1 / num_supervised for "sample" (InternVL3
+    section 2.2). Weights are set per sample, before packing. A loss is the weighted sum of a batch, divided
+    by the sum of the batch's weights.
     """
     exponent = {"token": 0.0, "square": -0.5, "sample": -1.0}[average]
     return float(max(num_supervised, 1) ** exponent)

@@ -1,4 +1,4 @@
-"""A trained checkpoint is one that our server loads, and others: names, config, everything beside them."""
+"""An exported checkpoint has the names, the config and the other files that servers load."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from ttscaling.train.network.internvl import V2PEInternVL
 def exported(
     folder: Path, source: Layout, target: Layout, *, tied: bool = False, language: Language = "qwen2"
 ) -> tuple[V2PEInternVL, Path]:
-    """A model from a checkpoint of one layout, and the folder where it was written in the other."""
+    """Return a model from a checkpoint of one layout, and the folder where it is exported in another."""
     start = build_checkpoint(folder / "start", source, tied=tied, language=language)
     model = load_model(start, dtype=torch.float32)
     with torch.no_grad():

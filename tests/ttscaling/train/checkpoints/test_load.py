@@ -1,4 +1,4 @@
-"""What the training model loads is what the checkpoint holds, whatever its layout."""
+"""The training model loads exactly the tensors of a checkpoint, in each layout."""
 
 import json
 from pathlib import Path
@@ -28,14 +28,16 @@ def test_both_layouts_hold_the_same_model(layout: Layout, tied: bool, tmp_path: 
 
 @pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
 def test_shards_are_put_together_and_cast(layout: Layout, tmp_path: Path) -> None:
-    whole = load_model(build_checkpoint(tmp_path, layout), dtype=torch.bfloat16)
+    unsharded = load_model(build_checkpoint(tmp_path, layout), dtype=torch.bfloat16)
     tensors = load_file(tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").unlink()
-    for part in range(3):
-        names = sorted(tensors)[part::3]
-        save_file({name: tensors[name] for name in names}, tmp_path / f"model-{part + 1}-of-3.safetensors")
+    for shard in range(3):
+        names = sorted(tensors)[shard::3]
+        save_file({name: tensors[name] for name in names}, tmp_path / f"model-{shard + 1}-of-3.safetensors")
     again = load_model(tmp_path, dtype=torch.bfloat16)
-    for (name, tensor), other in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
+    for (name, tensor), other in zip(
+        unsharded.state_dict().items(), again.state_dict().values(), strict=True
+    ):
         assert tensor.dtype == torch.bfloat16 and torch.equal(tensor, other), name
 
 

@@ -1,4 +1,4 @@
-"""Tokens of conversations: the published template, and exactly what assistants say is marked."""
+"""Conversations are encoded in the published template, and exactly the assistants' texts are marked."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_tokens_are_those_of_the_published_chat_template() -> None:
     assert decoded(chat.ids_T) == text.replace("<image>", f"<img>{IMAGE_CONTEXT * 12}</img>")
 
 
-def test_the_loss_is_on_what_assistants_say_and_on_the_end_of_their_turns() -> None:
+def test_the_loss_is_on_assistants_texts_and_on_the_end_of_their_turns() -> None:
     chat = encoder("Be brief.").encode(TURNS, [1])
     assert decoded(chat.ids_T[chat.assistant_mask_T]) == "A cat.<|im_end|>\nYes.\n<|im_end|>"
 

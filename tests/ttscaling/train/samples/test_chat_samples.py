@@ -1,4 +1,4 @@
-"""Records as samples: what is supervised, how much it weighs, which deltas its images have."""
+"""Records become samples with the right supervised tokens, weights, deltas and tiles."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,8 +44,8 @@ def test_fine_tuning_learns_the_answer(drawings: DataSet) -> None:
     sample = chat_sample(record, drawings, preparation(), rng())
     assert supervised(sample) == "A cat.<|im_end|>"
     assert (sample.num_tiles, len(sample.deltas)) == (3, 1)
-    at = np.flatnonzero(sample.weight_T)
-    np.testing.assert_array_equal(sample.target_T[at], sample.ids_T[at + 1])
+    positions = np.flatnonzero(sample.weight_T)
+    np.testing.assert_array_equal(sample.target_T[positions], sample.ids_T[positions + 1])
 
 
 @pytest.mark.parametrize(("average", "total"), [("token", 7), ("square", 7**0.5), ("sample", 1)])
@@ -57,8 +57,8 @@ def test_a_sample_s_weight(drawings: DataSet, average: Average, total: float) ->
 def test_pre_training_learns_all_text_and_no_visual_token(drawings: DataSet) -> None:
     record = ChatRecord(turns=ASKED, images=("wide.png",))
     sample = chat_sample(record, drawings, preparation(), rng(), all_text=True)
-    shown = decoded(sample.ids_T).replace("<IMG_CONTEXT>", "").removeprefix("<|im_start|>")
-    assert supervised(sample) == shown
+    text = decoded(sample.ids_T).replace("<IMG_CONTEXT>", "").removeprefix("<|im_start|>")
+    assert supervised(sample) == text
 
 
 def test_each_image_draws_its_delta_from_the_published_ones(drawings: DataSet) -> None:

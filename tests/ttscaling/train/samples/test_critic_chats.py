@@ -1,4 +1,4 @@
-"""A critic is trained on the conversation that the server shows it, in VisualPRM's form."""
+"""A critic is trained on the conversation that the server shows it, which has VisualPRM's form."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_early_stop_keeps_up_to_the_first_wrong_step() -> None:
     assert label_steps(judged(1.0, 0.5), early_stop=True).labels == ("+", "+")
 
 
-def test_an_outcome_is_judged_on_the_whole_solution() -> None:
+def test_an_outcome_has_the_solution_as_one_step() -> None:
     assert label_steps(judged(1.0, 1.0), "outcome").steps == ("step 0\n\nstep 1",)
 
 
@@ -58,8 +58,8 @@ def test_the_conversation_is_the_server_s() -> None:
     )
     served = critic_prefixes(conversation, record.steps, system="Judge.")[-1]
     assert critic_turns(record) == tuple(Turn(message["role"], message["content"]) for message in served)
-    shown = critic_turns(record, history="labels")
-    assert [turn.text for turn in shown if turn.role == "assistant"] == ["+", "-"]
+    labelled = critic_turns(record, history="labels")
+    assert [turn.text for turn in labelled if turn.role == "assistant"] == ["+", "-"]
 
 
 def test_published_conversations_are_read_as_written() -> None:
@@ -80,8 +80,8 @@ def test_published_conversations_are_read_as_written() -> None:
 @pytest.mark.parametrize(
     ("turns", "problem"),
     [
-        ([Turn("user", "### Question:\nq\n\n### Solution Process:\ns")], "turns by turns"),
-        ([Turn("assistant", "+"), Turn("assistant", "+")], "turns by turns"),
+        ([Turn("user", "### Question:\nq\n\n### Solution Process:\ns")], "must alternate"),
+        ([Turn("assistant", "+"), Turn("assistant", "+")], "must alternate"),
         ([Turn("user", "What?"), Turn("assistant", "+")], "isn't of the form"),
         (
             [Turn("user", "### Question:\nq\n\n### Solution Process:\ns"), Turn("assistant", "good")],

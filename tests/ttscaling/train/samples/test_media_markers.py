@@ -1,4 +1,4 @@
-"""Where images and frames are announced."""
+"""Slots for images and frames are written where the published code writes them."""
 
 import pytest
 
@@ -27,14 +27,16 @@ def user(text: str) -> Turn:
     ],
 )
 def test_images(turns: tuple[Turn, ...], images: int, text: str) -> None:
-    shown = announce_images(turns, images)
-    assert next(turn.text for turn in shown if turn.role == "user") == text
-    assert [turn.role for turn in shown] == [turn.role for turn in turns]
-    assert [turn for turn in shown if turn.role != "user"] == [turn for turn in turns if turn.role != "user"]
+    changed = announce_images(turns, images)
+    assert next(turn.text for turn in changed if turn.role == "user") == text
+    assert [turn.role for turn in changed] == [turn.role for turn in turns]
+    assert [turn for turn in changed if turn.role != "user"] == [
+        turn for turn in turns if turn.role != "user"
+    ]
 
 
 @pytest.mark.parametrize("images", [1, 3])
-def test_another_number_of_images_than_places(images: int) -> None:
+def test_another_number_of_images_than_slots(images: int) -> None:
     with pytest.raises(RecordError, match=f"2 <image> for {images} images"):
         announce_images((user("<image> or <image>?"), ANSWER), images)
 
@@ -45,7 +47,7 @@ def test_an_image_needs_a_user_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "expected"),
     [
         ("<video>\nWhat?", "Frame-1: <image>\nFrame-2: <image>\nWhat?"),
         ("What?", "Frame-1: <image>\nFrame-2: <image>\nWhat?"),
@@ -53,8 +55,8 @@ def test_an_image_needs_a_user_turn() -> None:
         ("In <video> what?", "In Frame-1: <image>\nFrame-2: <image>\n what?"),
     ],
 )
-def test_frames(text: str, shown: str) -> None:
-    assert announce_frames((SYSTEM, user(text), ANSWER), 2) == (SYSTEM, user(shown), ANSWER)
+def test_frames(text: str, expected: str) -> None:
+    assert announce_frames((SYSTEM, user(text), ANSWER), 2) == (SYSTEM, user(expected), ANSWER)
 
 
 def test_frames_of_preference_pairs_are_labelled_as_asked() -> None:

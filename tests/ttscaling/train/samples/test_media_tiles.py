@@ -1,4 +1,4 @@
-"""Paths stay below the root; tiles are those of the model, after JPEG if asked for."""
+"""Media paths stay below the root, and tiles are those of the model, with JPEG compression on request."""
 
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def test_jpeg_is_repeatable_different_for_each_tile_and_mild() -> None:
     assert 0 < np.abs(once.astype(int) - tiles_NHWC).mean() < 20
 
 
-def test_augmentation_degrades_whole_images(root: Path) -> None:
+def test_augmentation_degrades_all_tiles_of_an_image(root: Path) -> None:
     paths = [root / "deep/a.png", root / "inner.png"]
     plain = image_tiles(paths, TILING, augment=None)
     degraded = image_tiles(paths, TILING, augment=np.random.default_rng(0))
@@ -115,7 +115,7 @@ def test_a_broken_video_is_named(tmp_path: Path) -> None:
 
 
 def write_clip(path: Path, levels: list[int]) -> None:
-    """A video of single-coloured frames of 64 x 48 pixels, one a second."""
+    """Write a video of single-coloured frames of 64 x 48 pixels, one per second."""
     import av
 
     with av.open(str(path), "w") as container:

@@ -1,4 +1,4 @@
-"""A preference pair as one sample; its packing and losses are tested beside those."""
+"""A preference pair becomes one sample; the tests of packs and objectives cover its packing and losses."""
 
 from dataclasses import replace
 from pathlib import Path

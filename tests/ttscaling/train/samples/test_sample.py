@@ -1,4 +1,4 @@
-"""Samples of different lengths, with and without images, become one batch."""
+"""Samples of different lengths, with and without images, become one padded batch."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ def sample(ids: list[int], *deltas: float) -> Sample:
     return Sample(ids_T, ids_T + 1, np.full(len(ids), 0.5, np.float32), deltas, tiles_NHWC)
 
 
-def test_rows_are_filled_up_on_the_side_asked_for() -> None:
+def test_rows_are_padded_on_either_side() -> None:
     samples = [sample([1, 2]), sample([3, 4, 5])]
     right, left = collate(samples), collate(samples, left=True)
     assert right.ids_BT.tolist() == [[1, 2, 0], [3, 4, 5]]
