@@ -1,4 +1,4 @@
-"""The app around a fake engine, asked without a socket, or on one where a client must be able to leave."""
+"""The app on a fake engine, reached directly or through a real socket."""
 
 import asyncio
 import json
@@ -28,17 +28,17 @@ def app_with(engine: Engine, **chosen: Any) -> FastAPI:
 
 @asynccontextmanager
 async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that reaches the app directly; its lifespan runs around it. A bug shows as status 500."""
+    """Yield a client that reaches the app directly, inside the app's lifespan. A bug shows as status 500."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with app.router.lifespan_context(app):
-        await asyncio.sleep(0)  # lets the fake engine load
+        await asyncio.sleep(0)  # the fake engine loads in this turn
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield client
 
 
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """The base URL of the app on a real socket."""
+    """Serve the app on a real socket, so that a client can close its connection, and yield the base URL."""
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     running = asyncio.create_task(server.serve())
     while not server.started:
@@ -56,7 +56,7 @@ def question(**extra: Any) -> dict[str, Any]:
 
 
 def events_of(text: str) -> tuple[list[str], list[dict[str, Any]]]:
-    """The comments and the chunks of a stream that ends with [DONE]."""
+    """Return the comments and the chunks of a stream that ends with [DONE]."""
     lines = [line for line in text.split("\n\n") if line]
     assert lines[-1] == "data: [DONE]"
     comments = [line[2:] for line in lines if line.startswith(": ")]

@@ -1,4 +1,4 @@
-"""A scripted engine behind the HTTP layer's seam: known answers, known scores, every call remembered."""
+"""A fake engine for HTTP tests: it has scripted answers and scores, and it keeps all calls."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ DONE = "data: [DONE]\n\n"
 
 
 class FakeCritic:
-    """Scores an answer by a table; an answer that isn't in it can't be judged."""
+    """Takes the scores of an answer from a table. An answer that isn't in the table is a CriticError."""
 
     name = "fake-critic"
 
@@ -43,7 +43,7 @@ class FakeCritic:
 
 
 class FakePolicy:
-    """Candidates whose texts `generate` gives; a step is a whole answer."""
+    """Returns candidates with the texts of `generate`. Every step is a complete answer."""
 
     prompt_tokens = 7
 
@@ -79,7 +79,7 @@ class FakePolicy:
 
 
 class FakeEngine:
-    """Answers with `answers` in turn; a candidate that is None never ends."""
+    """Returns `answers` in turn. A candidate whose answer is None never ends."""
 
     max_model_len = 2048
     tiling = TilingConfig(56, min_tiles=1, max_tiles=6, use_thumbnail=True)
@@ -92,8 +92,8 @@ class FakeEngine:
         self.closed = False
         self.bodies: list[Mapping[str, Any]] = []
         self.videos: list[Videos] = []
-        self.cancelled = 0  # requests whose client went away
-        self.begun = 0  # candidates
+        self.cancelled = 0  # the number of requests whose client closed the connection
+        self.begun = 0  # the number of candidates
         self.running = asyncio.Event()  # set once a candidate that never ends has been started
         self.refuse: ApiError | None = None
 
@@ -103,8 +103,8 @@ class FakeEngine:
         self.videos.append(videos)
         answers = await self._answer(body, choose)
         choices = [
-            {"index": place, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            for place, text in enumerate(answers)
+            {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            for index, text in enumerate(answers)
         ]
         usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
         return {"object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
@@ -121,12 +121,12 @@ class FakeEngine:
         self, body: Mapping[str, Any], choose: ChooseCandidates | None
     ) -> AsyncGenerator[str, None]:
         answers = await self._answer(body, choose)
-        for place in range(body.get("n") or 1):
-            yield _chunk(place, {"role": "assistant", "content": ""}, None)
-        for place, text in enumerate(answers):
+        for index in range(body.get("n") or 1):
+            yield _chunk(index, {"role": "assistant", "content": ""}, None)
+        for index, text in enumerate(answers):
             for word in text.split(" "):
-                yield _chunk(place, {"content": word}, None)
-            yield _chunk(place, {}, "stop")
+                yield _chunk(index, {"content": word}, None)
+            yield _chunk(index, {}, "stop")
         yield DONE
 
     async def _answer(self, body: Mapping[str, Any], choose: ChooseCandidates | None) -> list[str]:
@@ -173,6 +173,6 @@ class FakeEngine:
         self.closed = True
 
 
-def _chunk(place: int, delta: Mapping[str, Any], finish: str | None) -> str:
-    choice = {"index": place, "delta": delta, "finish_reason": finish}
+def _chunk(index: int, delta: Mapping[str, Any], finish: str | None) -> str:
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
     return f"data: {json.dumps({'object': 'chat.completion.chunk', 'choices': [choice]})}\n\n"

@@ -1,9 +1,8 @@
-"""A critic's scores read in three ways, which have to agree: by the server's pooling head, by generating one
-token after each step, and by transformers' own model.
+"""A critic's scores from three sources that must agree: the pooling head, one-token generation, transformers.
 
-`python -m tests.server.readouts --answers 100` compares them on nano's critic and prints how far apart they
-are at most. It starts a server on which that checkpoint is both the critic, read by the head, and the policy,
-asked for one token after each step.
+`python -m tests.server.readouts --answers 100` compares them on nano's critic and prints their largest
+differences. It starts a server on which this checkpoint is both the critic, which is read by the pooling
+head, and the policy, which generates one token after each step.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from ttscaling.types import Conversation
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
-    """A question and answers to it, each given as its steps."""
+    """A question, and several answers as lists of steps."""
 
     text: str
     image: Image.Image | None
@@ -50,7 +49,7 @@ class Exam:
 
 
 async def by_head(client: httpx.AsyncClient, exam: Exam) -> list[list[float]]:
-    """Scores of the steps of each answer from the server's own endpoint."""
+    """Return the step scores of each answer from the server's endpoint /v1/critic/score."""
     answers = [list(steps) for steps in exam.answers]
     body = {"messages": exam.messages, "answers": answers, "mm_processor_kwargs": {"v2pe_delta": exam.delta}}
     reply = (await client.post("/v1/critic/score", json=body)).json()
@@ -60,7 +59,7 @@ async def by_head(client: httpx.AsyncClient, exam: Exam) -> list[list[float]]:
 async def by_token(
     client: httpx.AsyncClient, exam: Exam, reference: Reference, model: str, system: str
 ) -> list[list[float]]:
-    """The same from the server's policy: log-probabilities of the two labels, step by step."""
+    """Return the step scores from the log-probabilities of both labels, which the policy generates."""
     tokens = {label: reference.tokenizer.encode(label, add_special_tokens=False)[0] for label in "+-"}
     critic = RemoteCritic(client, model=model, token_ids=tokens, system=system or None)
     conversation = Conversation(messages=tuple(exam.messages), mm_processor_kwargs={"v2pe_delta": exam.delta})
@@ -69,7 +68,7 @@ async def by_token(
 
 
 def by_transformers(exam: Exam, reference: Reference, system: str) -> list[list[float]]:
-    """The same without engine and server, the conversation written out."""
+    """Return the step scores from transformers' model, for a conversation that is built by hand."""
     begin = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
     image = "<image>\n" if exam.image is not None else ""
     begin += f"<|im_start|>user\n### Question:\n{image}{exam.text}\n\n### Solution Process:\n"
@@ -85,13 +84,13 @@ def by_transformers(exam: Exam, reference: Reference, system: str) -> list[list[
 
 
 def farthest(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> float:
-    """The largest difference of two scores of one step."""
+    """Return the largest difference between two scores of the same step."""
     assert [len(steps) for steps in one] == [len(steps) for steps in other]
     return max(abs(a - b) for steps in zip(one, other, strict=True) for a, b in zip(*steps, strict=True))
 
 
 def nano_exams(answers: int, seed: int) -> list[Exam]:
-    """nano's held-out questions with four answers to each: the right one, and three with a slip."""
+    """Return held-out questions of nano's task, each with one correct answer and three with a slip."""
     from ttscaling.nano_tasks.problems import Slip, drawn, solve
 
     random = np.random.default_rng(seed)
@@ -106,7 +105,7 @@ def nano_exams(answers: int, seed: int) -> list[Exam]:
 
 
 async def compare(answers: int, seed: int) -> dict[str, Any]:
-    """The largest differences on nano's critic."""
+    """Return the largest differences on nano's critic."""
     from tests.conftest import ENGINE_SETTINGS
     from ttscaling.train.checkpoints.load import load_model
 
@@ -115,7 +114,7 @@ async def compare(answers: int, seed: int) -> dict[str, Any]:
     reference = Reference(load_model(folder, dtype=torch.float32), folder, 84, 6)
     exams = nano_exams(answers, seed)
     flags = ["--policy", str(folder), "--critic", str(folder), "--name", "one", "--dtype", "float32"]
-    found: dict[str, list[float]] = {"head, transformers": [], "head, one token": []}
+    differences: dict[str, list[float]] = {"head, transformers": [], "head, one token": []}
     with (
         TemporaryDirectory() as logs,
         serving(os.environ | ENGINE_SETTINGS, Path(logs, "log"), *flags) as server,
@@ -128,14 +127,14 @@ async def compare(answers: int, seed: int) -> dict[str, Any]:
                 head = await by_head(client, exam)
                 plain = by_transformers(exam, reference, system)
                 token = await by_token(openai, exam, reference, "one", system)
-                found["head, transformers"].append(farthest(head, plain))
-                found["head, one token"].append(farthest(head, token))
+                differences["head, transformers"].append(farthest(head, plain))
+                differences["head, one token"].append(farthest(head, token))
     scored = [steps for exam in exams for steps in exam.answers]
     return {
         "answers": len(scored),
         "steps": sum(map(len, scored)),
         "seed": seed,
-        "largest difference": {name: max(values) for name, values in found.items()},
+        "largest difference": {name: max(values) for name, values in differences.items()},
     }
 
 

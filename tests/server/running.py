@@ -1,6 +1,4 @@
-"""A real server in a process of its own: `python -m server` on tiny random checkpoints, as an operator
-starts it.
-"""
+"""Start a real server in a separate process, with the command that an operator uses."""
 
 import re
 import subprocess
@@ -14,12 +12,12 @@ from pathlib import Path
 import httpx
 
 ADDRESS = re.compile(r"probes answer on (http://\S+)")
-START_SECONDS = 600  # two engines on a busy machine; not a measure of anything
+START_SECONDS = 600  # long enough for two engines on a busy machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunningServer:
-    """Where it listens, and its log so far."""
+    """The address and the log file of a running server."""
 
     url: str
     log: Path
@@ -27,7 +25,7 @@ class RunningServer:
 
 @contextmanager
 def serving(env: Mapping[str, str], log: Path, *flags: str) -> Iterator[RunningServer]:
-    """A ready server with these flags on a free port; ended by SIGTERM."""
+    """Start a server with these flags on a free port, yield it when it is ready, and end it with SIGTERM."""
     with log.open("w") as output:
         process = subprocess.Popen(command(*flags), env=env, stdout=output, stderr=subprocess.STDOUT)
     try:

@@ -1,5 +1,7 @@
-"""The critic's engine on a checkpoint laid out as VisualPRM's (InternLM2 inside): three read-outs that agree,
-its prompts cut into chunks, its prefix cache read, its tokens counted.
+"""The critic's engine on a checkpoint like VisualPRM's, with InternLM2 as its language model.
+
+Three ways to read its scores agree. Its prompts are computed in chunks, it uses its prefix cache, and it
+counts its tokens.
 """
 
 import re
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.engine
 
 TOLERANCE = 1e-3
 SYSTEM = "Judge every step."
-CHUNK = 128  # tokens that the critic computes at a time; byte by byte an answer has several hundred
+CHUNK = 128  # tokens that the critic computes at a time; an answer has several hundred byte tokens
 BLOCK = 32
 NOISE = np.random.default_rng(5)
 PHOTO = Image.fromarray(NOISE.integers(0, 256, (190, 300, 3), dtype=np.uint8))
@@ -35,9 +37,11 @@ ANSWERS = [
 
 
 @pytest.fixture(scope="module")
-def judge(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One checkpoint as the critic and, to be read by other means, as the policy."""
-    folder: Path = tmp_path_factory.mktemp("judge")
+def critic_server(
+    engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """Start a server on which one checkpoint is both the critic and the policy."""
+    folder: Path = tmp_path_factory.mktemp("critic_server")
     checkpoint = build_checkpoint(folder / "both", "opengvlab", seed=2, language="internlm2")
     flags = ["--policy", str(checkpoint), "--critic", str(checkpoint), "--name", "one"]
     flags += ["--dtype", "float32", "--critic-system-message", SYSTEM, "--max-model-len", str(2 * WINDOW)]
@@ -48,7 +52,7 @@ def judge(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """The same weights in transformers."""
+    """Return the same weights as a transformers model."""
     folder, tokenizer = tmp_path_factory.mktemp("tokenizer"), byte_tokenizer()
     tokenizer.save_pretrained(folder)
     context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
@@ -57,64 +61,67 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 
 
 @pytest.fixture
-async def client(judge: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=judge.url, timeout=120) as opened:
+async def client(critic_server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=critic_server.url, timeout=120) as opened:
         yield opened
 
 
-async def counted(client: httpx.AsyncClient) -> Mapping[str, int]:
-    """What the critic's engine itself has counted: prompt tokens, and those of them that it found cached."""
+async def engine_counts(client: httpx.AsyncClient) -> Mapping[str, int]:
+    """Return the prompt tokens and the cached prompt tokens that the critic's engine has counted."""
     text = (await client.get("/metrics")).text
     pattern = r'^vllm:(prompt_tokens|prompt_tokens_cached)_total\{.*model_name="both".*\} (\S+)$'
     return {name: int(float(value)) for name, value in re.findall(pattern, text, re.M)}
 
 
 def about_photo(name: str, **more: Any) -> dict[str, Any]:
-    """A question of its own, so that nothing of it is known; its answers are byte-wise long."""
+    """Return a request with a new question, so that no score of it is remembered."""
     exam = Exam(text=f"How many, {name}?", image=PHOTO, delta=1, answers=ANSWERS)
     return {"messages": exam.messages, "answers": [list(steps) for steps in ANSWERS], **more}
 
 
 @pytest.mark.parametrize(("image", "delta"), [(PHOTO, 0.25), (PHOTO, 1), (None, 1)])
-async def test_three_readouts_agree(client, judge, reference, image, delta):
+async def test_three_readouts_agree(client, critic_server, reference, image, delta):
     exam = Exam(text="What is the sum of row 1?", image=image, delta=delta, answers=ANSWERS)
     head = await by_head(client, exam)
     assert farthest(head, by_transformers(exam, reference, SYSTEM)) < TOLERANCE
-    async with httpx.AsyncClient(base_url=f"{judge.url}/v1/", timeout=120) as openai:
+    async with httpx.AsyncClient(base_url=f"{critic_server.url}/v1/", timeout=120) as openai:
         assert farthest(head, await by_token(openai, exam, reference, "one", SYSTEM)) < TOLERANCE
-    assert len({score for steps in head for score in steps}) > 5, "the scores tell steps apart"
+    assert len({score for steps in head for score in steps}) > 5, "different steps have different scores"
 
 
 async def test_the_question_is_computed_once_and_tokens_are_counted_as_the_engine_does(client, reference):
     body = about_photo("once")
-    before = await counted(client)
+    before = await engine_counts(client)
     reply = (await client.post("/v1/critic/score", json=body)).json()
-    after = await counted(client)
+    after = await engine_counts(client)
     usage = reply["usage"]
     assert usage["prompt_tokens"] == after["prompt_tokens"] - before["prompt_tokens"]
     assert usage["cached_tokens"] == after["prompt_tokens_cached"] - before["prompt_tokens_cached"]
     lengths = [entry["usage"]["prompt_tokens"] for entry in reply["scores"]]
-    answered = [len("".join(steps).encode()) for steps in ANSWERS]
-    shared = min(length - size for length, size in zip(lengths, answered, strict=True)) - 20  # tags of a turn
+    answer_lengths = [len("".join(steps).encode()) for steps in ANSWERS]
+    # The tags of a turn take about 20 tokens.
+    shared = min(length - size for length, size in zip(lengths, answer_lengths, strict=True)) - 20
     computed = usage["prompt_tokens"] - usage["cached_tokens"]
     ideal = shared + sum(length - shared for length in lengths)
     assert computed <= ideal + BLOCK * len(ANSWERS) < sum(lengths) - 2 * shared
 
 
-async def test_what_was_judged_before_is_not_asked_again(client):
+async def test_remembered_scores_are_not_read_again(client):
     first = (await client.post("/v1/critic/score", json=about_photo("again"))).json()
-    before = await counted(client)
+    before = await engine_counts(client)
     again = (await client.post("/v1/critic/score", json=about_photo("again"))).json()
     assert [entry["step_scores"] for entry in again["scores"]] == [
         entry["step_scores"] for entry in first["scores"]
     ]
-    assert again["usage"] == {"prompt_tokens": 0, "cached_tokens": 0} and await counted(client) == before
+    assert (
+        again["usage"] == {"prompt_tokens": 0, "cached_tokens": 0} and await engine_counts(client) == before
+    )
 
 
 async def test_a_score_within_the_cached_prefix_that_is_not_remembered_costs_a_block(client):
-    """The checkpoint's own delta is 1: said or not, the engine's prompt is the same, but not the question."""
-    said = about_photo("said", mm_processor_kwargs={"v2pe_delta": 1})
-    first = (await client.post("/v1/critic/score", json=said)).json()
+    """The default delta is 1. Sending it gives the same prompt, but another key in the memory of scores."""
+    with_delta = about_photo("said", mm_processor_kwargs={"v2pe_delta": 1})
+    first = (await client.post("/v1/critic/score", json=with_delta)).json()
     other = (await client.post("/v1/critic/score", json=about_photo("said"))).json()
     assert other["usage"]["prompt_tokens"] > first["usage"]["prompt_tokens"]
     steps = sum(map(len, ANSWERS))

@@ -1,6 +1,4 @@
-"""Through the real server: HTTP, both vLLM engines, real images. Random weights, so what is said means
-nothing.
-"""
+"""Chat requests to a real server with both vLLM engines. The weights are random, so answers mean nothing."""
 
 import asyncio
 import re
@@ -20,20 +18,20 @@ CHAT = "/v1/chat/completions"
 PHOTO = encoded("JPEG", (300, 200))
 
 
-def looking(*urls: str, text: str = "How many?", **extra: Any) -> dict:
+def image_question(*urls: str, text: str = "How many?", **extra: Any) -> dict:
     images = [{"type": "image_url", "image_url": {"url": url}} for url in urls or (data_url(PHOTO),)]
     content = [*images, {"type": "text", "text": text}]
     return {"model": "nano", "max_tokens": 24, "messages": [{"role": "user", "content": content}], **extra}
 
 
 async def answer(client: httpx.AsyncClient, **extra) -> dict:
-    reply = await client.post(CHAT, json=looking(**extra))
+    reply = await client.post(CHAT, json=image_question(**extra))
     assert reply.status_code == 200, reply.text
     return reply.json()
 
 
 async def running_requests(client: httpx.AsyncClient) -> float:
-    """What vLLM's own gauges say, both engines together."""
+    """Return the number of running requests in both engines, from vLLM's metrics."""
     text = (await client.get("/metrics")).text
     return sum(float(value) for value in re.findall(r"^vllm:num_requests_running\{.*\} (\S+)$", text, re.M))
 
@@ -48,17 +46,19 @@ async def test_models_and_metrics(client):
     assert text.count("# TYPE vllm:num_requests_waiting ") == 1
 
 
-async def test_image_question_is_greedy_when_asked_to_be(client):
+async def test_image_question_is_greedy_at_temperature_0(client):
     first = await answer(client, temperature=0)
     again = await answer(client, temperature=0)
     assert first["choices"][0]["message"]["content"] == again["choices"][0]["message"]["content"]
-    assert first["usage"]["prompt_tokens"] > 24  # the image's tokens among them
+    assert first["usage"]["prompt_tokens"] > 24  # this includes the image's tokens
     assert "test_time_scaling" not in first
 
 
 async def test_images_by_url_and_inline_are_the_same_image(client):
     async with host({"/photo.jpg": ok(PHOTO)}) as (port, _):
-        fetched = await client.post(CHAT, json=looking(f"http://127.0.0.1:{port}/photo.jpg", temperature=0))
+        fetched = await client.post(
+            CHAT, json=image_question(f"http://127.0.0.1:{port}/photo.jpg", temperature=0)
+        )
     inline = await answer(client, temperature=0)
     assert fetched.json()["choices"][0]["message"] == inline["choices"][0]["message"]
 
@@ -67,21 +67,23 @@ async def test_delta_and_tiles_change_what_the_model_reads(client):
     by_delta = [await answer(client, temperature=0, v2pe_delta=delta) for delta in (1, 0.25, 1 / 256)]
     texts = {reply["choices"][0]["message"]["content"] for reply in by_delta}
     assert len(texts) == 3
-    tiles = [await answer(client, max_dynamic_patch=most, max_tokens=1) for most in (1, 6, 1000)]
+    tiles = [await answer(client, max_dynamic_patch=max_tiles, max_tokens=1) for max_tiles in (1, 6, 1000)]
     prompts = [reply["usage"]["prompt_tokens"] for reply in tiles]
-    assert prompts[0] < prompts[1] == prompts[2]  # beyond the checkpoint's most: cut down
+    assert prompts[0] < prompts[1] == prompts[2]  # the checkpoint's limit holds for 1000
 
 
 async def test_all_images_share_a_budget_of_tiles(client):
-    two = looking(data_url(PHOTO), data_url(encoded("PNG", (300, 100))), max_tokens=1)
+    two = image_question(data_url(PHOTO), data_url(encoded("PNG", (300, 100))), max_tokens=1)
     free = (await client.post(CHAT, json=two)).json()["vision"]["tiles"]
-    held = (await client.post(CHAT, json={**two, "max_dynamic_patch_total": 4})).json()["vision"]["tiles"]
-    assert free == 6 + 1 + 3 + 1 and held == 2 * (2 + 1)
+    limited = (await client.post(CHAT, json={**two, "max_dynamic_patch_total": 4})).json()["vision"]["tiles"]
+    assert free == 6 + 1 + 3 + 1 and limited == 2 * (2 + 1)
 
 
 async def test_several_images_and_none(client):
     one = await answer(client, max_tokens=1)
-    reply = await client.post(CHAT, json=looking(data_url(PHOTO), data_url(encoded("PNG")), max_tokens=1))
+    reply = await client.post(
+        CHAT, json=image_question(data_url(PHOTO), data_url(encoded("PNG")), max_tokens=1)
+    )
     assert reply.json()["usage"]["prompt_tokens"] > one["usage"]["prompt_tokens"]
     assert (await client.post(CHAT, json=question(max_tokens=4, best_of=2))).status_code == 200
 
@@ -117,10 +119,10 @@ async def test_candidates_are_greedy_first_then_sampled_and_the_winner_is_one_of
     assert all(step in candidate["text"] for candidate in candidates for step in candidate["steps"])
 
 
-async def test_the_same_seed_elects_the_same_answer_whichever_way_it_is_asked(client):
+async def test_the_same_seed_chooses_the_same_answer_by_field_alias_or_stream(client):
     by_field = await answer(client, best_of=8, seed=11)
     by_alias = await answer(client, model="nano:bo8", seed=11)
-    streamed = await client.post(CHAT, json=looking(model="nano:bo8", seed=11, stream=True))
+    streamed = await client.post(CHAT, json=image_question(model="nano:bo8", seed=11, stream=True))
     comments, chunks = events_of(streamed.text)
     text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
     assert by_alias["choices"] == by_field["choices"]
@@ -129,13 +131,13 @@ async def test_the_same_seed_elects_the_same_answer_whichever_way_it_is_asked(cl
     assert len(set(winners)) == 1
     assert sum("finished" in comment for comment in comments) == 8
     assert sum("scored" in comment for comment in comments) == 8
-    assert len(chunks) > 3, "the winner comes as ordinary chunks"
+    assert len(chunks) > 3, "the chosen answer comes as ordinary chunks"
     other = await answer(client, best_of=8, seed=12)
     assert other["test_time_scaling"]["candidates"] != by_field["test_time_scaling"]["candidates"]
 
 
-async def test_streamed_usage_has_its_own_chunk_where_asked_for(client):
-    body = looking(best_of=3, stream=True, stream_options={"include_usage": True})
+async def test_streamed_usage_has_its_own_chunk_on_request(client):
+    body = image_question(best_of=3, stream=True, stream_options={"include_usage": True})
     _, chunks = events_of((await client.post(CHAT, json=body)).text)
     assert chunks[-1]["choices"] == [] and chunks[-2]["choices"][0]["finish_reason"]
     assert chunks[-1]["test_time_scaling"] and "test_time_scaling" not in chunks[-2]
@@ -163,28 +165,32 @@ async def test_stop_strings_hold_for_every_candidate(client):
 
 TOOL = {"type": "function", "function": {"name": "f"}}
 REFUSED = {
-    "no image": (looking(data_url(b"not an image")), 400, "messages[0].content[0].image_url"),
-    "cut off": (looking(data_url(PHOTO[: len(PHOTO) // 2])), 400, "messages[0].content[0].image_url"),
-    "bomb": (looking(data_url(bomb(20_000, 20_000))), 400, "messages[0].content[0].image_url"),
-    "unreachable": (looking("http://127.0.0.1:9/a.png"), 400, "messages[0].content[0].image_url"),
-    "private": (looking("http://10.0.0.1/a.png"), 400, "messages[0].content[0].image_url"),
-    "file": (looking("file:///etc/passwd"), 400, "messages[0].content[0].image_url"),
-    "best_of 0": (looking(best_of=0), 400, "best_of"),
-    "best_of 10000": (looking(best_of=10_000), 400, "best_of"),
-    "delta 0": (looking(v2pe_delta=0), 400, "v2pe_delta"),
-    "delta -1": (looking(v2pe_delta=-1), 400, "v2pe_delta"),
-    "delta 2": (looking(v2pe_delta=2), 400, "v2pe_delta"),
-    "delta x": (looking(v2pe_delta="x"), 400, "v2pe_delta"),
+    "no image": (image_question(data_url(b"not an image")), 400, "messages[0].content[0].image_url"),
+    "cut off": (image_question(data_url(PHOTO[: len(PHOTO) // 2])), 400, "messages[0].content[0].image_url"),
+    "bomb": (image_question(data_url(bomb(20_000, 20_000))), 400, "messages[0].content[0].image_url"),
+    "unreachable": (image_question("http://127.0.0.1:9/a.png"), 400, "messages[0].content[0].image_url"),
+    "private": (image_question("http://10.0.0.1/a.png"), 400, "messages[0].content[0].image_url"),
+    "file": (image_question("file:///etc/passwd"), 400, "messages[0].content[0].image_url"),
+    "best_of 0": (image_question(best_of=0), 400, "best_of"),
+    "best_of 10000": (image_question(best_of=10_000), 400, "best_of"),
+    "delta 0": (image_question(v2pe_delta=0), 400, "v2pe_delta"),
+    "delta -1": (image_question(v2pe_delta=-1), 400, "v2pe_delta"),
+    "delta 2": (image_question(v2pe_delta=2), 400, "v2pe_delta"),
+    "delta x": (image_question(v2pe_delta="x"), 400, "v2pe_delta"),
     "long text": (question(messages=[{"role": "user", "content": "x " * 4000}]), 400, None),
-    "long answer": (looking(max_tokens=100_000), 400, "max_tokens"),
-    "many images": (looking(*[data_url(PHOTO)] * 33), 400, "messages"),
-    "unknown model": (looking(model="other"), 404, "model"),
-    "wrong type": (looking(temperature="hot"), 400, "temperature"),
-    "out of range": (looking(top_p=7), 400, "top_p"),
-    "bad tool choice": (looking(tools=[TOOL], tool_choice={**TOOL, "function": {"name": "g"}}), 400, None),
-    "bad regex": (looking(structured_outputs={"regex": "("}), 400, None),
-    "placeholder in text": (looking(text="<IMG_CONTEXT> and more"), 400, None),
-    "own template": (looking(chat_template="{{ 1 }}"), 400, None),
+    "long answer": (image_question(max_tokens=100_000), 400, "max_tokens"),
+    "many images": (image_question(*[data_url(PHOTO)] * 33), 400, "messages"),
+    "unknown model": (image_question(model="other"), 404, "model"),
+    "wrong type": (image_question(temperature="hot"), 400, "temperature"),
+    "out of range": (image_question(top_p=7), 400, "top_p"),
+    "bad tool choice": (
+        image_question(tools=[TOOL], tool_choice={**TOOL, "function": {"name": "g"}}),
+        400,
+        None,
+    ),
+    "bad regex": (image_question(structured_outputs={"regex": "("}), 400, None),
+    "placeholder in text": (image_question(text="<IMG_CONTEXT> and more"), 400, None),
+    "own template": (image_question(chat_template="{{ 1 }}"), 400, None),
 }
 
 
@@ -204,7 +210,7 @@ async def test_bad_input_is_refused_and_the_next_request_works(client, case, ext
         assert error["param"] == param
     for inside in ("/tmp", "/home", "site-packages", "Traceback", "0x"):
         assert inside not in error["message"]
-    assert (await client.post(CHAT, json=looking(max_tokens=1))).status_code == 200
+    assert (await client.post(CHAT, json=image_question(max_tokens=1))).status_code == 200
 
 
 async def test_too_long_has_openais_code(client):
@@ -219,19 +225,19 @@ async def test_malformed_json(client):
 
 @pytest.mark.parametrize("extra", [{}, {"best_of": 8}, {"best_of": 8, "stream": True}, {"stream": True}])
 async def test_a_client_that_leaves_frees_the_engines(client, server, extra):
-    endless = looking(max_tokens=1700, ignore_eos=True, **extra)
+    endless = image_question(max_tokens=1700, ignore_eos=True, **extra)
     async with httpx.AsyncClient(base_url=server.url, timeout=120) as leaving:
         asking = asyncio.create_task(leaving.post(CHAT, json=endless))
         while await running_requests(client) < extra.get("best_of", 1):
-            assert not asking.done(), "the request was to last longer than the first look"
+            assert not asking.done(), "the request must run longer than the first check"
             await asyncio.sleep(0.02)
         before = await generated_tokens(client)
         asking.cancel()
         await asyncio.wait([asking])
     while await running_requests(client) > 0:
         await asyncio.sleep(0.02)
-    spent = await generated_tokens(client) - before
-    assert spent < 1000 * extra.get("best_of", 1), "the candidates ran on to their end"
+    generated = await generated_tokens(client) - before
+    assert generated < 1000 * extra.get("best_of", 1), "the candidates must not run to their end"
 
 
 async def generated_tokens(client: httpx.AsyncClient) -> float:
@@ -242,6 +248,8 @@ async def generated_tokens(client: httpx.AsyncClient) -> float:
 
 
 async def test_many_at_once(client):
-    bodies = [looking(max_tokens=8, best_of=best_of, seed=seed) for seed in range(4) for best_of in (1, 4)]
+    bodies = [
+        image_question(max_tokens=8, best_of=best_of, seed=seed) for seed in range(4) for best_of in (1, 4)
+    ]
     replies = await asyncio.gather(*(client.post(CHAT, json=body) for body in bodies))
     assert {reply.status_code for reply in replies} == {200}

@@ -1,4 +1,4 @@
-"""`internvl3 eval` against the real server. The weights are random: only how it measures means something."""
+"""`internvl3 eval` against the real server. The weights are random, so only the method is tested."""
 
 import asyncio
 import json
@@ -35,14 +35,14 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def kept(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()[1:]]
 
 
 async def test_candidates_of_several_requests_are_those_of_one(
     server: RunningServer, client, photo: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """Texts, scores and tokens; and the critic's choice among them is the server's."""
+    """Texts, scores and tokens are the same, and the critic chooses the same candidate as the server."""
     file = write(tmp_path / "questions.jsonl", {"question": "How many?", "answer": "7", "image": photo})
     arguments = ("--questions", file, "--rollouts", tmp_path / "rollouts.jsonl", "--seed", 7)
     report = await asyncio.to_thread(
@@ -51,18 +51,20 @@ async def test_candidates_of_several_requests_are_those_of_one(
         *("curves", "--base-url", server.url, *arguments, "--grading", "exact"),
         *("--max-n", 4, "--per-request", 2, "--max-beam", 2, "--max-tokens", TOKENS),
     )
-    rows = kept(tmp_path / "rollouts.jsonl")
+    rows = read_rows(tmp_path / "rollouts.jsonl")
     gathered = sorted((row for row in rows if "candidate" in row), key=lambda row: row["candidate"])
     scaling = {"n": 4, "return_candidates": True}
     reply = await answer(client, seed=7, max_tokens=TOKENS, test_time_scaling=scaling)
-    told = reply["test_time_scaling"]
-    assert [row["text"] for row in gathered] == [entry["text"] for entry in told["candidates"]]
-    assert [row["tokens"] for row in gathered] == [entry["completion_tokens"] for entry in told["candidates"]]
+    scaling_report = reply["test_time_scaling"]
+    assert [row["text"] for row in gathered] == [entry["text"] for entry in scaling_report["candidates"]]
+    assert [row["tokens"] for row in gathered] == [
+        entry["completion_tokens"] for entry in scaling_report["candidates"]
+    ]
     scores = [sum(row["step_scores"]) / len(row["step_scores"]) for row in gathered]
-    assert scores == pytest.approx([entry["score"] for entry in told["candidates"]], abs=1e-3)
-    assert scores[told["selected"]] == pytest.approx(max(scores), abs=1e-3)
-    (searched,) = [row for row in rows if "beam" in row]
-    assert searched["text"] and searched["tokens"] > 0
+    assert scores == pytest.approx([entry["score"] for entry in scaling_report["candidates"]], abs=1e-3)
+    assert scores[scaling_report["selected"]] == pytest.approx(max(scores), abs=1e-3)
+    (beam_row,) = [row for row in rows if "beam" in row]
+    assert beam_row["text"] and beam_row["tokens"] > 0
     assert report["tokens"]["candidates"][-1]["tokens"] == sum(row["tokens"] for row in gathered)
 
 
@@ -79,7 +81,7 @@ async def test_steps_are_scored_as_in_a_chat(
             "answer": "7",
             "response": {
                 "steps": entry["steps"],
-                "process_correctness": [1 if at % 2 else -1 for at in range(len(entry["steps"]))],
+                "process_correctness": [1 if index % 2 else -1 for index in range(len(entry["steps"]))],
             },
             "data_source": "MMMU",
         }
@@ -92,6 +94,6 @@ async def test_steps_are_scored_as_in_a_chat(
     )
     assert (report["n"], report["bad"]) == (2, 1) and "gone.jpg" in report["bad_examples"][0]
     assert report["critic"] == reply["test_time_scaling"]["critic"]
-    found = {row["line"]: row["scores"] for row in kept(scores)}
+    scores_by_line = {row["line"]: row["scores"] for row in read_rows(scores)}
     for line, entry in enumerate(candidates):
-        assert found[line] == pytest.approx(entry["step_scores"], abs=1e-3)
+        assert scores_by_line[line] == pytest.approx(entry["step_scores"], abs=1e-3)

@@ -1,6 +1,7 @@
-"""OpenAI's clients for Python and Node, and LangChain, run the same streamed Best-of-N and agree on it.
+"""OpenAI's Python and Node clients and LangChain return the same answer to one streamed Best-of-N request.
 
-The scripts are those of docs/clients. What they import is installed once into runs/clients, from its locks.
+The tests run the scripts in docs/clients. Their packages are installed once into runs/clients, from lock
+files.
 """
 
 import json
@@ -28,7 +29,7 @@ QUESTION = "How many?"
 
 @pytest.fixture(scope="module")
 def expected(server: RunningServer) -> dict[str, Any]:
-    """By the Python client's own assembly of a stream, which checks every chunk."""
+    """Return the answer that OpenAI's Python client assembles from a stream. It checks every chunk."""
     content: Any = [{"type": "image_url", "image_url": {"url": data_url(IMAGE)}}]
     content.append({"type": "text", "text": QUESTION})
     client = openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
@@ -41,13 +42,14 @@ def expected(server: RunningServer) -> dict[str, Any]:
         extra_body={"best_of": 8},
     ) as stream:
         events = list(stream)
-        completion = stream.current_completion_snapshot  # get_final_completion refuses what was cut off
-    written = "".join(event.delta for event in events if event.type == "content.delta")
-    assert written and completion.choices[0].message.content == written
+        # get_final_completion would refuse an answer that was cut off.
+        completion = stream.current_completion_snapshot
+    text = "".join(event.delta for event in events if event.type == "content.delta")
+    assert text and completion.choices[0].message.content == text
     last = [event.chunk for event in events if event.type == "chunk"][-1]
     assert last.usage is not None and last.model_extra is not None
     return {
-        "text": written,
+        "text": text,
         "usage": last.usage,
         "test_time_scaling": last.model_extra["test_time_scaling"],
     }
@@ -68,29 +70,31 @@ def test_node(server: RunningServer, image: Path, expected: dict[str, Any]):
     for file in SCRIPTS.glob("*.*"):
         shutil.copy(file, folder)
     install(folder, SCRIPTS / "package-lock.json", "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-    told = run(server, image, "node", str(folder / "best-of-8.mjs"))
-    assert told["text"] == expected["text"]
-    assert told["usage"]["completion_tokens"] == expected["usage"].completion_tokens
-    assert without_usage(told) == without_usage(expected)
+    result = run(server, image, "node", str(folder / "best-of-8.mjs"))
+    assert result["text"] == expected["text"]
+    assert result["usage"]["completion_tokens"] == expected["usage"].completion_tokens
+    assert without_usage(result) == without_usage(expected)
 
 
 def test_langchain(server: RunningServer, image: Path, expected: dict[str, Any]):
     folder = INSTALLED / "python"
     folder.mkdir(parents=True, exist_ok=True)
-    ours = (ROOT / "requirements" / "dev.txt").read_text().splitlines()
+    dev_pins = (ROOT / "requirements" / "dev.txt").read_text().splitlines()
     lock = ROOT / "requirements" / "clients.txt"
-    missing = [pin for pin in lock.read_text().splitlines() if pin not in ours and not pin.startswith("#")]
+    missing = [
+        pin for pin in lock.read_text().splitlines() if pin not in dev_pins and not pin.startswith("#")
+    ]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", "."]
     install(folder, lock, *pip, *missing)
     script = str(SCRIPTS / "best_of_8_langchain.py")
-    told = run(server, image, sys.executable, script, PYTHONPATH=str(folder))
-    assert told["text"] == expected["text"]
-    assert told["usage"]["output_tokens"] == expected["usage"].completion_tokens
-    assert told["usage"]["input_tokens"] == expected["usage"].prompt_tokens
+    result = run(server, image, sys.executable, script, PYTHONPATH=str(folder))
+    assert result["text"] == expected["text"]
+    assert result["usage"]["output_tokens"] == expected["usage"].completion_tokens
+    assert result["usage"]["input_tokens"] == expected["usage"].prompt_tokens
 
 
 def install(folder: Path, lock: Path, *command: str) -> None:
-    """Runs the command in the folder, unless it did so with this lock before. Skips where that fails."""
+    """Run the command in the folder once for each version of the lock file. Skip the test if it fails."""
     stamp = folder / "installed-lock.txt"
     if stamp.exists() and stamp.read_text() == lock.read_text():
         return
@@ -102,16 +106,16 @@ def install(folder: Path, lock: Path, *command: str) -> None:
 
 
 def run(server: RunningServer, image: Path, *command: str, **env: str) -> dict[str, Any]:
-    """The object on the last line that a script printed; before it stands the text, as it came."""
-    asked = [*command, f"{server.url}/v1", "nano", str(image), QUESTION]
-    result = subprocess.run(asked, capture_output=True, text=True, env=os.environ | env, check=False)
+    """Run a script and return the JSON object on its last line. The streamed text stands before this line."""
+    arguments = [*command, f"{server.url}/v1", "nano", str(image), QUESTION]
+    result = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | env, check=False)
     assert result.returncode == 0, result.stderr
     streamed, _, last = result.stdout.rstrip("\n").rpartition("\n")
-    told: dict[str, Any] = json.loads(last)
-    assert streamed == told["text"]
-    return told
+    printed: dict[str, Any] = json.loads(last)
+    assert streamed == printed["text"]
+    return printed
 
 
-def without_usage(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The report of the choice, less what depends on the caches."""
-    return {name: value for name, value in told["test_time_scaling"].items() if name != "usage"}
+def without_usage(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `test_time_scaling` report without its usage, which depends on the caches."""
+    return {name: value for name, value in result["test_time_scaling"].items() if name != "usage"}

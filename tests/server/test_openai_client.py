@@ -1,4 +1,4 @@
-"""The official openai client against the real server: nothing of ours on the client's side."""
+"""OpenAI's official Python client against a real server."""
 
 import openai
 import pytest
@@ -14,12 +14,12 @@ def official(server: RunningServer) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0)
 
 
-def about_an_image(text: str = "How many?") -> list:
+def image_messages(text: str = "How many?") -> list:
     image = {"type": "image_url", "image_url": {"url": data_url(encoded("PNG", (300, 200)))}}
     return [{"role": "user", "content": [image, {"type": "text", "text": text}]}]
 
 
-MESSAGES = about_an_image()
+MESSAGES = image_messages()
 
 
 def test_image_question(official):
@@ -32,7 +32,7 @@ def test_image_question(official):
     assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
 
 
-def test_streamed_best_of_and_the_alias_elect_the_same_answer(official):
+def test_streamed_best_of_and_the_alias_choose_the_same_answer(official):
     chunks = list(
         official.chat.completions.create(
             model="nano",

@@ -1,4 +1,4 @@
-"""Settings come from flags, variables and defaults, in this order, and every setting has a flag."""
+"""Settings come from flags, then variables, then defaults, and every setting has a flag."""
 
 import inspect
 from ipaddress import ip_network

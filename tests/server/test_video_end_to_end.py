@@ -1,6 +1,4 @@
-"""Videos through the real server: decoded, tiled, seen by policy and critic. Random weights, so what is said
-means nothing; what is read does.
-"""
+"""Video requests to a real server with policy and critic, both with random weights."""
 
 import re
 from typing import Any
@@ -17,7 +15,7 @@ from tests.videos import write_video
 pytestmark = pytest.mark.engine
 CHAT = "/v1/chat/completions"
 TOKENS_PER_TILE = 4
-LONG = 130  # frames: more tokens than the window has positions
+LONG = 130  # frames, whose tokens are more than the window's positions
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +23,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", LONG).read_bytes()
 
 
-def watching(*media: bytes | str, text: str = "What happens?", **extra: Any) -> dict:
+def video_question(*media: bytes | str, text: str = "What happens?", **extra: Any) -> dict:
     urls = [medium if isinstance(medium, str) else data_url(medium, "video/mp4") for medium in media]
     content = [{"type": "video_url", "video_url": {"url": url}} for url in urls]
     messages = [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
@@ -49,37 +47,39 @@ async def refusal(client: httpx.AsyncClient, body: dict) -> dict:
 
 
 async def test_a_video_is_read_frame_by_frame(client, clip):
-    eight = await answer(client, watching(clip, media_io_kwargs=frames(8)))
-    nine = await answer(client, watching(clip, media_io_kwargs=frames(9)))
+    eight = await answer(client, video_question(clip, media_io_kwargs=frames(8)))
+    nine = await answer(client, video_question(clip, media_io_kwargs=frames(9)))
     assert (eight["vision"]["frames"], eight["vision"]["tiles"], eight["vision"]["v2pe_delta"]) == (8, 8, 1)
     assert eight["vision"]["highest_position"] == eight["usage"]["prompt_tokens"] - 1
-    # a newline, "Frame9: ", <img>, the tile, </img>: the byte tokenizer has a token for each character
+    # One more frame adds a newline, "Frame9: ", <img>, the tile and </img>. Each character is a token.
     more = nine["usage"]["prompt_tokens"] - eight["usage"]["prompt_tokens"]
     assert more == len("\nFrame9: ") + 2 + TOKENS_PER_TILE
-    default = await answer(client, watching(clip))
+    default = await answer(client, video_question(clip))
     assert default["vision"]["frames"] == 32
     assert default["usage"]["prompt_tokens_details"]["multimodal_tokens"] == {"video": 32 * TOKENS_PER_TILE}
 
 
 async def test_fetched_and_inline_are_the_same(client, clip):
     async with host({"/clip.mp4": ok(clip)}) as (port, _):
-        fetched = await answer(client, watching(f"http://127.0.0.1:{port}/clip.mp4"))
-    inline = await answer(client, watching(clip))
+        fetched = await answer(client, video_question(f"http://127.0.0.1:{port}/clip.mp4"))
+    inline = await answer(client, video_question(clip))
     assert fetched["choices"][0]["message"] == inline["choices"][0]["message"]
 
 
 async def test_timestamps_and_tiles_of_a_frame(client, clip):
-    plain = await answer(client, watching(clip, media_io_kwargs=frames(4)))
-    timed = await answer(client, watching(clip, media_io_kwargs=frames(4, timestamps=True)))
-    cut = await answer(client, watching(clip, media_io_kwargs=frames(4, max_dynamic_patch=4)))
+    plain = await answer(client, video_question(clip, media_io_kwargs=frames(4)))
+    timed = await answer(client, video_question(clip, media_io_kwargs=frames(4, timestamps=True)))
+    cut = await answer(client, video_question(clip, media_io_kwargs=frames(4, max_dynamic_patch=4)))
     assert timed["usage"]["prompt_tokens"] - plain["usage"]["prompt_tokens"] == 4 * len(" (00:00)")
     assert cut["vision"]["tiles"] == 4 * 5 and cut["vision"]["frames"] == 4  # 2 x 2 and a thumbnail
-    by_rate = await answer(client, watching(clip, media_io_kwargs={"video": {"fps": 2, "mode": "keyframe"}}))
-    assert by_rate["vision"]["frames"] == 5  # five seconds, a keyframe each
+    by_rate = await answer(
+        client, video_question(clip, media_io_kwargs={"video": {"fps": 2, "mode": "keyframe"}})
+    )
+    assert by_rate["vision"]["frames"] == 5  # the video lasts five seconds and has a keyframe in each
 
 
 async def test_images_and_videos_in_one_request(client, clip):
-    body = watching(clip, clip, media_io_kwargs=frames(3))
+    body = video_question(clip, clip, media_io_kwargs=frames(3))
     image = {"type": "image_url", "image_url": {"url": data_url(encoded("PNG", (56, 56)))}}
     body["messages"][0]["content"].insert(1, image)
     reply = await answer(client, body)
@@ -90,26 +90,26 @@ async def test_images_and_videos_in_one_request(client, clip):
 
 
 async def test_n_answers_of_one_video(client, clip):
-    reply = await answer(client, watching(clip, n=3, temperature=1.0, media_io_kwargs=frames(4)))
+    reply = await answer(client, video_question(clip, n=3, temperature=1.0, media_io_kwargs=frames(4)))
     assert len(reply["choices"]) == 3
 
 
-async def test_a_stream_says_first_how_the_video_was_seen(client, clip):
-    whole = await answer(client, watching(clip, media_io_kwargs=frames(4)))
+async def test_the_first_chunk_of_a_stream_reports_the_video(client, clip):
+    reply = await answer(client, video_question(clip, media_io_kwargs=frames(4)))
     options: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
     _, chunks = events_of(
-        (await client.post(CHAT, json=watching(clip, media_io_kwargs=frames(4), **options))).text
+        (await client.post(CHAT, json=video_question(clip, media_io_kwargs=frames(4), **options))).text
     )
-    assert chunks[0]["vision"] == whole["vision"]
+    assert chunks[0]["vision"] == reply["vision"]
     assert not any("vision" in chunk for chunk in chunks[1:])
     text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
-    assert text == whole["choices"][0]["message"]["content"]
+    assert text == reply["choices"][0]["message"]["content"]
     assert "v2pe" not in chunks[-1]["usage"]["prompt_tokens_details"]["multimodal_tokens"]
 
 
 @pytest.mark.parametrize("extra", [{}, {"v2pe_delta": 0.25}, {"media_io_kwargs": frames(4, timestamps=True)}])
 async def test_the_critic_sees_the_same_video(client, clip, extra):
-    body = watching(clip, seed=3, best_of=4, media_io_kwargs=frames(4)) | extra
+    body = video_question(clip, seed=3, best_of=4, media_io_kwargs=frames(4)) | extra
     reply = await answer(client, body)
     report = reply["test_time_scaling"]
     assert report["degraded"] is None and report["critic"] == "critic"
@@ -126,8 +126,8 @@ async def test_the_critic_sees_the_same_video(client, clip, extra):
 
 
 async def test_positions_count_and_not_tokens(client, clip):
-    """Show 5 in small: at delta 1 beyond the window, with the delta that the refusal names inside it."""
-    body = watching(clip, media_io_kwargs=frames(LONG))
+    """A long video exceeds the window at delta 1, and fits with the delta that the error message names."""
+    body = video_question(clip, media_io_kwargs=frames(LONG))
     refused = await refusal(client, {**body, "v2pe_delta": 1})
     assert refused["code"] == "context_length_exceeded"
     named = re.search(r"largest v2pe_delta that fits is \S+ \((\S+)\)", refused["message"])
@@ -141,8 +141,8 @@ async def test_positions_count_and_not_tokens(client, clip):
 
 
 async def test_seeds_hold_though_a_long_prompt_is_computed_in_pieces(client, clip):
-    """Of 2048 tokens, vLLM's default on a CPU, where its own way with seeds ends the engine."""
-    body = watching(clip, media_io_kwargs=frames(LONG), v2pe_delta="auto", best_of=3, seed=5)
+    """The pieces have 2048 tokens. Without our repair, vLLM's seeded sampling ends the engine on a CPU."""
+    body = video_question(clip, media_io_kwargs=frames(LONG), v2pe_delta="auto", best_of=3, seed=5)
     first, again = await answer(client, body), await answer(client, {**body, "v2pe_delta": 0.25})
     assert first["usage"]["prompt_tokens"] > 2048
     assert first["test_time_scaling"]["degraded"] is None
@@ -150,7 +150,9 @@ async def test_seeds_hold_though_a_long_prompt_is_computed_in_pieces(client, cli
 
 
 async def test_an_answer_without_max_tokens_ends_at_the_window(client, clip):
-    body = watching(clip, media_io_kwargs=frames(LONG), v2pe_delta="auto", max_tokens=None, ignore_eos=True)
+    body = video_question(
+        clip, media_io_kwargs=frames(LONG), v2pe_delta="auto", max_tokens=None, ignore_eos=True
+    )
     reply = await answer(client, body)
     left = WINDOW - 1 - reply["vision"]["highest_position"]
     assert reply["choices"][0]["finish_reason"] == "length"
@@ -158,7 +160,7 @@ async def test_an_answer_without_max_tokens_ends_at_the_window(client, clip):
 
 
 async def test_text_beyond_the_window_is_refused(client):
-    text = "x" * (WINDOW + 10)  # fewer tokens than --max-model-len
+    text = "x" * (WINDOW + 10)  # this is fewer tokens than --max-model-len
     error = await refusal(client, question(messages=[{"role": "user", "content": text}], max_tokens=5))
     assert error["code"] == "context_length_exceeded" and f"window is {WINDOW}" in error["message"]
 
@@ -178,7 +180,7 @@ REFUSED: dict[str, Any] = {
 async def test_bad_videos_are_refused_and_the_next_request_works(client, clip, case):
     media, extra, param = REFUSED[case]
     error = await refusal(
-        client, watching(*(clip if medium == "clip" else medium for medium in media), **extra)
+        client, video_question(*(clip if medium == "clip" else medium for medium in media), **extra)
     )
     assert error["param"] == param or param is None
     for inside in ("/tmp", "/work", "site-packages", "Traceback", "0x"):
@@ -187,14 +189,14 @@ async def test_bad_videos_are_refused_and_the_next_request_works(client, clip, c
 
 
 async def test_videos_are_counted(client, clip):
-    await answer(client, watching(clip, media_io_kwargs=frames(7)))
+    await answer(client, video_question(clip, media_io_kwargs=frames(7)))
     text = (await client.get("/metrics")).text
     counts = dict(re.findall(r"^internvl3_(videos|video_frames)_total (\S+)", text, re.M))
     assert float(counts["videos"]) >= 1 and float(counts["video_frames"]) >= 7
 
 
 async def test_the_checkpoints_system_message_is_in_force(client):
-    """An OpenGVLab checkpoint that names its template: its default message, unless the request has one."""
+    """The checkpoint names its template, whose default message is used unless the request has one."""
 
     async def tokens(*messages: dict) -> int:
         body = question(messages=[*messages, {"role": "user", "content": "Who?"}], max_tokens=1)
@@ -202,6 +204,6 @@ async def test_the_checkpoints_system_message_is_in_force(client):
 
     default = await tokens()
     empty = await tokens({"role": "system", "content": ""})
-    own = await tokens({"role": "system", "content": "Be brief."})
-    assert own == empty + len("Be brief.")
-    assert default > empty + 100  # in UTF-8, three bytes a character
+    with_message = await tokens({"role": "system", "content": "Be brief."})
+    assert with_message == empty + len("Be brief.")
+    assert default > empty + 100  # the default message has three bytes per character in UTF-8
