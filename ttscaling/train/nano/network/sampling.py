@@ -51,9 +51,8 @@ def sample_continuations(
     tokens: list[list[int]] = [[] for _ in range(len(prompts) * n)]
 
     for step in range(max_tokens):
-        logits_RV[
-            :, image_token
-        ] = -torch.inf  # a sampled context token would stand for an image that doesn't exist
+        # A sampled context token would stand for an image that does not exist.
+        logits_RV[:, image_token] = -torch.inf
         if temperature == 0:
             next_R = logits_RV.argmax(dim=-1)
         else:

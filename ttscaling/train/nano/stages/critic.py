@@ -82,16 +82,16 @@ def encode_exercise(
     for number, (statement, label) in enumerate(zip(*scheme.labelled_statements(exercise), strict=True)):
         if number:
             ids += encoder.ids(f"{PLUS}<|im_end|>\n<|im_start|>user\n")
-        shown = (*encoder.ids(statement.shown), encoder.end_token)
+        stated = (*encoder.ids(statement.shown), encoder.end_token)
         expected = () if statement.right is None else (*encoder.ids(statement.right), encoder.end_token)
         skip = len(encoder.ids(statement.shown[: statement.num_given])) if statement.num_given else 0
-        for offset, (stated_token, right_token) in enumerate(zip(shown, expected, strict=False)):
+        for offset, (stated_token, right_token) in enumerate(zip(stated, expected, strict=False)):
             if offset >= skip:
                 target[len(ids) + offset - 1] = right_token
                 right[len(ids) + offset] = int(stated_token == right_token)
             if stated_token != right_token and not statement.num_given:
                 break  # After a slip, the right tokens no longer continue what is stated.
-        ids += [*shown, *encoder.ids("\n<|im_start|>assistant\n")]
+        ids += [*stated, *encoder.ids("\n<|im_start|>assistant\n")]
         label_index[len(ids) - 1] = scheme.labels.index(label)
     ids_T = np.array(ids, dtype=np.int64)
     weight_T = np.zeros(len(ids), dtype=np.float32)

@@ -75,8 +75,8 @@ def facts(rng: np.random.Generator) -> CriticExercise:
                 stated = left + right - result
             else:
                 stated = slipped_number(result, rng)
-        shown, right_text = f"{expression}={stated}", f"{expression}={result}"
-        statements.append(Statement(shown, stated == result, right_text, num_given=len(expression) + 1))
+        stated_text, right_text = f"{expression}={stated}", f"{expression}={result}"
+        statements.append(Statement(stated_text, stated == result, right_text, num_given=len(expression) + 1))
     return CriticExercise(CHECK_QUESTION, None, tuple(statements), chained=False)
 
 
@@ -92,8 +92,8 @@ def readings(pool: DigitPool, rng: np.random.Generator, *, large: bool) -> Criti
         stated = tuple(
             int(rng.integers(0, 10)) if rng.random() < wrong * 10 / 9 else digit for digit in digits
         )
-        shown, right = (f"{name} {' '.join(map(str, row))}" for row in (stated, digits))
-        statements.append(Statement(shown, stated == digits, right, num_given=len(name)))
+        stated_text, right = (f"{name} {' '.join(map(str, row))}" for row in (stated, digits))
+        statements.append(Statement(stated_text, stated == digits, right, num_given=len(name)))
     picture = draw_sheet(sheet, pool, rng, large=large)
     return CriticExercise(CHECK_QUESTION, picture, tuple(statements), chained=False)
 

@@ -51,7 +51,7 @@ class Scheme:
             return (Statement(solution, statements[-1].value, right),), record.labels
         return statements[: len(record.labels)], record.labels
 
-    def shown(self, question: str, image: Image.Image, steps: Sequence[str]) -> CriticExercise:
+    def conversation(self, question: str, image: Image.Image, steps: Sequence[str]) -> CriticExercise:
         """Return the conversation in which the critic scores a solution.
 
         By outcome it shows the solution as one step. The values are all 1, so that early stop cuts nothing.

@@ -208,8 +208,8 @@ def progress_report(
         if step % 200 == 0:
             with torch.no_grad():
                 ranking = rank_candidates(model, encoder, watched, scheme=scheme)
-            shown = {name: round(value, 3) for name, value in {**figures, **ranking}.items()}
-            accelerator.print(f"step {step} {shown}")
+            rounded = {name: round(value, 3) for name, value in {**figures, **ranking}.items()}
+            accelerator.print(f"step {step} {rounded}")
 
     return report
 

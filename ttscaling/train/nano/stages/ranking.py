@@ -69,7 +69,7 @@ def score_candidates(
     The critic scores equal candidates once.
     """
     distinct = list(dict.fromkeys(texts))
-    conversations = [scheme.shown(question, image, split_steps(text)) for text in distinct]
+    conversations = [scheme.conversation(question, image, split_steps(text)) for text in distinct]
     scores = dict(zip(distinct, score_steps(model, encoder, conversations, scheme=scheme), strict=True))
     return [scores[text] for text in texts]
 

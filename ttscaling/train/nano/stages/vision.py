@@ -1,6 +1,6 @@
 """Stage 0: train the vision tower and the projector to recognise digits, before any language is learnt.
 
-A tower with random weights learns nothing from a language loss alone (docs/decisions has the recipe). So two
+A tower with random weights learns nothing from a language loss alone (docs/decisions/0008). So two
 heads read each visual token, one for its digit and one for its cell of the sheet. Training them takes a
 minute, and then they are thrown away.
 

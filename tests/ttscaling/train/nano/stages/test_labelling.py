@@ -84,6 +84,8 @@ def test_every_scheme_gives_a_loss_and_a_score_for_each_judgement(
     loss, figures = CriticLoss(model, encoder, scheme)(batch)
     assert torch.isfinite(loss) and figures["judge"] > 0
     steps = [statement.shown for statement in WRONG.statements]
-    (scores,) = score_steps(model, encoder, [scheme.shown(WRONG.question, IMAGE, steps)], scheme=scheme)
+    (scores,) = score_steps(
+        model, encoder, [scheme.conversation(WRONG.question, IMAGE, steps)], scheme=scheme
+    )
     assert len(scores) == (1 if scheme.labelling == "outcome" else 4)
     assert all(0 <= score <= 1 for score in scores)

@@ -125,8 +125,8 @@ def score_marked(
     def scores(record: MarkedRecord) -> tuple[float, ...]:
         image = read_image(media_path(bench.parent, record.images[0]))
         ends = range(1, len(record.steps) + 1) if scheme.labelling == "outcome" else (len(record.steps),)
-        shown = [scheme.shown(record.question, image, record.steps[:end]) for end in ends]
-        return sum(score_steps(model, encoder, shown, scheme=scheme), ())
+        conversations = [scheme.conversation(record.question, image, record.steps[:end]) for end in ends]
+        return sum(score_steps(model, encoder, conversations, scheme=scheme), ())
 
     records = list(read_records(bench, parse_marked, BadRecords(allowed=0)))
     return [(scores(record), record.marks) for record in records]

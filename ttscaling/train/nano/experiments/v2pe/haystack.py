@@ -89,8 +89,8 @@ class HaystackEncoder(NanoEncoder):
         reply = (*self.ids(answer), self.end_token) if answer else ()
         stacked_NHWC = np.concatenate(tiles) if tiles else None
         sample = self.sample(context, reply, stacked_NHWC, delta=1.0, all_text=all_text)
-        drawn = self.rng.choice(self.deltas, size=len(tiles)).tolist()
-        return Sample(sample.ids_T, sample.target_T, sample.weight_T, tuple(drawn), sample.tiles_NHWC)
+        deltas = self.rng.choice(self.deltas, size=len(tiles)).tolist()
+        return Sample(sample.ids_T, sample.target_T, sample.weight_T, tuple(deltas), sample.tiles_NHWC)
 
     def _pages(
         self, question: str, answer: str, image: Image.Image | None

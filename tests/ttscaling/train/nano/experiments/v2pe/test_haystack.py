@@ -72,9 +72,9 @@ def test_a_smaller_delta_takes_fewer_positions(questions: list[Problem]) -> None
 
 def test_with_no_room_it_is_the_ordinary_encoder(questions: list[Problem]) -> None:
     """So a policy without V2PE gets the samples of the chain, except for the delta."""
-    alone, plain = haystack_encoder(1.0, length=0, full=False), NanoEncoder(load_tokenizer(POLICY))
+    without_pages, plain = haystack_encoder(1.0, length=0, full=False), NanoEncoder(load_tokenizer(POLICY))
     for problem in questions:
-        ours = alone.answered(problem.question, "Final answer: 3", problem.image, delta=0.5)
+        ours = without_pages.answered(problem.question, "Final answer: 3", problem.image, delta=0.5)
         theirs = plain.answered(problem.question, "Final answer: 3", problem.image, delta=1.0)
         assert np.array_equal(ours.ids_T, theirs.ids_T) and np.array_equal(ours.weight_T, theirs.weight_T)
         assert np.array_equal(tiles(ours), tiles(theirs)) and ours.deltas == theirs.deltas == (1.0,)
