@@ -1,4 +1,4 @@
-"""The examples in the README and in docs/ that ask a server run as they stand; the others are marked."""
+"""Run the examples of the README and of docs/ that send requests to a server."""
 
 import os
 import re
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine
 
 ADDRESS = "http://127.0.0.1:8000"
 ASKS = re.compile(r"curl -s|internvl3 ask |import OpenAI|from clients\.sdk import Client,")
-# Why the examples that ask no server, or not this one, aren't run here, by what they begin with.
+# Why the other examples are not run here, by their first words.
 NOT_RUN = {
     "make ": "continuous integration runs setup, check and test; the others start what is tested here",
     "pip install": "it installs packages, from an index that a test may not reach",
@@ -42,7 +42,7 @@ def examples(page: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with what the examples name: the package model with nano's images, a picture, a clip."""
+    """Return a folder with the files that the examples name: nano's images, a picture and a video."""
     (tmp_path / "model").symlink_to(ROOT / "model")
     shutil.copy(ROOT / "model/nano/examples/difference.png", tmp_path / "sheet.png")
     write_video(tmp_path / "clip.mp4", 8)
@@ -57,7 +57,7 @@ def run(command: list[str], folder: Path) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if examples(page, "sh")], ids=lambda page: page.name)
 def test_shell_examples_answer(page: Path, server: RunningServer, folder: Path):
-    """In one shell, since an example may use what an earlier one of its page has set."""
+    """All examples of a page run in one shell, because they may use variables of earlier ones."""
     internvl3 = Path(sys.executable).with_name("internvl3")
     script = "set -eu\n" + "\n".join(examples(page, "sh"))
     script = script.replace(".venv/bin/internvl3 ask", f"{internvl3} ask --base-url {ADDRESS}")

@@ -111,10 +111,10 @@ def step_keys(prefixes: Sequence[Sequence[Message]], vision: Mapping[str, Any]) 
     feed(dict(vision))
     if vision.get("v2pe_delta") == "auto":
         feed([_by_content(message) for message in prefixes[-1]])
-    keys, done = [], 0
+    keys, hashed = [], 0
     for prefix in prefixes:
-        feed([_by_content(message) for message in prefix[done:]])
-        done = len(prefix)
+        feed([_by_content(message) for message in prefix[hashed:]])
+        hashed = len(prefix)
         keys.append(key_hash.digest())
     return keys
 
