@@ -6,13 +6,12 @@ memory that the server takes for it.
 
 import base64
 import json
-import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import httpx
@@ -21,10 +20,10 @@ from rich.console import Console
 
 from bench.harness.output import JsonOption
 from bench.harness.report import machine
+from ttscaling.asking.local_server import free_port, running_process, wait_until_ready
 
 from .clip import make_clip
 
-ADDRESS = re.compile(r"probes answer on (http://\S+)")
 KIB_PER_MIB = 1024
 
 
@@ -83,36 +82,15 @@ def peak_mib(root: int, proc: Path = Path("/proc")) -> float:
 
 
 @contextmanager
-def _server(max_model_len: int, frames: int) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A ready server on the nano checkpoints, its address, and its process."""
-    command = [sys.executable, "-m", "server", "--port", "0", "--max-model-len", str(max_model_len)]
-    process = subprocess.Popen(
-        [*command, "--max-frames", str(frames)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
-    lines: list[str] = []
-    try:
-        for line in process.stdout:
-            lines.append(line)
-            if found := ADDRESS.search(line):
-                break
-        else:
-            raise RuntimeError(f"the server did not start: {''.join(lines[-5:])}")
-        while process.poll() is None and not _ready(found[1]):
-            time.sleep(0.5)
-        if process.poll() is not None:
-            raise RuntimeError(f"the server did not start: {process.stdout.read()[-500:]}")
-        yield found[1], process
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz").status_code == 200
-    except httpx.TransportError:  # it is ending
-        return False
+def _server(max_model_len: int, frames: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run a server on the nano checkpoints, and yield its address and its process once it is ready."""
+    port = free_port()
+    command = [sys.executable, "-m", "server", "--port", str(port), "--max-model-len", str(max_model_len)]
+    with TemporaryDirectory() as folder:
+        log, url = Path(folder) / "server.log", f"http://127.0.0.1:{port}"
+        with running_process([*command, "--max-frames", str(frames)], log) as process:
+            wait_until_ready(f"{url}/readyz", process, log)
+            yield url, process
 
 
 def _ask(client: httpx.Client, clip: Path, frames: int, delta: float | str) -> dict[str, Any]:
