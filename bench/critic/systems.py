@@ -94,7 +94,7 @@ class _Vllm:
             before = _totals(llm)
             self.score(llm, prompts)
             sent, cached = (now - then for now, then in zip(_totals(llm), before, strict=True))
-            results.append({"computed": sent - cached, "asked": sent})
+            results.append({"computed": sent - cached, "sent": sent})
         return results
 
     def summary(self, result: list[dict[str, Any]]) -> list[dict[str, Any]]:

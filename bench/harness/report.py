@@ -69,12 +69,12 @@ def versions(distributions: Sequence[str], path: Sequence[Path] = ()) -> dict[st
 
     The folders of `path` are searched before the environment.
     """
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for name in distributions:
         installed = metadata.distributions(name=name, path=[*map(str, path), *sys.path])
         for distribution in list(installed)[:1]:
-            found[name] = distribution.version
-    return found
+            known[name] = distribution.version
+    return known
 
 
 def machine() -> dict[str, Any]:

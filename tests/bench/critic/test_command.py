@@ -21,12 +21,12 @@ def ours(computed: int) -> dict[str, Any]:
 
 
 def test_the_ideal_is_the_shared_beginning_once_and_the_remainder_of_each():
-    found = rows(
+    table = rows(
         [sample(OURS, ours(160)), sample(PEERS[0], {"computed": 250}), sample(PEERS[2], {"computed": 240})],
         [2],
         [[20, 30]],
     )
-    by_system = {row["system"]: row for row in found}
+    by_system = {row["system"]: row for row in table}
     mine = by_system[OURS]
     assert mine["case"] == "Best-of-2" and mine["ideal"] == 100 + 20 + 30
     assert mine["over_ideal"] == pytest.approx(160 / 150) and mine["ratio"] == pytest.approx(240 / 160)

@@ -90,6 +90,6 @@ def test_versions_come_from_the_peers_folder_first(tmp_path: Path) -> None:
     folder = tmp_path / "pillow-0.1.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: pillow\nVersion: 0.1\n")
-    found = versions(["pillow", "numpy", "a-package-that-nobody-has"], [tmp_path])
-    assert found["pillow"] == "0.1"
-    assert set(found) == {"python", "pillow", "numpy"}
+    known = versions(["pillow", "numpy", "a-package-that-nobody-has"], [tmp_path])
+    assert known["pillow"] == "0.1"
+    assert set(known) == {"python", "pillow", "numpy"}

@@ -118,7 +118,10 @@ def test_shares_become_repeats_that_leave_no_record_out(metas: tuple[Path, Path]
     assert sides == {"language": ["language-train"], "multimodal": ["multimodal-train"]}
     small = tmp_path / "small.jsonl"
     small.write_text(data_sets[0].annotation.read_text().split("\n")[0] + "\n")
-    unequal = [replace(data_sets[0], annotation=small), data_sets[1]]  # 1 record and 10
+    unequal = [
+        replace(data_sets[0], annotation=small),
+        data_sets[1],
+    ]  # The first set has 1 record, the second 10.
     weights = [one.repeat_time for one in mixed(unequal, {"language-train": 0.25, "multimodal-train": 0.75})]
     assert weights == pytest.approx([10 / 3, 1])
     assert [one.name for one in mixed(data_sets, {"multimodal-train": 1.0})] == ["multimodal-train"]

@@ -18,7 +18,7 @@ from ttscaling.train.settings.kinds import Labelling
 from ttscaling.types import Conversation
 
 
-def judged(*scores: float) -> JudgedRecord:
+def judged_record(*scores: float) -> JudgedRecord:
     steps = tuple(JudgedStep(f"step {number}", score) for number, score in enumerate(scores))
     return JudgedRecord(question="<image>\n1+1?", steps=steps, images=("a.png",))
 
@@ -34,25 +34,25 @@ def judged(*scores: float) -> JudgedRecord:
     ],
 )
 def test_labels(scores: tuple[float, ...], labelling: Labelling, labels: str) -> None:
-    assert "".join(label_steps(judged(*scores), labelling).labels) == labels
+    assert "".join(label_steps(judged_record(*scores), labelling).labels) == labels
 
 
 def test_a_threshold_is_exceeded_not_met() -> None:
-    assert label_steps(judged(0.25, 0.3125), threshold=0.25).labels == ("-", "+")
+    assert label_steps(judged_record(0.25, 0.3125), threshold=0.25).labels == ("-", "+")
 
 
 def test_early_stop_keeps_up_to_the_first_wrong_step() -> None:
-    record = label_steps(judged(1.0, 0.0, 0.5), early_stop=True)
+    record = label_steps(judged_record(1.0, 0.0, 0.5), early_stop=True)
     assert (record.steps, record.labels) == (("step 0", "step 1"), ("+", "-"))
-    assert label_steps(judged(1.0, 0.5), early_stop=True).labels == ("+", "+")
+    assert label_steps(judged_record(1.0, 0.5), early_stop=True).labels == ("+", "+")
 
 
 def test_an_outcome_has_the_solution_as_one_step() -> None:
-    assert label_steps(judged(1.0, 1.0), "outcome").steps == ("step 0\n\nstep 1",)
+    assert label_steps(judged_record(1.0, 1.0), "outcome").steps == ("step 0\n\nstep 1",)
 
 
 def test_the_conversation_is_the_server_s() -> None:
-    record = label_steps(judged(1.0, 0.0, 0.0), system="Judge.")
+    record = label_steps(judged_record(1.0, 0.0, 0.0), system="Judge.")
     conversation = Conversation(
         messages=({"role": "user", "content": record.question},), mm_processor_kwargs={}
     )
@@ -63,7 +63,7 @@ def test_the_conversation_is_the_server_s() -> None:
 
 
 def test_published_conversations_are_read_as_written() -> None:
-    record = label_steps(judged(1.0, 0.0, 0.5), system="Judge.")
+    record = label_steps(judged_record(1.0, 0.0, 0.5), system="Judge.")
     chat = published_chat(record)
     assert chat.turns == (
         Turn("system", "Judge."),
