@@ -1,7 +1,7 @@
 """Write a trained model as a checkpoint that our server and others can load.
 
-If the layout is the one that the model was trained from, config, tokenizer, generation and image settings are
-carried over. Otherwise config and tile limits are translated into the other layout.
+The files of the checkpoint that it was trained from are carried over, but not weights and code. The config
+keeps its entries if the layout stays the same. If it changes, config and tile limits are translated.
 """
 
 import json
