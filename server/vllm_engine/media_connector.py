@@ -35,9 +35,8 @@ class RequestMediaConnector(MediaConnector):
         images = CURRENT_MEDIA.get().images
         if image_url not in images:
             images[image_url] = asyncio.create_task(super().fetch_image_async(image_url, **options))
-        return await asyncio.shield(
-            images[image_url]
-        )  # other candidates or scores may wait for the same image
+        # Cancelling this call must not end the decoding, because others may wait for the same image.
+        return await asyncio.shield(images[image_url])
 
     async def fetch_video_async(self, video_url: str, **options: Any) -> Any:
         video = CURRENT_MEDIA.get().videos.get(video_url)

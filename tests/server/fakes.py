@@ -93,7 +93,7 @@ class FakeEngine:
         self.bodies: list[Mapping[str, Any]] = []
         self.videos: list[Videos] = []
         self.cancelled = 0  # the number of requests whose client closed the connection
-        self.begun = 0  # the number of candidates
+        self.begun = 0  # the number of candidates that were started
         self.running = asyncio.Event()  # set once a candidate that never ends has been started
         self.refuse: ApiError | None = None
 

@@ -175,11 +175,11 @@ async def find_label_slot(renderer: OnlineRenderer) -> LabelSlot:
         )
     if not plus[:at] == minus[:at] == tagged or plus[at : at + 1] == minus[at : at + 1]:
         raise ValueError(
-            "the critic's tokenizer joins '+' or '-' with the text before it; use a critic that doesn't"
+            "the critic's tokenizer joins '+' or '-' with the text before it; use another critic"
         )
     if plus[at + 1 :] != minus[at + 1 :]:
         raise ValueError(
-            "the critic's tokenizer has no single token for each of '+' and '-'; use a critic that has"
+            "the critic's tokenizer has no single token for each of '+' and '-'; use another critic"
         )
     return LabelSlot(tag=tuple(tagged[len(question) :]), labels=(plus[at], minus[at]))
 
