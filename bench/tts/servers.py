@@ -63,8 +63,8 @@ def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dic
 class Counts:
     """Counters of servers since this object was created.
 
-    Those at `urls` are asked for their metrics. The processes `pids`, with all that descend from them, are
-    asked for their CPU time.
+    They are read from the metrics at `urls`, and from the CPU time of the processes `pids` and their
+    descendants.
     """
 
     def __init__(self, urls: Sequence[str], pids: Sequence[int]) -> None:
