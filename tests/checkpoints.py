@@ -1,7 +1,7 @@
-"""Tiny random InternVL3 checkpoints in both layouts, for tests that need a whole model, not a good one.
+"""Build tiny random InternVL3 checkpoints in both layouts, for tests that need a complete model.
 
-Every parameter is random and none is near zero: a position embedding, a layer scale or a bias that the
-engine forgot would change the logits.
+Every parameter is random and none is near zero. So the logits change if the engine forgets a position
+embedding, a layer scale or a bias.
 """
 
 import json
@@ -30,11 +30,11 @@ Vision = Literal["300m", "6b"]
 Language = Literal["qwen2", "qwen3", "llama", "internlm2", "internlm3"]
 
 TILE = 56
-"""Tile side in pixels: 4 x 4 patches of 14, hence 4 tokens a tile."""
+"""The side of a tile in pixels. A tile has 4 x 4 patches of 14 pixels and therefore 4 tokens."""
 MAX_TILES = 6
 WINDOW = 2048
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
-# One template for both ways in which a message's content comes: a string, or a list of parts.
+# The content of a message may be a string or a list of parts.
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
     "{% if message.content is string %}{{ message.content }}{% else %}"
@@ -55,9 +55,9 @@ def build_checkpoint(
     vision: Vision = "300m",
     language: Language = "qwen2",
 ) -> Path:
-    """Writes a loadable checkpoint into `directory`, tokenizer and generation config included; returns it.
+    """Write a checkpoint with tokenizer and generation config into `directory`, and return `directory`.
 
-    transformers' layout knows no InternLM: there both are saved as the Llama that they are.
+    transformers' layout has no InternLM, so both InternLM models are saved as Llama in it.
     """
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer = byte_tokenizer()
@@ -73,7 +73,7 @@ def build_checkpoint(
         write_json(directory / "preprocessor_config.json", limits)
         return directory
     config = config_to_opengvlab(model.config, max_dynamic_patch=MAX_TILES)
-    # Published configs name code to download; nothing may try to run it.
+    # Published configs name code to download. The tests show that nothing tries to run it.
     config["auto_map"] = {"AutoConfig": "configuration_internvl_chat.InternVLChatConfig"}
     state = to_opengvlab(model.state_dict())
     if tied:
@@ -97,7 +97,7 @@ def random_model(
     vision: Vision = "300m",
     language: Language = "qwen2",
 ) -> Any:
-    """transformers' own model with random weights, 2 layers in each part. An InternLM is a Llama."""
+    """Return transformers' model with random weights and 2 layers in each part. An InternLM is a Llama."""
     config = InternVLConfig(
         vision_config=_vision_config(vision),
         text_config=_text_config(language, vocab_size=vocab_size, tie_word_embeddings=tied),
@@ -111,7 +111,7 @@ def random_model(
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             scale = parameter.shape[-1] ** -0.5 if name.endswith("proj.weight") else 0.2
-            # Sharp and loud attention in the language model: answers must depend on the positions.
+            # Large weights in the language model's attention make the answers depend on the positions.
             if name.endswith(("q_proj.weight", "k_proj.weight", "o_proj.weight")) and "language" in name:
                 scale *= 3
             centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
@@ -128,7 +128,7 @@ def _vision_config(vision: Vision) -> InternVLVisionConfig:
     return InternVLVisionConfig(
         hidden_size=160,
         intermediate_size=320,
-        num_attention_heads=5,  # the published one has 25, an odd number too
+        num_attention_heads=5,  # The published model has 25, which is odd too.
         attention_bias=False,
         use_qk_norm=True,
         norm_type="rms_norm",
@@ -137,7 +137,7 @@ def _vision_config(vision: Vision) -> InternVLVisionConfig:
 
 
 def _text_config(language: Language, **more: Any) -> Qwen2Config | Qwen3Config | LlamaConfig:
-    # vLLM's CPU attention starts at 32 channels a head.
+    # vLLM's CPU attention needs at least 32 channels in a head.
     shared: dict[str, Any] = {
         "hidden_size": 64,
         "intermediate_size": 128,
@@ -147,14 +147,14 @@ def _text_config(language: Language, **more: Any) -> Qwen2Config | Qwen3Config |
     } | more
     if language == "qwen2":
         return Qwen2Config(num_attention_heads=2, num_key_value_heads=1, **shared)
-    if language == "qwen3":  # heads wider than their share of the hidden size, as in the published 1B
+    if language == "qwen3":  # Heads are wider than their share of the hidden size, as in the published 1B.
         return Qwen3Config(num_attention_heads=4, num_key_value_heads=2, head_dim=32, **shared)
-    # Groups of query heads for more than one kv head: InternLM2 saves them interleaved.
+    # There is more than one kv head, because InternLM2 interleaves the groups of query heads.
     return LlamaConfig(num_attention_heads=4, num_key_value_heads=2, **shared | {"hidden_size": 128})
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per byte, and the special tokens."""
+    """Return a tokenizer with one token for each byte and the special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -170,7 +170,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_weights(directory: Path, state: dict[str, torch.Tensor]) -> None:
-    """Writes `model.safetensors`."""
+    """Write a state dict as `model.safetensors`."""
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 

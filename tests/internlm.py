@@ -1,7 +1,7 @@
-"""A Llama's config and tensors, in OpenGVLab's layout, the way InternLM2 and InternLM3 save theirs.
+"""Convert a Llama's config and tensors to the form in which InternLM2 and InternLM3 are published.
 
-The counterpart of what our loader does, written anew from OpenGVLab/InternVL `modeling_internlm2.py`: nothing
-here uses our model package.
+This is the inverse of our loader, written from OpenGVLab/InternVL `modeling_internlm2.py`. It doesn't use our
+model package.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ _OF_LLAMA = ("attention_bias", "mlp_bias", "head_dim", "pretraining_tp")
 
 
 def internlm2_config(llama: dict[str, Any]) -> dict[str, Any]:
-    """`llm_config` as InternVL2.5 publishes it, dynamic rotary scaling included."""
+    """Return `llm_config` as InternVL2.5 publishes it, with dynamic rotary scaling."""
     return {key: value for key, value in llama.items() if key not in _OF_LLAMA} | {
         "architectures": ["InternLM2ForCausalLM"],
         "auto_map": {"AutoConfig": "configuration_internlm2.InternLM2Config"},
@@ -34,7 +34,7 @@ def internlm2_config(llama: dict[str, Any]) -> dict[str, Any]:
 
 
 def internlm3_config(llama: dict[str, Any]) -> dict[str, Any]:
-    """`llm_config` with InternLM3's own keys."""
+    """Return `llm_config` with InternLM3's keys."""
     return {key: value for key, value in llama.items() if key not in _OF_LLAMA} | {
         "architectures": ["InternLM3ForCausalLM"],
         "auto_map": {"AutoConfig": "configuration_internlm3.InternLM3Config"},
@@ -47,7 +47,10 @@ def internlm3_config(llama: dict[str, Any]) -> dict[str, Any]:
 
 
 def internlm2_state(state: dict[str, torch.Tensor], num_kv_heads: int) -> dict[str, torch.Tensor]:
-    """Tensors under InternLM2's names, with q, k and v in one: by kv head, its queries, its k, its v."""
+    """Return the tensors under InternLM2's names.
+
+    q, k and v are joined to `wqkv`: for each kv head its queries, its k and its v.
+    """
     result = {}
     for name, tensor in state.items():
         if name.startswith("language_model.") and ".q_proj." in name:

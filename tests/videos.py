@@ -1,7 +1,8 @@
-"""Small videos whose every frame carries its number, written with PyAV.
+"""Write small videos with PyAV in which the pixels of each frame encode its number.
 
-Sixteen squares in the top row of a frame are its number in binary, black or white: what a decoder returned is
-read off the pixels. Around them a moving pattern makes predicted frames worth predicting.
+Sixteen black or white squares in the top row of a frame are its number in binary, so a test can read from the
+pixels which frame a decoder returned. The rest of the frame is a moving pattern, so that predicted frames
+differ from their references.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,11 +27,12 @@ RATE = 30
 
 FRAMES = 90
 TILING = TilingConfig(SIZE[0], 1, 1, use_thumbnail=False)
-"""A tile is as large as a frame, so that it holds the frame's own pixels."""
+"""A tile is as large as a frame, so that it holds the unchanged pixels of the frame."""
 VARIED = np.cumsum(np.random.default_rng(7).choice([0.02, 0.033, 0.1, 0.5], FRAMES)).round(3).tolist()
 VP9 = {"g": "30", "b": "300k", "deadline": "realtime", "cpu-used": "8"}
-# What a decoder may lean on differs: references among B-frames, frames before the keyframe that they follow,
-# pictures refreshed bit by bit without whole keyframes, frames that are stored once and shown later.
+# The clips differ in the frames that a frame depends on: references among B-frames, frames that are shown
+# before the keyframe that they follow, pictures that are refreshed in parts without full keyframes, and
+# frames that are stored once and shown later.
 CLIPS: dict[str, dict] = {
     "plain.mp4": {},
     "plain.mov": {},
@@ -52,11 +54,11 @@ CLIPS: dict[str, dict] = {
 }
 
 Clip = Callable[[str], Path]
-"""The path of the clip of that name; see the fixture `clip`."""
+"""A function that returns the path of the clip with a name; see the fixture `clip`."""
 
 
 def picture(number: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
-    """RGB (height, width, 3) of frame `number`."""
+    """Return the RGB pixels (height, width, 3) of frame `number`."""
     width, height = size
     y, x = np.arange(height)[:, None], np.arange(width)[None]
     pixels = np.empty((height, width, 3), np.uint8)
@@ -68,7 +70,7 @@ def picture(number: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
 
 
 def number_of(pixels: NDArray[np.uint8]) -> int:
-    """The frame number read off decoded pixels (height, width, 3)."""
+    """Return the frame number that decoded pixels (height, width, 3) encode."""
     middle = pixels[SIDE // 2, SIDE // 2 : BITS * SIDE : SIDE].mean(axis=-1)
     return sum(1 << bit for bit in range(BITS) if middle[bit] > 127)
 
@@ -84,10 +86,11 @@ def write_video(
     rotation: int = 0,
     container: dict[str, str] | None = None,
 ) -> Path:
-    """`frames` frames at RATE or at `times` (seconds); returns `path`, whose suffix tells the container.
+    """Write `frames` frames at RATE or at `times` (seconds), and return `path`.
 
-    By default H.264 with B-frames that other frames lean on, and a keyframe every 30 frames. `rotation`:
-    degrees counter-clockwise by which a player is told to turn the picture.
+    The suffix of `path` decides the container. The default is H.264 with a keyframe every 30 frames and
+    B-frames that other frames depend on. `rotation` is stored as the degrees by which a player turns the
+    picture counter-clockwise.
     """
     if options is None and codec == "libx264":
         options = X264
@@ -109,7 +112,7 @@ def write_video(
 
 
 def trim(source: Path, path: Path, start: float) -> Path:
-    """Copies `source` from `start` seconds on without decoding: an edit list hides frames of its GOP."""
+    """Copy `source` from `start` seconds on without decoding; an edit list hides the frames before."""
     with av.open(source) as read, av.open(path, "w") as write:
         stream = read.streams.video[0]
         assert stream.time_base
@@ -126,13 +129,13 @@ def trim(source: Path, path: Path, start: float) -> Path:
 
 
 def sequential(path: Path) -> list[NDArray[np.uint8]]:
-    """Every shown frame as RGB, decoded from first to last as the simplest reader would."""
+    """Return every shown frame as RGB, decoded from first to last as the simplest reader does it."""
     with av.open(path) as file:
         return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
 
 
 def write_sound(path: Path, cover: NDArray[np.uint8] | None = None) -> Path:
-    """A second of silence, at most with a cover picture."""
+    """Write a file with a second of silence, and a cover picture if one is given."""
     with av.open(path, "w") as file:
         stream = file.add_stream("aac", rate=44100)
         picture_stream = None
@@ -151,7 +154,7 @@ def write_sound(path: Path, cover: NDArray[np.uint8] | None = None) -> Path:
 
 
 def overwrite(path: Path, source: Path, spans: Iterable[tuple[float, float]]) -> Path:
-    """A copy of `source` with zeros between the given shares (0 to 1) of its length."""
+    """Write a copy of `source` with zeros in some spans, each a pair of shares (0 to 1) of its length."""
     data = bytearray(source.read_bytes())
     for start, end in spans:
         first, last = int(len(data) * start), int(len(data) * end)
@@ -161,10 +164,10 @@ def overwrite(path: Path, source: Path, spans: Iterable[tuple[float, float]]) ->
 
 
 def read(path: Path, num_frames: int | None = 8, *, backend: Backend = "pyav", **request: Any) -> Video:
-    """`read_video` with TILING."""
+    """Return the result of `read_video` with TILING."""
     return read_video(path, FrameRequest(num_frames, **request), TILING, limit=512, backend=backend)
 
 
 def numbers(video: Video) -> list[int]:
-    """Which frames a video holds."""
+    """Return the numbers of the frames that a video holds."""
     return [number_of(tile) for tile in video.tiles[:, 0]]

@@ -1,4 +1,4 @@
-"""vLLM's own multi-modal processing around ours, without an engine."""
+"""Fixtures that run vLLM's multi-modal processing with our processor, without an engine."""
 
 from pathlib import Path
 from typing import Any

@@ -1,8 +1,8 @@
-"""Runs requests through a vLLM engine of its own: two engines in one process share global state.
+"""Run requests through a vLLM engine in a separate process, because engines share global state.
 
-Called as `python -m tests.model.engine_driver SPEC RESULT`, both JSON. SPEC: `engine` (arguments of
-`vllm.LLM`), `steps` (tokens to generate) and `rounds`, a list of batches of {prompt, images, options}.
-RESULT: for each round and request the `tokens`, their top `logprobs` and how many prompt tokens were
+Called as `python -m tests.model.engine_driver SPEC RESULT`; both are JSON files. SPEC has `engine` (arguments
+of `vllm.LLM`), `steps` (tokens to generate) and `rounds`, a list of batches of {prompt, images, options}.
+RESULT has, for each round and request, the `tokens`, their top `logprobs` and how many prompt tokens were
 `cached`; and the number of `preemptions`.
 """
 

@@ -1,9 +1,9 @@
-"""Runs several vLLM engines one after the other in one process: importing vLLM costs more than starting it.
+"""Run several vLLM engines one after the other in one process, because importing vLLM takes long.
 
-The parent half is `run_series`; the child half is `python -m tests.model.engine_series SPEC RESULT`, both
-JSON. SPEC is a list of engines (see `engine`), each with its requests (see `question`), which go in one
-batch. RESULT maps each name to `answers`, per request a list of its
-completions, and `compiled`, how many models were compiled; or to the error that kept it from starting.
+`run_series` runs in the test's process. It starts `python -m tests.model.engine_series SPEC RESULT`; both are
+JSON files. SPEC is a list of engines (see `engine`), each with the requests of one batch (see `question`).
+RESULT maps the name of each engine to `answers` (for each request a list of its completions) and `compiled`
+(how many models were compiled), or to the error with which it failed to start.
 """
 
 import gc
@@ -28,26 +28,27 @@ GREEDY = {"temperature": 0, "max_tokens": 12, "logprobs": 5, "ignore_eos": True}
 
 
 PICTURES = ((300, 190), (50, 60), (170, 90))
-"""Sizes of the pictures that `question` shows: 7, 1 and 3 tiles."""
+"""The sizes of the pictures of `question`, which become 7, 1 and 3 tiles."""
 
 
-def question(folder: Path, *shown: int, delta: float = 1.0, **more: Any) -> dict[str, Any]:
-    """One request about the pictures of these numbers, in OpenGVLab's layout.
+def question(folder: Path, *picture_numbers: int, delta: float = 1.0, **more: Any) -> dict[str, Any]:
+    """Return a request about some of PICTURES, in OpenGVLab's layout.
 
     Args:
-        folder: the pictures are put there.
-        more: `sampling` and `structured`, arguments of vLLM's classes for them; `lora`, an adapter's folder.
+        folder: the pictures are written there.
+        picture_numbers: indices into PICTURES.
+        more: `sampling` and `structured` are arguments of vLLM's classes; `lora` is an adapter's folder.
     """
     import numpy as np
     from PIL import Image
 
     paths = []
-    for number in shown:
+    for number in picture_numbers:
         width, height = PICTURES[number]
         pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
         paths.append(folder / f"{number}.png")
         Image.fromarray(pixels).save(paths[-1])
-    pictures = " and ".join(["<image>"] * len(shown))
+    pictures = " and ".join(["<image>"] * len(picture_numbers))
     return {
         "prompt": f"<|im_start|>user\nLook: {pictures}\nWhat is it?<|im_end|>\n<|im_start|>assistant\n",
         "images": [str(path) for path in paths],
@@ -57,7 +58,7 @@ def question(folder: Path, *shown: int, delta: float = 1.0, **more: Any) -> dict
 
 
 def questions(folder: Path, **more: Any) -> list[dict[str, Any]]:
-    """Three requests: many tiles, two pictures with a small delta, one tile."""
+    """Return three requests: many tiles, two pictures with a small delta, and one tile."""
     return [
         question(folder, 0, delta=1 / 4, **more),
         question(folder, 1, 2, delta=1 / 16, **more),
@@ -66,14 +67,14 @@ def questions(folder: Path, **more: Any) -> list[dict[str, Any]]:
 
 
 def engine(name: str, checkpoint: Path, requests: list[dict[str, Any]], /, **options: Any) -> dict[str, Any]:
-    """One engine of SPEC."""
+    """Return one engine of SPEC."""
     return {"name": name, "engine": {"model": str(checkpoint), **options}, "requests": requests}
 
 
 def run_series(
     engines: list[dict[str, Any]], folder: Path, env: dict[str, str], *, ranks: int = 1
 ) -> list[dict[str, Any]]:
-    """RESULT of each of `ranks` processes, which together make every engine (`external_launcher`)."""
+    """Return the RESULT of each of `ranks` processes, which share each engine (`external_launcher`)."""
     spec = folder / "spec.json"
     spec.write_text(json.dumps(engines))
     with socket.socket() as probe:
@@ -82,11 +83,15 @@ def run_series(
     children = []
     for rank in range(ranks):
         command = [sys.executable, "-m", "tests.model.engine_series", str(spec), str(folder / f"{rank}.json")]
-        # In this process's children alone: the engines' own child processes would double the start.
-        place = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        place |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+        # The engine runs in the child itself, because another process would double the time of the start.
+        rank_env = {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        rank_env |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
         log = (folder / f"{rank}.log").open("w")
-        children.append(subprocess.Popen(command, env=env | place, stdout=log, stderr=subprocess.STDOUT))
+        children.append(subprocess.Popen(command, env=env | rank_env, stdout=log, stderr=subprocess.STDOUT))
     try:
         codes = [child.wait(600) for child in children]
     finally:
@@ -98,12 +103,12 @@ def run_series(
 
 
 def tokens(answers: list[list[dict[str, Any]]]) -> list[list[int]]:
-    """The tokens of each request's first completion."""
+    """Return the tokens of each request's first completion."""
     return [completions[0]["tokens"] for completions in answers]
 
 
 def furthest(some: list[list[dict[str, Any]]], others: list[list[dict[str, Any]]]) -> float:
-    """The greatest difference of two engines' log-probabilities of a token, at the first step."""
+    """Return the greatest difference of two engines' log-probabilities of a token, at the first step."""
     return max(
         abs(logprob - two[0]["logprobs"][0][token])
         for one, two in zip(some, others, strict=True)
@@ -118,7 +123,7 @@ def main(spec_path: str, result_path: str) -> None:
 
 
 def run(one: dict[str, Any]) -> Any:
-    """Answers of one engine, which is gone afterwards; or why it did not start."""
+    """Return the answers of one engine, which is shut down, or the error with which it failed to start."""
     from vllm import LLM
     from vllm.compilation.counter import compilation_counter
     from vllm.distributed import cleanup_dist_env_and_memory

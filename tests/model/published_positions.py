@@ -1,12 +1,12 @@
-"""The published numbering of positions, written a second time and slowly, and the golden file made with it.
+"""The published numbering of positions, written a second time in a simple way, and its golden file.
 
 The rule is that of OpenGVLab/V2PE at f96f189, `get_rope_pos_id` in `modeling_internvl_chat.py`, version
-`v2pe_fix`, which works on the token ids and one tile count for each image: text up to and including `<img>`
-counts on by 1; the image's tokens follow in steps of stride / 256; then the count is rounded up, and `</img>`
-and the text behind it count on by 1. There one stride holds for all images; its training version draws one
-for each, which is what the deltas here are. Numbers are float32, as there.
+`v2pe_fix`. It works on the token ids and the number of tiles of each image. Text up to and including `<img>`
+adds 1 for each token. The image's tokens follow in steps of stride / 256. Then the count is rounded up, and
+`</img>` and the text after it add 1 each. That code has one stride for all images, and its training version
+draws one for each; the deltas here are such strides. Numbers are float32, as in that code.
 
-`python -m tests.model.published_positions` writes golden/positions.json anew.
+`python -m tests.model.published_positions` writes golden/positions.json.
 """
 
 import hashlib
@@ -27,18 +27,18 @@ START, END, CONTEXT, TEXT = "<img>", "</img>", "<IMG_CONTEXT>", "text"
 
 @dataclass(frozen=True)
 class Run:
-    """One framed image or frame: how many tiles, thumbnail included, and its delta."""
+    """One image or frame: its number of tiles, thumbnail included, and its delta."""
 
     tiles: int
     delta: Fraction
 
 
 Segment = int | Run
-"""So many tokens of text, or an image."""
+"""A number of text tokens, or an image."""
 
 
 def tokens(segments: list[Segment], tokens_per_tile: int = TOKENS_PER_TILE) -> list[str]:
-    """What each token of the prompt is."""
+    """Return the kind of each token of the prompt."""
     result: list[str] = []
     for segment in segments:
         if isinstance(segment, Run):
@@ -51,7 +51,7 @@ def tokens(segments: list[Segment], tokens_per_tile: int = TOKENS_PER_TILE) -> l
 def published(
     kinds: list[str], runs: list[Run], tokens_per_tile: int = TOKENS_PER_TILE
 ) -> NDArray[np.float32]:
-    """The position of each token, exact fractions throughout and float32 at the end."""
+    """Return the position of each token, float32, computed with exact fractions."""
     result: list[Fraction] = []
     last = Fraction(-1)
     remaining = iter(runs)
@@ -69,14 +69,14 @@ def published(
 
 
 def cases() -> dict[str, list[Segment]]:
-    """Prompts by name; every delta of the ladder occurs in several."""
-    ladder = [Fraction(1, 2**k) for k in range(9)]
+    """Return prompts by their names; every trained delta occurs in several of them."""
+    trained_deltas = [Fraction(1, 2**k) for k in range(9)]
     frames: dict[str, list[Segment]] = {
         f"video of 8 frames, delta {delta}": [9, *[part for _ in range(8) for part in (4, Run(1, delta))], 12]
-        for delta in ladder
+        for delta in trained_deltas
     }
     one: dict[str, list[Segment]] = {
-        f"image of 12 tiles and thumbnail, delta {delta}": [7, Run(13, delta), 21] for delta in ladder
+        f"image of 12 tiles and thumbnail, delta {delta}": [7, Run(13, delta), 21] for delta in trained_deltas
     }
     return {
         "text": [40],
@@ -87,8 +87,8 @@ def cases() -> dict[str, list[Segment]]:
         "image at the end": [5, Run(7, Fraction(1, 256))],
         "nothing but an image": [Run(1, Fraction(1, 16))],
         "images next to each other": [Run(1, Fraction(1, 256)), Run(3, Fraction(1, 2)), Run(1, Fraction(1))],
-        "a delta for each image": [part for delta in ladder for part in (2, Run(5, delta))],
-        "and back again": [part for delta in reversed(ladder) for part in (Run(2, delta), 1)],
+        "a delta for each image": [part for delta in trained_deltas for part in (2, Run(5, delta))],
+        "and back again": [part for delta in reversed(trained_deltas) for part in (Run(2, delta), 1)],
         "image and video": [
             6,
             Run(13, Fraction(1)),
@@ -99,8 +99,10 @@ def cases() -> dict[str, list[Segment]]:
 
 
 def summary(position_T: NDArray[np.float32], kinds: list[str]) -> dict[str, Any]:
-    """A prompt's positions in few numbers: those of all but context tokens, of the first and last context
-    token of each image, and a digest of all.
+    """Return a short form of a prompt's positions for the golden file.
+
+    It has the positions of all tokens that aren't context tokens, those of the first and last context token
+    of each image, and a digest of all positions.
     """
     edges = [
         float(position)

@@ -1,9 +1,9 @@
-"""The published tiling, written down a second time, and the golden file that it makes.
+"""The published tiling, written a second time, and its golden file.
 
 Source: OpenGVLab/InternVL, `internvl_chat/internvl/train/dataset.py`, `dynamic_preprocess` and
 `find_closest_aspect_ratio`, with `Image.resize` of the installed Pillow. Nothing of model/ is imported.
 
-`python -m tests.model.published_tiling` writes golden/tiling.json anew.
+`python -m tests.model.published_tiling` writes golden/tiling.json.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from PIL import Image
 
 GOLDEN = Path(__file__).parent / "golden" / "tiling.json"
 
-Setting = tuple[int, int, int, bool]  # side of a tile, fewest and most tiles, thumbnail
+Setting = tuple[int, int, int, bool]  # The side of a tile, the fewest and most tiles, and the thumbnail.
 
 PHOTOS = [
     (640, 480),
@@ -42,7 +42,8 @@ THIN = [
     (5, 700),
     (9, 901),
 ]
-# Halfway between two ratios, or as close to one as to its inverse: order and area decide.
+# These lie halfway between two ratios, or as close to one as to its inverse, so the order and the area
+# decide.
 TIES = [
     (17, 8),
     (34, 16),
@@ -56,7 +57,7 @@ TIES = [
     (600, 600),
 ]
 TIES += [(634, 634), (633, 633), (1268, 634), (776, 776), (777, 777), (1344, 1344), (1901, 1901)]
-# Much more shrunk in height than in width: Pillow takes the columns first.
+# These shrink much more in height than in width, so Pillow resizes the columns first.
 TALL = [(333, 1999), (448, 1600), (500, 1300), (60, 900), (301, 1200)]
 
 PUBLISHED: Setting = (448, 1, 12, True)
@@ -71,7 +72,7 @@ SETTINGS: list[Setting] = [
     (14, 5, 40, True),
     (31, 1, 40, False),
 ]
-# Tiny tiles, kept as they are: what differs shows.
+# The golden file holds all pixels of these tiny tiles, so that a difference can be seen.
 OPEN: list[tuple[tuple[int, int], Setting]] = [
     ((9, 5), (2, 1, 4, True)),
     ((5, 9), (3, 1, 2, False)),
@@ -81,7 +82,7 @@ OPEN: list[tuple[tuple[int, int], Setting]] = [
 
 
 def published_grid(width: int, height: int, setting: Setting) -> tuple[int, int]:
-    """(columns, rows): the least distance of ratios; among equals the last one that the area still fills."""
+    """Return (columns, rows) with the least distance of ratios; among equals the last that the area fills."""
     side, fewest, most, _ = setting
     shapes = {
         (columns, rows)
@@ -100,7 +101,7 @@ def published_grid(width: int, height: int, setting: Setting) -> tuple[int, int]
 
 
 def published_tiles(image: Image.Image, setting: Setting) -> list[Image.Image]:
-    """The pieces of the resized image, row by row, and the thumbnail unless there is one piece only."""
+    """Return the tiles of the resized image, row by row, and the thumbnail unless there is only one tile."""
     side, _, _, thumbnail = setting
     columns, rows = published_grid(image.width, image.height, setting)
     large = image.resize((side * columns, side * rows))
@@ -112,7 +113,7 @@ def published_tiles(image: Image.Image, setting: Setting) -> list[Image.Image]:
 
 
 def pattern(width: int, height: int) -> Image.Image:
-    """An image with sharp edges in every direction and all values, from integers only."""
+    """Return an image with all values and sharp edges in every direction, computed with integers only."""
     x = np.arange(width, dtype=np.int64)[None, :, None]
     y = np.arange(height, dtype=np.int64)[:, None, None]
     channel = np.arange(3, dtype=np.int64)
@@ -121,16 +122,16 @@ def pattern(width: int, height: int) -> Image.Image:
 
 
 def fingerprint(tile: np.ndarray) -> str:
-    """Of uint8 (side, side, 3), in C order."""
+    """Return a short digest of a tile, uint8 (side, side, 3), in C order."""
     return hashlib.sha256(tile.tobytes()).hexdigest()[:16]
 
 
 def case(size: tuple[int, int], setting: Setting, *, in_full: bool) -> dict:
-    """One line of the golden file."""
+    """Return one line of the golden file."""
     tiles = [np.asarray(tile) for tile in published_tiles(pattern(*size), setting)]
-    made = [tile.tolist() for tile in tiles] if in_full else [fingerprint(tile) for tile in tiles]
+    contents = [tile.tolist() for tile in tiles] if in_full else [fingerprint(tile) for tile in tiles]
     grid = published_grid(size[0], size[1], setting)
-    return {"size": size, "setting": setting, "grid": grid, "pixels" if in_full else "sha256": made}
+    return {"size": size, "setting": setting, "grid": grid, "pixels" if in_full else "sha256": contents}
 
 
 def main() -> None:

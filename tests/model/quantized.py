@@ -1,7 +1,7 @@
-"""Turns a tiny checkpoint into a quantised one, as the tools that publish such checkpoints write them.
+"""Quantise a tiny checkpoint, in the forms of the tools that publish quantised checkpoints.
 
-Scales are powers of two, so that the weights of all forms, and those that come back from them, are exact in
-bfloat16: an engine on the quantised checkpoint computes what one on `dequantized` does.
+Scales are powers of two, so that quantised and dequantised weights are exact in bfloat16. So an engine with a
+quantised checkpoint computes the same as an engine with the `dequantized` one.
 """
 
 import json
@@ -21,7 +21,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def rounded(weight_NK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """4-bit values (N, K) from -8 to 7, and the power of two (N, K / GROUP) that each group is scaled by."""
+    """Return 4-bit values (N, K) from -8 to 7, and the scale of each group (N, K / GROUP), a power of two."""
     groups_NGK = weight_NK.unflatten(1, (-1, GROUP))
     scale_NG = torch.exp2((groups_NGK.abs().amax(-1) / 7).log2().round())
     values_NGK = (groups_NGK / scale_NG[..., None]).round().clamp(-8, 7)
@@ -34,7 +34,7 @@ def dequantized(weight_NK: torch.Tensor) -> Tensors:
 
 
 def awq(weight_NK: torch.Tensor) -> Tensors:
-    """AutoAWQ's `gemm` form: transposed, eight outputs in an int32 in an order of their own."""
+    """Return AutoAWQ's `gemm` form: transposed, with eight outputs in an int32 in AutoAWQ's order."""
     values_NK, scale_NG = rounded(weight_NK)
     zeros_GN = torch.full(scale_NG.T.shape, 8, dtype=torch.int32)
     return {
@@ -45,7 +45,7 @@ def awq(weight_NK: torch.Tensor) -> Tensors:
 
 
 def compressed(weight_NK: torch.Tensor) -> Tensors:
-    """compressed-tensors' `pack-quantized` form: eight inputs in an int32."""
+    """Return compressed-tensors' `pack-quantized` form, with eight inputs in an int32."""
     values_NK, scale_NG = rounded(weight_NK)
     return {
         "weight_packed": _packed(values_NK + 8, list(range(8))),
@@ -55,7 +55,7 @@ def compressed(weight_NK: torch.Tensor) -> Tensors:
 
 
 def gptq(weight_NK: torch.Tensor) -> Tensors:
-    """AutoGPTQ's form: transposed, eight inputs in an int32, zeros stored one less."""
+    """Return AutoGPTQ's form: transposed, with eight inputs in an int32, and zeros stored as one less."""
     values_NK, scale_NG = rounded(weight_NK)
     zeros_GN = torch.full(scale_NG.T.shape, 7, dtype=torch.int32)
     return {
@@ -71,12 +71,12 @@ def quantize(
     target: Path,
     form: Callable[[torch.Tensor], Tensors],
     *,
-    whole: Any = None,
+    top: Any = None,
     language: Any = None,
 ) -> Path:
-    """Copies a checkpoint with its language model's linear layers in another form; returns the copy.
+    """Copy a checkpoint with the language model's linear layers in another form, and return the copy.
 
-    `whole` and `language` become the `quantization_config` at the top of config.json and in its `llm_config`.
+    `top` and `language` become the `quantization_config` at the top of config.json and in its `llm_config`.
     """
     shutil.copytree(source, target)
     state: Tensors = {}
@@ -88,8 +88,8 @@ def quantize(
             state[name] = tensor
     save_weights(target, state)
     config = json.loads((source / "config.json").read_text())
-    if whole:
-        config["quantization_config"] = whole
+    if top:
+        config["quantization_config"] = top
     if language:
         config["llm_config"]["quantization_config"] = language
     write_json(target / "config.json", config)

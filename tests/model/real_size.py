@@ -1,8 +1,9 @@
-"""A checkpoint with a published size's own dimensions, tensor names and special tokens, and random weights.
+"""Build a checkpoint with the dimensions, names and special tokens of a published size, and random weights.
 
-The vocabulary has its published size and the special tokens their published ids (Qwen2.5's 151643-151664,
-InternVL's after them). The other ids are one token a byte and then fillers that no text is ever cut into:
-Qwen's own merges can't be had offline, and for random weights it makes no difference how text is cut.
+The vocabulary has its published size and the special tokens have their published ids (Qwen2.5's
+151643-151664, and InternVL's after them). The other ids are one token for each byte, and then fillers that no
+text contains, because Qwen's merges aren't available offline. With random weights the division into tokens
+doesn't matter.
 """
 
 import json
@@ -28,32 +29,33 @@ SPECIAL_TOKENS = (
 
 
 def build_real_size(directory: Path, size: Size, layout: Layout, *, seed: int = 0) -> Path:
-    """Writes the checkpoint, weights in bfloat16; returns the directory. The same seed means the same model
-    only within a layout.
+    """Write the checkpoint with weights in bfloat16, and return the directory.
+
+    The same seed gives the same model only within a layout.
     """
     tokenizer().save_pretrained(directory)
     generator = torch.Generator().manual_seed(seed)
     weights = {name: random_tensor(name, shape, generator) for name, shape in tensors(size, layout).items()}
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
     (directory / "config.json").write_text(json.dumps(config_json(size, layout), indent=2))
-    # As published: the wrong end token in it is the server's to mend.
+    # The end token is the wrong one, as in the published file; the server has to correct it.
     (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": FIRST_SPECIAL}))
     return directory
 
 
 def random_tensor(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Noise at which 24 layers neither die out nor blow up."""
+    """Return noise of a size at which the values of 24 layers neither vanish nor explode."""
     if name.endswith((".ls1", ".ls2", ".lambda_1", ".lambda_2")):
         return torch.full(shape, 0.1, dtype=torch.bfloat16)
-    if len(shape) == 1 and name.endswith("weight"):  # of a norm
+    if len(shape) == 1 and name.endswith("weight"):  # It is the weight of a norm.
         return torch.ones(shape, dtype=torch.bfloat16)
-    # Loud queries and keys make attention, and with it the answer, depend on positions.
+    # Large queries and keys make attention, and with it the answer, depend on the positions.
     scale = 0.06 if "language_model" in name and name.endswith(("q_proj.weight", "k_proj.weight")) else 0.02
     return (scale * torch.randn(shape, generator=generator)).to(torch.bfloat16)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """Byte by byte, with the special tokens at their published ids and the published conversation format."""
+    """Return a tokenizer of bytes with the published special tokens, their ids and the chat template."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     fillers = [f"filler{number}" for number in range(len(alphabet), FIRST_SPECIAL)]
     vocab = {token: number for number, token in enumerate([*alphabet, *fillers])}

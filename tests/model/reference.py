@@ -1,7 +1,7 @@
-"""What the engine is compared with: transformers' own InternVL, with fractional position ids and no cache.
+"""The reference for the engine: transformers' InternVL with fractional position ids and without a cache.
 
-Nothing here uses our model package. Tiles, runs of context tokens and positions are made a second time, the
-slow and obvious way, so an error of ours has to be made twice to go unnoticed.
+Nothing here uses our model package. Tiles, runs of context tokens and positions are computed in a second,
+simple way. So an error stays unnoticed only if it is made twice.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ STD = np.array([0.229, 0.224, 0.225])
 
 @dataclass(frozen=True)
 class Step:
-    """One greedy step: the token taken, and log-probabilities (vocabulary,) of all."""
+    """One greedy step: the chosen token, and the log-probabilities (vocabulary,) of all tokens."""
 
     token: int
     logprobs_V: torch.Tensor
 
 
 def published_grid(width: int, height: int, tile: int, least: int, most: int) -> tuple[int, int]:
-    """The grid search of the published preprocessing (`find_closest_aspect_ratio`), as (columns, rows)."""
+    """Return (columns, rows) by the published preprocessing's search (`find_closest_aspect_ratio`)."""
     ratios = set()
     for n in range(least, most + 1):
         for i in range(1, n + 1):
@@ -45,7 +45,7 @@ def published_grid(width: int, height: int, tile: int, least: int, most: int) ->
 
 
 def published_tiles(image: Image.Image, tile: int, least: int, most: int) -> list[Image.Image]:
-    """The crops of the published preprocessing (`dynamic_preprocess` with a thumbnail)."""
+    """Return the tiles of the published preprocessing (`dynamic_preprocess` with a thumbnail)."""
     image = image.convert("RGB")
     columns, rows = published_grid(image.width, image.height, tile, least, most)
     resized = image.resize((tile * columns, tile * rows), Image.Resampling.BICUBIC)
@@ -60,7 +60,7 @@ def published_tiles(image: Image.Image, tile: int, least: int, most: int) -> lis
 
 
 def naive_positions(ids: list[int], context: int, delta: float) -> list[float]:
-    """V2PE, token by token."""
+    """Return the positions of V2PE, computed token by token."""
     result = [0.0]
     for previous, token in pairwise(ids):
         if token == context:
@@ -73,7 +73,7 @@ def naive_positions(ids: list[int], context: int, delta: float) -> list[float]:
 
 
 class Reference:
-    """transformers' model on one checkpoint."""
+    """transformers' model with the tokenizer and the tiling of one checkpoint."""
 
     def __init__(
         self, model: InternVLForConditionalGeneration, directory: Path, tile: int, most: int
@@ -89,16 +89,16 @@ class Reference:
         steps: int,
         frames: list[Image.Image] | None = None,
     ) -> list[Step]:
-        """Greedy decoding with the whole sequence computed anew at each step.
+        """Return the steps of greedy decoding; each step computes the complete sequence again.
 
         Args:
-            prompt: with `<image>` for each image and, behind them, `<video>` if there are frames.
-            frames: of the video; each is one tile, as published.
+            prompt: it has `<image>` for each image and, after them, `<video>` if there are frames.
+            frames: the frames of the video; each is one tile, as published.
         """
         tiles = [published_tiles(image, self.tile, 1, self.most) for image in images]
         tiles += [published_tiles(frame, self.tile, 1, 1) for frame in frames or []]
-        announced = [f"Frame{number}: <image>" for number in range(1, len(frames or []) + 1)]
-        ids = self._ids(prompt.replace("<video>", "\n".join(announced)), [len(t) for t in tiles])
+        frame_lines = [f"Frame{number}: <image>" for number in range(1, len(frames or []) + 1)]
+        ids = self._ids(prompt.replace("<video>", "\n".join(frame_lines)), [len(t) for t in tiles])
         result = []
         for _ in range(steps):
             logprobs = self._logits(ids, tiles, delta)[-1].log_softmax(-1)
@@ -107,8 +107,9 @@ class Reference:
         return result
 
     def judge(self, prefixes: list[str], images: list[Image.Image], delta: float) -> list[float]:
-        """P(+) against - as the next token after each prefix of one conversation, the last the whole of it:
-        from a single pass over that.
+        """Return P(+), of + and - as the next token, after each prefix of one conversation.
+
+        The last prefix is the complete conversation. All values come from one pass over it.
         """
         tiles = [published_tiles(image, self.tile, 1, self.most) for image in images]
         lengths = [len(self._ids(prefix, [len(t) for t in tiles])) for prefix in prefixes]
@@ -117,7 +118,7 @@ class Reference:
         return [float(logits_TV[length - 1, labels].softmax(-1)[0]) for length in lengths]
 
     def _logits(self, ids: list[int], tiles: list[list[Image.Image]], delta: float) -> torch.Tensor:
-        """(T, vocabulary), float32."""
+        """Return the logits (T, vocabulary), float32."""
         pixels = [(np.asarray(tile) / 255 - MEAN) / STD for group in tiles for tile in group]
         positions = naive_positions(ids, self.model.config.image_token_id, delta)
         with torch.inference_mode():
@@ -127,7 +128,8 @@ class Reference:
                 if pixels
                 else None,
                 position_ids=torch.tensor([positions]),
-                # Without a mask transformers takes every step other than 1 for the border of a packed sample.
+                # Without a mask, transformers treats every step other than 1 as the border of a packed
+                # sample.
                 attention_mask=torch.ones(1, len(ids), dtype=torch.long),
                 use_cache=False,
             )

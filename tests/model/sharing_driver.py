@@ -1,9 +1,9 @@
-"""Runs rounds of requests through an engine with all its caches, and each alone through one without any.
+"""Run rounds of requests through an engine with caches, and each request alone through one without.
 
-Called as `python -m tests.model.sharing_driver SPEC RESULT`, both JSON. SPEC: `model` and `rounds`, a list of
-batches of {prompt, images, videos, options, n}, a video being a list of images. RESULT: for each round the
-`cut` images and frames, the `encoded` tiles and the `answers`, n for each request; and the answers of the
-engine `without` caches.
+Called as `python -m tests.model.sharing_driver SPEC RESULT`; both are JSON files. SPEC has `model` and
+`rounds`, a list of batches of {prompt, images, videos, options, n}, where a video is a list of images. RESULT
+has, for each round, the number of `cut` images and frames, the number of `encoded` tiles and the `answers`, n
+for each request; and the answers of the engine `without` caches.
 """
 
 import gc
@@ -31,13 +31,13 @@ def main(spec_path: str, result_path: str) -> None:
     from vllm.distributed import cleanup_dist_env_and_memory
 
     spec = json.loads(Path(spec_path).read_text())
-    done = count_work()
+    work = count_work()
     llm = LLM(spec["model"], **ENGINE)
     rounds = []
     for requests in spec["rounds"]:
-        done.clear()
+        work.clear()
         answers = generate(llm, requests)
-        rounds.append({"cut": done["cut"], "encoded": done["encoded"], "answers": answers})
+        rounds.append({"cut": work["cut"], "encoded": work["encoded"], "answers": answers})
     llm.llm_engine.engine_core.shutdown()
     del llm
     gc.collect()
@@ -67,7 +67,7 @@ def generate(llm: Any, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sampling(n: int) -> Any:
-    """Greedy for one answer; several are drawn, without a seed: vLLM on a CPU can't chunk seeded prompts."""
+    """Return greedy parameters for one answer, and random ones without a seed for several."""
     from vllm import SamplingParams
 
     return SamplingParams(n=n, temperature=0 if n == 1 else 1, max_tokens=STEPS, logprobs=5, ignore_eos=True)
@@ -88,25 +88,25 @@ def prompt(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def count_work() -> Counter[str]:
-    """Counts from now on what is cut into tiles, and how many tiles go through the vision tower."""
+    """Return counters of the media that are cut into tiles and of the tiles that the vision tower encodes."""
     from vllm.model_executor.models.intern_vit import InternVisionModel
 
     from model.images.tiling import tile_image
 
-    done: Counter[str] = Counter()
+    work: Counter[str] = Counter()
     encode = InternVisionModel.forward
 
     def counted_cut(*args: Any) -> Any:
-        done["cut"] += 1
+        work["cut"] += 1
         return tile_image(*args)
 
     def counted_encode(self: Any, pixels_NCHW: Any, *args: Any, **kwargs: Any) -> Any:
-        done["encoded"] += len(pixels_NCHW)
+        work["encoded"] += len(pixels_NCHW)
         return encode(self, pixels_NCHW, *args, **kwargs)
 
     patch("model.plugin.inputs.processor.tile_image", counted_cut).start()
     patch.object(InternVisionModel, "forward", counted_encode).start()
-    return done
+    return work
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Builds the engine's model of every size on the meta device, that is without memory, and loads it.
+"""Build the engine's model of every published size on the meta device, without memory, and load it.
 
-Called as `python -m tests.model.size_driver FOLDER RESULT`. RESULT, in JSON, holds by size and layout the
-`parameters` of the built model and those that the published tensors have `loaded`, by name. vLLM's loaders
-compare shapes and raise. No engine is started; vLLM's own import is what costs.
+Called as `python -m tests.model.size_driver FOLDER RESULT`. RESULT is a JSON file. For each size and layout
+it has the names of the built model's `parameters` and of those that the published tensors `loaded`. vLLM's
+loaders raise an error if shapes differ. No engine starts; most of the time goes into importing vLLM.
 """
 
 import json
@@ -46,7 +46,7 @@ def load(directory: Path, size: Size, layout: Layout) -> dict[str, Any]:
 
 
 def require_one_process() -> None:
-    """vLLM's layers ask how many processes share them."""
+    """Set vLLM's state up for one process, because its layers look up how many processes share them."""
     from vllm.distributed import (
         init_distributed_environment,
         initialize_model_parallel,

@@ -1,8 +1,8 @@
-"""Every tensor that a checkpoint of a published size consists of, in both layouts.
+"""List the tensors of a checkpoint of a published size, in both layouts.
 
-Written down from OpenGVLab/InternVL's modules (`modeling_intern_vit.py`, `modeling_internlm2.py`,
-`modeling_internvl_chat.py`) and the names in transformers' `convert_internvl_weights_to_hf.py`; nothing here
-uses our model package.
+The lists come from OpenGVLab/InternVL's modules (`modeling_intern_vit.py`, `modeling_internlm2.py`,
+`modeling_internvl_chat.py`) and from the names in transformers' `convert_internvl_weights_to_hf.py`. Nothing
+here uses our model package.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 
 
 def tensors(size: Size, layout: Layout) -> dict[str, Shape]:
-    """Names and shapes of everything that a checkpoint of this size holds."""
+    """Return the names and shapes of all tensors of a checkpoint of this size."""
     vision = _vision_opengvlab if layout == "opengvlab" else _vision_transformers
     internlm2 = layout == "opengvlab" and size.language == "internlm2"
     language = _internlm2(size) if internlm2 else _llama_like(size)

@@ -1,10 +1,9 @@
-"""The published sizes and what their config.json hold.
+"""The dimensions of the published sizes, and their `config.json`.
 
 Sources. InternVL3: printed configs of the 1B; Ascend/MindSpeed-MM `examples/internvl3` for 8B and 78B;
 ggml-org/llama.cpp issue 15528 for the 14B; 2B and 38B have the dimensions of the Qwen2.5 that the paper
-names.
-The 9B is published as InternLM2 (OpenGVLab/InternVL issue 1267) with InternLM3-8B's dimensions. InternVL2.5:
-InternLM2.5's configs. InternVL3.5: Qwen3's configs.
+names. The 9B is published as InternLM2 (OpenGVLab/InternVL issue 1267) with InternLM3-8B's dimensions.
+InternVL2.5: InternLM2.5's configs. InternVL3.5: Qwen3's configs.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ ARCHITECTURES: dict[Language, str] = {
 
 @dataclass(frozen=True)
 class VisionTower:
-    """InternViT, the way it differs between the two that were published."""
+    """The dimensions in which the two published InternViT differ."""
 
     hidden: int
     ffn: int
@@ -46,7 +45,7 @@ VISION: dict[Vision, VisionTower] = {
 
 @dataclass(frozen=True)
 class Size:
-    """One published size; `billions` is the number of parameters that its publication names."""
+    """One published size; `billions` is the published number of parameters."""
 
     name: str
     billions: float
@@ -61,7 +60,7 @@ class Size:
     head_dim: int = 128
     theta: float = 1e6
     window: int = 32768
-    dynamic: float | None = 2.0  # factor of the rotary scaling that the config asks for
+    dynamic: float | None = 2.0  # The factor of the config's rotary scaling.
     tied: bool = False
 
 
@@ -84,7 +83,7 @@ SIZES = (
     Size("InternVL3_5-38B", 38.4, _6B, "qwen3", 5120, 25600, 64, 64, 8, 151936, window=40960, dynamic=None),
 )
 # fmt: on
-# Not published, but what training saves: an InternLM3 under its own names, and a head tied to the embeddings.
+# Training can save these unpublished ones: an InternLM3 under its names, and a head tied to the embeddings.
 UNPUBLISHED = (
     replace(SIZES[3], name="InternVL3-9B as InternLM3", language="internlm3", dynamic=6.0),
     replace(SIZES[0], name="InternVL3-1B tied", tied=True),
@@ -93,7 +92,7 @@ UNPUBLISHED = (
 
 
 def config_json(size: Size, layout: Layout) -> dict[str, Any]:
-    """`config.json` as published, its keys that matter."""
+    """Return the keys of the published `config.json` that our code reads."""
     text: dict[str, Any] = {
         "architectures": [ARCHITECTURES[size.language]],
         "model_type": size.language,

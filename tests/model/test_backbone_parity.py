@@ -1,6 +1,6 @@
-"""Every pair of vision tower and language model, in each layout it exists in, against transformers' own.
+"""The engine agrees with transformers for every pair of vision tower and language model, in each layout.
 
-The checkpoints are made as carelessly as some published ones: in shards, with a wrong eos in the config, and
+The checkpoints have the flaws of some published ones: they are in shards, with a wrong eos in the config, and
 without a generation config.
 """
 
@@ -36,11 +36,11 @@ pytestmark = pytest.mark.engine
 DELTAS = (1, 1 / 4, 1 / 256)
 TOLERANCE = 1e-3
 STEPS = 8
-SEED = 4  # with it no answer holds a context token, which transformers would take for an image's
+SEED = 4  # With it no answer contains a context token, which transformers would treat as an image's.
 END = byte_tokenizer().convert_tokens_to_ids("<|im_end|>")
 IMAGES = ((230, 120), (64, 64), (40, 170))
-FRAMES = (3, 70, 90)  # frames, height, width: neither side a whole number of tiles
-# Text, number of images, whether a video follows.
+FRAMES = (3, 70, 90)  # Frames, height and width; neither side is a whole number of tiles.
+# Each has a text, a number of images, and whether there is a video.
 QUESTIONS = (
     ("{image}\nWhat is it?", 1, False),
     ("Look: {image} and {image}\nand {image}", 3, False),
@@ -69,7 +69,7 @@ LANGUAGES: tuple[tuple[Language, Layout], ...] = (
     ("qwen3", "transformers"),
     ("internlm2", "opengvlab"),
     ("internlm3", "opengvlab"),
-    ("llama", "transformers"),  # what both InternLM become in transformers' layout
+    ("llama", "transformers"),  # Both InternLM become this in transformers' layout.
 )
 VISIONS: tuple[Vision, ...] = ("300m", "6b")
 TRACED: dict[str, Any] = {"enforce_eager": False, "compilation_config": {"mode": 2, "backend": "eager"}}
@@ -85,17 +85,17 @@ def write_checkpoint(directory: Path, pair: Pair) -> None:
     config = json.loads((directory / "config.json").read_text())
     config["llm_config" if pair.layout == "opengvlab" else "text_config"]["eos_token_id"] = wrong
     write_json(directory / "config.json", config)
-    if pair.language == "internlm2":  # its tokenizer too ends texts with another token than turns
+    if pair.language == "internlm2":  # Its tokenizer has a different token for the end of a text, too.
         tokenizer.eos_token = "<|endoftext|>"
         tokenizer.save_pretrained(directory)
     split_weights(directory)
 
 
 def split_weights(directory: Path) -> None:
-    """Makes two shards and their index of `model.safetensors`."""
-    whole = directory / "model.safetensors"
-    state = load_file(whole)
-    whole.unlink()
+    """Replace `model.safetensors` with two shards and their index."""
+    single_file = directory / "model.safetensors"
+    state = load_file(single_file)
+    single_file.unlink()
     shards = {name: f"model-0000{1 + n % 2}-of-00002.safetensors" for n, name in enumerate(sorted(state))}
     for shard in set(shards.values()):
         part = {name: state[name] for name in state if shards[name] == shard}
@@ -142,7 +142,7 @@ def video(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def answers(folder: Path, images: list[Path], video: Path, engine_env: dict[str, str]) -> dict[str, Any]:
-    """What the engine answers on every checkpoint, by its name."""
+    """Return the engine's answers on every checkpoint, by the name of the checkpoint."""
     series = []
     for pair in MATRIX:
         write_checkpoint(folder / pair.name, pair)
@@ -164,13 +164,18 @@ def answers(folder: Path, images: list[Path], video: Path, engine_env: dict[str,
 def traced(
     answers: dict[str, Any], folder: Path, images: list[Path], video: Path, engine_env: dict[str, str]
 ) -> dict[str, Any]:
-    """The same from models that torch has traced, which needs no compiler; log-probabilities would."""
-    asked = [
+    """Return the answers of models that torch has traced.
+
+    Tracing needs no C++ compiler. Log-probabilities would need one, so there are none.
+    """
+    requests = [
         one | {"sampling": {"max_tokens": STEPS, "logprobs": None}}
         for one in questions("<image>", images, video)
     ]
     series = [
-        engine(pair.name, folder / pair.name, asked, limit_mm_per_prompt={"image": 4, "video": 1}, **TRACED)
+        engine(
+            pair.name, folder / pair.name, requests, limit_mm_per_prompt={"image": 4, "video": 1}, **TRACED
+        )
         for pair in TRACED_PAIRS
     ]
     (results,) = run_series(series, folder, engine_env | {"TORCH_COMPILE_DISABLE": "0"})
@@ -181,7 +186,7 @@ def traced(
 def expected(
     vision: Vision, language: Language, directory: Path, images: tuple[Path, ...], video: Path
 ) -> list[list[Step]]:
-    """The reference's steps for each question. Both InternLM are the same Llama, in either layout."""
+    """Return the reference's steps for each question. Both InternLM are the same Llama, in either layout."""
     tokenizer = byte_tokenizer()
     context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
     model = random_model(len(tokenizer), context, tied=False, seed=SEED, vision=vision, language=language)
@@ -213,7 +218,7 @@ def test_the_engine_agrees_with_transformers(
         for step, logprobs in zip(steps, completion["logprobs"], strict=True):
             for token, logprob in logprobs.items():
                 assert abs(logprob - float(step.logprobs_V[int(token)])) < TOLERANCE
-    # All this would show nothing if delta changed nothing.
+    # The comparison proves nothing unless the delta changes the log-probabilities.
     first = [steps[0].logprobs_V for steps in steps_by_question]
     for start in range(0, len(first), len(DELTAS)):
         group = torch.stack(first[start : start + len(DELTAS)])
@@ -222,7 +227,7 @@ def test_the_engine_agrees_with_transformers(
 
 @pytest.mark.parametrize("pair", MATRIX, ids=lambda pair: pair.name)
 def test_a_turn_ends_where_the_tokenizer_says(pair: Pair, answers: dict[str, Any]):
-    """Asked for nothing but `<|im_end|>`, the engine stops at the first, not at its limit of four."""
+    """Only `<|im_end|>` is allowed; the engine stops at the first one and not at the limit of four tokens."""
     ((completion,),) = answers[pair.name]["answers"][-1:]
     assert completion["tokens"] == [END]
 
@@ -231,7 +236,7 @@ def test_a_turn_ends_where_the_tokenizer_says(pair: Pair, answers: dict[str, Any
 def test_a_traced_model_takes_three_rows_of_positions(
     pair: Pair, traced: dict[str, Any], answers: dict[str, Any]
 ):
-    """vLLM notes for each of its models along which side positions grow; Llama's note had to be replaced."""
+    """vLLM's models declare along which dimension positions grow; Llama's declaration is replaced."""
     result = traced[pair.name]
     assert not isinstance(result, str), result
     assert result["compiled"] > 0

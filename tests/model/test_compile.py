@@ -1,4 +1,4 @@
-"""torch.compile changes no answer, and leaves the vision tower alone unless it is asked for."""
+"""torch.compile changes no answer, and compiles only the language model by default."""
 
 import os
 import shutil
@@ -12,7 +12,8 @@ COMPILER = os.environ.get("CXX", "g++")
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(
-        shutil.which(COMPILER) is None, reason=f"torch.compile on a CPU needs a C++ compiler: no {COMPILER}"
+        shutil.which(COMPILER) is None,
+        reason=f"torch.compile on a CPU needs a C++ compiler, and there is no {COMPILER}",
     ),
 ]
 
@@ -20,13 +21,15 @@ pytestmark = [
 def test_the_compiled_model_answers_as_the_eager_one(
     opengvlab_checkpoint: Path, engine_env: dict[str, str], tmp_path: Path
 ):
-    asked = questions(tmp_path)
+    requests = questions(tmp_path)
     engines = [
-        engine(name, opengvlab_checkpoint, asked, enforce_eager=name == "eager")
+        engine(name, opengvlab_checkpoint, requests, enforce_eager=name == "eager")
         for name in ("eager", "compiled")
     ]
     (result,) = run_series(engines, tmp_path, engine_env | {"TORCH_COMPILE_DISABLE": "0"})
     assert tokens(result["compiled"]["answers"]) == tokens(result["eager"]["answers"])
     assert furthest(result["compiled"]["answers"], result["eager"]["answers"]) < 1e-3
     assert result["eager"]["compiled"] == 0
-    assert result["compiled"]["compiled"] == 1  # the language model; a tower would count by its layers
+    assert (
+        result["compiled"]["compiled"] == 1
+    )  # The language model is one; the vision tower would add one for each layer.

@@ -1,7 +1,7 @@
-"""On a GPU: both of vLLM's model runners, with and without CUDA graphs, against transformers on the CPU.
+"""On a GPU both of vLLM's model runners, with and without CUDA graphs, agree with transformers.
 
-The second runner computes positions in a Triton kernel, and graphs replay with whatever stands in their
-buffers: nothing of either is exercised on a CPU.
+The second runner computes positions in a Triton kernel, and graphs run with the contents of their buffers.
+Neither can be tested on a CPU.
 """
 
 from importlib.util import find_spec
@@ -18,31 +18,34 @@ from tests.model.engine_series import engine, questions, run_series
 from tests.model.reference import Reference
 
 STEPS = 12
-TOLERANCE = 5e-3  # float32 kernels of another machine
+TOLERANCE = 5e-3  # The float32 kernels of a GPU differ from those of the CPU.
 
 
-def lack() -> str:
-    """What this machine lacks for these tests, or nothing."""
+def missing_part() -> str:
+    """Return what this machine lacks for these tests, or an empty text."""
     if not torch.cuda.is_available():
         return "an NVIDIA GPU that torch sees"
     return "" if find_spec("triton") else "Triton, which comes with the CUDA build of torch"
 
 
-pytestmark = [pytest.mark.engine, pytest.mark.skipif(bool(lack()), reason=f"this needs {lack()}")]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.skipif(bool(missing_part()), reason=f"this needs {missing_part()}"),
+]
 
 
 @pytest.mark.parametrize("runner", ["0", "1"], ids=["first runner", "second runner"])
 def test_runners_and_graphs_agree_with_transformers(
     runner: str, opengvlab_checkpoint: Path, engine_env: dict[str, str], tmp_path: Path
 ):
-    asked = questions(tmp_path)
+    requests = questions(tmp_path)
     shared: dict[str, Any] = {
         "gpu_memory_utilization": 0.2,
-        # Smaller than the prompts: prefill is cut inside images, and mixed with decoding.
+        # The number is smaller than the prompts, so prefill stops inside images and is mixed with decoding.
         "max_num_batched_tokens": 64,
     }
     engines = [
-        engine(name, opengvlab_checkpoint, asked, enforce_eager=name == "eager", **shared)
+        engine(name, opengvlab_checkpoint, requests, enforce_eager=name == "eager", **shared)
         for name in ("eager", "graphs")
     ]
     env = engine_env | {"VLLM_USE_V2_MODEL_RUNNER": runner, "TORCH_COMPILE_DISABLE": "0"}
@@ -52,7 +55,7 @@ def test_runners_and_graphs_agree_with_transformers(
     context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
     model = random_model(len(tokenizer), context, tied=False, seed=0)
     reference = Reference(model, opengvlab_checkpoint, TILE, MAX_TILES)
-    for number, one in enumerate(asked):
+    for number, one in enumerate(requests):
         pictures = [Image.open(path) for path in one["images"]]
         expected = reference.generate(one["prompt"], pictures, one["options"]["v2pe_delta"], STEPS)
         for name in ("eager", "graphs"):

@@ -1,4 +1,4 @@
-"""More tokens than the model was trained on positions: a small delta brings a long prompt into the window."""
+"""A small delta brings a prompt into the window that has more tokens than the window has positions."""
 
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from tests.model.test_parity import TOLERANCE, run_engine
 pytestmark = pytest.mark.engine
 
 IMAGES = 540
-TOKENS = 30 * IMAGES  # 7 tiles of 4 tokens and the frame; each image takes 3 positions once 28 * delta <= 1
+# An image has 7 tiles of 4 tokens and two that frame it. It takes 3 positions where 28 * delta <= 1.
+TOKENS = 30 * IMAGES
 
 
 def test_eight_windows_of_tokens_fit_into_one_of_positions(
@@ -39,7 +40,7 @@ def test_eight_windows_of_tokens_fit_into_one_of_positions(
     spec = {"engine": engine, "steps": 1, "rounds": [[ask], [again]]}
     (first,), (second,) = run_engine(spec, tmp_path, engine_env)["rounds"]
     assert TOKENS > 7.9 * WINDOW
-    assert second["cached"] > TOKENS - 32  # a block; 1/32 is what "auto" chose
+    assert second["cached"] > TOKENS - 32  # All but a block is cached, because "auto" chose 1/32 too.
     assert second["tokens"] == first["tokens"]
 
     tokenizer = AutoTokenizer.from_pretrained(opengvlab_checkpoint)

@@ -1,4 +1,4 @@
-"""LoRA adapters of the language model, as PEFT saves them, against the same merged into the weights."""
+"""LoRA adapters of the language model answer as if they were merged into the weights."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from tests.model.engine_series import engine, furthest, questions, run_series, t
 pytestmark = pytest.mark.engine
 
 RANK, ALPHA = 8, 16
-# What stands before `layers.0...` in an adapter that was trained on OpenGVLab's class, on its language model
-# alone, and on transformers' class.
+# PEFT saves these prefixes of `layers.0...` for adapters that were trained on OpenGVLab's class, on its
+# language model alone, and on transformers' class.
 ORIGINS = {
     "opengvlab": "base_model.model.language_model.model",
     "bare": "base_model.model.model",
@@ -27,7 +27,7 @@ def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]
     folder = tmp_path_factory.mktemp("lora")
     plain = build_checkpoint(folder / "plain", "opengvlab")
     merged = build_checkpoint(folder / "merged", "opengvlab")
-    theirs = build_checkpoint(folder / "theirs", "transformers")
+    transformers = build_checkpoint(folder / "transformers", "transformers")
     state = load_file(plain / "model.safetensors")
     generator = torch.Generator().manual_seed(1)
     changes = {}
@@ -40,17 +40,19 @@ def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]
     save_weights(merged, state)
     adapters = {name: adapter(folder / f"from-{name}", prefix, changes) for name, prefix in ORIGINS.items()}
 
-    asked = questions(folder)
-    ours = [one | {"lora": str(adapters[name])} for name in ("opengvlab", "bare") for one in asked]
-    others = [one | {"lora": str(adapters["transformers"])} for one in asked]
+    requests = questions(folder)
+    for_opengvlab = [
+        request | {"lora": str(adapters[name])} for name in ("opengvlab", "bare") for request in requests
+    ]
+    for_transformers = [request | {"lora": str(adapters["transformers"])} for request in requests]
     lora: dict[str, Any] = {"enable_lora": True, "max_lora_rank": RANK}
-    # One slot more than adapters: vLLM's CPU kernels give a request without an adapter the last slot's
-    # (vllm/lora/ops/torch_ops/lora_ops.py indexes with -1, lines 34 and 74).
+    # There is one LoRA slot more than adapters, because vLLM's CPU kernels give a request without an adapter
+    # the last slot's weights (vllm/lora/ops/torch_ops/lora_ops.py indexes with -1, lines 34 and 74).
     engines = [
-        engine("plain", plain, asked),
-        engine("merged", merged, asked),
-        engine("ours", plain, [*asked, *ours], max_loras=3, **lora),
-        engine("theirs", theirs, others, max_loras=2, **lora),
+        engine("plain", plain, requests),
+        engine("merged", merged, requests),
+        engine("opengvlab", plain, [*requests, *for_opengvlab], max_loras=3, **lora),
+        engine("transformers", transformers, for_transformers, max_loras=2, **lora),
     ]
     return run_series(engines, folder, engine_env)[0]
 
@@ -74,15 +76,15 @@ def adapter(folder: Path, prefix: str, changes: dict[str, tuple[torch.Tensor, to
 def test_an_adapter_answers_as_if_merged(origin: str, results: dict[str, Any]):
     merged = results["merged"]["answers"]
     got = {
-        "opengvlab": results["ours"]["answers"][3:6],
-        "bare": results["ours"]["answers"][6:],
-        "transformers": results["theirs"]["answers"],
+        "opengvlab": results["opengvlab"]["answers"][3:6],
+        "bare": results["opengvlab"]["answers"][6:],
+        "transformers": results["transformers"]["answers"],
     }[origin]
     assert tokens(got) == tokens(merged)
     assert furthest(got, merged) < 1e-3
 
 
-def test_who_asks_without_the_adapter_gets_the_model(results: dict[str, Any]):
+def test_a_request_without_an_adapter_gets_the_plain_model(results: dict[str, Any]):
     plain = results["plain"]["answers"]
-    assert tokens(results["ours"]["answers"][:3]) == tokens(plain)
-    assert tokens(plain) != tokens(results["merged"]["answers"])  # else nothing here shows anything
+    assert tokens(results["opengvlab"]["answers"][:3]) == tokens(plain)
+    assert tokens(plain) != tokens(results["merged"]["answers"])  # The adapter changes the answers.

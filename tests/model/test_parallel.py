@@ -1,4 +1,4 @@
-"""One model on two ranks answers what it does on one: tensor and pipeline parallel, tiles dealt out."""
+"""A model on two ranks gives the same answers as on one, with tensor, pipeline and tile parallelism."""
 
 import json
 from pathlib import Path
@@ -13,52 +13,52 @@ from tests.model.engine_series import engine, questions, run_series, tokens
 pytestmark = pytest.mark.engine
 
 TWO: dict[str, Any] = {"tensor_parallel_size": 2}
-# vLLM pins each rank to a memory node of its own, and refuses a machine with fewer.
+# vLLM pins each rank to a separate memory node, and refuses a machine with fewer nodes than ranks.
 UNPINNED = {"VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-# On a CPU only the warm-up for compilation makes a stage's buffers (line 85 of vLLM's
-# v1/worker/cpu_model_runner.py), so the model is traced: that costs seconds, a compilation a minute.
+# On a CPU only the warm-up for compilation creates the buffers of a pipeline rank (line 85 of vLLM's
+# v1/worker/cpu_model_runner.py). So the model is traced, which takes seconds; compiling would take a minute.
 TRACED: dict[str, Any] = {"enforce_eager": False, "compilation_config": {"mode": 2, "backend": "eager"}}
-STAGES = {"pipeline_parallel_size": 2, **TRACED}
-LOST = "language_model.lm_head.weight"
+PIPELINE = {"pipeline_parallel_size": 2, **TRACED}
+REMOVED = "language_model.lm_head.weight"
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("parallel")
-    made = {
+    folders = {
         "plain": build_checkpoint(folder / "plain", "opengvlab"),
         "tied": build_checkpoint(folder / "tied", "opengvlab", tied=True),
-        # InternViT-6B's kind. Two ranks can't share five heads (the published one has 25): each computes all.
-        # They can share four, and then norm q and k over both ranks' heads.
+        # These have a vision tower like InternViT-6B. Two ranks can't share five heads (the published one has
+        # 25), so each computes all. They can share four heads, and then norm q and k over the heads of both.
         "five": build_checkpoint(folder / "five", "opengvlab", vision="6b"),
         "four": build_checkpoint(folder / "four", "opengvlab", vision="6b"),
         "broken": build_checkpoint(folder / "broken", "opengvlab"),
     }
-    config = json.loads((made["four"] / "config.json").read_text())
+    config = json.loads((folders["four"] / "config.json").read_text())
     config["vision_config"]["num_attention_heads"] = 4
-    write_json(made["four"] / "config.json", config)
-    state = load_file(made["broken"] / "model.safetensors")
-    del state[LOST]
-    save_weights(made["broken"], state)
-    return made
+    write_json(folders["four"] / "config.json", config)
+    state = load_file(folders["broken"] / "model.safetensors")
+    del state[REMOVED]
+    save_weights(folders["broken"], state)
+    return folders
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    # No log-probabilities: vLLM compiles their computation, for which it needs a C++ compiler.
+def requests(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    # There are no log-probabilities, because vLLM compiles their computation and needs a C++ compiler for it.
     return questions(tmp_path_factory.mktemp("pictures"), sampling={"logprobs": None})
 
 
 @pytest.fixture(scope="module")
 def alone(
     checkpoints: dict[str, Path],
-    asked: list[dict[str, Any]],
+    requests: list[dict[str, Any]],
     engine_env: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
-    """Answers of one rank on each checkpoint; then of two that vLLM starts itself, as it does for a user."""
-    engines = [engine(name, checkpoints[name], asked) for name in ("plain", "tied", "five", "four")]
-    engines.append(engine("split", checkpoints["plain"], asked, distributed_executor_backend="mp", **TWO))
+    """Return answers of one rank on each checkpoint, and of two ranks that vLLM starts as for a user."""
+    engines = [engine(name, checkpoints[name], requests) for name in ("plain", "tied", "five", "four")]
+    engines.append(engine("split", checkpoints["plain"], requests, distributed_executor_backend="mp", **TWO))
     folder = tmp_path_factory.mktemp("alone")
     return run_series(engines, folder, engine_env | UNPINNED)[0]
 
@@ -66,19 +66,21 @@ def alone(
 @pytest.fixture(scope="module")
 def together(
     checkpoints: dict[str, Path],
-    asked: list[dict[str, Any]],
+    requests: list[dict[str, Any]],
     engine_env: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> list[dict[str, Any]]:
-    """Results of two ranks."""
-    two, stages = ({"distributed_executor_backend": "external_launcher", **more} for more in (TWO, STAGES))
-    eleven_tiles = asked[:2]  # an odd number: the ranks' shares are unequal
+    """Return the results of two ranks."""
+    two, pipeline = (
+        {"distributed_executor_backend": "external_launcher", **more} for more in (TWO, PIPELINE)
+    )
+    eleven_tiles = requests[:2]  # The number is odd, so the ranks have unequal shares.
     engines = [
-        engine("five", checkpoints["five"], asked, **two),
-        engine("four", checkpoints["four"], asked, **two),
+        engine("five", checkpoints["five"], requests, **two),
+        engine("four", checkpoints["four"], requests, **two),
         engine("tiles", checkpoints["plain"], eleven_tiles, mm_encoder_tp_mode="data", **two),
-        engine("stages", checkpoints["tied"], asked, **stages),
-        engine("broken", checkpoints["broken"], asked, **stages),
+        engine("pipeline", checkpoints["tied"], requests, **pipeline),
+        engine("broken", checkpoints["broken"], requests, **pipeline),
     ]
     folder = tmp_path_factory.mktemp("together")
     return run_series(engines, folder, engine_env | {"TORCH_COMPILE_DISABLE": "0"}, ranks=2)
@@ -96,21 +98,21 @@ def test_heads_of_the_vision_tower_are_shared_where_they_can_be(
         assert tokens(rank[heads]["answers"]) == tokens(alone[heads]["answers"])
 
 
-def test_tiles_are_dealt_out_to_the_ranks(alone: dict[str, Any], together: list[dict[str, Any]]):
+def test_tiles_are_distributed_over_the_ranks(alone: dict[str, Any], together: list[dict[str, Any]]):
     for rank in together:
         assert tokens(rank["tiles"]["answers"]) == tokens(alone["plain"]["answers"])[:2]
 
 
-def test_pipeline_stages_with_a_tied_head(alone: dict[str, Any], together: list[dict[str, Any]]):
+def test_pipeline_ranks_with_a_tied_head(alone: dict[str, Any], together: list[dict[str, Any]]):
     for rank in together:
-        assert tokens(rank["stages"]["answers"]) == tokens(alone["tied"]["answers"])
+        assert tokens(rank["pipeline"]["answers"]) == tokens(alone["tied"]["answers"])
 
 
-def test_every_stage_refuses_a_checkpoint_that_lacks_what_one_stage_needs(together: list[dict[str, Any]]):
-    assert [rank["broken"] for rank in together] == [f"the checkpoint lacks {LOST}"] * 2
+def test_every_rank_refuses_a_checkpoint_that_lacks_a_tensor_of_one_rank(together: list[dict[str, Any]]):
+    assert [rank["broken"] for rank in together] == [f"the checkpoint lacks {REMOVED}"] * 2
 
 
 def test_checkpoints_differ(alone: dict[str, Any]):
-    """Else an engine that mixed them up would pass."""
+    """If their answers were equal, an engine that confuses them would pass the other tests."""
     answers = [str(tokens(alone[name]["answers"])) for name in ("plain", "tied", "five", "four")]
     assert len(set(answers)) == 4

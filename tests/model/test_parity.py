@@ -1,4 +1,4 @@
-"""The engine's greedy answers against transformers' own, for every delta, layout and way of scheduling."""
+"""The engine's greedy answers agree with transformers, for each delta, layout and way of scheduling."""
 
 import json
 import subprocess
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.engine
 
 DELTAS = (1, 1 / 4, 1 / 16, 1 / 256)
 TOLERANCE = 1e-3
-# Sizes of the images of one prompt: a single tile, a full grid with its thumbnail, several of different
-# shapes.
+# The sizes of the images of each prompt: a single tile, a full grid with its thumbnail, and several of
+# different shapes.
 PICTURES = {"one": [(50, 60)], "tiled": [(300, 190)], "three": [(64, 64), (40, 230), (170, 90)]}
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Path]:
-    """A PNG of noise for each size."""
+    """Return a PNG file of noise for each size."""
     folder = tmp_path_factory.mktemp("images")
     noise = np.random.default_rng(7)
     paths = {}
@@ -56,10 +56,11 @@ def requests(images: dict[tuple[int, int], Path], placeholder: str) -> list[dict
 
 
 def run_engine(spec: dict[str, Any], folder: Path, env: dict[str, str]) -> dict[str, Any]:
-    given, result = folder / "spec.json", folder / "result.json"
-    given.write_text(json.dumps(spec))
-    command = [sys.executable, "-m", "tests.model.engine_driver", str(given), str(result)]
-    # In this process's child alone: the engine's own child process would double the start.
+    """Return the result of the engine driver for a spec."""
+    spec_path, result = folder / "spec.json", folder / "result.json"
+    spec_path.write_text(json.dumps(spec))
+    command = [sys.executable, "-m", "tests.model.engine_driver", str(spec_path), str(result)]
+    # The engine runs in the child itself, because another process would double the time of the start.
     subprocess.run(
         command,
         env=env | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
@@ -80,7 +81,7 @@ def test_engine_agrees_with_transformers(
     request: pytest.FixtureRequest,
 ):
     checkpoint: Path = request.getfixturevalue(f"{layout}_checkpoint")
-    asked = requests(images, "<image>" if layout == "opengvlab" else "<IMG_CONTEXT>")
+    singles = requests(images, "<image>" if layout == "opengvlab" else "<IMG_CONTEXT>")
     engine = {
         "model": str(checkpoint),
         "dtype": "float32",
@@ -88,16 +89,16 @@ def test_engine_agrees_with_transformers(
         "enforce_eager": True,
         "block_size": 32,
         "enable_prefix_caching": True,
-        # Smaller than any prompt with more than one tile: prefill is cut inside images.
+        # The number is smaller than any prompt with more than one tile, so prefill stops inside images.
         "max_num_batched_tokens": 32,
         "max_num_seqs": 16,
         "limit_mm_per_prompt": {"image": 4},
     }
     steps = 12
     if layout == "transformers":
-        # Too few blocks for the answers of the whole batch: requests are preempted and come back half done.
+        # There are too few blocks for the answers of the full batch, so requests are preempted and resumed.
         engine["num_gpu_blocks_override"], steps = 16, 24
-    rounds = [*([one] for one in asked), asked]
+    rounds = [*([single] for single in singles), singles]
     result = run_engine({"engine": engine, "steps": steps, "rounds": rounds}, tmp_path, engine_env)
     alone = [answers[0] for answers in result["rounds"][:-1]]
     batch = result["rounds"][-1]
@@ -107,7 +108,7 @@ def test_engine_agrees_with_transformers(
     model = random_model(len(tokenizer), context, tied=layout == "transformers", seed=0)
     reference = Reference(model, checkpoint, TILE, MAX_TILES)
     first_steps: dict[str, list[torch.Tensor]] = {}
-    for one, first, again in zip(asked, alone, batch, strict=True):
+    for one, first, again in zip(singles, alone, batch, strict=True):
         pictures = [Image.open(path) for path in one["images"]]
         prompt = one["prompt"].replace("<IMG_CONTEXT>", "<image>")
         expected = reference.generate(prompt, pictures, one["options"]["v2pe_delta"], steps)
@@ -118,7 +119,7 @@ def test_engine_agrees_with_transformers(
                 for token, logprob in logprobs.items():
                     assert abs(logprob - float(step.logprobs_V[int(token)])) < TOLERANCE, one
 
-    # All this would show nothing if delta changed nothing, or nothing came from the cache.
+    # The comparison proves nothing unless the delta changes the answers and the cache is used.
     for logprobs_by_delta in first_steps.values():
         for one_V, other_V in combinations(logprobs_by_delta, 2):
             assert (one_V - other_V).abs().max() > 10 * TOLERANCE

@@ -1,4 +1,4 @@
-"""Our positions against the published numbering: as numbers, and all the way through vLLM's processor."""
+"""Our positions equal the published numbering, alone and after vLLM's processing of a prompt."""
 
 import json
 from fractions import Fraction
@@ -32,8 +32,8 @@ def runs_of(segments: list[Segment]) -> list[Run]:
     return [segment for segment in segments if isinstance(segment, Run)]
 
 
-def ours(kinds: list[str], runs: list[Run]) -> np.ndarray[Any, Any]:
-    """Our positions of the same tokens: every context token has the delta of the run that it belongs to."""
+def our_positions(kinds: list[str], runs: list[Run]) -> np.ndarray[Any, Any]:
+    """Return our positions of the same tokens; every context token has the delta of its run."""
     number = np.cumsum([kind == START for kind in kinds]) - 1
     deltas = np.array([*(float(run.delta) for run in runs), 1.0])
     return positions([kind == CONTEXT for kind in kinds], deltas[number])
@@ -44,7 +44,7 @@ def test_positions_are_the_published_ones(name: str):
     segments = cases()[name]
     kinds = tokens(segments)
     assert summary(published(kinds, runs_of(segments)), kinds) == EXPECTED[name]
-    assert summary(ours(kinds, runs_of(segments)).astype(np.float32), kinds) == EXPECTED[name]
+    assert summary(our_positions(kinds, runs_of(segments)).astype(np.float32), kinds) == EXPECTED[name]
 
 
 def test_all_golden_prompts_are_compared():
@@ -55,20 +55,20 @@ def test_all_golden_prompts_are_compared():
 
 
 def features(output: Any) -> list[Any]:
-    """The items of a processed prompt in its order, as the engine hands them to the model."""
-    found = [
+    """Return the items of a processed prompt in its order, as the engine passes them to the model."""
+    items = [
         SimpleNamespace(modality=modality, mm_position=placeholder, data=item)
         for modality, placeholders in output["mm_placeholders"].items()
         for placeholder, item in zip(placeholders, output["mm_kwargs"][modality], strict=True)
     ]
-    return sorted(found, key=lambda feature: feature.mm_position.offset)
+    return sorted(items, key=lambda feature: feature.mm_position.offset)
 
 
 @pytest.mark.parametrize(
     ("prompt", "images", "videos", "deltas"),
     [
-        ("<image>Which?", [(300, 190)], [], [1]),  # 6 tiles and the thumbnail, 4 tokens each
-        ("Which? <image>", [(300, 190)], [], [1 / 256]),  # 28 / 256 positions: rounded up
+        ("<image>Which?", [(300, 190)], [], [1]),  # There are 6 tiles and the thumbnail, with 4 tokens each.
+        ("Which? <image>", [(300, 190)], [], [1 / 256]),  # 28 / 256 positions are rounded up.
         ("<image>", [(50, 50)], [], [1 / 16]),
         ("<image><image> and <image>", [(50, 50), (60, 300), (50, 50)], [], [1 / 64, 1 / 2, 1 / 128]),
         ("See <video>\nand <image>!", [(120, 60)], [3], [1 / 8, 1 / 4]),
@@ -82,10 +82,11 @@ def test_the_processor_numbers_as_published(
     data |= {"video": [np.zeros((frames, 30, 40, 3), np.uint8) for frames in videos]} if videos else {}
     items = processor.info.parse_mm_data(data)
     output = processor(prompt, items, hf_processor_mm_kwargs={"v2pe_delta": deltas})
-    ids, named = output["prompt_token_ids"], processor.info.image_tokens
-    kinds = [{named.start: START, named.end: END, named.context: CONTEXT}.get(token, TEXT) for token in ids]
+    ids, special = output["prompt_token_ids"], processor.info.image_tokens
+    names = {special.start: START, special.end: END, special.context: CONTEXT}
+    kinds = [names.get(token, TEXT) for token in ids]
 
-    # What is in the prompt, found by its markers alone, as the published code finds it.
+    # The runs are found by their first and last tokens alone, as in the published code.
     edges = [index for index, kind in enumerate(kinds) if kind in (START, END)]
     sizes = [(end - start - 1) // 4 for start, end in zip(edges[::2], edges[1::2], strict=True)]
     media = {"image": [[1]] * len(images), "video": [[1] * frames for frames in videos]}

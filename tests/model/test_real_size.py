@@ -1,9 +1,9 @@
-"""InternVL3-1B at its real dimensions under `internvl3 serve`, first tokens compared with transformers'.
+"""InternVL3-1B at its real dimensions answers under `internvl3 serve` as it does in transformers.
 
-Random weights in bfloat16. Rounding to 8 bits in each of 48 layers moves the log-probability of a token by
-about 0.1, of a few among all 151,674 by 0.5 (transformers in bfloat16 against itself in float32); another
-delta moves it by 1.5 to 1.8. The engine is 0.05 away from transformers in bfloat16, 0.1 from float32. The
-tolerance lies between: 0.2 on average over the 20 likeliest tokens, 0.6 for each.
+The weights are random and in bfloat16. Rounding to 8 bits in each of 48 layers moves the log-probability of a
+token by about 0.1, and of a few among all 151,674 by 0.5 (transformers in bfloat16 against float32). Another
+delta moves it by 1.5 to 1.8. The engine is 0.05 away from transformers in bfloat16, and 0.1 from float32. The
+tolerance lies between these numbers: 0.2 on average over the 20 likeliest tokens, and 0.6 for each.
 """
 
 import base64
@@ -28,13 +28,13 @@ from ttscaling.train.checkpoints.load import load_model
 pytestmark = pytest.mark.engine
 
 DELTAS = (1, 1 / 4)
-MEAN, MOST = 0.2, 0.6  # tolerated differences of log-probabilities
+MEAN, MOST = 0.2, 0.6  # The tolerated differences of log-probabilities.
 TEXT = "What is it?"
 SYSTEM = "You look at pictures."
 
 
 def picture() -> Image.Image:
-    """One tile of noise."""
+    """Return one tile of noise."""
     pixels = np.random.default_rng(7).integers(0, 256, (448, 448, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -48,7 +48,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def replies(
     checkpoint: Path, engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[float, Any]:
-    """The server's answers, by delta. It is stopped before anything else takes memory."""
+    """Return the server's answers by delta. The server stops before the reference takes memory."""
     log = tmp_path_factory.mktemp("server") / "log"
     env = {**engine_env, "OMP_NUM_THREADS": str(os.cpu_count())}
     flags = ["--policy", str(checkpoint), "--critic", "none", "--dtype", "bfloat16", "--name", "real"]
@@ -83,7 +83,7 @@ def question(delta: float) -> dict[str, Any]:
 
 @pytest.fixture
 def all_threads() -> Iterator[None]:
-    """The other tests' models are tiny and keep to one."""
+    """Let torch use all threads; the tiny models of the other tests use one."""
     before = torch.get_num_threads()
     torch.set_num_threads(os.cpu_count() or 1)
     yield
@@ -98,7 +98,7 @@ def test_first_tokens_are_as_likely_as_in_transformers(checkpoint: Path, replies
         add_generation_prompt=True,
     )
     expected = {}
-    for dtype in (torch.bfloat16, torch.float32):  # one after the other: memory
+    for dtype in (torch.bfloat16, torch.float32):  # Only one model at a time fits into memory.
         reference = Reference(load_model(checkpoint, dtype=dtype), checkpoint, 448, 12)
         for delta in DELTAS:
             expected[dtype, delta] = reference.generate(prompt, [picture()], delta, 1)[0].logprobs_V
@@ -114,7 +114,7 @@ def test_first_tokens_are_as_likely_as_in_transformers(checkpoint: Path, replies
 
 
 def top_logprobs(reply: dict[str, Any]) -> tuple[list[int], torch.Tensor]:
-    """The first token's 20 likeliest ids and their log-probabilities."""
+    """Return the 20 likeliest ids for the first token, and their log-probabilities."""
     likeliest = reply["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
     ids = [int(entry["token"].removeprefix("token_id:")) for entry in likeliest]
     assert len(set(ids)) == 20

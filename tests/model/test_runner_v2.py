@@ -1,7 +1,7 @@
-"""vLLM's second model runner computes positions in a Triton kernel. Its very code runs here, on arrays.
+"""The Triton kernel of vLLM's second model runner computes V2PE's positions; here it runs on arrays.
 
-The kernel (vllm/v1/worker/gpu/mm/rope.py) stages a prompt's rows as int32, and counts on from them while
-decoding. A GPU runs it in `test_gpu.py`.
+The kernel (vllm/v1/worker/gpu/mm/rope.py) stores a prompt's rows as int32, and continues from them while
+decoding. `test_gpu.py` runs it on a GPU.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ from model.v2pe import TRAINED_DELTAS, decode, positions
 
 ROWS = 3
 WINDOW = 512
-SLOT = 2  # any of the runner's places for requests but the first
+SLOT = 2  # One of the runner's slots for requests, but not the first.
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """An address in a flat array, or many, as Triton's kernels compute with them."""
+    """One or many addresses in a flat array, with the arithmetic of Triton's kernels."""
 
     array: NDArray[Any]
     at: Any = 0
@@ -44,23 +44,23 @@ def store(pointer: Pointer, value: Any, mask: Any) -> None:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """vLLM's kernel as a plain function, its language done by numpy."""
+    """Return vLLM's kernel as a plain function in which numpy replaces Triton's language."""
     language = SimpleNamespace(
         program_id=lambda axis: 0, load=load, store=store, arange=np.arange, static_range=range
     )
     monkeypatch.setattr(rope, "tl", language)
     compiled = rope._prepare_rope_positions_kernel
-    return getattr(compiled, "fn", compiled)  # behind `fn` where Triton is installed
+    return getattr(compiled, "fn", compiled)  # Where Triton is installed, `fn` is the plain function.
 
 
 def prepare(
     kernel: Any, rows_3T: NDArray[np.int64], offset: int, *, computed: int, tokens: int
 ) -> NDArray[np.int64]:
-    """Rows (3, tokens) that the runner gives the model for the next `tokens` of a request."""
+    """Return the rows (3, tokens) that the runner gives the model for the next `tokens` of a request."""
     staged = np.zeros(((SLOT + 1) * ROWS, WINDOW), dtype=np.int32)
     length = rows_3T.shape[1]
     staged[SLOT * ROWS :, :length] = rows_3T
-    assert (staged[SLOT * ROWS :, :length] == rows_3T).all()  # int32 is wide enough
+    assert (staged[SLOT * ROWS :, :length] == rows_3T).all()  # The rows fit into int32.
     per_request = np.zeros((3, SLOT + 1), dtype=np.int32)
     per_request[:, SLOT] = offset, length, computed
     out = np.zeros((ROWS, WINDOW + 1), dtype=np.int64)
@@ -82,7 +82,12 @@ def prepare(
 
 
 def features(runs: list[tuple[int, int]], delta: float) -> list[Any]:
-    """Images, each a (start, length) of visual tokens, behind one delta, as vLLM hands them to the model."""
+    """Return a delta and the images that it holds for, in the form in which the model gets them.
+
+    Args:
+        runs: (start, length) of the visual tokens of each image.
+        delta: the delta of all images.
+    """
     item = {"v2pe_delta": SimpleNamespace(data=torch.tensor(delta, dtype=torch.float64))}
     images = [
         SimpleNamespace(modality="image", mm_position=SimpleNamespace(offset=start, length=length), data=None)
@@ -107,7 +112,7 @@ def test_prefill_in_chunks_then_decoding(kernel: Any, delta: float):
     rows_3T, offset = prompt_positions(PROMPT, features(RUNS, delta))
     target_T = expected(PROMPT + 20, RUNS, delta)
     got: list[float] = []
-    for chunk in (50, 1, 100, 79):  # ends inside images and at the prompt's end
+    for chunk in (50, 1, 100, 79):  # The chunks end inside images and at the end of the prompt.
         rows = prepare(kernel, rows_3T, offset, computed=len(got), tokens=chunk)
         got += decode(rows).tolist()
     for _ in range(20):
@@ -116,7 +121,7 @@ def test_prefill_in_chunks_then_decoding(kernel: Any, delta: float):
 
 
 @pytest.mark.parametrize("delta", TRAINED_DELTAS)
-def test_a_preempted_request_comes_back_at_the_same_positions(kernel: Any, delta: float):
+def test_a_preempted_request_resumes_at_the_same_positions(kernel: Any, delta: float):
     answered = PROMPT + 9
     rows_3T, offset = prompt_positions(answered, features(RUNS, delta))
     _, before = prompt_positions(PROMPT, features(RUNS, delta))
@@ -128,7 +133,7 @@ def test_a_preempted_request_comes_back_at_the_same_positions(kernel: Any, delta
 
 
 def test_a_correction_of_all_rows_moves_the_position(kernel: Any):
-    """Speculative decoding adds one number to all rows when it had guessed wrong."""
+    """Speculative decoding adds one number to all rows after a wrong guess."""
     rows_3T, _ = prompt_positions(PROMPT, features(RUNS, 1 / 256))
     assert decode(rows_3T - 7) == pytest.approx(decode(rows_3T) - 7)
 

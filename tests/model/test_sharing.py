@@ -1,4 +1,4 @@
-"""What requests share in a real engine: pixels once for all deltas, tokens only under the same delta."""
+"""Requests in an engine share pixels under all deltas, and tokens only under the same delta."""
 
 import json
 import subprocess
@@ -13,8 +13,8 @@ from PIL import Image
 
 pytestmark = pytest.mark.engine
 
-BLOCK = 32  # tokens in a block of the prefix cache
-TILES = 7  # of a 300 x 190 image, thumbnail included; 4 tokens each
+BLOCK = 32  # The tokens in a block of the prefix cache.
+TILES = 7  # The tiles of a 300 x 190 image with its thumbnail; each has 4 tokens.
 TEXT = "<|im_start|>user\n" + "Before the image stands enough text for two whole blocks. " * 2
 
 
@@ -72,7 +72,7 @@ def result(
 
 
 def work(result: dict[str, Any], name: str) -> tuple[int, int]:
-    """Images and frames cut, tiles encoded."""
+    """Return how many images and frames were cut, and how many tiles were encoded."""
     return result[name]["cut"], result[name]["encoded"]
 
 
@@ -91,39 +91,41 @@ def test_another_delta_neither_cuts_nor_encodes_again(result: dict[str, Any]):
 
 def test_a_video_shares_its_frames(result: dict[str, Any]):
     assert work(result, "video") == (2, 2)
-    assert work(result, "longer video, other delta") == (2, 2)  # of four frames two are new
+    assert work(result, "longer video, other delta") == (2, 2)  # Two of four frames are new.
     assert work(result, "image in front of the video") == (0, 0)
 
 
-def test_the_text_in_front_is_shared_and_the_rest_only_under_its_delta(result: dict[str, Any]):
+def test_text_before_an_image_is_shared_and_later_tokens_only_under_their_delta(result: dict[str, Any]):
     in_front = len(TEXT.encode()) - len("<|im_start|>") + 1
     shared = in_front // BLOCK * BLOCK
     assert shared >= 2 * BLOCK
     assert cached(result, "first") == [0]
     assert cached(result, "other delta") == [shared]
-    whole = (in_front + 1 + 4 * TILES + 1) // BLOCK * BLOCK  # at least up to the end of the image
+    with_image = (in_front + 1 + 4 * TILES + 1) // BLOCK * BLOCK  # The blocks up to the end of the image.
     for name in ("first again", "other again"):
         (tokens,) = cached(result, name)
-        assert tokens >= whole > shared
-    assert cached(result, "one image at two deltas")[0] >= whole  # its first image stands as in "other"
-    assert cached(result, "and the other way round")[0] >= whole
+        assert tokens >= with_image > shared
+    # The first image of these prompts has the same delta as in "other delta" and in "first".
+    assert cached(result, "one image at two deltas")[0] >= with_image
+    assert cached(result, "and the other way round")[0] >= with_image
     first, second = cached(result, "both again")
-    assert min(first, second) > whole + 4 * TILES
+    assert min(first, second) > with_image + 4 * TILES
 
 
 def test_answers_are_those_of_an_engine_without_caches(result: dict[str, Any]):
     for name, round_ in result.items():
-        steps = 1 if name == "three answers" else None  # those are drawn: only their first step is the same
+        # Three answers are drawn at random, so only their first step is the same.
+        steps = 1 if name == "three answers" else None
         for got, expected in zip(round_["answers"], round_["without"], strict=True):
             assert expected["cached"] == 0
             assert steps or got["tokens"] == expected["tokens"], name
-            for ours, theirs in zip(got["logprobs"][:steps], expected["logprobs"][:steps], strict=True):
-                common = ours.keys() & theirs.keys()
+            for one, other in zip(got["logprobs"][:steps], expected["logprobs"][:steps], strict=True):
+                common = one.keys() & other.keys()
                 assert len(common) >= 4, name
-                assert all(abs(ours[token] - theirs[token]) < 1e-3 for token in common), name
+                assert all(abs(one[token] - other[token]) < 1e-3 for token in common), name
 
 
-def test_several_answers_are_of_one_prompt(result: dict[str, Any]):
+def test_several_answers_have_one_prompt(result: dict[str, Any]):
     first, *others = (answer["logprobs"][0] for answer in result["three answers"]["answers"])
     assert len(others) == 2
     for other in others:
@@ -131,7 +133,7 @@ def test_several_answers_are_of_one_prompt(result: dict[str, Any]):
 
 
 def test_deltas_change_answers(result: dict[str, Any]):
-    """Else all of the above would show nothing."""
+    """If deltas changed nothing, the other tests would prove nothing."""
 
     def logprobs(name: str) -> list[dict[str, float]]:
         return [answer["logprobs"][0] for answer in result[name]["answers"]]

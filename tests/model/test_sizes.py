@@ -1,4 +1,4 @@
-"""Every published size: its config is read, and its tensors are those that transformers' class asks for."""
+"""The config of every published size is read, and its tensors are those of transformers' class."""
 
 import json
 import subprocess
@@ -29,7 +29,7 @@ def read(size: Size, layout: Layout) -> InternVLConfig:
 
 
 def saved_name(name: str) -> str:
-    """What transformers' `save_pretrained` writes for a name in memory."""
+    """Return the name that transformers' `save_pretrained` writes for a name in memory."""
     if name.startswith("lm_head."):
         return f"language_model.{name}"
     name = name.removeprefix("model.")
@@ -50,7 +50,7 @@ def numel(shape: Shape) -> int:
 
 
 @pytest.mark.parametrize(("size", "layout"), EVERY)
-def test_a_config_says_what_the_table_says(size: Size, layout: Layout):
+def test_a_config_agrees_with_the_table(size: Size, layout: Layout):
     config = read(size, layout)
     text = config.text_config
     assert (text.hidden_size, text.intermediate_size, text.num_hidden_layers) == (
@@ -73,22 +73,22 @@ def test_a_config_says_what_the_table_says(size: Size, layout: Layout):
 
 
 @pytest.mark.parametrize(("size", "layout"), EVERY)
-def test_what_is_missing_is_known_by_name(size: Size, layout: Layout):
-    """Of a checkpoint that holds one tensor, everything else is missing, the tied output head aside."""
+def test_missing_tensors_are_named(size: Size, layout: Layout):
+    """A checkpoint with one tensor lacks all others, except a tied output head."""
     config, names = read(size, layout), set(tensors(size, layout))
     assert missing_tensors(config, names) == []
     only = "language_model.model.tok_embeddings.weight"
     only = only if only in names else "language_model.model.embed_tokens.weight"
-    found = {only} if layout == "transformers" else {only, "mlp1.0.bias"}
+    present = {only} if layout == "transformers" else {only, "mlp1.0.bias"}
     missing = {
-        saved_name(name) if layout == "transformers" else name for name in missing_tensors(config, found)
+        saved_name(name) if layout == "transformers" else name for name in missing_tensors(config, present)
     }
-    assert missing == names - found
+    assert missing == names - present
 
 
 @pytest.mark.parametrize("size", [*SIZES, *UNPUBLISHED], ids=lambda size: size.name)
-def test_both_layouts_come_to_the_same_tensors_in_the_engine(size: Size):
-    """And transformers' own class has those of its layout, shape by shape."""
+def test_both_layouts_give_the_same_tensors_in_the_engine(size: Size):
+    """transformers' class has the tensors of its layout, with the same shapes."""
     config = read(size, "transformers")
     with torch.device("meta"):
         state = InternVLForConditionalGeneration(config).state_dict()
@@ -101,10 +101,10 @@ def test_both_layouts_come_to_the_same_tensors_in_the_engine(size: Size):
             )
             for layout in ("opengvlab", "transformers")
         }
-    theirs = {saved_name(name): tuple(tensor.shape) for name, tensor in state.items()}
+    saved_shapes = {saved_name(name): tuple(tensor.shape) for name, tensor in state.items()}
     if size.tied:
-        del theirs["language_model.lm_head.weight"]
-    assert theirs == tensors(size, "transformers")
+        del saved_shapes["language_model.lm_head.weight"]
+    assert saved_shapes == tensors(size, "transformers")
     shapes = {
         layout: {name: tuple(tensor.shape) for name, tensor in stream.items()}
         for layout, stream in streams.items()
@@ -114,7 +114,7 @@ def test_both_layouts_come_to_the_same_tensors_in_the_engine(size: Size):
 
 @pytest.fixture(scope="module")
 def engine_models(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]) -> dict[str, Any]:
-    """The engine's model of every size: see `size_driver`."""
+    """Return the result of `size_driver`: the engine's model of every size."""
     folder = tmp_path_factory.mktemp("sizes")
     result = folder / "result.json"
     command = [sys.executable, "-m", "tests.model.size_driver", str(folder), str(result)]
@@ -125,7 +125,7 @@ def engine_models(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str
 
 @pytest.mark.engine
 @pytest.mark.parametrize(("size", "layout"), EVERY)
-def test_the_engines_modules_are_loaded_whole(size: Size, layout: Layout, engine_models: dict[str, Any]):
+def test_every_parameter_of_the_engine_is_loaded(size: Size, layout: Layout, engine_models: dict[str, Any]):
     model = engine_models[f"{size.name}-{layout}"]
     tied = {"language_model.lm_head.weight"} if size.tied else set()
     assert set(model["loaded"]) == set(model["parameters"]) | tied

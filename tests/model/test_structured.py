@@ -1,4 +1,4 @@
-"""Structured outputs, several answers, prefix caching and log-probabilities on prompts with images."""
+"""Structured outputs, several answers, prefix caching and log-probabilities work on prompts with images."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def answers(
     opengvlab_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]
 ) -> list[list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("structured")
-    # Else the grammar allows blanks without end, which a random model likes.
+    # Without this option the grammar allows endless blanks, which a random model may write.
     grammar = {"backend": "xgrammar", "disable_any_whitespace": True}
     sampled = STOP | {"n": 3, "temperature": 1.0, "seed": 1}
     requests = [
@@ -47,7 +47,7 @@ def test_a_choice(answers: list[list[dict[str, Any]]]):
     assert [completion["text"] for completion in answers[0]] in (["yes"], ["no"])
 
 
-def test_a_pattern_for_every_one_of_n(answers: list[list[dict[str, Any]]]):
+def test_a_pattern_holds_for_each_of_several_answers(answers: list[list[dict[str, Any]]]):
     texts = [completion["text"] for completion in answers[1]]
     assert len(texts) == 3
     assert len(set(texts)) > 1
@@ -61,7 +61,7 @@ def test_a_schema(answers: list[list[dict[str, Any]]]):
     assert answer["sure"] in (True, False)
 
 
-def test_a_prompt_seen_before_comes_from_the_cache_unless_its_delta_changed(
+def test_a_repeated_prompt_is_cached_unless_its_delta_changes(
     answers: list[list[dict[str, Any]]],
 ):
     assert answers[0][0]["cached"] == 0

@@ -1,4 +1,4 @@
-"""Positions follow the recurrence of the paper, survive their encoding, and deltas are chosen to fit."""
+"""Positions follow the paper's recurrence and survive their encoding, and deltas are chosen to fit."""
 
 from math import ceil
 
@@ -26,7 +26,7 @@ deltas = st.sampled_from(TRAINED_DELTAS)
 
 
 def recurrence(visual_T: list[bool], delta_T: list[float]) -> list[float]:
-    """Equations 2-4 of the paper, with the code's rounding after each visual run."""
+    """Return positions by equations 2-4 of the paper, with the code's rounding after each visual run."""
     result: list[float] = []
     for index, (visual, delta) in enumerate(zip(visual_T, delta_T, strict=True)):
         if index == 0:
@@ -45,7 +45,7 @@ def recurrence(visual_T: list[bool], delta_T: list[float]) -> list[float]:
         ([T, T, T], 0.5, [0, 1, 2]),
         ([T, V, V, V, V, T], 1, [0, 1, 2, 3, 4, 5]),
         ([T, V, V, V, V, T], 0.25, [0, 0.25, 0.5, 0.75, 1, 2]),
-        ([T, V, V, V, T, T], 0.25, [0, 0.25, 0.5, 0.75, 2, 3]),  # rounded up before the text goes on
+        ([T, V, V, V, T, T], 0.25, [0, 0.25, 0.5, 0.75, 2, 3]),  # 0.75 is rounded up before the text.
         ([V, V, T, V], 0.5, [0, 0.5, 2, 2.5]),
     ],
 )
@@ -55,8 +55,8 @@ def test_known_positions(visual_T: list[bool], delta: float, expected: list[floa
     assert result.tolist() == expected
 
 
-def test_whole_tiles_advance_by_a_whole_number():
-    """256 tokens a tile: one tile at 1/256 takes one position, and rounding changes nothing."""
+def test_complete_tiles_advance_by_an_integer():
+    """A tile of 256 tokens at 1/256 takes one position, so rounding changes nothing."""
     for delta in TRAINED_DELTAS:
         visual_T = [T] * 3 + [V] * 256 * 13 + [T]
         assert positions(visual_T, delta)[-1] == 2 + 256 * 13 * delta + 1
@@ -75,15 +75,15 @@ def test_delta_one_is_the_ordinary_numbering(visual_T: list[bool]):
 
 @given(kinds, st.integers(0, 20), deltas)
 def test_an_answer_appended_to_the_prompt_keeps_its_positions(
-    visual_T: list[bool], answered: int, delta: float
+    visual_T: list[bool], answer_tokens: int, delta: float
 ):
-    """A preempted request comes back with its answer behind the prompt."""
+    """A preempted request returns with its answer after the prompt."""
     prompt_T = positions(visual_T, delta)
-    whole_T = positions([*visual_T, *[T] * answered], delta)
-    assert whole_T.tolist() == [*prompt_T.tolist(), *range(next_position(prompt_T), next_position(whole_T))]
+    all_T = positions([*visual_T, *[T] * answer_tokens], delta)
+    assert all_T.tolist() == [*prompt_T.tolist(), *range(next_position(prompt_T), next_position(all_T))]
 
 
-def test_sums_that_miss_a_whole_number_by_rounding_errors_count_as_whole():
+def test_sums_that_miss_an_integer_by_a_rounding_error_count_as_the_integer():
     assert positions([T, *[V] * 10, T], 0.1)[-1] == 2
     assert positions([*[T] * 8, *[V] * 10, T], 0.7)[-1] == 7 + 7 + 1
 
@@ -104,7 +104,7 @@ def test_encoding_is_within_half_a_step(position_T: list[float]):
 
 
 def test_one_integer_in_all_rows_means_itself():
-    """What the engine fills in for a generated token."""
+    """The engine gives a generated token one integer in all rows."""
     assert decode(np.array([[7], [7], [7]])).tolist() == [7]
 
 
@@ -133,7 +133,7 @@ def test_a_delta_can_be_any_number_to_one_or_auto(value: float | str):
 @pytest.mark.parametrize(
     "value", [0, -1, 2, 1e-9, "x", "0.25", "", None, True, [0.5], {}, float("nan"), float("inf"), 10**400]
 )
-def test_other_deltas_are_refused_and_the_ladder_is_named(value: object):
+def test_other_deltas_are_refused_and_the_trained_ones_are_named(value: object):
     with pytest.raises(ValueError, match="1/256"):
         parse_delta(value)
 
@@ -159,12 +159,12 @@ def test_bad_lists_are_refused(value: object, message: str):
         parse_deltas(value)
 
 
-# 30 positions of text, two images of 256 tokens and one of 128.
+# The prompt has 30 positions of text, two images of 256 tokens and one of 128.
 PROMPT = [*[-1] * 10, *[0] * 256, *[-1] * 10, *[1] * 256, -1, *[2] * 128, *[-1] * 9]
 
 
 @pytest.mark.parametrize(
-    ("asked", "window", "chosen"),
+    ("requested", "window", "chosen"),
     [
         (1, 670, (1, 1, 1)),
         (0.5, 350, (0.5, 0.5, 0.5)),
@@ -174,13 +174,13 @@ PROMPT = [*[-1] * 10, *[0] * 256, *[-1] * 10, *[1] * 256, -1, *[2] * 128, *[-1] 
         ("auto", 33, (1 / 256,) * 3),
     ],
 )
-def test_deltas_are_chosen_to_fit(asked: Deltas, window: int, chosen: tuple[float, ...]):
-    assert choose_deltas(asked, PROMPT, max_tokens=0, window=window) == chosen
+def test_deltas_are_chosen_to_fit(requested: Deltas, window: int, chosen: tuple[float, ...]):
+    assert choose_deltas(requested, PROMPT, max_tokens=0, window=window) == chosen
 
 
-@pytest.mark.parametrize("asked", [1, "auto", ()])
-def test_text_alone_has_no_deltas(asked: Deltas):
-    assert choose_deltas(asked, [-1] * 5, max_tokens=0, window=5) == ()
+@pytest.mark.parametrize("requested", [1, "auto", ()])
+def test_text_alone_has_no_deltas(requested: Deltas):
+    assert choose_deltas(requested, [-1] * 5, max_tokens=0, window=5) == ()
 
 
 def test_room_for_the_answer_is_kept():
@@ -188,22 +188,22 @@ def test_room_for_the_answer_is_kept():
     assert choose_deltas("auto", PROMPT, max_tokens=1, window=670) == (0.5, 0.5, 0.5)
 
 
-@pytest.mark.parametrize("given", [0, 2, 4])
-def test_a_list_needs_a_delta_for_each(given: int):
-    with pytest.raises(ValueError, match=f"v2pe_delta has {given} numbers for 3 images and videos"):
-        choose_deltas((0.5,) * given, PROMPT, max_tokens=0, window=1000)
+@pytest.mark.parametrize("length", [0, 2, 4])
+def test_a_list_needs_a_delta_for_each(length: int):
+    with pytest.raises(ValueError, match=f"v2pe_delta has {length} numbers for 3 images and videos"):
+        choose_deltas((0.5,) * length, PROMPT, max_tokens=0, window=1000)
 
 
 @pytest.mark.parametrize(
-    ("asked", "problem"),
+    ("requested", "problem"),
     [(1, "670 positions at v2pe_delta 1 "), ((1, 1, 0.5), r"606 positions at v2pe_delta 1, 0\.5 ")],
 )
-def test_a_prompt_that_does_not_fit_names_the_largest_delta_that_would(asked: Deltas, problem: str):
+def test_the_error_for_a_long_prompt_names_the_largest_delta_that_fits(requested: Deltas, problem: str):
     with pytest.raises(ValueError, match=rf"{problem}.* fits is 1/4 \(0.25\)"):
-        choose_deltas(asked, PROMPT, max_tokens=30, window=300)
+        choose_deltas(requested, PROMPT, max_tokens=30, window=300)
 
 
-@pytest.mark.parametrize("asked", ["auto", 1])
-def test_a_prompt_that_never_fits_says_so(asked: Deltas):
+@pytest.mark.parametrize("requested", ["auto", 1])
+def test_the_error_for_a_prompt_that_never_fits_says_so(requested: Deltas):
     with pytest.raises(ValueError, match="No v2pe_delta makes it fit"):
-        choose_deltas(asked, PROMPT, max_tokens=30, window=60)
+        choose_deltas(requested, PROMPT, max_tokens=30, window=60)

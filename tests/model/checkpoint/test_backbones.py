@@ -1,4 +1,4 @@
-"""Language models as published become configs of transformers, or are refused with a reason."""
+"""Every kind of published language model config is converted for transformers, or refused with a reason."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ def test_internlm2_is_a_llama():
 def test_internlm2s_biases_are_those_of_its_attention():
     assert (llama(bias=True).attention_bias, llama(bias=True).mlp_bias) == (True, False)
     without = {key: value for key, value in INTERNLM2.items() if key != "bias"}
-    assert language_config(without)["attention_bias"] is True  # the published class's default
+    assert language_config(without)["attention_bias"] is True  # The published class has this default.
 
 
 def test_internlm3s_biases_are_everywhere_or_nowhere():
@@ -54,14 +54,14 @@ def test_internlm3s_biases_are_everywhere_or_nowhere():
 
 
 def test_the_architecture_decides():
-    """The 9B builds on InternLM3 but is published, code and weights, as InternLM2."""
+    """The 9B builds on InternLM3, but its code and weights are published as InternLM2."""
     mixed = language_config(INTERNLM2 | {"model_type": "internlm3"})
     assert mixed["mlp_bias"] is False
     assert language_config({"architectures": ["Qwen2ForCausalLM"]})["model_type"] == "qwen2"
     assert language_config({"model_type": "qwen3"}) == {"model_type": "qwen3"}
 
 
-def test_a_config_that_names_nothing_is_refused():
+def test_a_config_without_a_language_model_is_refused():
     with pytest.raises(ValueError, match="add a model_type"):
         language_config({"hidden_size": 64})
 
@@ -99,11 +99,11 @@ def test_dynamic_scaling_leaves_the_plain_base(kind: Any, factor: float):
         ),
     ],
 )
-def test_what_v2pe_does_not_define_is_refused(config: Any, message: str):
+def test_rotary_embeddings_that_v2pe_does_not_define_are_refused(config: Any, message: str):
     with pytest.raises(ValueError, match=message):
         require_language_model(config)
 
 
-def test_the_width_of_a_head_is_its_own_or_its_share():
+def test_the_width_of_a_head_is_configured_or_its_share():
     assert head_dim(transformers.Qwen3Config(hidden_size=1024, num_attention_heads=16, head_dim=128)) == 128
     assert head_dim(transformers.Qwen2Config(hidden_size=896, num_attention_heads=14)) == 64

@@ -1,4 +1,4 @@
-"""Both layouts of `config.json` are read into one shape, and what can't be served is refused."""
+"""Configs of both layouts give the same description, and unsupported ones are refused."""
 
 import json
 from dataclasses import replace
@@ -44,7 +44,7 @@ def chat_config(directory: Path, **changes: Any) -> InternVLChatConfig:
     return InternVLChatConfig.from_dict(content | changes)
 
 
-def test_both_layouts_read_alike(opengvlab_checkpoint: Path, transformers_checkpoint: Path):
+def test_both_layouts_give_the_same_description(opengvlab_checkpoint: Path, transformers_checkpoint: Path):
     opengvlab = InternVLChatConfig.from_pretrained(opengvlab_checkpoint)
     hugging_face = InternVLConfig.from_pretrained(transformers_checkpoint)
     limits = json.loads((transformers_checkpoint / "preprocessor_config.json").read_text())
@@ -55,7 +55,7 @@ def test_both_layouts_read_alike(opengvlab_checkpoint: Path, transformers_checkp
 
 
 def test_the_published_1b_config_is_understood():
-    """The keys that OpenGVLab/InternVL3-1B publishes, as far as they matter."""
+    """The config has those keys of OpenGVLab/InternVL3-1B that our code reads."""
     config = InternVLChatConfig.from_dict(
         {
             "architectures": ["InternVLChatModel"],
@@ -114,7 +114,7 @@ def test_the_published_1b_config_is_understood():
     assert not hasattr(config, "auto_map")
 
 
-def test_the_engine_is_told_to_carry_three_rows(opengvlab_checkpoint: Path):
+def test_the_config_makes_the_engine_carry_three_rows(opengvlab_checkpoint: Path):
     assert len(InternVLChatConfig.from_pretrained(opengvlab_checkpoint).mrope_section) == 3
 
 
@@ -170,7 +170,7 @@ def test_the_system_message_is_the_checkpoints_or_its_templates(
         ({"template": "phi3-chat"}, "template 'phi3-chat' isn't supported"),
     ],
 )
-def test_what_the_model_cannot_be_built_with_is_refused(
+def test_values_that_the_model_cannot_be_built_with_are_refused(
     opengvlab_checkpoint: Path, changes: dict[str, Any], message: str
 ):
     with pytest.raises(ValueError, match=message):

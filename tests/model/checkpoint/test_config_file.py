@@ -1,4 +1,4 @@
-"""A tuned delta reaches the prompts that the engine is given (vLLM's processing around ours, no engine)."""
+"""A tuned delta reaches the prompts that the engine gets, through vLLM's processing without an engine."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.model.plugin.inputs.test_processor import deltas, noise, process
 
 
 @pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
-def test_a_request_that_names_no_delta_takes_the_tuned_one(tmp_path: Path, layout: Layout) -> None:
+def test_a_request_without_a_delta_uses_the_tuned_one(tmp_path: Path, layout: Layout) -> None:
     from vllm.config import ModelConfig
     from vllm.multimodal import MULTIMODAL_REGISTRY
 

@@ -1,4 +1,4 @@
-"""Both directions of the config map, and what published configs leave out."""
+"""A config survives the conversion to the other layout and back."""
 
 import pytest
 from transformers import InternVLConfig, InternVLForConditionalGeneration

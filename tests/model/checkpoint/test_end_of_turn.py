@@ -1,4 +1,4 @@
-"""The end of a turn is found in whichever file a tokenizer keeps it, and takes the place of a wrong eos."""
+"""The end of a turn is found in each of the tokenizer files, and replaces a wrong eos."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_a_folder_without_it_has_none(tmp_path: Path):
 def test_the_config_stops_where_the_tokenizer_says(
     layout: str, request: pytest.FixtureRequest, tmp_path: Path
 ):
-    """As vLLM reads it, which then makes stop tokens of it."""
+    """vLLM reads eos in this way and makes a stop token of it."""
     checkpoint: Path = request.getfixturevalue(f"{layout}_checkpoint")
     content = json.loads((checkpoint / "config.json").read_text())
     content["llm_config" if layout == "opengvlab" else "text_config"]["eos_token_id"] = 3

@@ -54,17 +54,17 @@ def test_many_missing_tensors_are_counted(tmp_path: Path):
 
 def test_shards_count_together(tmp_path: Path):
     build_checkpoint(tmp_path, "opengvlab")
-    whole = tmp_path / "model.safetensors"
-    state = load_file(whole)
+    single_file = tmp_path / "model.safetensors"
+    state = load_file(single_file)
     names = sorted(state)
     for shard, part in enumerate((names[::2], names[1::2])):
         save_weights(tmp_path, {name: state[name] for name in part})
-        whole.rename(tmp_path / f"model-{shard}.safetensors")
+        single_file.rename(tmp_path / f"model-{shard}.safetensors")
     require_tensors(tmp_path)
 
 
-@pytest.mark.parametrize("lost", ["qweight", "scales"])
-def test_a_quantised_checkpoint_may_hold_its_weights_in_other_forms(lost: str, tmp_path: Path):
+@pytest.mark.parametrize("removed", ["qweight", "scales"])
+def test_a_quantised_checkpoint_may_hold_its_weights_in_other_forms(removed: str, tmp_path: Path):
     build_checkpoint(tmp_path, "opengvlab")
     state = load_file(tmp_path / "model.safetensors")
     module = "language_model.model.layers.0.mlp.up_proj"
@@ -75,9 +75,9 @@ def test_a_quantised_checkpoint_may_hold_its_weights_in_other_forms(lost: str, t
     (tmp_path / "config.json").write_text(json.dumps(config))
     save_weights(tmp_path, state)
     require_tensors(tmp_path)
-    del state[f"{module}.{lost}"]
+    del state[f"{module}.{removed}"]
     save_weights(tmp_path, state)
-    with pytest.raises(ValueError, match=f"lacks {module}.{'weight' if lost == 'qweight' else 'scales'}$"):
+    with pytest.raises(ValueError, match=f"lacks {module}.{'weight' if removed == 'qweight' else 'scales'}$"):
         require_tensors(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Quantised checkpoints: which part is quantised, which tensors must be there; then in the engine."""
+"""The quantised parts of a checkpoint are found, and the engine serves quantised checkpoints."""
 
 from typing import Any
 
@@ -25,17 +25,18 @@ TRANSFORMERS = [
 IN_MEMORY = [f"model.{name}" for name in TRANSFORMERS]
 
 
-def config(whole: dict[str, Any] | None = None, language_model: dict[str, Any] | None = None) -> Any:
-    made = InternVLConfig(vision_config={"num_hidden_layers": 2})
-    if whole is not None:
-        made.quantization_config = whole
+def config(top: dict[str, Any] | None = None, language_model: dict[str, Any] | None = None) -> Any:
+    """Return a model config with quantisation configs at the top and in the language model's part."""
+    checkpoint_config = InternVLConfig(vision_config={"num_hidden_layers": 2})
+    if top is not None:
+        checkpoint_config.quantization_config = top
     if language_model is not None:
-        made.text_config.quantization_config = language_model
-    return made
+        checkpoint_config.text_config.quantization_config = language_model
+    return checkpoint_config
 
 
 @pytest.mark.parametrize(
-    ("made", "quantized", "alone"),
+    ("checkpoint_config", "quantized", "tower_is_unquantized"),
     [
         (config(), False, False),
         (config(language_model={"quant_method": "awq"}), True, True),
@@ -54,9 +55,11 @@ def config(whole: dict[str, Any] | None = None, language_model: dict[str, Any] |
         (config({"quant_method": "modelopt", "exclude_modules": ["*vision_tower*", "lm_head"]}), True, True),
     ],
 )  # fmt: skip
-def test_what_the_config_says_is_quantised(made: Any, quantized: bool, alone: bool):
-    assert is_quantized(made) == quantized
-    assert vision_tower_is_unquantized(made) == alone
+def test_the_config_tells_which_parts_are_quantised(
+    checkpoint_config: Any, quantized: bool, tower_is_unquantized: bool
+):
+    assert is_quantized(checkpoint_config) == quantized
+    assert vision_tower_is_unquantized(checkpoint_config) == tower_is_unquantized
 
 
 FOUR_BITS = {
@@ -78,39 +81,43 @@ GPTQ = {
     "desc_act": False,
     "lm_head": False,
 }
-REST = ["multi_modal_projector.linear_1", "multi_modal_projector.linear_2", "lm_head"]
+UNQUANTIZED = ["multi_modal_projector.linear_1", "multi_modal_projector.linear_2", "lm_head"]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]) -> dict[str, Any]:
-    """Answers of checkpoints with the same weights in different forms, the language model's in four bits."""
+    """Return answers of checkpoints with the same weights in different forms, four bits in most of them."""
     folder = tmp_path_factory.mktemp("quantized")
-    ours = build_checkpoint(folder / "ours", "opengvlab")
-    theirs = build_checkpoint(folder / "theirs", "transformers")
-    made = {
-        "original": ours,
-        "dequantized": quantize(ours, folder / "dequantized", dequantized),
-        "awq": quantize(ours, folder / "awq", awq, language=AWQ),  # as OpenGVLab publishes them
-        "gptq": quantize(ours, folder / "gptq", gptq, whole=GPTQ),
+    opengvlab = build_checkpoint(folder / "opengvlab", "opengvlab")
+    transformers = build_checkpoint(folder / "transformers", "transformers")
+    checkpoints = {
+        "original": opengvlab,
+        "dequantized": quantize(opengvlab, folder / "dequantized", dequantized),
+        # OpenGVLab publishes AWQ checkpoints with the config in the language model's part.
+        "awq": quantize(opengvlab, folder / "awq", awq, language=AWQ),
+        "gptq": quantize(opengvlab, folder / "gptq", gptq, top=GPTQ),
         "named": quantize(
-            theirs, folder / "named", compressed, whole=COMPRESSED | {"ignore": TRANSFORMERS + REST}
+            transformers,
+            folder / "named",
+            compressed,
+            top=COMPRESSED | {"ignore": TRANSFORMERS + UNQUANTIZED},
         ),
         "pattern": quantize(
-            theirs,
+            transformers,
             folder / "pattern",
             compressed,
-            whole=COMPRESSED | {"ignore": ["re:.*vision_tower.*", *REST]},
+            top=COMPRESSED | {"ignore": ["re:.*vision_tower.*", *UNQUANTIZED]},
         ),
     }
-    asked = questions(folder)
-    engines = [engine(name, path, asked, dtype="bfloat16") for name, path in made.items()]
+    requests = questions(folder)
+    engines = [engine(name, path, requests, dtype="bfloat16") for name, path in checkpoints.items()]
     return run_series(engines, folder, engine_env)[0]
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("form", ["awq", "gptq", "named", "pattern"])
-def test_quantised_weights_answer_as_what_they_stand_for(form: str, results: dict[str, Any]):
+def test_quantised_weights_answer_as_the_dequantised_ones(form: str, results: dict[str, Any]):
     expected = results["dequantized"]["answers"]
     assert tokens(results[form]["answers"]) == tokens(expected)
     assert furthest(results[form]["answers"], expected) < 1e-3
-    assert furthest(results["original"]["answers"], expected) > 0.1  # four bits are felt
+    assert furthest(results["original"]["answers"], expected) > 0.1  # Four bits change the answers.

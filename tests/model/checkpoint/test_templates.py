@@ -1,4 +1,4 @@
-"""Conversation formats, against the prompts that the published code builds (separator style MPT)."""
+"""Conversation formats give the prompts of the published code (separator style MPT)."""
 
 from hashlib import sha256
 from typing import Any
@@ -10,7 +10,7 @@ from tests.checkpoints import byte_tokenizer
 
 
 def published_prompt(system: str, turns: list[tuple[str, str]], end: str) -> str:
-    """`Conversation.get_prompt` for (role, text) pairs, an assistant's turn open at the end."""
+    """Return `Conversation.get_prompt` for (role, text) pairs, with an open assistant turn at the end."""
     prompt = f"<|im_start|>system\n{system}" + end
     for role, text in turns:
         prompt += f"<|im_start|>{role}\n" + text + end
@@ -30,14 +30,14 @@ def rendered(name: str, messages: list[dict[str, Any]], bos: str | None = None) 
     ("name", "end"),
     [("internvl2_5", "<|im_end|>\n"), ("internlm2-chat", "<|im_end|>"), ("Hermes-2", "<|im_end|>")],
 )
-def test_a_conversation_reads_as_published(name: str, end: str):
+def test_a_conversation_is_written_as_published(name: str, end: str):
     turns = [("user", "<image>\nWhat  is\nit? "), ("assistant", "A cat."), ("user", " Sure?\n")]
     messages = [{"role": "system", "content": system_message(name)}]
     messages += [{"role": role, "content": text} for role, text in turns]
     assert rendered(name, messages) == published_prompt(system_message(name), turns, end)
 
 
-def test_parts_become_placeholders_at_their_places():
+def test_parts_become_placeholders_in_their_order():
     parts = [
         {"type": "text", "text": "First "},
         {"type": "image"},
@@ -63,7 +63,7 @@ def test_a_token_for_the_beginning_of_a_text_is_used_where_there_is_one():
 
 
 def test_system_messages_are_the_published_ones():
-    """Golden: `sha256(get_conv_template(name).system_message.encode())` in OpenGVLab/InternVL @ 2410d1d."""
+    """Digests are `sha256(get_conv_template(name).system_message.encode())`, OpenGVLab/InternVL @ 2410d1d."""
     published = {
         "internvl2_5": "bdb4d179c4c458dd9bd365588d3fd15aba0f2b755b4b192383416f610ad3396e",
         "internlm2-chat": "da22fdde9f422876a0b725a4ecec9f15005bfaad700d33c87fe6f29b0bd09447",

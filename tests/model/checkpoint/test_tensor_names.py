@@ -1,4 +1,4 @@
-"""Both directions of the name map, against the names that transformers' own model has."""
+"""Names of tensors map both ways, to the names that transformers' model has."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_names_map_both_ways(opengvlab: str, transformers: str):
     assert opengvlab_name(opengvlab) == opengvlab
 
 
-# Without the "language_model." in front.
+# The names are without the prefix "language_model.".
 INTERNLM2 = {
     "model.tok_embeddings.weight": "model.embed_tokens.weight",
     "model.layers.7.attention.wo.weight": "model.layers.7.self_attn.o_proj.weight",
@@ -53,7 +53,7 @@ INTERNLM2 = {
 
 
 @pytest.mark.parametrize(("internlm2", "engine"), INTERNLM2.items())
-def test_internlm2_has_names_of_its_own(internlm2: str, engine: str):
+def test_names_of_internlm2_map_both_ways(internlm2: str, engine: str):
     internlm2, engine = f"language_model.{internlm2}", f"language_model.{engine}"
     assert opengvlab_name(internlm2) == engine
     assert internlm2_name(engine) == internlm2
@@ -68,6 +68,6 @@ def test_q_k_and_v_are_parts_of_internlm2s_wqkv():
 
 
 @pytest.mark.parametrize("name", ["language_model.model.norm.weight", *list(PUBLISHED)[:13]])
-def test_what_internlm2_shares_keeps_its_name(name: str):
+def test_tensors_that_internlm2_shares_keep_their_names(name: str):
     assert internlm2_name(name) == name
     assert not is_internlm2(name)

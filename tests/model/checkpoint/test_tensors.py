@@ -1,4 +1,4 @@
-"""Tensors of both layouts, against the state dicts that transformers' own model has."""
+"""Tensors of both layouts convert to the state dicts of transformers' model and back."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_q_k_and_v_are_stacked_in_this_order(model: InternVLForConditionalGenera
     assert torch.equal(fused, torch.cat(parts))
 
 
-def test_parts_are_joined_in_any_order_and_the_rest_streams_through():
+def test_parts_are_joined_in_any_order_and_other_tensors_stream_through():
     layer = "vision_model.encoder.layers.0.attn."
     parts = [(f"{layer}{part}_proj.bias", torch.tensor([float(i)])) for i, part in enumerate("qkv")]
     stream = [parts[2], ("mlp1.0.weight", torch.zeros(1)), parts[0], parts[1]]
@@ -59,8 +59,8 @@ def test_a_missing_part_is_named():
 
 
 @pytest.mark.parametrize("kind", ["weight", "qweight", "bias", "weight_scale_inv"])
-def test_wqkv_is_cut_by_kv_head(kind: str):
-    """Rows are numbered; 2 kv heads of 2 channels, each after its 3 query heads and before its v."""
+def test_wqkv_is_split_by_kv_head(kind: str):
+    """The values are row numbers, for 2 kv heads of 2 channels, each after its 3 query heads."""
     rows = torch.arange(2 * (3 + 1 + 1) * 2)
     tensor = rows if kind == "bias" else rows[None].expand(7, -1) if kind == "qweight" else rows[:, None]
     layer = "language_model.model.layers.3.self_attn."
@@ -73,7 +73,7 @@ def test_wqkv_is_cut_by_kv_head(kind: str):
     }
 
 
-def test_what_all_of_wqkv_shares_goes_to_each_part():
+def test_a_tensor_that_wqkv_shares_goes_to_each_part():
     shared = [("weight_scale", torch.tensor([0.5])), ("g_idx", torch.arange(4))]
     layer = "language_model.model.layers.0.self_attn."
     for kind, tensor in shared:
@@ -94,6 +94,6 @@ def test_missing_tensors_are_found_in_either_layout(model: InternVLForConditiona
     assert missing_tensors(config, state) == []
     assert missing_tensors(config, to_opengvlab(state)) == []
     assert missing_tensors(config, state.keys() - {"lm_head.weight"}) == ([] if tied else ["lm_head.weight"])
-    # One of three stacked tensors: the engine's own parameter would look loaded.
-    gone = "language_model.model.layers.1.self_attn.k_proj.bias"
-    assert missing_tensors(config, to_opengvlab(state).keys() - {gone}) == [gone]
+    # It is one of three stacked tensors, so the engine's parameter would look loaded.
+    removed = "language_model.model.layers.1.self_attn.k_proj.bias"
+    assert missing_tensors(config, to_opengvlab(state).keys() - {removed}) == [removed]

@@ -1,4 +1,4 @@
-"""Resizing gives Pillow's bytes, for every size, shape and source."""
+"""Resizing gives the same bytes as Pillow, for every size, shape and source."""
 
 import os
 import subprocess
@@ -19,19 +19,19 @@ from model.images.resize_kernels import BITS, SPARE
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Black and white noise: the most that rounding and clipping can be asked."""
+    """Return black and white noise, which is the hardest case for rounding and clipping."""
     values = np.random.default_rng(seed).integers(0, 2, (height, width, 3)) * 255
     return Image.fromarray(values.astype(np.uint8))
 
 
 def resized(image: Image.Image | NDArray[np.uint8], rows: int, columns: int, side: int) -> NDArray[np.uint8]:
-    """Through a grid of tiles and back to (height, width, 3)."""
+    """Return the image resized through a grid of tiles, as (height, width, 3)."""
     grid = np.zeros((rows, columns, side, side, 3), np.uint8)
     resize_into(image, [grid])
     return grid.swapaxes(1, 2).reshape(rows * side, columns * side, 3)
 
 
-@settings(deadline=None)  # the first example may compile
+@settings(deadline=None)  # The first example may compile the loops.
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),
@@ -59,7 +59,7 @@ def test_bytes_are_pillows_at_the_edges(size: tuple[int, int]) -> None:
 
 
 def test_both_orders_of_the_passes_occur() -> None:
-    """Portrait photos shrink so much in height that Pillow takes their thumbnail's columns first."""
+    """Portrait photos shrink so much in height that Pillow resizes the columns first for their thumbnail."""
     assert shrinks_columns_first(1080, 1920, 448, 448)
     assert not shrinks_columns_first(1920, 1080, 448, 448)
     assert not shrinks_columns_first(1080, 1920, 896, 1792)
@@ -77,14 +77,14 @@ def test_grids_of_both_orders_in_one_call() -> None:
 
 @given(size_in=st.integers(1, 3000), size_out=st.integers(1, 3000))
 def test_weights(size_in: int, size_out: int) -> None:
-    """They stay within the image, sum to 1 but for rounding, and can't overflow 32 bits on any bytes."""
-    found = weights(size_in, size_out)
-    assert (found.count_N >= 1).all()
-    assert int((found.first_N + found.count_N).max()) <= size_in
-    assert not found.factors_NK[:, -SPARE:].any()
-    totals = found.factors_NK.sum(axis=1, dtype=np.int64)
-    assert np.abs(totals - (1 << BITS)).max() <= found.factors_NK.shape[1]
-    assert np.abs(found.factors_NK.astype(np.int64)).sum(axis=1).max() * 255 + (1 << BITS - 1) < 2**31
+    """They stay within the image, sum to 1 except for rounding, and never overflow 32 bits."""
+    result = weights(size_in, size_out)
+    assert (result.count_N >= 1).all()
+    assert int((result.first_N + result.count_N).max()) <= size_in
+    assert not result.factors_NK[:, -SPARE:].any()
+    totals = result.factors_NK.sum(axis=1, dtype=np.int64)
+    assert np.abs(totals - (1 << BITS)).max() <= result.factors_NK.shape[1]
+    assert np.abs(result.factors_NK.astype(np.int64)).sum(axis=1).max() * 255 + (1 << BITS - 1) < 2**31
 
 
 def test_threads_don_t_disturb_each_other() -> None:
@@ -98,13 +98,13 @@ def test_threads_don_t_disturb_each_other() -> None:
 
 def test_large_images_come_in_bands() -> None:
     image = noise(3000, 2000)
-    parts = [(top, band.copy()) for top, band in pixel_bands(image, 900)]
-    assert [(top, len(band)) for top, band in parts] == [(0, 900), (900, 900), (1800, 200)]
-    whole = np.concatenate([band for _, band in parts])
-    np.testing.assert_array_equal(whole[..., :3], np.asarray(image))
+    bands = [(top, band.copy()) for top, band in pixel_bands(image, 900)]
+    assert [(top, len(band)) for top, band in bands] == [(0, 900), (900, 900), (1800, 200)]
+    pixels = np.concatenate([band for _, band in bands])
+    np.testing.assert_array_equal(pixels[..., :3], np.asarray(image))
 
 
-def test_memory_of_a_small_image_is_lent() -> None:
+def test_memory_of_a_small_image_is_borrowed() -> None:
     image = Image.new("RGB", (50, 40), (1, 2, 3))
     ((_, band),) = pixel_bands(image, 10)
     assert band.shape == (40, 50, 4)
@@ -112,7 +112,7 @@ def test_memory_of_a_small_image_is_lent() -> None:
     assert band[20, 10, :3].tolist() == [7, 8, 9]
 
 
-def test_sliced_arrays_are_taken() -> None:
+def test_sliced_arrays_are_accepted() -> None:
     pixels = np.asarray(noise(90, 60))[::-1, ::2]
     expected = np.asarray(
         Image.fromarray(np.ascontiguousarray(pixels)).resize((40, 40), Image.Resampling.BICUBIC)
@@ -123,13 +123,13 @@ def test_sliced_arrays_are_taken() -> None:
 @pytest.mark.parametrize(
     "environment",
     [
-        {"PILLOW_ALIGNMENT": "64"},  # gaps between the rows of Pillow's memory
-        {"PILLOW_BLOCK_SIZE": "4096"},  # an image in many blocks: nothing can be lent
-        {"NUMBA_DISABLE_JIT": "1"},  # the loops as Python runs them
+        {"PILLOW_ALIGNMENT": "64"},  # There are gaps between the rows of Pillow's memory.
+        {"PILLOW_BLOCK_SIZE": "4096"},  # The image lies in many blocks, so Pillow can't lend its memory.
+        {"NUMBA_DISABLE_JIT": "1"},  # Python runs the loops.
     ],
     ids=lambda environment: "".join(environment),
 )
-def test_in_other_circumstances(environment: dict[str, str]) -> None:
+def test_bytes_are_pillows_in_another_environment(environment: dict[str, str]) -> None:
     code = (
         "from tests.model.images.test_resize import *\n"
         "image = noise(33, 70)\n"
@@ -141,8 +141,8 @@ def test_in_other_circumstances(environment: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=root, env=os.environ | environment, check=True)
 
 
-def test_where_nothing_can_be_written_it_works_and_says_what_to_do() -> None:
-    """numba refuses to cache if it finds no place; that must not be the end."""
+def test_without_a_folder_for_compiled_code_it_works_and_warns() -> None:
+    """numba raises an error if it finds no folder for its cache; the loops must be compiled nevertheless."""
     code = (
         "import numba.core.caching as caching\n"
         "caching.CacheImpl._locator_classes = []\n"

@@ -28,7 +28,7 @@ GOLDEN_CASES: list[dict[str, Any]] = json.loads(GOLDEN.read_text())["cases"]
 
 
 def test_golden_table_is_large_and_varied() -> None:
-    """At least 200 different (size, setting), one-pixel sides and many tiles among them."""
+    """There are at least 200 different (size, setting), some with sides of one pixel or with many tiles."""
     distinct = {(*case["size"], *case["setting"]) for case in GOLDEN_CASES}
     assert len(distinct) >= 200
     assert {1} <= {min(case["size"]) for case in GOLDEN_CASES}
@@ -44,7 +44,7 @@ def test_golden_grids() -> None:
 
 
 def test_golden_pixels() -> None:
-    """Byte for byte, and so within 1/255."""
+    """The bytes are equal, so the difference is less than 1/255."""
     images: dict[tuple[int, int], Image.Image] = {}
     for case in GOLDEN_CASES:
         size = (case["size"][0], case["size"][1])
@@ -66,7 +66,7 @@ def test_golden_pixels() -> None:
         ((1920, 1080), (4, 2)),
         ((10, 1000), (1, 12)),
         ((20000, 1), (12, 1)),
-        # Squares: one ratio, and the area decides how many tiles.
+        # Squares have one ratio, so the area decides how many tiles there are.
         ((600, 600), (1, 1)),
         ((900, 900), (2, 2)),
         ((2000, 2000), (3, 3)),
@@ -91,7 +91,7 @@ def test_grid_is_the_published_one(width: int, height: int, least: int, extra: i
 
 @pytest.mark.parametrize(("unit", "expected"), [(1, 2), (400, 4)])
 def test_exact_ties_go_as_published(unit: int, expected: int):
-    """17:8 lies halfway between 4:1 and 1:4; such a tie is decided by Python's set order and the area."""
+    """17:8 lies halfway between 4:1 and 1:4; Python's set order and the area decide such a tie."""
     width, height = 17 * unit, 8 * unit
     config = TilingConfig(448, expected, expected, use_thumbnail=True)
     assert choose_grid(width, height, config) == published_grid(width, height, 448, expected, expected)
@@ -116,7 +116,7 @@ def test_pixels_are_those_of_transformers(size: tuple[int, int]):
     np.testing.assert_array_equal(tile_image(noise(*size), SMALL).transpose(0, 3, 1, 2), expected_NCHW)
 
 
-@settings(deadline=None)  # the first example may compile
+@settings(deadline=None)  # The first example may compile the loops.
 @given(
     width=st.integers(1, 600), height=st.integers(1, 600), most=st.integers(1, 12), thumbnail=st.booleans()
 )
@@ -136,11 +136,11 @@ def test_tiles_run_row_by_row_and_the_thumbnail_is_last():
         )
     tiles = tile_image(image, TilingConfig(100, 6, 6, use_thumbnail=True))
     assert [tuple(tile[50, 50].tolist()) for tile in tiles[:-1]] == colours
-    assert tuple(tiles[-1][25, 16].tolist()) == colours[0]  # the thumbnail's upper left
+    assert tuple(tiles[-1][25, 16].tolist()) == colours[0]  # The pixel is in the thumbnail's upper left.
 
 
 def saved(image: Image.Image, format_: str, **options: Any) -> Image.Image:
-    """The image as it comes back from a file."""
+    """Return the image after it was saved to a file and opened again."""
     file = BytesIO()
     image.save(file, format_, **options)
     return Image.open(BytesIO(file.getvalue()))
@@ -159,7 +159,7 @@ def test_transparent_colour_of_a_palette_shows():
 
 
 def test_16_bits_are_clipped_not_scaled():
-    """What PIL's convert("RGB") does, which the published code calls."""
+    """The published code calls PIL's convert("RGB"), which clips."""
     values = np.repeat(np.array([[0, 100, 255, 256, 65535]], np.uint16), 5, axis=0)
     image = saved(Image.fromarray(values), "PNG")
     assert image.mode == "I;16"
@@ -175,7 +175,7 @@ def test_cmyk_and_grey_photos_are_as_pil_converts_them():
 
 def test_orientation_of_a_photo_is_not_applied():
     exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn
+    exif[0x0112] = 6  # This value means a quarter turn.
     image = saved(noise(80, 40), "PNG", exif=exif)
     np.testing.assert_array_equal(tile_image(image, SMALL), tile_image(noise(80, 40), SMALL))
 

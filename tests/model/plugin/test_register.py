@@ -1,4 +1,4 @@
-"""vLLM serves InternVL with our model or not at all."""
+"""vLLM serves InternVL only with our model."""
 
 import shutil
 import subprocess
@@ -14,13 +14,13 @@ from tests.checkpoints import save_weights
 from tests.model.test_parity import run_engine
 
 
-def require_plugin_elsewhere(env: dict[str, str], **changes: str) -> subprocess.CompletedProcess[str]:
-    """vLLM loads its plugins once in a process, so another choice of plugins needs another process."""
+def require_plugin_in_new_process(env: dict[str, str], **changes: str) -> subprocess.CompletedProcess[str]:
+    """Call `require_plugin` in a new process, because vLLM loads its plugins once in a process."""
     command = [sys.executable, "-c", "from model.plugin.register import require_plugin; require_plugin()"]
     return subprocess.run(command, env=env | changes, capture_output=True, text=True, check=False)
 
 
-def test_our_model_is_the_registered_one_however_often():
+def test_our_model_is_registered_after_one_call_and_after_two():
     from vllm import ModelRegistry
 
     require_plugin()
@@ -31,7 +31,7 @@ def test_our_model_is_the_registered_one_however_often():
         assert ModelRegistry.models[architecture].module_name == module
 
 
-def test_another_class_in_our_place_is_refused():
+def test_another_class_instead_of_ours_is_refused():
     from vllm import ModelRegistry
 
     require_plugin()
@@ -43,7 +43,7 @@ def test_another_class_in_our_place_is_refused():
 
 
 def test_a_start_without_the_plugin_is_refused_with_one_line(engine_env: dict[str, str]):
-    result = require_plugin_elsewhere(engine_env, VLLM_PLUGINS="some_other_plugin")
+    result = require_plugin_in_new_process(engine_env, VLLM_PLUGINS="some_other_plugin")
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith(
@@ -53,7 +53,7 @@ def test_a_start_without_the_plugin_is_refused_with_one_line(engine_env: dict[st
 
 
 def test_naming_the_plugin_is_enough(engine_env: dict[str, str]):
-    result = require_plugin_elsewhere(engine_env, VLLM_PLUGINS="internvl3")
+    result = require_plugin_in_new_process(engine_env, VLLM_PLUGINS="internvl3")
     assert result.returncode == 0, result.stderr
 
 
@@ -61,7 +61,7 @@ def test_naming_the_plugin_is_enough(engine_env: dict[str, str]):
 def test_the_engine_refuses_a_checkpoint_with_a_tensor_missing(
     opengvlab_checkpoint: Path, engine_env: dict[str, str], tmp_path: Path
 ):
-    """k is stacked with q and v in the engine: vLLM alone would call it loaded and serve random keys."""
+    """k is stacked with q and v in the engine, so vLLM would treat it as loaded and use random keys."""
     broken = tmp_path / "broken"
     shutil.copytree(opengvlab_checkpoint, broken)
     state = load_file(broken / "model.safetensors")

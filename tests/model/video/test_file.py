@@ -1,4 +1,4 @@
-"""What is no video, or too much of one, is refused with a reason that names no file."""
+"""Files that are no video or exceed the bounds are refused with a reason that names no file."""
 
 from pathlib import Path
 
@@ -32,7 +32,9 @@ from tests.videos import FRAMES, SIZE, TILING, Clip, numbers, picture, read, wri
         ("odd.mkv", "codec is not supported"),
     ],
 )
-def test_what_is_no_video_is_refused_with_a_reason(clip: Clip, tmp_path: Path, name: str, reason: str):
+def test_files_that_are_no_video_are_refused_with_a_reason(
+    clip: Clip, tmp_path: Path, name: str, reason: str
+):
     path, good = tmp_path / name, clip("plain.ts")
     match name:
         case "folder.mp4":
@@ -87,7 +89,7 @@ def test_bounds(clip: Clip, bounds: VideoBounds, reason: str):
     assert read_video(clip("plain.mp4"), FrameRequest(), TILING, limit=9, bounds=exact).missing == 0
 
 
-def test_no_frame_outgrows_its_bound_later_on(tmp_path: Path):
+def test_later_frames_that_exceed_the_bound_are_left_out(tmp_path: Path):
     both = tmp_path / "both.ts"
     small = write_video(tmp_path / "small.ts", 30)
     large = write_video(tmp_path / "large.ts", 30, size=(384, 128), container={"output_ts_offset": "2"})

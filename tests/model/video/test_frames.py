@@ -1,4 +1,4 @@
-"""The published choice to the frame, and rates by time."""
+"""The chosen frames are the published ones, and a rate chooses frames by their times."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from model.video.frames import FrameRequest, choose_frames, nearest_keyframes, s
 
 
 def published(total: int, num_segments: int) -> list[int]:
-    """`get_index` of OpenGVLab's model cards (InternVL2.5, InternVL3), for a whole video."""
+    """Return the result of `get_index` of OpenGVLab's model cards (InternVL2.5, InternVL3) for a video."""
     size = float(total - 1) / num_segments
     return [int(0 + size / 2 + np.round(size * k)) for k in range(num_segments)]
 
@@ -44,7 +44,7 @@ def test_midpoints_are_the_published_ones(total: int, num_frames: int):
 
 
 @given(total=st.integers(1, 3000), num_frames=st.integers(1, 600), limit=st.integers(1, 600))
-def test_no_frame_twice_and_never_more_than_the_limit(total: int, num_frames: int, limit: int):
+def test_frames_are_distinct_and_within_the_limit(total: int, num_frames: int, limit: int):
     chosen = choose_frames(every(total), FrameRequest(num_frames), limit=limit)
     assert len(chosen) == min(total, num_frames, limit)
     assert (np.diff(chosen) > 0).all()
@@ -52,7 +52,7 @@ def test_no_frame_twice_and_never_more_than_the_limit(total: int, num_frames: in
         assert chosen.tolist() == published(total, num_frames)
 
 
-def test_a_video_with_no_more_frames_than_asked_for_gives_all():
+def test_a_short_video_gives_all_frames():
     assert choose_frames(every(4), FrameRequest(4), limit=9).tolist() == [0, 1, 2, 3]
 
 
@@ -71,9 +71,9 @@ def test_rates(rate: float, fps: float, expected: list[int]):
     assert choose_frames(every(30, rate), FrameRequest(None, fps), limit=99).tolist() == expected
 
 
-def test_a_rate_takes_what_is_on_screen_however_long_each_frame_stays():
+def test_a_rate_takes_the_frame_that_is_on_screen_at_each_tick():
     times = np.array([0, 0.1, 0.2, 3.0, 3.4, 7.9, 8.0])
-    # At 0, 1, ... 8 seconds.
+    # The ticks are at 0, 1, ... 8 seconds.
     assert choose_frames(times, FrameRequest(None, 1), limit=99).tolist() == [0, 2, 3, 4, 6]
 
 
@@ -89,7 +89,7 @@ def test_a_rate_is_thinned_evenly(num_frames: int | None, limit: int):
     assert chosen.tolist() == [3 * index for index in published(100, 5)]
 
 
-def test_neither_rate_nor_number_is_as_many_as_allowed():
+def test_without_rate_and_number_there_are_as_many_as_allowed():
     assert choose_frames(every(300), FrameRequest(None), limit=7).tolist() == published(300, 7)
 
 
@@ -97,7 +97,7 @@ def test_neither_rate_nor_number_is_as_many_as_allowed():
     ("chosen", "keyframes", "expected"),
     [
         ([0, 14, 16, 29], [0, 30], [0, 30]),
-        ([15], [0, 30], [0]),  # halfway: the earlier one
+        ([15], [0, 30], [0]),  # Halfway between two keyframes, the earlier one is taken.
         ([1, 44, 46, 89], [0, 30, 60], [0, 30, 60]),
         ([3, 50, 70], [20], [20]),
         ([3], [20, 40], [20]),
@@ -124,23 +124,23 @@ def test_nearest_is_by_time():
         {"mode": "fast"},
     ],
 )
-def test_requests_that_make_no_sense(wrong: dict):
+def test_values_out_of_range_are_refused(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FrameRequest(**wrong)
 
 
 @pytest.mark.parametrize(("total", "limit"), [(0, 5), (5, 0)])
-def test_nothing_to_choose(total: int, limit: int):
+def test_a_choice_needs_a_frame_and_a_limit(total: int, limit: int):
     with pytest.raises(ValueError, match="at least 1"):
         choose_frames(every(total), FrameRequest(), limit=limit)
 
 
 @pytest.mark.parametrize(("total", "num_frames"), [(0, 1), (1, 0)])
-def test_no_segments(total: int, num_frames: int):
+def test_midpoints_need_a_frame_and_a_segment(total: int, num_frames: int):
     with pytest.raises(ValueError, match="at least 1"):
         segment_midpoints(total, num_frames)
 
 
-def test_no_keyframes():
+def test_nearest_keyframes_need_a_keyframe():
     with pytest.raises(ValueError, match="no keyframes"):
         nearest_keyframes(np.array([0]), np.array([], np.int64), every(3))

@@ -1,4 +1,4 @@
-"""Every chosen frame is, to the pixel, what a decode from first to last shows; its number says which one."""
+"""The pixels of every chosen frame equal those of a decode from the first frame to the last."""
 
 from pathlib import Path
 
@@ -54,12 +54,12 @@ def test_keyframes_are_exact_too(clip: Clip, name: str):
     chosen = numbers(video)
     assert_exact(video, clip(name), chosen)
     assert chosen == sorted(set(chosen)) and len(chosen) <= 6
-    # Every wanted frame has a keyframe, at most every 30th frame is one.
+    # There is a keyframe near every chosen frame, because every 30th frame is one.
     assert max(np.diff([*chosen, FRAMES - 1])) <= 60
 
 
 @pytest.mark.parametrize("name", ["varied.mp4", "varied.mkv"])
-def test_a_rate_goes_by_time(clip: Clip, name: str):
+def test_a_rate_counts_by_time(clip: Clip, name: str):
     video = read(clip(name), None, fps=2)
     times = np.array(VARIED) - VARIED[0]
     on_screen = {int(np.flatnonzero(times <= tick + 0.001)[-1]) for tick in np.arange(0, times[-1], 0.5)}
@@ -72,17 +72,17 @@ def test_duration(clip: Clip, name: str):
     assert read(clip(name)).duration == pytest.approx(FRAMES / RATE, abs=0.02)
 
 
-def test_what_an_edit_list_hides_is_not_there(clip: Clip, tmp_path: Path):
+def test_frames_that_an_edit_list_hides_are_never_chosen(clip: Clip, tmp_path: Path):
     cut = trim(clip("plain.mp4"), tmp_path / "cut.mp4", 1.4)
-    shown = [number_of(frame) for frame in sequential(cut)]
-    assert shown[0] == 42  # the copy starts with frame 30, the keyframe before
+    shown_numbers = [number_of(frame) for frame in sequential(cut)]
+    assert shown_numbers[0] == 42  # The copy starts with frame 30, the keyframe before it.
     video = read(cut, 10)
-    assert video.total_frames == len(shown)
-    assert video.times_F[0] == pytest.approx(segment_midpoints(len(shown), 10)[0] / RATE)
-    assert_exact(video, cut, segment_midpoints(len(shown), 10).tolist())
+    assert video.total_frames == len(shown_numbers)
+    assert video.times_F[0] == pytest.approx(segment_midpoints(len(shown_numbers), 10)[0] / RATE)
+    assert_exact(video, cut, segment_midpoints(len(shown_numbers), 10).tolist())
 
 
-def test_where_no_keyframe_is_shown_the_frames_themselves_are_taken(clip: Clip, tmp_path: Path):
+def test_without_a_shown_keyframe_the_exact_frames_are_taken(clip: Clip, tmp_path: Path):
     cut = trim(clip("plain.mp4"), tmp_path / "cut.mp4", 2.2)
     assert numbers(read(cut, 3, mode="keyframe")) == numbers(read(cut, 3)) == [69, 77, 84]
 
@@ -110,7 +110,7 @@ def test_tiles_and_thumbnail_of_each_frame(tmp_path: Path):
 
 
 def test_a_stream_that_changes_its_resolution_keeps_one_grid(tmp_path: Path):
-    # MPEG-TS may simply be strung together; the second part goes on where the first one ends.
+    # Two MPEG-TS files can be concatenated; the times of the second one continue those of the first.
     first = write_video(tmp_path / "first.ts", 30)
     second = write_video(tmp_path / "second.ts", 30, size=(256, 128), container={"output_ts_offset": "2"})
     both = tmp_path / "both.ts"
@@ -121,35 +121,36 @@ def test_a_stream_that_changes_its_resolution_keeps_one_grid(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_of_a_file_that_is_cut_off_the_rest_is_used(clip: Clip, tmp_path: Path, name: str):
-    whole = clip(name)
-    if name == "plain.mp4":  # with its index in front, or nothing could be read
-        whole = write_video(tmp_path / "whole.mp4", FRAMES, container={"movflags": "faststart"})
+def test_the_frames_of_a_truncated_file_are_used(clip: Clip, tmp_path: Path, name: str):
+    complete = clip(name)
+    if name == "plain.mp4":  # Its index must come first, or no frame could be read.
+        complete = write_video(tmp_path / "complete.mp4", FRAMES, container={"movflags": "faststart"})
     part = tmp_path / name
-    part.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
+    part.write_bytes(complete.read_bytes()[: int(complete.stat().st_size * 0.6)])
     video = read(part, 16)
     assert 30 < video.total_frames < 80
     expected = segment_midpoints(video.total_frames, 16).tolist()
-    kept = numbers(video)
-    assert set(kept) <= set(expected) and len(kept) == 16 - video.missing >= 14
-    np.testing.assert_array_equal(video.tiles[:-1, 0], np.stack([sequential(whole)[n] for n in kept[:-1]]))
+    chosen = numbers(video)
+    assert set(chosen) <= set(expected) and len(chosen) == 16 - video.missing >= 14
+    frames = sequential(complete)
+    np.testing.assert_array_equal(video.tiles[:-1, 0], np.stack([frames[n] for n in chosen[:-1]]))
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_hole_costs_the_frames_that_lean_on_it(clip: Clip, tmp_path: Path, name: str):
+def test_a_hole_costs_the_frames_that_depend_on_it(clip: Clip, tmp_path: Path, name: str):
     holed = overwrite(tmp_path / name, clip(name), [(0.4, 0.55)])
     video = read(holed, 30)
     assert len(video.tiles) == len(video.times_F) == 30 - video.missing
-    whole = sequential(clip(name))
-    sound = [
-        np.array_equal(tile, whole[round(time * RATE)])
+    frames = sequential(clip(name))
+    is_exact = [
+        np.array_equal(tile, frames[round(time * RATE)])
         for tile, time in zip(video.tiles[:, 0], video.times_F, strict=True)
     ]
-    # Before the hole and from the next keyframe on all is well, at its own time.
-    assert all(sound[:8]) and all(sound[-8:])
+    # Frames before the hole and from the next keyframe on are exact and have the right times.
+    assert all(is_exact[:8]) and all(is_exact[-8:])
 
 
-def test_nothing_left_to_decode(tmp_path: Path):
+def test_a_video_without_a_frame_that_decodes_is_refused(tmp_path: Path):
     path = write_video(tmp_path / "blank.mp4", 20)
     data = path.read_bytes()
     pictures, headers = data.index(b"mdat") + 4, data.index(b"moov") - 4
@@ -158,6 +159,6 @@ def test_nothing_left_to_decode(tmp_path: Path):
         read(path)
 
 
-def test_no_other_backend(clip: Clip):
+def test_another_backend_is_refused(clip: Clip):
     with pytest.raises(VideoError, match="pyav or decord"):
         read(clip("plain.mp4"), backend="opencv")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The decoding process: the same frames, and a clear error however it ends."""
+"""The decoding process returns the same frames, and a clear error however it ends."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ FRAMES = 600
 
 @pytest.fixture(scope="module")
 def heavy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FRAMES frames of 900 KiB each, decoded in order: the work of seconds."""
+    """Return a video of FRAMES frames of 900 KiB each, whose decoding takes seconds."""
     path = tmp_path_factory.mktemp("heavy") / "heavy.mp4"
     return write_video(path, FRAMES, size=(640, 480), options={"preset": "ultrafast", "bf": "2", "g": "300"})
 
 
 def children() -> set[int]:
-    """Processes that this one has started and that haven't been waited for, ended or not.
+    """Return the ids of the processes that this one has started and not yet waited for.
 
     Other tests of the same run may have left some, such as multiprocessing's resource tracker.
     """
@@ -38,7 +38,7 @@ def children() -> set[int]:
 
 
 async def start(heavy: Path) -> tuple[asyncio.Task, int]:
-    """Decoding under way, and its process."""
+    """Start to decode, and return the task and the id of its process."""
     before = children()
     task = asyncio.create_task(
         read_video_isolated(heavy, FrameRequest(FRAMES), TilingConfig(640, 1, 1, False), limit=FRAMES)
@@ -49,16 +49,16 @@ async def start(heavy: Path) -> tuple[asyncio.Task, int]:
 
 
 @pytest.mark.parametrize("backend", ["pyav", "decord"])
-async def test_the_same_as_without_a_process(clip: Clip, backend):
+async def test_the_result_is_the_same_as_without_a_process(clip: Clip, backend):
     request, path = FrameRequest(9, mode="keyframe"), clip("varied.mkv")
     isolated = await read_video_isolated(path, request, TILING, limit=512, backend=backend)
-    here = read_video(path, request, TILING, limit=512, backend=backend)
-    np.testing.assert_array_equal(isolated.tiles, here.tiles)
-    np.testing.assert_array_equal(isolated.times_F, here.times_F)
-    assert vars(isolated).keys() == vars(here).keys()
+    direct = read_video(path, request, TILING, limit=512, backend=backend)
+    np.testing.assert_array_equal(isolated.tiles, direct.tiles)
+    np.testing.assert_array_equal(isolated.times_F, direct.times_F)
+    assert vars(isolated).keys() == vars(direct).keys()
     assert all(
         getattr(isolated, name) == value
-        for name, value in vars(here).items()
+        for name, value in vars(direct).items()
         if name not in ("tiles", "times_F")
     )
 
@@ -68,7 +68,7 @@ async def test_relative_paths_and_arrays_to_write_into(
 ):
     monkeypatch.chdir(clip("plain.mp4").parent)
     video = await read_video_isolated("plain.mp4", FrameRequest(3), TILING, limit=512)
-    video.tiles[:] = 7  # nobody else's memory
+    video.tiles[:] = 7  # The memory belongs to the receiver alone.
     assert video.tiles.sum() == 7 * video.tiles.size
 
 
@@ -84,7 +84,7 @@ async def test_nothing_stays_open(clip: Clip):
     assert children() == others
 
 
-async def test_errors_come_back_as_they_are(clip: Clip, tmp_path: Path):
+async def test_errors_of_the_process_are_raised_unchanged(clip: Clip, tmp_path: Path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(VideoError, match=r"not a video.*Send a complete"):
         await read_video_isolated(tmp_path / "text.mp4", FrameRequest(), TILING, limit=9)
@@ -93,7 +93,7 @@ async def test_errors_come_back_as_they_are(clip: Clip, tmp_path: Path):
         await read_video_isolated(clip("plain.mp4"), FrameRequest(), TILING, limit=9, bounds=bounds)
 
 
-async def test_a_deadline_ends_it(heavy: Path):
+async def test_a_deadline_ends_the_process(heavy: Path):
     others = children()
     with pytest.raises(VideoError, match=r"longer than 0.05 s.*shorter clip or.*fewer frames"):
         await read_video_isolated(heavy, FrameRequest(FRAMES), TILING, limit=FRAMES, seconds=0.05)
@@ -108,13 +108,13 @@ async def test_memory_has_a_limit(heavy: Path):
 
 
 async def test_frames_are_never_all_held_at_their_own_size(heavy: Path):
-    """As RGB they would be 527 MiB."""
+    """All frames as RGB would take 527 MiB."""
     tiling = TilingConfig(28, 1, 1, use_thumbnail=False)
     video = await read_video_isolated(heavy, FrameRequest(FRAMES), tiling, limit=FRAMES, memory_mib=400)
     assert len(video.tiles) == FRAMES
 
 
-async def test_cancelling_kills_it(heavy: Path):
+async def test_cancelling_kills_the_process(heavy: Path):
     task, pid = await start(heavy)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -125,14 +125,14 @@ async def test_cancelling_kills_it(heavy: Path):
 @pytest.mark.parametrize(
     ("end", "message"), [(signal.SIGSEGV, "decoder crash"), (signal.SIGKILL, "MiB of memory")]
 )
-async def test_a_crash_is_told(heavy: Path, end: signal.Signals, message: str):
+async def test_a_crash_becomes_an_error(heavy: Path, end: signal.Signals, message: str):
     task, pid = await start(heavy)
     os.kill(pid, end)
     with pytest.raises(VideoError, match=message):
         await task
 
 
-def test_it_ends_itself_when_nobody_waits(heavy: Path):
+def test_the_process_ends_itself_without_a_parent(heavy: Path):
     order = {
         "path": str(heavy),
         "request": {"num_frames": FRAMES},
@@ -140,7 +140,7 @@ def test_it_ends_itself_when_nobody_waits(heavy: Path):
         "limit": FRAMES,
         "backend": "pyav",
         "bounds": {},
-        "seconds": -0.9,  # and the second that it leaves to whoever waits
+        "seconds": -0.9,  # The process adds one second, so that the parent's deadline comes first.
         "memory_mib": 4096,
         "shared": 1,
     }
@@ -150,7 +150,7 @@ def test_it_ends_itself_when_nobody_waits(heavy: Path):
     assert ended.returncode == -signal.SIGALRM
 
 
-def test_it_imports_no_more_than_it_needs():
+def test_the_process_imports_no_large_packages():
     code = "import sys, model.video.worker; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not {"torch", "vllm", "transformers", "decord", "pydantic"} & set(loaded.split())

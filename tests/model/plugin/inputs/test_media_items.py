@@ -1,4 +1,4 @@
-"""What may be sent as a video, and how it is read."""
+"""Videos are accepted in many forms and read into clips, and others are refused."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ def test_several_videos_are_a_list():
     assert len(parse([])) == 0
 
 
-def test_frames_are_items_of_their_own():
+def test_each_frame_is_one_item():
     frames = [Frame(FRAMES[0]), Frame(TILES[0])]
     items = parse(frames)
     assert isinstance(items, FrameItems)

@@ -1,4 +1,4 @@
-"""Placeholders in every style become framed places, and what doesn't add up is refused."""
+"""Placeholders of every style become framed markers, and are refused if they don't match the media."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def ids(text: str) -> list[int]:
     return TOKENIZER.encode(text, add_special_tokens=False)
 
 
-def test_ids_are_the_tokenizers():
+def test_ids_of_image_tokens_are_those_of_the_tokenizer():
     assert TOKENIZER.convert_ids_to_tokens([TOKENS.start, TOKENS.end, TOKENS.context]) == [
         "<img>",
         "</img>",
@@ -46,12 +46,12 @@ def test_a_tokenizer_without_the_tokens_is_refused():
         image_tokens(Bare())
 
 
-def slot(text: str, images: int = 0, videos: list[list[str]] | None = None) -> PromptWithSlots:
+def place_slots(text: str, images: int = 0, videos: list[list[str]] | None = None) -> PromptWithSlots:
     return find_media_slots(ids(text), images, videos or [], TOKENS, TOKENIZER)
 
 
-def shown(prompt: PromptWithSlots) -> str:
-    """The placed prompt as text, the places as IMAGE and FRAME."""
+def with_marker_names(prompt: PromptWithSlots) -> str:
+    """Return a prompt with slots as text, with its markers as IMAGE and FRAME."""
     names = {IMAGE_MARKER: "IMAGE", FRAME_MARKER: "FRAME"}
     text, run = "", list[int]()
     for token in prompt.ids:
@@ -64,30 +64,35 @@ def shown(prompt: PromptWithSlots) -> str:
 
 @pytest.mark.parametrize("images", [0, 1, 3])
 @pytest.mark.parametrize("placeholder", ["<IMG_CONTEXT>", "<image>"])
-def test_an_image_is_a_framed_place(images: int, placeholder: str):
-    prompt = slot(f"Hé {placeholder}\n" * images + "?", images)
-    assert shown(prompt) == "Hé <img>IMAGE</img>\n" * images + "?"
+def test_an_image_becomes_a_framed_marker(images: int, placeholder: str):
+    prompt = place_slots(f"Hé {placeholder}\n" * images + "?", images)
+    assert with_marker_names(prompt) == "Hé <img>IMAGE</img>\n" * images + "?"
     assert [(slot.item, slot.medium) for slot in prompt.slots] == [(n, n) for n in range(images)]
     assert all(prompt.ids[slot.index] == IMAGE_MARKER for slot in prompt.slots)
 
 
-def test_placeholders_that_announce_nothing_are_text():
-    assert shown(slot("<IMG_CONTEXT>: <image> or <video>?", 1)) == "<img>IMAGE</img>: <image> or <video>?"
-    assert shown(slot("<video>: <image>?", 0, [["F: "]])) == "F: <img>FRAME</img>: <image>?"
+def test_placeholders_without_media_are_text():
+    assert (
+        with_marker_names(place_slots("<IMG_CONTEXT>: <image> or <video>?", 1))
+        == "<img>IMAGE</img>: <image> or <video>?"
+    )
+    assert (
+        with_marker_names(place_slots("<video>: <image>?", 0, [["F: "]])) == "F: <img>FRAME</img>: <image>?"
+    )
 
 
 def test_a_video_is_a_line_for_every_frame():
-    prompt = slot("user\n<video>\nWhat?", 0, [frame_labels(2)])
-    assert shown(prompt) == "user\nFrame1: <img>FRAME</img>\nFrame2: <img>FRAME</img>\nWhat?"
+    prompt = place_slots("user\n<video>\nWhat?", 0, [frame_labels(2)])
+    assert with_marker_names(prompt) == "user\nFrame1: <img>FRAME</img>\nFrame2: <img>FRAME</img>\nWhat?"
     assert [(slot.item, slot.medium) for slot in prompt.slots] == [(0, 0), (1, 0)]
 
 
 @pytest.mark.parametrize("image", ["<IMG_CONTEXT>", "<image>"])
 def test_images_and_videos_mix_in_the_order_of_the_prompt(image: str):
-    prompt = slot(f"<video>{image}<video>{image}", 2, [["a"], ["b", "c"]])
+    prompt = place_slots(f"<video>{image}<video>{image}", 2, [["a"], ["b", "c"]])
     framed = "<img>{}</img>"
     image, frame = framed.format("IMAGE"), framed.format("FRAME")
-    assert shown(prompt) == f"a{frame}{image}b{frame}\nc{frame}{image}"
+    assert with_marker_names(prompt) == f"a{frame}{image}b{frame}\nc{frame}{image}"
     assert prompt.slots == (
         MediaSlot(2, "video", item=0, medium=0),
         MediaSlot(5, "image", item=0, medium=1),
@@ -97,19 +102,19 @@ def test_images_and_videos_mix_in_the_order_of_the_prompt(image: str):
     )
 
 
-def test_a_placed_prompt_knows_what_its_tokens_belong_to():
-    prompt = slot("<image><video>", 1, [["a", "b"]])
+def test_each_token_of_a_prompt_has_its_medium():
+    prompt = place_slots("<image><video>", 1, [["a", "b"]])
     medium_T = prompt.medium_of_tokens([3, 1, 2])
     assert medium_T.tolist() == [-1, 0, 0, 0, -1, -1, -1, 1, -1, -1, -1, -1, 1, 1, -1]
 
 
-def test_a_delta_is_announced_where_it_begins_to_hold():
-    prompt = slot("<image><video><image><image>", 3, [["a", "b"]])
-    placed, deltas = prompt.with_delta_markers([1, 0.5, 0.5, 1])
+def test_a_delta_has_a_marker_where_it_begins_to_hold():
+    prompt = place_slots("<image><video><image><image>", 3, [["a", "b"]])
+    marked_ids, deltas = prompt.with_delta_markers([1, 0.5, 0.5, 1])
     assert deltas == [1, 0.5, 1]
     starts = [slot.index - 1 for slot in prompt.slots]
-    assert [placed[start] == DELTA_MARKER for start in starts] == [True, True, False, False, True]
-    assert [placed[start] == TOKENS.start for start in starts] == [False, False, True, True, False]
+    assert [marked_ids[start] == DELTA_MARKER for start in starts] == [True, True, False, False, True]
+    assert [marked_ids[start] == TOKENS.start for start in starts] == [False, False, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +130,7 @@ def test_frames_are_labelled(times: tuple[float, ...] | None, labels: list[str])
 
 
 @pytest.mark.parametrize(
-    ("text", "images", "found"),
+    ("text", "images", "placeholders"),
     [
         ("no placeholder", 1, 0),
         ("<image>", 2, 1),
@@ -134,14 +139,14 @@ def test_frames_are_labelled(times: tuple[float, ...] | None, labels: list[str])
         ("<IMG_CONTEXT>", 0, 1),
     ],
 )
-def test_placeholders_must_match_the_images(text: str, images: int, found: int):
-    with pytest.raises(ValueError, match=f"has {found} image placeholders for {images} images"):
-        slot(text, images)
-    with pytest.raises(ValueError, match=f"has {found} image placeholders for {images} images"):
-        slot(text + "<video>", images, [["a"]])
+def test_placeholders_must_match_the_images(text: str, images: int, placeholders: int):
+    with pytest.raises(ValueError, match=f"has {placeholders} image placeholders for {images} images"):
+        place_slots(text, images)
+    with pytest.raises(ValueError, match=f"has {placeholders} image placeholders for {images} images"):
+        place_slots(text + "<video>", images, [["a"]])
 
 
-@pytest.mark.parametrize(("text", "found"), [("", 0), ("<video><video>", 2), ("<image>", 0)])
-def test_placeholders_must_match_the_videos(text: str, found: int):
-    with pytest.raises(ValueError, match=f"has {found} video placeholders for 1 videos"):
-        slot(text, 0, [["a"]])
+@pytest.mark.parametrize(("text", "placeholders"), [("", 0), ("<video><video>", 2), ("<image>", 0)])
+def test_placeholders_must_match_the_videos(text: str, placeholders: int):
+    with pytest.raises(ValueError, match=f"has {placeholders} video placeholders for 1 videos"):
+        place_slots(text, 0, [["a"]])

@@ -1,4 +1,4 @@
-"""The processor's output for real prompts and images, made by vLLM's own machinery without an engine."""
+"""vLLM's processing with our processor gives the right output for prompts with images, without an engine."""
 
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ def fields(output: Any, index: int = 0) -> dict[str, Any]:
 
 
 def deltas(output: Any) -> list[float]:
-    """The deltas in the order of the prompt: one, unless they change within it."""
+    """Return the deltas in the order of the prompt; a delta appears once until another one follows."""
     return [item["v2pe_delta"].data.item() for item in output["mm_kwargs"]["v2pe"]]
 
 
@@ -71,17 +71,17 @@ def test_the_request_sets_the_number_of_tiles(processor: Any):
         fields(process(processor, "<image>", [noise(300, 190)], max_dynamic_patch=1))["image_num_tiles"] == 1
     )
     few = process(processor, "<image>", [noise(50, 50)], min_dynamic_patch=2, max_dynamic_patch=2)
-    assert fields(few)["image_num_tiles"] == 3  # and the thumbnail
+    assert fields(few)["image_num_tiles"] == 3  # The third tile is the thumbnail.
 
 
-def test_what_means_the_same_shares_its_cache_entry(processor: Any):
+def test_options_with_the_same_meaning_share_a_cache_entry(processor: Any):
     def identity(modality: str = "image", **options: object) -> str:
         return process(processor, "<image>", [noise(50, 50)], **options)["mm_hashes"][modality][0]
 
     assert identity() == identity(max_dynamic_patch=MAX_TILES) == identity(max_dynamic_patch=1000)
     assert identity() == identity(v2pe_max_tokens=100) == identity(video_max_dynamic_patch=3)
     assert identity() != identity(max_dynamic_patch=2)
-    assert identity() == identity(v2pe_delta=0.5) == identity(v2pe_delta="auto")  # the pixels are the same
+    assert identity() == identity(v2pe_delta=0.5) == identity(v2pe_delta="auto")  # The pixels are equal.
     assert identity("v2pe") == identity("v2pe", v2pe_delta=1) == identity("v2pe", v2pe_delta="auto")
     assert identity("v2pe") != identity("v2pe", v2pe_delta=0.5)
 
@@ -101,7 +101,7 @@ def test_an_image_is_cut_once_for_all_deltas(processor: Any, cache: Any, monkeyp
     assert all(torch.equal(fields(o)["image_tiles"], fields(results[0])["image_tiles"]) for o in results)
 
 
-def test_a_cached_image_keeps_its_place(processor: Any, cache: Any):
+def test_a_cached_image_may_have_another_slot(processor: Any, cache: Any):
     images = [noise(50, 50), noise(300, 190)]
     first = process(processor, "<image>?", images[:1], cache, v2pe_delta=0.5)
     again = process(processor, "<image> <image>!", [images[1], images[0]], cache, v2pe_delta=0.5)
@@ -117,7 +117,7 @@ def test_a_cached_image_keeps_its_place(processor: Any, cache: Any):
 def test_every_image_may_have_its_own_delta(processor: Any):
     image = noise(50, 50)
     output = process(processor, "a <image> b <image> c <image>", [image] * 3, v2pe_delta=[0.25, 0.25, 1])
-    assert deltas(output) == [0.25, 1]  # announced where it changes
+    assert deltas(output) == [0.25, 1]  # There is a delta item where the delta changes.
     first, last = output["mm_placeholders"]["v2pe"]
     images = output["mm_placeholders"]["image"]
     assert (first.offset, last.offset) == (images[0].offset - 1, images[2].offset - 1)
@@ -125,11 +125,11 @@ def test_every_image_may_have_its_own_delta(processor: Any):
 
 
 def test_auto_takes_the_largest_delta_that_fits(processor: Any):
-    """Seven images of 28 tokens and 66 framed ones: only the number of images changes the answer."""
+    """An image has 28 visual tokens and two that frame it, and the window has 2048 positions."""
     few = process(processor, "<image>" * 5, [noise(300, 190)] * 5, v2pe_delta="auto")
     many = process(processor, "<image>" * 100, [noise(300, 190)] * 100, v2pe_delta="auto")
     assert deltas(few) == [1]
-    assert deltas(many) == [0.5]  # 100 * (28 / 2 + 2) positions fit into 2048, 100 * 30 don't
+    assert deltas(many) == [0.5]  # 100 * (28 / 2 + 2) positions fit, and 100 * 30 don't.
 
 
 def test_room_for_the_answer_is_part_of_the_choice(processor: Any):
@@ -162,7 +162,7 @@ def test_bad_requests_say_what_to_change(processor: Any, prompt: str, options: d
 
 
 @pytest.mark.parametrize(
-    ("image", "given"),
+    ("image", "kind"),
     [
         (np.zeros((8, 8, 3), dtype=np.float32), "float32"),
         (np.zeros((8, 8), dtype=np.uint8), r"uint8 \(8, 8\)"),
@@ -170,15 +170,17 @@ def test_bad_requests_say_what_to_change(processor: Any, prompt: str, options: d
         (None, "NoneType"),
     ],
 )
-def test_other_images_are_refused(processor: Any, image: Any, given: str):
-    with pytest.raises(ValueError, match=f"PIL image or a uint8 array .*not {given}"):
+def test_other_images_are_refused(processor: Any, image: Any, kind: str):
+    with pytest.raises(ValueError, match=f"PIL image or a uint8 array .*not {kind}"):
         process(processor, "<image>", [image])
 
 
 @pytest.mark.parametrize("modality", ["image", "video"])
 @pytest.mark.parametrize("embedding", [torch.zeros(1, 4, 64), [torch.zeros(4, 64)], {"image_embeds": 0}])
 def test_embeddings_are_refused(processor: Any, modality: str, embedding: Any):
-    with pytest.raises(ValueError, match="as pixels, not as embeddings, which have neither tiles nor a delta"):
+    with pytest.raises(
+        ValueError, match="as pixels, not as embeddings, which have neither tiles nor a delta"
+    ):
         processor.info.parse_mm_data({modality: embedding})
 
 
@@ -188,14 +190,14 @@ def test_deltas_come_from_options_only(processor: Any):
 
 
 def test_a_budget_of_tiles_holds_for_all_images(processor: Any):
-    images = [noise(300, 190), noise(190, 300), noise(50, 50)]  # 6, 6 and 1 tiles
+    images = [noise(300, 190), noise(190, 300), noise(50, 50)]  # They have 6, 6 and 1 tiles.
 
     def counts(**options: object) -> list[int]:
         output = process(processor, "<image>" * 3, images, **options)
         return [int(fields(output, index)["image_num_tiles"]) for index in range(3)]
 
     assert counts() == counts(max_dynamic_patch_total=13) == [7, 7, 1]
-    assert counts(max_dynamic_patch_total=12) == [3, 3, 1]  # at most 4 for each
+    assert counts(max_dynamic_patch_total=12) == [3, 3, 1]  # Each image may have 4 tiles.
     assert counts(max_dynamic_patch_total=3) == [1, 1, 1]
     with pytest.raises(
         ValueError, match="3 images need at least a tile each, but max_dynamic_patch_total allows 2"
@@ -204,15 +206,15 @@ def test_a_budget_of_tiles_holds_for_all_images(processor: Any):
 
 
 @pytest.mark.parametrize("modality", ["image", "video"])
-def test_the_announced_maximum_is_reached_by_the_dummy(processor: Any, modality: str):
-    """vLLM sizes its encoder cache by the announcement; a larger item would never be scheduled."""
-    announced = processor.info.get_mm_max_tokens_per_item(seq_len=WINDOW, mm_counts={modality: 1})
+def test_the_dummy_input_reaches_the_maximum_that_vllm_knows(processor: Any, modality: str):
+    """vLLM sizes its encoder cache by the maximum; a larger item would never be scheduled."""
+    maxima = processor.info.get_mm_max_tokens_per_item(seq_len=WINDOW, mm_counts={modality: 1})
     dummy = processor.get_dummy_mm_inputs({modality: 1})
     (slot,) = dummy["mm_placeholders"][modality]
-    assert slot.get_num_embeds() == announced[modality] == 4 * (MAX_TILES + 1)
+    assert slot.get_num_embeds() == maxima[modality] == 4 * (MAX_TILES + 1)
 
 
-def test_the_dummy_may_be_larger_than_the_window(processor: Any, monkeypatch: pytest.MonkeyPatch):
+def test_the_dummy_input_may_exceed_the_window(processor: Any, monkeypatch: pytest.MonkeyPatch):
     narrow = replace(processor.info.checkpoint, window=4 * MAX_TILES)
     monkeypatch.setattr(processor.info, "checkpoint", narrow)
     assert processor.get_dummy_mm_inputs({"image": 1})["mm_placeholders"]["image"][0].length > narrow.window

@@ -1,4 +1,4 @@
-"""Videos through vLLM's own processing: frames become items, lines of the prompt, and cache entries."""
+"""Videos pass through vLLM's processing as items, lines of the prompt, and cache entries for each frame."""
 
 from typing import Any
 
@@ -53,20 +53,20 @@ def test_a_frame_is_one_tile(processor: Any):
 
 def test_frames_may_have_more_tiles(processor: Any):
     output = process(processor, "<video>", FRAMES, video_max_dynamic_patch=4, max_dynamic_patch=1)
-    assert [len(t) for t in tiles(output)] == [3, 3, 3]  # 2 x 1 and the thumbnail
+    assert [len(t) for t in tiles(output)] == [3, 3, 3]  # The grid has 2 x 1 tiles, and there is a thumbnail.
     assert all(torch.equal(got, cut(frame, 4)) for got, frame in zip(tiles(output), FRAMES, strict=True))
     assert decoded(processor, output).startswith("Frame1: <img>###</img>\n")
 
 
-def test_tiles_cut_elsewhere_are_taken_as_they_are(processor: Any):
-    given = np.random.default_rng(4).integers(0, 256, (2, 3, TILE, TILE, 3), dtype=np.uint8)
-    output = process(processor, "<video>", given)
-    assert [torch.equal(got, torch.from_numpy(t)) for got, t in zip(tiles(output), given, strict=True)] == [
-        True
-    ] * 2
+def test_tiles_that_are_already_cut_stay_unchanged(processor: Any):
+    video_tiles = np.random.default_rng(4).integers(0, 256, (2, 3, TILE, TILE, 3), dtype=np.uint8)
+    output = process(processor, "<video>", video_tiles)
+    assert [
+        torch.equal(got, torch.from_numpy(t)) for got, t in zip(tiles(output), video_tiles, strict=True)
+    ] == [True] * 2
 
 
-def test_timestamps_are_said_on_request(processor: Any):
+def test_labels_hold_timestamps_on_request(processor: Any):
     video = (FRAMES, {"times": [0, 12.9, 61]})
     assert decoded(processor, process(processor, "<video>", video, video_timestamps=True)) == (
         "Frame1 (00:00): <img>#</img>\nFrame2 (00:12): <img>#</img>\nFrame3 (01:01): <img>#</img>"
@@ -89,9 +89,9 @@ def test_images_and_videos_mix(processor: Any):
         "Frame1: <img>#</img>\nFrame2: <img>#</img>"
     )
     assert [item["v2pe_delta"].data.item() for item in output["mm_kwargs"]["v2pe"]] == [1, 0.5, 0.25]
-    announced = [slot.offset for slot in output["mm_placeholders"]["v2pe"]]
+    delta_offsets = [slot.offset for slot in output["mm_placeholders"]["v2pe"]]
     media = output["mm_placeholders"]
-    assert announced == [
+    assert delta_offsets == [
         media["image"][0].offset - 1,
         media["video"][0].offset - 1,
         media["video"][1].offset - 1,

@@ -1,4 +1,4 @@
-"""Positions from vLLM's items alone: images, frames and deltas by their place in the prompt."""
+"""The positions of a prompt follow from the spans of vLLM's items, which are images, frames and deltas."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +11,7 @@ from model.v2pe import decode
 
 
 def pixels(offset: int, visual_tokens: int, modality: str = "image") -> Any:
-    """An image or frame as vLLM hands it to the model; its tiles aren't needed."""
+    """Return an image or frame in the form in which the model gets it from vLLM, without tiles."""
     slot = SimpleNamespace(offset=offset, length=visual_tokens, is_embed=None)
     return SimpleNamespace(modality=modality, mm_position=slot, data=None)
 
@@ -35,7 +35,7 @@ def test_an_answer_behind_the_prompt_changes_neither_positions_nor_offset():
     preempted_3T, preempted_offset = prompt_positions(10, features)
     assert preempted_3T[:, :7].tolist() == prompt_3T.tolist()
     assert preempted_offset == offset
-    # What the engine gives a generated token: its index plus the offset, in all three rows.
+    # The engine gives a generated token its index plus the offset, in all three rows.
     assert preempted_3T[:, 7:].tolist() == [[7 + offset, 8 + offset, 9 + offset]] * 3
 
 

@@ -1,4 +1,4 @@
-"""A request's options: defaults, limits and refusals."""
+"""A request's options get defaults, are limited, and are refused if they are wrong."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def parse(engine: dict[str, Any] | None = None, **request: Any) -> VisionOptions
     return parse_options(request, engine or {}, CHECKPOINT, default_delta=0.5)
 
 
-def test_a_bare_request_gets_the_checkpoints_own():
+def test_a_request_without_options_gets_those_of_the_checkpoint():
     assert parse() == VisionOptions(
         deltas=0.5,
         tiling=CHECKPOINT,
@@ -33,7 +33,7 @@ def test_the_engine_sets_defaults_and_the_request_overrides_them():
     assert parse(engine, v2pe_delta=0.25, max_dynamic_patch=4).tiling.max_tiles == 4
 
 
-def test_tiles_are_cut_down_to_the_limit():
+def test_numbers_of_tiles_are_lowered_to_the_limit():
     assert parse(max_dynamic_patch=10**9).tiling.max_tiles == 12
     assert parse({"max_dynamic_patch": 24}, max_dynamic_patch=40).tiling.max_tiles == 24
     assert parse(min_dynamic_patch=40, max_dynamic_patch=40).tiling.min_tiles == 12
@@ -44,7 +44,7 @@ def test_fewer_tiles_than_the_checkpoints_least_are_possible():
     assert parse_options({"max_dynamic_patch": 1}, {}, tiling, 1.0).tiling == TilingConfig(448, 1, 1, True)
 
 
-def test_frames_have_one_tile_unless_more_are_asked_for():
+def test_frames_have_one_tile_unless_more_are_requested():
     assert parse(video_max_dynamic_patch=4).frame_tiling.max_tiles == 4
     assert parse(video_max_dynamic_patch=40).frame_tiling.max_tiles == 12
     assert parse({"max_dynamic_patch": 6}, video_max_dynamic_patch=40).frame_tiling.max_tiles == 6
@@ -59,7 +59,7 @@ def test_frames_don_t_inherit_the_least_tiles_of_images():
     assert parse_options({}, {}, tiling, 1.0).frame_tiling == TilingConfig(448, 1, 1, True)
 
 
-LARGE, SMALL = (448 * 12, 448), (448, 448)  # 12 tiles and 1
+LARGE, SMALL = (448 * 12, 448), (448, 448)  # They have 12 tiles and 1 tile.
 
 
 def test_a_budget_of_tiles_is_shared_once_it_is_exceeded():

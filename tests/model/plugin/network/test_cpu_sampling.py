@@ -1,4 +1,7 @@
-"""On a stand-in with vLLM's two methods; on the engine itself in tests/server/test_video_end_to_end.py."""
+"""A discarded sample leaves the generator of its request unchanged, on a stand-in for vLLM's runner.
+
+tests/server/test_video_end_to_end.py tests the same with the engine.
+"""
 
 from types import SimpleNamespace
 
@@ -12,7 +15,7 @@ KEPT, DISCARDED = 0, 1
 
 
 class Runner:
-    """Draws with every generator, then turns back those of discarded samples as vLLM does."""
+    """A runner that draws with every generator, and sets back those of discarded samples as vLLM does."""
 
     def __init__(self, discard: tuple[bool, ...]) -> None:
         generators = {index: torch.Generator().manual_seed(7) for index in range(len(discard))}
@@ -43,5 +46,5 @@ def test_discarded_samples_take_nothing_from_their_generator():
     assert sorted(runner.input_batch.generators) == [KEPT, DISCARDED]
 
 
-def test_vllm_still_has_what_is_mended():
+def test_vllm_still_has_the_methods_that_are_repaired():
     assert callable(GPUModelRunner._sample) and callable(GPUModelRunner._bookkeeping_sync)

@@ -1,4 +1,4 @@
-"""The critic's pooler by itself: the places asked for, however a prompt is cut, and no others."""
+"""The critic's pooler returns the logits at the requested indices, however a prompt is divided."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -21,14 +21,14 @@ def pooler() -> TokenLogitsPooler:
     return TokenLogitsPooler(lambda hidden_KD, token_ids: hidden_KD @ HEAD_VD[list(token_ids)].T)
 
 
-def asking(token_indices: list[int], token_ids: tuple[int, ...] = (3, 5)) -> PoolingParams:
+def pooling_params(token_indices: list[int], token_ids: tuple[int, ...] = (3, 5)) -> PoolingParams:
     return PoolingParams(
         task=CRITIC_TASK, extra_kwargs={"token_indices": token_indices, "token_ids": list(token_ids)}
     )
 
 
 class Engine:
-    """Prompts of random hidden states, a few tokens of each computed a step."""
+    """A stand-in for the engine, which gives the pooler random hidden states of prompts step by step."""
 
     def __init__(self, pooler: TokenLogitsPooler, lengths: list[int], params: list[PoolingParams]) -> None:
         self.pooler, self.lengths, self.params = pooler, lengths, params
@@ -47,7 +47,7 @@ class Engine:
         scheduled = np.array(ends) - np.array(begins)
         metadata.build_pooling_cursor(scheduled, torch.tensor(ends), device=torch.device("cpu"))
         spans = zip(self.hidden, begins, ends, strict=True)
-        return self.pooler(torch.cat([own[begin:end] for own, begin, end in spans]), metadata)
+        return self.pooler(torch.cat([hidden_TD[begin:end] for hidden_TD, begin, end in spans]), metadata)
 
     def expected(
         self, request: int, token_indices: list[int], token_ids: tuple[int, ...] = (3, 5)
@@ -56,16 +56,18 @@ class Engine:
         return torch.cat([torch.tensor(token_indices)[:, None].float(), logits], dim=1)
 
 
-def test_each_request_gets_its_places_and_tokens(pooler: TokenLogitsPooler):
-    engine = Engine(pooler, [6, 4, 5], [asking([1, 5]), asking([3], (9,)), asking([0, 2, 4])])
+def test_each_request_gets_its_indices_and_tokens(pooler: TokenLogitsPooler):
+    engine = Engine(
+        pooler, [6, 4, 5], [pooling_params([1, 5]), pooling_params([3], (9,)), pooling_params([0, 2, 4])]
+    )
     first, second, third = engine.step([0, 0, 0], [6, 4, 5])
     torch.testing.assert_close(first, engine.expected(0, [1, 5]))
     torch.testing.assert_close(second, engine.expected(1, [3], (9,)))
     torch.testing.assert_close(third, engine.expected(2, [0, 2, 4]))
 
 
-def test_a_prompt_in_chunks_is_put_together(pooler: TokenLogitsPooler):
-    engine = Engine(pooler, [9, 3], [asking([0, 3, 4, 8]), asking([2])])
+def test_rows_of_a_prompt_in_chunks_are_joined(pooler: TokenLogitsPooler):
+    engine = Engine(pooler, [9, 3], [pooling_params([0, 3, 4, 8]), pooling_params([2])])
     assert engine.step([0, 0], [4, 2]) == [None, None]
     first, second = engine.step([4, 2], [6, 3])
     assert first is None
@@ -75,21 +77,21 @@ def test_a_prompt_in_chunks_is_put_together(pooler: TokenLogitsPooler):
     torch.testing.assert_close(last, engine.expected(0, [0, 3, 4, 8]))
 
 
-def test_places_in_the_cached_prefix_are_missing(pooler: TokenLogitsPooler):
-    engine = Engine(pooler, [8], [asking([2, 3, 7])])
+def test_indices_in_the_cached_prefix_are_missing(pooler: TokenLogitsPooler):
+    engine = Engine(pooler, [8], [pooling_params([2, 3, 7])])
     (only,) = engine.step([3], [8])
     torch.testing.assert_close(only, engine.expected(0, [3, 7]))
-    (none,) = Engine(pooler, [8], [asking([2])]).step([3], [8])
+    (none,) = Engine(pooler, [8], [pooling_params([2])]).step([3], [8])
     assert none.shape == (0, 3)
 
 
-def test_vllms_warm_up_asks_for_nothing(pooler: TokenLogitsPooler):
+def test_vllms_warm_up_names_no_indices(pooler: TokenLogitsPooler):
     (nothing,) = Engine(pooler, [2], [PoolingParams(task=CRITIC_TASK)]).step([0], [2])
     assert nothing.shape == (0, 1)
 
 
 def test_each_rank_adds_the_rows_that_it_has(monkeypatch: pytest.MonkeyPatch):
-    """Two ranks with half of the vocabulary each; what all_reduce would add up is added here."""
+    """Two ranks have half of the vocabulary each. The test adds their results, as all_reduce does."""
     monkeypatch.setattr(
         "model.plugin.network.critic_head.tensor_model_parallel_all_reduce", lambda partial: partial
     )

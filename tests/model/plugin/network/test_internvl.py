@@ -1,4 +1,4 @@
-"""Parts of the engine's model against transformers' parts. The whole is compared in test_parity.py."""
+"""Parts of the engine's model agree with transformers' parts; test_parity.py compares the complete model."""
 
 from types import SimpleNamespace
 
@@ -35,10 +35,10 @@ def test_rotary_is_that_of_transformers_at_fractional_positions(dtype: torch.dty
     split = [t.float().view(1, 6, heads, head_dim).transpose(1, 2) for t in (query, key)]
     expected = apply_rotary_pos_emb(*split, cos, sin)
     got = V2PERotary(head_dim, 1e4)(torch.from_numpy(encode(position_T.numpy())), query, key)
-    for ours, theirs in zip(got, expected, strict=True):
-        assert ours.dtype == dtype
-        reference = theirs.transpose(1, 2).reshape(6, -1).to(dtype)
-        torch.testing.assert_close(ours, reference, rtol=0, atol=1e-5 if dtype == torch.float32 else 0)
+    for result, expected_heads in zip(got, expected, strict=True):
+        assert result.dtype == dtype
+        reference = expected_heads.transpose(1, 2).reshape(6, -1).to(dtype)
+        torch.testing.assert_close(result, reference, rtol=0, atol=1e-5 if dtype == torch.float32 else 0)
 
 
 def test_placeholders_of_chat_requests():
@@ -48,7 +48,7 @@ def test_placeholders_of_chat_requests():
         InternVLModel.get_placeholder_str("audio", 1)
 
 
-def test_prompts_of_embeddings_are_refused_at_start():
+def test_an_engine_with_prompt_embeddings_is_refused():
     config = SimpleNamespace(model_config=SimpleNamespace(enable_prompt_embeds=True))
     with pytest.raises(ValueError, match="enable_prompt_embeds isn't supported"):
         InternVLModel(vllm_config=config)
