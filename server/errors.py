@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 TYPE_NAMES = ("str", "int", "float", "bool", "list", "dict")
 TOO_LONG = "context_length_exceeded"
+TOO_MANY_STEPS = "too_many_steps"
 
 
 class ApiError(Exception):
@@ -50,6 +51,16 @@ def internal_error() -> ApiError:
     """Return the error for a bug of the server, which tells the client nothing about it."""
     return ApiError(
         "The server failed to process the request. Retry it; if it fails again, report it.", status=500
+    )
+
+
+def too_many_steps(count: int, most: int, param: str) -> ApiError:
+    """Return the error for an answer with more steps than the critic scores."""
+    return ApiError(
+        f"{param} has {count} steps, and the critic scores {most} at most. Split it into fewer steps, which "
+        "empty lines separate.",
+        param=param,
+        code=TOO_MANY_STEPS,
     )
 
 

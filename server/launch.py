@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 
 from server.http.app import create_app
+from server.http.connections import limited_protocol
 from server.telemetry import logs
 
 from .engine_interface import Engine
@@ -72,7 +73,9 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
             log_config=None,
             access_log=False,
             server_header=False,
-            http="h11",  # its limit on the size of headers can be set below
+            http=limited_protocol(
+                head_seconds=settings.head_seconds, max_connections=settings.max_connections
+            ),
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_graceful_shutdown=settings.drain_seconds,
         )

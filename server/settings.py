@@ -75,6 +75,16 @@ class Settings(BaseSettings):
     max_answers: int = Field(
         default=256, ge=1, description="Most answers in one request to `/v1/critic/score`."
     )
+    max_answer_steps: int = Field(
+        default=512,
+        ge=1,
+        description="Most steps of one answer that the critic scores; an answer with more gets no score.",
+    )
+    grammar_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="Seconds that compiling a request's schema, regex or grammar may take.",
+    )
     max_images: int = Field(default=32, ge=0, description="Most images in one request.")
     max_tiles: int | None = Field(
         default=None,
@@ -97,6 +107,12 @@ class Settings(BaseSettings):
     )
     max_video_bytes: int = Field(default=256 * MIB, ge=1, description="Most bytes of one encoded video.")
     max_body_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a request's body.")
+    max_connections: int = Field(
+        default=4096, ge=1, description="Most connections at the same time; further ones are closed at once."
+    )
+    head_seconds: float = Field(
+        default=10.0, gt=0, description="Seconds that a client has to send the head of a request."
+    )
     body_seconds: float = Field(default=60.0, gt=0, description="Seconds that a client has to send its body.")
     fetch_seconds: float = Field(
         default=10.0, gt=0, description="Seconds to fetch one image, with all redirects."

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from clients.cli import SUB_COMMANDS, load
-from server.errors import TOO_LONG
 from server.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -133,7 +132,9 @@ def test_settings_are_those_of_the_server() -> None:
 
 def test_error_codes_are_those_of_the_server() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "server").rglob("*.py"))
-    codes = {*re.findall(r'code="(\w+)"', sources), TOO_LONG, "image_too_large", "video_too_large"}
+    constants = dict(re.findall(r'^([A-Z_]+) = "(\w+)"', sources, re.MULTILINE))
+    named = {constants[name] for name in re.findall(r"\bcode=([A-Z_]+)\b", sources) if name in constants}
+    codes = {*re.findall(r'code="(\w+)"', sources), *named, "image_too_large", "video_too_large"}
     cells = re.findall(r"^\| \d.*\|(.*)\|$", (DOCS / "errors.md").read_text(), re.MULTILINE)
     assert set(INLINE.findall("".join(cells))) == codes
 

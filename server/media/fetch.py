@@ -14,9 +14,12 @@ Protection against known attacks on servers that fetch URLs:
 import asyncio
 import socket
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from ssl import SSLContext
+from typing import Self
 
 import httpx
 
@@ -24,7 +27,14 @@ from server.errors import ApiError
 from server.settings import Settings
 
 MAX_REDIRECTS = 3
-NAT64 = IPv6Network("64:ff9b::/96")  # these addresses lead to IPv4 addresses, including private ones
+LOOKUP_THREADS = 16
+# These addresses lead to IPv4 addresses, private ones among them, or to hosts of the same site: NAT64 of both
+# prefixes, addresses that hold an IPv4 address ("compatible", SIIT), and the old site-local ones.
+DISGUISES = [
+    IPv6Network(network)
+    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "fec0::/10")
+]
+CLOUD_INSIDE = IPv4Address("168.63.129.16")  # Azure's wire server: public by its number, not by its use
 Address = IPv4Address | IPv6Address
 Sink = Callable[[bytes], object]  # receives a body piece by piece
 
@@ -44,7 +54,28 @@ class FetchLimits:
         return ApiError(message, param=self.param, code=f"{self.kind}_too_large")
 
 
-async def fetch(url: str, sink: Sink, limits: FetchLimits, settings: Settings, *, tls: SSLContext) -> None:
+@dataclass(frozen=True, kw_only=True)
+class FetchMeans:
+    """What all fetches of a server share: the trusted certificates, and threads that look up host names.
+
+    A name server may let a lookup wait for half a minute, and a thread can't be interrupted. So lookups have
+    threads of their own, and slow ones delay nothing but other lookups.
+    """
+
+    tls: SSLContext
+    lookups: Executor
+
+    @classmethod
+    def create(cls) -> Self:
+        """Return new means; `close` ends their threads."""
+        lookups = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="internvl3-lookup")
+        return cls(tls=httpx.create_ssl_context(trust_env=False), lookups=lookups)
+
+    def close(self) -> None:
+        self.lookups.shutdown(wait=False, cancel_futures=True)
+
+
+async def fetch(url: str, sink: Sink, limits: FetchLimits, settings: Settings, means: FetchMeans) -> None:
     """Fetch `url` and pass its body to `sink` piece by piece.
 
     Raises:
@@ -55,9 +86,11 @@ async def fetch(url: str, sink: Sink, limits: FetchLimits, settings: Settings, *
         # users.
         async with (
             asyncio.timeout(limits.seconds),
-            httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None, verify=tls) as client,
+            httpx.AsyncClient(
+                trust_env=False, follow_redirects=False, timeout=None, verify=means.tls
+            ) as client,
         ):
-            await _follow(client, url, sink, limits, settings)
+            await _follow(client, url, sink, limits, settings, means.lookups)
     except TimeoutError:
         raise ApiError(
             f"The {limits.kind} could not be fetched within {limits.seconds:g} seconds. "
@@ -72,11 +105,16 @@ async def fetch(url: str, sink: Sink, limits: FetchLimits, settings: Settings, *
 
 
 async def _follow(
-    client: httpx.AsyncClient, url: str, sink: Sink, limits: FetchLimits, settings: Settings
+    client: httpx.AsyncClient,
+    url: str,
+    sink: Sink,
+    limits: FetchLimits,
+    settings: Settings,
+    lookups: Executor,
 ) -> None:
     for _ in range(1 + MAX_REDIRECTS):
         parsed = _checked_url(url, limits)
-        address = await _public_address(parsed, limits, settings)
+        address = await _public_address(parsed, limits, settings, lookups)
         request = client.build_request(
             "GET",
             parsed.copy_with(host=str(address)),
@@ -116,12 +154,14 @@ def _checked_url(url: str, limits: FetchLimits) -> httpx.URL:
     return parsed
 
 
-async def _public_address(url: httpx.URL, limits: FetchLimits, settings: Settings) -> Address:
+async def _public_address(
+    url: httpx.URL, limits: FetchLimits, settings: Settings, lookups: Executor
+) -> Address:
     """Return the address to connect to. Raise ApiError if any address of the host is not allowed."""
-    loop = asyncio.get_running_loop()
     port = url.port or (443 if url.scheme == "https" else 80)
+    look_up = partial(socket.getaddrinfo, url.host, port, type=socket.SOCK_STREAM)
     try:
-        found = await loop.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(lookups, look_up)
     except OSError:
         found = []
     addresses = [ip_address(entry[4][0]) for entry in found if "%" not in str(entry[4][0])]
@@ -146,9 +186,11 @@ def is_public(address: Address) -> bool:
         inner = address.ipv4_mapped
         if inner is not None:
             return is_public(inner)
-        if address.sixtofour is not None or address.teredo is not None or address in NAT64:
+        if address.sixtofour is not None or address.teredo is not None:
             return False
-    return address.is_global and not address.is_multicast
+        if any(address in network for network in DISGUISES):
+            return False
+    return address.is_global and not address.is_multicast and address != CLOUD_INSIDE
 
 
 async def _read(response: httpx.Response, sink: Sink, limits: FetchLimits) -> None:

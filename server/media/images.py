@@ -13,14 +13,16 @@ from server.errors import ApiError
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}
 
 
-def check_image(data: bytes, *, max_pixels: int, param: str) -> tuple[str, int]:
+def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -> tuple[str, int]:
     """Return the image's media type and its number of pixels.
 
     The number of pixels in the header is checked before anything is decoded. Then the image is decoded once.
     The error messages never quote Pillow's, which have contained memory addresses.
 
     Raises:
-        ApiError: 400 with `param`, if the image can't be read, is damaged, or has more than `max_pixels`.
+        ApiError: 400 with `param`, if the image can't be read, is damaged, or has more than `pixels_left`.
+        The
+            request may hold `max_pixels`, of which the images before this one have used some.
     """
     try:
         image = Image.open(BytesIO(data), formats=[name for name in FORMATS if name != "MPO"])
@@ -34,7 +36,7 @@ def check_image(data: bytes, *, max_pixels: int, param: str) -> tuple[str, int]:
             param=param,
             code="invalid_image",
         ) from None
-    if width * height > max_pixels:
+    if width * height > pixels_left:
         raise _too_large(max_pixels, param)
     try:
         image.load()

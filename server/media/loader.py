@@ -11,15 +11,13 @@ from functools import partial
 from io import BytesIO
 from typing import Any
 
-import httpx
-
 from model.images.tiling import TilingConfig
-from server.errors import ApiError
 from server.request_media import VideoOptions, Videos
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
-from .fetch import FetchLimits
+from .budget import MediaBudget
+from .fetch import FetchLimits, FetchMeans
 from .images import check_image
 from .message_parts import MediaPart, Message, find_media_parts, image_part, video_part, with_parts
 from .source import read_source
@@ -31,12 +29,16 @@ class MediaLoader:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
-        self._tls = httpx.create_ssl_context(trust_env=False)
+        self._means = FetchMeans.create()
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="internvl3-decode")
-        self._reader = VideoReader(settings, metrics, self._tls)
+        self._reader = VideoReader(settings, metrics, self._means)
 
     async def load(
-        self, messages: Sequence[Message], video_options: VideoOptions, tiling: TilingConfig
+        self,
+        messages: Sequence[Message],
+        video_options: VideoOptions,
+        tiling: TilingConfig,
+        budget: MediaBudget | None = None,
     ) -> tuple[tuple[Message, ...], Videos]:
         """Return the messages with their media inline, and the decoded videos by handle.
 
@@ -46,6 +48,7 @@ class MediaLoader:
             messages: the messages of a chat request.
             video_options: the frames and tiles to take from each video.
             tiling: the policy's rules for cutting an image into tiles.
+            budget: what the request may still use, where it holds several conversations.
 
         Raises:
             ApiError: 400, if a part is not supported, can't be fetched or decoded, or exceeds a limit.
@@ -55,12 +58,12 @@ class MediaLoader:
             for index, message in enumerate(messages)
             for media_part in find_media_parts(index, message)
         ]
-        self._check_counts(media_parts)
+        budget = budget or MediaBudget(self._settings)
+        for kind in ("image_url", "video_url"):
+            count = sum(media_part.kind == kind for media_part in media_parts)
+            budget.take(kind.replace("_url", "s"), count)
         parts: dict[tuple[int, int], Mapping[str, Any]] = {}
         videos: dict[str, Any] = {}
-        pixels = self._settings.max_pixels
-        # The images are decoded one after the other, because each one may use only the pixels that the images
-        # before it have left.
         for media_part in media_parts:
             if media_part.kind == "video_url":
                 handle, video = await self._reader.read(
@@ -70,26 +73,23 @@ class MediaLoader:
                 part = video_part(handle)
             else:
                 data = await self._fetch_image(media_part)
-                check = partial(check_image, data, max_pixels=pixels, param=media_part.param)
-                media_type, count = await asyncio.get_running_loop().run_in_executor(self._threads, check)
-                pixels -= count
-                part = image_part(data, media_type)
+                part = image_part(data, await self._check_image(data, budget, media_part.param))
             parts[media_part.message, media_part.part] = part
         return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), videos
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._means.close()
 
-    def _check_counts(self, media_parts: Sequence[MediaPart]) -> None:
-        for kind, name, most in (
-            ("image_url", "images", self._settings.max_images),
-            ("video_url", "videos", self._settings.max_videos),
-        ):
-            count = sum(media_part.kind == kind for media_part in media_parts)
-            if count > most:
-                raise ApiError(
-                    f"A request may hold {most} {name}, not {count}. Send fewer {name}.", param="messages"
-                )
+    async def _check_image(self, data: bytes, budget: MediaBudget, param: str) -> str:
+        """Return the media type of an image; its pixels are taken from the budget."""
+        async with budget.turn:
+            check = partial(
+                check_image, data, pixels_left=budget.pixels_left, max_pixels=budget.max_pixels, param=param
+            )
+            media_type, pixels = await asyncio.get_running_loop().run_in_executor(self._threads, check)
+            budget.pixels_left -= pixels
+            return media_type
 
     async def _fetch_image(self, media_part: MediaPart) -> bytes:
         settings = self._settings
@@ -100,5 +100,5 @@ class MediaLoader:
             param=media_part.param,
         )
         data = BytesIO()
-        await read_source(media_part.url, data.write, limits, settings, tls=self._tls)
+        await read_source(media_part.url, data.write, limits, settings, self._means)
         return data.getvalue()

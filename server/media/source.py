@@ -3,19 +3,18 @@
 import asyncio
 import base64
 import binascii
-from ssl import SSLContext
 
 from server.errors import ApiError
 from server.settings import Settings
 
-from .fetch import FetchLimits, Sink, fetch
+from .fetch import FetchLimits, FetchMeans, Sink, fetch
 
 _EXAMPLES = {"image": "data:image/png;base64,....", "video": "data:video/mp4;base64,...."}
 _PIECE = 4 * 2**20  # characters that are decoded at a time; base64 can be cut after every fourth
 
 
 async def read_source(
-    url: str, sink: Sink, limits: FetchLimits, settings: Settings, *, tls: SSLContext
+    url: str, sink: Sink, limits: FetchLimits, settings: Settings, means: FetchMeans
 ) -> None:
     """Pass the bytes behind `url` to `sink` piece by piece.
 
@@ -25,7 +24,7 @@ async def read_source(
     if url[:5].lower() == "data:":
         await asyncio.to_thread(_decode, url, sink, limits)  # decoding tens of megabytes takes time
     else:
-        await fetch(url, sink, limits, settings, tls=tls)
+        await fetch(url, sink, limits, settings, means)
 
 
 def _decode(url: str, sink: Sink, limits: FetchLimits) -> None:

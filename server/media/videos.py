@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from ssl import SSLContext
 from tempfile import NamedTemporaryFile
 
 from model.images.tiling import TilingConfig
@@ -23,17 +22,17 @@ from server.request_media import HANDLE, VideoOptions
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
-from .fetch import FetchLimits
+from .fetch import FetchLimits, FetchMeans
 from .source import read_source
 
 
 class VideoReader:
     """Reads videos from URLs. It decodes at most `decode_processes` videos at the same time."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, tls: SSLContext) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, means: FetchMeans) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._tls = tls
+        self._means = means
         self._decoders = asyncio.Semaphore(settings.decode_processes)
 
     async def read(
@@ -63,7 +62,7 @@ class VideoReader:
         max_tiles = min(options.max_tiles, settings.max_tiles or tiling.max_tiles)
         frame_tiling = TilingConfig(tiling.tile_size, 1, max_tiles, tiling.use_thumbnail)
         with NamedTemporaryFile(prefix="internvl3-video-") as file, self._failures_counted():
-            await read_source(url, file.write, limits, settings, tls=self._tls)
+            await read_source(url, file.write, limits, settings, self._means)
             file.seek(0)
             digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
             async with self._decoders:

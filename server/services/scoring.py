@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from server.engine_interface import Engine
-from server.errors import ApiError, field_error, model_not_found, stopped
+from server.errors import ApiError, field_error, model_not_found, stopped, too_many_steps
+from server.media.budget import MediaBudget
 from server.protocol.request_fields import QuestionFields
 from server.protocol.vision_options import parse_vision_options
 from ttscaling.selection.aggregation import aggregate
@@ -69,11 +70,15 @@ async def score(context: ServerContext, engine: Engine, body: Mapping[str, Any])
         raise ApiError(
             f"A request may hold {most} answers, not {count}. Send several requests.", param="answers"
         )
+    budget = MediaBudget(context.settings)
     if batch is None:
-        return await _score_question(context, engine, questions[0], critic)
-    outcomes = await asyncio.gather(
-        *(_score_input(context, engine, question, critic) for question in questions)
-    )
+        return await _score_question(context, engine, questions[0], critic, budget)
+    async with asyncio.TaskGroup() as group:  # a bug in one input ends the others, too
+        inputs = [
+            group.create_task(_score_input(context, engine, question, critic, budget))
+            for question in questions
+        ]
+    outcomes = [task.result() for task in inputs]
     failures = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
     if len(failures) == len(outcomes):
         raise failures[0]
@@ -98,25 +103,23 @@ def _critic_name(engine: Engine) -> str:
 
 
 async def _score_input(
-    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str
+    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: MediaBudget
 ) -> dict[str, Any] | ApiError:
     try:
-        return await _score_question(context, engine, question, critic)
+        return await _score_question(context, engine, question, critic, budget)
     except ApiError as error:
         return error
 
 
 async def _score_question(
-    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str
+    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: MediaBudget
 ) -> dict[str, Any]:
     """Return the scores of one question's answers. Raises ApiError if none could be scored."""
     vision, video = parse_vision_options(question, context.settings)
+    answers = _split(question.answers, most=context.settings.max_answer_steps)
     with context.metrics.media_seconds.time():
-        messages, videos = await context.media.load(question.messages, video, engine.tiling)
+        messages, videos = await context.media.load(question.messages, video, engine.tiling, budget)
     check_critic_tiles(engine, videos, remedy="Send images.", param="messages")
-    answers = [
-        split_steps(answer) if isinstance(answer, str) else tuple(answer) for answer in question.answers
-    ]
     empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
     conversation = Conversation(messages=messages, mm_processor_kwargs=vision)
     scored = iter(
@@ -136,6 +139,17 @@ async def _score_question(
         "scores": [_entry(index, outcome, question.aggregation) for index, outcome in enumerate(outcomes)],
         "usage": _usage([outcome for outcome in outcomes if isinstance(outcome, StepScores)]),
     }
+
+
+def _split(answers: Sequence[str | Sequence[str]], *, most: int) -> list[tuple[str, ...]]:
+    """Return the steps of every answer. Raises ApiError (400) for an answer with more than `most`."""
+    split = []
+    for index, answer in enumerate(answers):
+        steps = split_steps(answer) if isinstance(answer, str) else tuple(answer)
+        if len(steps) > most:
+            raise too_many_steps(len(steps), most, f"answers[{index}]")
+        split.append(steps)
+    return split
 
 
 def _empty(index: int) -> ApiError:

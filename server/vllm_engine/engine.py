@@ -117,5 +117,6 @@ class VllmEngine:
         return self._metrics()
 
     def close(self) -> None:
+        self._policy_settings.grammars.close()
         for client in self._clients:
             client.shutdown()

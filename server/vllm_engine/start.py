@@ -43,6 +43,7 @@ from server.vllm_engine.policy.chat_run import PolicySettings
 
 from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_flags, engine_roles
+from .grammars.checker import started_checker
 from .media_connector import CONNECTOR_NAME
 
 logger = logging.getLogger("internvl3.engine")
@@ -190,7 +191,13 @@ async def _critic(role: EngineRole, running: StartedEngine, settings: Settings) 
     reader = PoolingReader(running.client, renderer, slot, window=running.checkpoint.window)
     checkpoint_message = running.checkpoint.system_message
     system = checkpoint_message if settings.critic_system_message is None else settings.critic_system_message
-    return StepCritic(role.name, reader, system=system, seconds=settings.critic_seconds)
+    return StepCritic(
+        role.name,
+        reader,
+        system=system,
+        seconds=settings.critic_seconds,
+        max_steps=settings.max_answer_steps,
+    )
 
 
 def _engine(running: Sequence[StartedEngine], critic: StepCritic | None, settings: Settings) -> Engine:
@@ -202,6 +209,7 @@ def _engine(running: Sequence[StartedEngine], critic: StepCritic | None, setting
         critic_shares_tiles=all(
             engine.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for engine in critics
         ),
+        grammars=started_checker(policy.client, settings.grammar_seconds),
     )
     return VllmEngine(
         policy.handlers.openai_serving_chat,

@@ -6,16 +6,19 @@ Any InternVL checkpoint that was trained as a critic can be used unchanged.
 import asyncio
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ttscaling.critic_prompt import critic_prefixes, label_probability
+from server.errors import ApiError, too_many_steps
+from ttscaling.critic_prompt import CriticPrefixes, critic_prefixes, label_probability
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores
 
 from .step_memo import StepMemo
 
+logger = logging.getLogger("internvl3.engine")
 MEMO_STEPS = 65_536  # these scores take about 15 MB of memory
 
 
@@ -38,7 +41,15 @@ ReadLabels = Callable[
 class StepCritic:
     """A `ttscaling.types.Critic` that reads labels with a `ReadLabels` function."""
 
-    def __init__(self, name: str, read: ReadLabels, *, system: str | None = None, seconds: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        read: ReadLabels,
+        *,
+        system: str | None = None,
+        seconds: float,
+        max_steps: int = 512,
+    ) -> None:
         """Create a critic with an empty memory.
 
         Args:
@@ -46,11 +57,13 @@ class StepCritic:
             read: reads the label logits.
             system: the system message that the critic was trained with, or None.
             seconds: the time limit for scoring one answer.
+            max_steps: the most steps of an answer that are scored.
         """
         self._name = name
         self._read = read
         self._system = system or None
         self._seconds = seconds
+        self._max_steps = max_steps
         self._memo = StepMemo(MEMO_STEPS)
 
     @property
@@ -63,7 +76,10 @@ class StepCritic:
             return await self.score_steps(conversation, split_steps(answer))
         except CriticError:
             raise
+        except ApiError as error:
+            raise CriticError(error.message) from error
         except Exception as error:
+            logger.exception("the critic failed")
             raise CriticError(f"the critic failed ({type(error).__name__})") from error
 
     async def score_steps(self, conversation: Conversation, steps: Sequence[str]) -> StepScores:
@@ -72,8 +88,11 @@ class StepCritic:
         A remembered score takes no tokens. Neither does a score that is being read for another answer.
 
         Raises:
+            ApiError: there are more than `max_steps` steps.
             CriticError: the time limit is exceeded. Exceptions of `read` pass through.
         """
+        if len(steps) > self._max_steps:
+            raise too_many_steps(len(steps), self._max_steps, "the answer")
         vision = conversation.mm_processor_kwargs
         prefixes = critic_prefixes(conversation, steps, system=self._system)
         prompt_tokens = cached_tokens = 0
@@ -95,7 +114,7 @@ class StepCritic:
         )
 
 
-def step_keys(prefixes: Sequence[Sequence[Message]], vision: Mapping[str, Any]) -> list[bytes]:
+def step_keys(prefixes: CriticPrefixes, vision: Mapping[str, Any]) -> list[bytes]:
     """Return for each prefix a key that covers everything its score depends on.
 
     This is the messages, the media and `vision`, the request's mm_processor_kwargs. `server/media` gives each
@@ -110,11 +129,12 @@ def step_keys(prefixes: Sequence[Sequence[Message]], vision: Mapping[str, Any]) 
 
     feed(dict(vision))
     if vision.get("v2pe_delta") == "auto":
-        feed([_by_content(message) for message in prefixes[-1]])
-    keys, hashed = [], 0
-    for prefix in prefixes:
-        feed([_by_content(message) for message in prefix[hashed:]])
-        hashed = len(prefix)
+        feed([_by_content(message) for message in prefixes.messages])
+    keys, begin = [], 0
+    for index in range(len(prefixes)):
+        end = prefixes.length(index)
+        feed([_by_content(message) for message in prefixes.messages[begin:end]])
+        begin = end
         keys.append(key_hash.digest())
     return keys
 

@@ -47,8 +47,9 @@ class StepMemo:
     ) -> dict[bytes, float]:
         loop = asyncio.get_running_loop()
         self._being_read |= {key: loop.create_future() for key in unread}
+        indices = {key: index for index, key in enumerate(keys)}
         try:
-            scores = dict(zip(unread, await read([keys.index(key) for key in unread]), strict=True))
+            scores = dict(zip(unread, await read([indices[key] for key in unread]), strict=True))
             self._known |= scores
             while len(self._known) > self._limit:
                 self._known.popitem(last=False)

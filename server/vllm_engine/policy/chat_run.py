@@ -17,6 +17,8 @@ from server.errors import ApiError, field_error
 from server.protocol.event_stream import read_event, write_event
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.error_mapping import api_error
+from server.vllm_engine.grammars.checker import GrammarChecker
+from server.vllm_engine.grammars.client import GrammarCheckedClient, grammar_param
 from server.vllm_engine.media_connector import CURRENT_MEDIA
 
 from .answer_parser import read_answer
@@ -36,6 +38,7 @@ class PolicySettings:
     checkpoint: Checkpoint
     system_message: str | None  # begins conversations that have none; None or empty adds nothing
     critic_shares_tiles: bool  # true if the critic's tiles have the size of the policy's
+    grammars: GrammarChecker
 
 
 def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
@@ -100,8 +103,11 @@ class ChatRun:
         self._request = _request(
             {**body, "messages": prepend_system_message(body["messages"], settings.system_message)}
         )
+        self._grammar_checked = GrammarCheckedClient(
+            chat.engine_client, settings.grammars, param=grammar_param(body)
+        )
         self._windowed = WindowLimitedClient(
-            chat.engine_client,
+            self._grammar_checked,
             window=settings.checkpoint.window,
             tokens_per_tile=settings.checkpoint.tokens_per_tile,
             answer=self._request.max_completion_tokens or self._request.max_tokens,
@@ -123,8 +129,9 @@ class ChatRun:
 
     @property
     def failure(self) -> Exception | None:
-        """The error that ended the selection, if one did."""
-        return None if self._candidate_client is None else self._candidate_client.failure
+        """The error that ended the selection, or the refusal of the grammar, if there was one."""
+        selection = None if self._candidate_client is None else self._candidate_client.failure
+        return selection or self._grammar_checked.failure
 
     async def answer(self) -> Any:
         """Return the reply of vLLM's chat handler: a reply object, an error object, or a stream of events.

@@ -5,6 +5,7 @@ import contextlib
 import io
 import ssl
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -18,11 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from server.errors import ApiError
-from server.media.fetch import FetchLimits, fetch, is_public
+from server.media.fetch import FetchLimits, FetchMeans, fetch, is_public
 from tests.server.apps import settings
 
 BODY = b"image bytes"
 TLS = httpx.create_ssl_context(trust_env=False)
+LOOKUPS = ThreadPoolExecutor(2)
 
 
 @asynccontextmanager
@@ -63,7 +65,8 @@ def moved(to: str) -> bytes:
 async def get(url: str, *, private: str = "127.0.0.0/8", tls=TLS, max_bytes=4000, seconds=5.0) -> bytes:
     limits = FetchLimits(kind="image", max_bytes=max_bytes, seconds=seconds, param="here")
     sink = io.BytesIO()
-    await fetch(url, sink.write, limits, settings(private_media_hosts=private), tls=tls)
+    means = FetchMeans(tls=tls, lookups=LOOKUPS)
+    await fetch(url, sink.write, limits, settings(private_media_hosts=private), means)
     return sink.getvalue()
 
 
@@ -123,6 +126,11 @@ async def test_unknown_names_look_like_private_ones():
         ("::ffff:10.0.0.1", False),
         ("::ffff:8.8.8.8", True),
         ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b:1::a00:1", False),
+        ("::10.0.0.1", False),
+        ("::ffff:0:10.0.0.1", False),
+        ("fec0::1", False),
+        ("168.63.129.16", False),
         ("2002:7f00:1::", False),
         ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False),
     ],

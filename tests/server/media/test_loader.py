@@ -1,8 +1,10 @@
 """Loading the images of a conversation: good ones are put inline, others are refused with their field."""
 
+import asyncio
 import base64
 import io
 import struct
+import threading
 import zlib
 
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 from model.video.frames import FrameRequest
 from server.errors import ApiError
+from server.media.budget import MediaBudget
 from server.media.loader import MediaLoader
 from server.request_media import VideoOptions
 from server.telemetry.metrics import Metrics
@@ -188,3 +191,48 @@ async def test_a_text_part_carries_nothing_but_text():
 async def test_image_parts_without_a_url(image_url):
     error = await refused([{"role": "user", "content": [{"type": "image_url", "image_url": image_url}]}])
     assert "must be a string" in error.message
+
+
+async def test_a_slow_name_server_delays_no_inline_image(monkeypatch: pytest.MonkeyPatch):
+    """A lookup blocks its thread, and once shared the threads that decode everybody's data: URLs."""
+    answered = threading.Event()
+
+    def never(*address: object, **options: object) -> list[object]:
+        answered.wait(30)
+        return []
+
+    media = MediaLoader(settings(fetch_seconds=20), Metrics())
+    monkeypatch.setattr("socket.getaddrinfo", never)
+    slow = [
+        asyncio.create_task(
+            media.load(image_messages(f"http://slow-{n}.example/x.png"), PUBLISHED, FakeEngine.tiling)
+        )
+        for n in range(64)
+    ]
+    try:
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in slow)
+        inline = image_messages(data_url(encoded("PNG")))
+        async with asyncio.timeout(10):
+            await media.load(inline, PUBLISHED, FakeEngine.tiling)
+    finally:
+        answered.set()
+        for task in slow:
+            task.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        media.close()
+
+
+async def test_one_budget_holds_for_all_conversations_of_a_request():
+    media = MediaLoader(settings(max_images=2, max_pixels=250), Metrics())
+    budget = MediaBudget(settings(max_images=2, max_pixels=250))
+    image = data_url(encoded("PNG", (10, 10)))
+    for _ in range(2):
+        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, budget)
+    with pytest.raises(ApiError, match="hold 2 images, not 3"):
+        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, budget)
+    large = MediaBudget(settings(max_images=9, max_pixels=250))
+    await media.load(image_messages(image, image), PUBLISHED, FakeEngine.tiling, large)
+    with pytest.raises(ApiError, match="hold 250 in all"):
+        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, large)
+    media.close()

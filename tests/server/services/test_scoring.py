@@ -1,5 +1,6 @@
 """The endpoint /v1/critic/score over HTTP, with a critic whose scores are known."""
 
+import asyncio
 import base64
 from collections.abc import Sequence
 from typing import Any
@@ -142,3 +143,43 @@ async def test_videos_need_a_critic_with_the_policys_tiles(clip):
         score_body("good") | {"messages": [{"role": "user", "content": content}]}, engine=engine
     )
     assert reply.status_code == 400 and reply.json()["error"]["param"] == "messages"
+
+
+async def test_limits_hold_for_all_inputs_together():
+    """Each of 256 inputs once had the limits of a whole request."""
+    picture = image(data_url(encoded("PNG", (10, 10))))
+    one = {"messages": [{"role": "user", "content": [picture]}], "answers": ["good"]}
+    reply = await post({"inputs": [one, one, one]}, max_images=2)
+    errors = [entry for entry in reply.json()["data"] if "error" in entry]
+    assert len(errors) == 1 and "hold 2 images, not 3" in errors[0]["error"]["message"]
+    reply = await post({"inputs": [one, one, one]}, max_pixels=250)
+    assert [entry["error"]["code"] for entry in reply.json()["data"] if "error" in entry] == [
+        "image_too_large"
+    ]
+
+
+@pytest.mark.parametrize("answer", ["a\n\n" * 600, ["a"] * 600])
+async def test_an_answer_of_too_many_steps_is_refused(answer: str | list[str]):
+    reply = await post(score_body("good", answer))
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (400, "too_many_steps", "answers[1]")
+    assert "600 steps" in error["message"] and "512" in error["message"]
+    assert (await post(score_body(answer), max_answer_steps=600)).status_code == 503, "it is scored"
+
+
+async def test_a_bug_in_one_input_ends_the_others():
+    class Broken(FakeEngine):
+        waiting = 0
+
+        async def score(self, conversation: Any, answers: Any, *, videos: Any) -> Any:
+            if answers == [("bug",)]:
+                raise RuntimeError
+            type(self).waiting += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                type(self).waiting -= 1
+
+    inputs = [{"messages": USER, "answers": [answer]} for answer in ("good", "good", "bug")]
+    reply = await post({"inputs": inputs}, engine=Broken(["x"], FakeCritic(TABLE)))
+    assert reply.status_code == 500 and Broken.waiting == 0

@@ -153,18 +153,18 @@ def start(
     typer.echo(f"trained: {trained}")
 
 
-def with_overrides(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
+def with_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """Return the recipe with some fields replaced. `steps` alone removes `epochs`, and the reverse.
 
     Raises:
         ValueError: a setting is out of range, or both `steps` and `epochs` are given.
     """
-    given = dict(given)
-    if "steps" in given:
-        given.setdefault("epochs", None)
-    elif "epochs" in given:
-        given["steps"] = None
-    return replace(recipe, **given)
+    fields = dict(overrides)
+    if "steps" in fields:
+        fields.setdefault("epochs", None)
+    elif "epochs" in fields:
+        fields["steps"] = None
+    return replace(recipe, **fields)
 
 
 def command_of(kind: Kind, extras: Extras) -> Callable[..., None]:

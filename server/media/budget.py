@@ -1,0 +1,28 @@
+"""What one request may still use of its limits on media, over all its messages and all its inputs."""
+
+import asyncio
+
+from server.errors import ApiError
+from server.settings import Settings
+
+
+class MediaBudget:
+    """Counts the images, videos and pixels of one request."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.max_pixels = settings.max_pixels
+        self.pixels_left = settings.max_pixels
+        # Held while an image is checked, because the image may use the pixels that the ones before it have
+        # left.
+        self.turn = asyncio.Lock()
+        self._most = {"images": settings.max_images, "videos": settings.max_videos}
+        self._count = {"images": 0, "videos": 0}
+
+    def take(self, kind: str, count: int) -> None:
+        """Count `count` more "images" or "videos"; raises ApiError (400) if the request then has too many."""
+        self._count[kind] += count
+        if self._count[kind] > self._most[kind]:
+            raise ApiError(
+                f"A request may hold {self._most[kind]} {kind}, not {self._count[kind]}. Send fewer {kind}.",
+                param="messages",
+            )

@@ -1,0 +1,152 @@
+"""Grammars of requests, compiled in a process that may crash before the engine compiles them.
+
+What passes is remembered by its hash, so that an ordinary schema costs once what its compilation takes.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections import OrderedDict
+from dataclasses import asdict
+from typing import Any
+
+from vllm.sampling_params import StructuredOutputsParams
+
+from server.errors import ApiError
+
+from .worker import GrammarSettings, packed
+
+logger = logging.getLogger("internvl3.engine")
+CHECK_SECONDS = 0.25  # vLLM repeats this part of a compilation on the server's event loop
+MEMORY_MIB = 1024
+SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
+REMEMBERED = 4096  # hashes of grammars that compiled
+TOO_COMPLEX = "grammar_too_complex"
+
+
+def started_checker(client: Any, seconds: float) -> "GrammarChecker":
+    """Return a checker for the engine of an `AsyncLLM`. Its process is starting; checks wait for it."""
+    config = client.vllm_config
+    settings = GrammarSettings(
+        tokenizer=client.renderer.get_tokenizer(),
+        vocab_size=config.model_config.get_vocab_size(),
+        config=config.structured_outputs_config,
+        seconds=seconds,
+        check_seconds=CHECK_SECONDS,
+        memory_mib=MEMORY_MIB,
+    )
+    checker = GrammarChecker(settings)
+    checker.start()
+    return checker
+
+
+class GrammarChecker:
+    """Compiles grammars in a process of its own, which it starts and, should it end, starts anew."""
+
+    def __init__(self, settings: GrammarSettings) -> None:
+        self._settings = settings
+        self._compiled: OrderedDict[bytes, None] = OrderedDict()
+        self._checks: dict[bytes, asyncio.Task[str]] = {}
+        self._outcomes: dict[int, asyncio.Future[str]] = {}
+        self._numbers = 0
+        self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
+
+    def start(self) -> None:
+        """Start the process, in the background; it takes seconds to be ready."""
+        if self._starting is None or (self._starting.done() and self._ended()):
+            self._starting = asyncio.create_task(self._start())
+
+    async def check(self, params: StructuredOutputsParams, *, param: str) -> None:
+        """Compile a grammar; `param` is the field of the request that it came with.
+
+        Raises ApiError (400, `grammar_too_complex`) where that takes too much time or memory, or crashes.
+        What vLLM itself refuses passes: vLLM refuses it with its own reason.
+        """
+        fields = {name: value for name, value in asdict(params).items() if not name.startswith("_")}
+        key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()
+        if key in self._compiled:
+            self._compiled.move_to_end(key)
+            return
+        if key not in self._checks:
+            self._checks[key] = asyncio.create_task(self._outcome(StructuredOutputsParams(**fields)))
+            self._checks[key].add_done_callback(lambda _: self._checks.pop(key))
+        outcome = await asyncio.shield(self._checks[key])
+        if outcome in ("slow", "crashed", "failed"):
+            raise ApiError(
+                f"The grammar of {param} can't be compiled within {self._settings.seconds:g} s and "
+                f"{self._settings.memory_mib} MiB. Send a smaller or simpler one.",
+                param=param,
+                code=TOO_COMPLEX,
+            )
+        if outcome == "compiled":
+            self._compiled[key] = None
+            while len(self._compiled) > REMEMBERED:
+                self._compiled.popitem(last=False)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._starting is None:
+            return
+        if not self._starting.done():
+            self._starting.cancel()
+        elif not self._starting.cancelled() and self._starting.exception() is None:
+            process = self._starting.result()
+            if process.returncode is None:
+                process.kill()
+
+    async def _outcome(self, params: StructuredOutputsParams) -> str:
+        async with self._turns:
+            return await self._compile(params)
+
+    async def _compile(self, params: StructuredOutputsParams) -> str:
+        self.start()
+        assert self._starting is not None
+        process = await asyncio.shield(self._starting)
+        self._numbers += 1
+        number, outcome = self._numbers, asyncio.get_running_loop().create_future()
+        self._outcomes[number] = outcome
+        try:
+            assert process.stdin is not None, "started with pipes"
+            process.stdin.write(packed((number, params)))
+            return await outcome
+        finally:
+            del self._outcomes[number]
+
+    def _ended(self) -> bool:
+        task = self._starting
+        assert task is not None
+        return task.cancelled() or task.exception() is not None or task.result().returncode is not None
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "server.vllm_engine.grammars.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"},
+        )
+        assert process.stdin is not None and process.stdout is not None, "started with pipes"
+        process.stdin.write(packed(self._settings))
+        line = await process.stdout.readline()
+        if not line:
+            raise RuntimeError("the process that compiles grammars did not start")
+        asyncio.create_task(self._read_outcomes(process))  # noqa: RUF006
+        return process
+
+    async def _read_outcomes(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None, "started with pipes"
+        while line := await process.stdout.readline():
+            message: dict[str, Any] = json.loads(line)
+            if message["number"] in self._outcomes:
+                self._outcomes[message["number"]].set_result(message["outcome"])
+        await process.wait()
+        logger.warning("the process that compiles grammars ended with %s", process.returncode)
+        for outcome in self._outcomes.values():
+            if not outcome.done():
+                outcome.set_result("crashed")

@@ -1,0 +1,55 @@
+"""An engine client whose requests reach the engine only with a grammar that compiles within the limits."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from server.errors import ApiError
+
+from .checker import GrammarChecker
+
+
+class GrammarCheckedClient:
+    """vLLM's engine client for one request. `failure` is the refusal of its grammar, if there was one."""
+
+    def __init__(self, client: Any, checker: GrammarChecker, *, param: str) -> None:
+        """`param` is the field of the request that its grammar came with."""
+        self._client = client
+        self._checker = checker
+        self._param = param
+        self.failure: ApiError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def generate(
+        self, prompt: Any, sampling_params: Any, request_id: str, **options: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Call vLLM's `EngineClient.generate`, after the grammar of `sampling_params` was compiled.
+
+        The generator raises ApiError (400) at its first step if the grammar is refused.
+        """
+        params = sampling_params.structured_outputs
+        generated: AsyncGenerator[Any, None] = self._client.generate(
+            prompt, sampling_params, request_id, **options
+        )
+        if params is None or params.all_constraints_none():
+            return generated
+        return self._generate_checked(generated, params)
+
+    async def _generate_checked(
+        self, generated: AsyncGenerator[Any, None], params: Any
+    ) -> AsyncGenerator[Any, None]:
+        async with aclosing(generated):  # a generator that was never started does nothing
+            try:
+                await self._checker.check(params, param=self._param)
+            except ApiError as error:
+                self.failure = error
+                raise
+            async for output in generated:
+                yield output
+
+
+def grammar_param(body: Mapping[str, Any]) -> str:
+    """Return the field of a chat request that its grammar comes from."""
+    return next((name for name in ("response_format", "structured_outputs") if body.get(name)), "tools")

@@ -1,0 +1,209 @@
+"""The process that compiles a request's grammar before the engine sees it.
+
+The grammar libraries are native code, and a client chooses their input: a schema of 5,000 references
+overflows their stack, one of 100,000 words takes minutes. So each grammar is compiled once in a fork of this
+process, which may run out of time or memory, or crash, without harm to anybody else. The process imports vLLM
+once, and then forks within milliseconds. It is started as `python -m server.vllm_engine.grammars.worker`.
+
+Messages in are pickles with their length in front: first `GrammarSettings`, then `(number, params)`. Messages
+out are lines of JSON, `{"number": 3, "outcome": "compiled"}`.
+"""
+
+import json
+import os
+import pickle
+import resource
+import selectors
+import signal
+import struct
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import RawIOBase
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from vllm.config.structured_outputs import StructuredOutputsConfig
+from vllm.exceptions import VLLMError
+from vllm.sampling_params import SamplingParams, StructuredOutputsParams
+from vllm.v1.structured_output.backend_guidance import GuidanceBackend
+from vllm.v1.structured_output.backend_xgrammar import XgrammarBackend
+from vllm.v1.structured_output.request import get_structured_output_key
+
+LENGTH = struct.Struct("!Q")
+MIB = 2**20
+STACK = 4 * MIB  # bytes; the server and the engine have twice as much, so what fits here fits there
+BACKENDS = {"xgrammar": XgrammarBackend, "guidance": GuidanceBackend}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrammarSettings:
+    """What decides how the engine compiles a grammar, and the limits of one compilation.
+
+    `check_seconds` is the time that vLLM's check of the request may take: the server's event loop repeats it.
+    `seconds` is the time of check and compilation together.
+    """
+
+    tokenizer: Any
+    vocab_size: int
+    config: StructuredOutputsConfig
+    seconds: float
+    check_seconds: float
+    memory_mib: int
+
+
+def packed(message: object) -> bytes:
+    """Return a message as it goes to the process: a pickle with its length in front."""
+    data = pickle.dumps(message)
+    return LENGTH.pack(len(data)) + data
+
+
+def read_message(stream: RawIOBase) -> Any:
+    """Read one message that `packed` made; raises EOFError at the end of the stream."""
+    (length,) = LENGTH.unpack(_read(stream, LENGTH.size))
+    return pickle.loads(_read(stream, length))
+
+
+def _read(stream: RawIOBase, length: int) -> bytes:
+    pieces = bytearray()
+    while len(pieces) < length:
+        piece = stream.read(length - len(pieces))
+        if not piece:
+            raise EOFError
+        pieces += piece
+    return bytes(pieces)
+
+
+class Compiler:
+    """vLLM's check of structured outputs and its two native compilers, set up as the engine does it."""
+
+    def __init__(self, settings: GrammarSettings) -> None:
+        self._settings = settings
+        self._model = SimpleNamespace(is_diffusion=False, hf_config=SimpleNamespace(model_type="internvl"))
+        config = SimpleNamespace(
+            structured_outputs_config=settings.config, model_config=self._model, speculative_config=None
+        )
+        self._backends = {
+            name: backend(config, tokenizer=settings.tokenizer, vocab_size=settings.vocab_size)
+            for name, backend in BACKENDS.items()
+        }
+
+    def outcome(self, params: StructuredOutputsParams) -> str:
+        """Check and compile; returns "compiled", "refused" (by the check), "slow" or "failed"."""
+        begun = time.thread_time()
+        sampling = SamplingParams(structured_outputs=params)
+        try:
+            sampling._validate_structured_outputs(
+                self._model, self._settings.config, self._settings.tokenizer
+            )
+        except (VLLMError, ValueError):
+            return "refused"  # vLLM says why, in the server, at the same small cost
+        finally:
+            checked = time.thread_time() - begun
+        if checked > self._settings.check_seconds:
+            return "slow"
+        backend = self._backends.get(params._backend or "")
+        if backend is None:
+            return "compiled"  # the operator chose a backend that compiles in Python
+        try:
+            backend.compile_grammar(*get_structured_output_key(params))
+        except (VLLMError, ValueError, RuntimeError, TypeError):
+            return "failed"
+        return "compiled"
+
+
+def run_child(params: StructuredOutputsParams, compiler: Compiler, memory_mib: int, pipe: int) -> None:
+    """Compile within the limits, write the outcome to the pipe and end this process, a fork."""
+    limit_memory(memory_mib)
+    threading.stack_size(STACK)
+
+    def work() -> None:
+        try:
+            outcome = compiler.outcome(params)
+        except (MemoryError, RecursionError):
+            outcome = "slow"
+        os.write(pipe, outcome.encode())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    os._exit(0)
+
+
+def limit_memory(memory_mib: int) -> None:
+    """Let this process write to so much more memory than it can now; no core is dumped."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (kib,) = (line.split()[1] for line in lines if line.startswith("VmData:"))
+    limit = int(kib) * 1024 + memory_mib * MIB
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """A fork that compiles: its process, and when it is killed (seconds of the monotonic clock)."""
+
+    number: int
+    pid: int
+    deadline: float
+
+
+def fork(
+    number: int, params: StructuredOutputsParams, compiler: Compiler, settings: GrammarSettings
+) -> tuple[int, Compilation]:
+    """Start a compilation. Returns the end of the pipe where its outcome arrives, and the compilation."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        run_child(params, compiler, settings.memory_mib, writing)
+    os.close(writing)
+    return reading, Compilation(number, pid, time.monotonic() + settings.seconds)
+
+
+def finish(reading: int, compilation: Compilation) -> Mapping[str, Any]:
+    """Return the message about a compilation that has ended; one whose time is over is ended here."""
+    timed_out = time.monotonic() >= compilation.deadline
+    if timed_out:
+        os.kill(compilation.pid, signal.SIGKILL)
+    outcome = os.read(reading, 64).decode()
+    os.close(reading)
+    os.waitpid(compilation.pid, 0)
+    return {"number": compilation.number, "outcome": outcome or ("slow" if timed_out else "crashed")}
+
+
+def main() -> None:
+    """Serve the messages on standard input until it ends."""
+    os.nice(5)  # the engines come first
+    messages = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
+    settings: GrammarSettings = read_message(messages)
+    compiler = Compiler(settings)
+    print(json.dumps({"ready": True}), flush=True)
+    under_way: dict[int, Compilation] = {}
+    selector = selectors.DefaultSelector()
+    selector.register(messages, selectors.EVENT_READ)
+    while True:
+        soonest = min((one.deadline for one in under_way.values()), default=None)
+        wait = None if soonest is None else max(0.0, soonest - time.monotonic())
+        ready = {key.fd for key, _ in selector.select(wait)}
+        now = time.monotonic()
+        for reading, compilation in list(under_way.items()):
+            if reading in ready or now >= compilation.deadline:
+                selector.unregister(reading)
+                print(json.dumps(finish(reading, under_way.pop(reading))), flush=True)
+        if messages.fileno() in ready:
+            try:
+                number, params = read_message(messages)
+            except EOFError:
+                return
+            reading, compilation = fork(number, params, compiler, settings)
+            selector.register(reading, selectors.EVENT_READ)
+            under_way[reading] = compilation
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Grammars that kill or stall vLLM's compilers are refused, and ordinary ones pass, in the real process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from transformers import AutoTokenizer
+from vllm.config.structured_outputs import StructuredOutputsConfig
+from vllm.sampling_params import StructuredOutputsParams
+
+from server.errors import ApiError
+from server.vllm_engine.grammars.checker import TOO_COMPLEX, GrammarChecker
+from server.vllm_engine.grammars.worker import GrammarSettings
+
+NANO = Path(__file__).parents[4] / "model/nano/policy"
+
+
+def chained(links: int, **link: Any) -> dict[str, Any]:
+    """A schema of so many definitions, each of which refers to the next."""
+    definitions: dict[str, Any] = {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(links)}
+    if link:
+        definitions = {name: {**link, "properties": {"next": ref}} for name, ref in definitions.items()}
+    return {"$defs": definitions | {f"a{links}": {"type": "string"}}, "$ref": "#/$defs/a0"}
+
+
+ORDINARY: dict[str, dict[str, Any]] = {
+    "object": {
+        "json": {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
+    },
+    "guidance's": {"json": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}},
+    "any object": {"json_object": True},
+    "regex": {"regex": "(yes|no)[.!]{1,3}"},
+    "choice": {"choice": ["cat", "dog"]},
+    "grammar": {"grammar": 'root ::= "a" root | "b"'},
+    "nested": {"json": chained(20, type="object")},
+}
+HOSTILE: dict[str, dict[str, Any]] = {
+    "5,000 objects in a chain": {"json": chained(5000, type="object")},
+    "20,000 references in a chain": {"json": chained(20_000)},
+    "100,000 words": {"json": {"enum": [f"word {number:07d}" for number in range(100_000)]}},
+    "100,000 choices": {"choice": [f"word {number:07d}" for number in range(100_000)]},
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def checker() -> AsyncIterator[GrammarChecker]:
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    checker = GrammarChecker(
+        GrammarSettings(
+            tokenizer=tokenizer,
+            vocab_size=len(tokenizer),
+            config=StructuredOutputsConfig(),
+            seconds=5.0,
+            check_seconds=2.0,
+            memory_mib=1024,
+        )
+    )
+    checker.start()
+    yield checker
+    process = await checker._starting  # type: ignore[misc]
+    checker.close()
+    await process.wait()
+    await asyncio.sleep(0)
+
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="module")]
+
+
+@pytest.mark.parametrize("fields", ORDINARY.values(), ids=ORDINARY.keys())
+async def test_ordinary_grammars_pass(checker: GrammarChecker, fields: dict[str, Any]):
+    await checker.check(StructuredOutputsParams(**fields), param="structured_outputs")
+    await checker.check(StructuredOutputsParams(**fields), param="structured_outputs")
+
+
+@pytest.mark.parametrize("fields", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_hostile_grammars_are_refused(checker: GrammarChecker, fields: dict[str, Any]):
+    with pytest.raises(ApiError, match="smaller or simpler") as refusal:
+        await checker.check(StructuredOutputsParams(**fields), param="response_format")
+    assert (refusal.value.status, refusal.value.code, refusal.value.param) == (
+        400,
+        TOO_COMPLEX,
+        "response_format",
+    )
+    await checker.check(StructuredOutputsParams(**ORDINARY["object"]), param="response_format")
+
+
+async def test_what_vllm_refuses_itself_passes(checker: GrammarChecker):
+    await checker.check(StructuredOutputsParams(json={"type": "nonsense"}), param="response_format")
+    await checker.check(StructuredOutputsParams(grammar="root ::= ("), param="structured_outputs")
+
+
+async def test_many_at_once(checker: GrammarChecker):
+    """A hostile one among them holds the others up no longer than its own limit."""
+    schemas = [{"type": "object", "properties": {f"key {n}": {"type": "string"}}} for n in range(8)]
+    checks = [checker.check(StructuredOutputsParams(json=schema), param="p") for schema in schemas]
+    hostile = checker.check(StructuredOutputsParams(json=chained(20_000)), param="p")
+    *outcomes, refusal = await asyncio.gather(*checks, hostile, return_exceptions=True)
+    assert outcomes == [None] * len(schemas) and isinstance(refusal, ApiError)
+
+
+async def test_the_process_is_started_anew_when_it_has_ended(checker: GrammarChecker):
+    process = await checker._starting  # type: ignore[misc]
+    process.kill()
+    await process.wait()
+    await asyncio.sleep(0.1)
+    await checker.check(StructuredOutputsParams(choice=["after", "all"]), param="structured_outputs")
