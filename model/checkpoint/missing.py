@@ -42,7 +42,9 @@ def require_tensors(directory: Path) -> None:
     if missing:
         first_names = ", ".join(missing[:_MOST_NAMES])
         more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
-        raise ValueError(f"the checkpoint in {directory} lacks {first_names}{more}")
+        raise ValueError(
+            f"the checkpoint in {directory} lacks {first_names}{more}: copy or download its files again"
+        )
 
 
 def _tensor_names(path: Path) -> list[str]:
@@ -51,9 +53,10 @@ def _tensor_names(path: Path) -> list[str]:
 
 
 def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
-    """Return the names of the tensors that an unquantised checkpoint lacks, sorted, in its own layout.
+    """Return the names of the tensors that an unquantised checkpoint lacks, sorted.
 
-    The output head may be absent where the config ties it to the embeddings.
+    They are the names of the checkpoint's layout. The output head may be absent where the config ties it to
+    the embeddings.
 
     Args:
         config: the model's config. Its modules are built without memory, to list the tensors they need.
@@ -73,7 +76,7 @@ def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -
 
 
 def missing_from(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:
-    """Return the names of the tensors that a checkpoint lacks, sorted, in its own layout.
+    """Return the names of the tensors that a checkpoint lacks, sorted, in the checkpoint's layout.
 
     A quantised checkpoint may hold a weight under another name than `weight`. Such a tensor counts as the
     weight, and its scales must be there too. vLLM has no such check for quantised checkpoints.

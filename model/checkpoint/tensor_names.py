@@ -83,9 +83,9 @@ def transformers_name(name: str) -> str:
 
 
 def internlm2_name(name: str) -> str:
-    """Return the name, in a checkpoint with an InternLM2 language model, of the tensor that holds `name`.
+    """Return the name that a tensor of the engine has where the language model is saved as InternLM2.
 
-    `name` is the tensor's name in the engine. q, k and v of the language model are parts of one `wqkv`.
+    For q, k and v of the language model it is the name of `wqkv`, which contains all three.
     """
     if not name.startswith("language_model."):
         return name

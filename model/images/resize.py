@@ -35,6 +35,7 @@ class Weights:
 
     @property
     def arrays(self) -> tuple[NDArray[np.uintp], NDArray[np.uintp], NDArray[np.int32]]:
+        """The three arrays in the order of the kernels' parameters."""
         return self.first_N, self.count_N, self.factors_NK
 
 

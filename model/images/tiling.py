@@ -54,7 +54,7 @@ def choose_grid(width: int, height: int, config: TilingConfig) -> tuple[int, int
         raise ValueError(f"an image needs at least 1 x 1 pixels, not {width} x {height}")
     aspect = width / height
     best, best_distance = (1, 1), float("inf")
-    for columns, rows in _candidate_grids(config.min_tiles, config.max_tiles):
+    for columns, rows in _allowed_grids(config.min_tiles, config.max_tiles):
         distance = abs(aspect - columns / rows)
         if distance < best_distance:
             best, best_distance = (columns, rows), distance
@@ -117,7 +117,7 @@ def _with_thumbnail(tiles: int, config: TilingConfig) -> int:
 
 
 @lru_cache(maxsize=64)
-def _candidate_grids(min_tiles: int, max_tiles: int) -> tuple[tuple[int, int], ...]:
+def _allowed_grids(min_tiles: int, max_tiles: int) -> tuple[tuple[int, int], ...]:
     # The published code builds the list in this way. Grids of equal area stay in the order of Python's set,
     # and that order decides between 2x1 and 1x2 where both are equally close. It is the same on every
     # machine, because the hash of a tuple of ints is.

@@ -11,7 +11,7 @@ from .architectures import CLASSES
 
 
 class PluginError(RuntimeError):
-    """An error that says that vLLM wouldn't serve InternVL with this project's model."""
+    """The error for an engine that would serve InternVL without this project's model."""
 
 
 def register() -> None:

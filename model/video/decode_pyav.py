@@ -53,7 +53,7 @@ def _keyframe(file: VideoFile, pts: int) -> int:
 def _decode_from(
     file: VideoFile, key: int, chosen_pts: Sequence[int], *, from_earlier_keyframe: bool
 ) -> Iterator[tuple[int, Any]]:
-    """Yield (timestamp, frame) of those of the chosen frames that decoding from keyframe `key` gives.
+    """Yield (timestamp, frame) of each chosen frame that decoding from keyframe `key` gives.
 
     With `from_earlier_keyframe`, decoding starts two keyframes earlier and skips no frame.
     """

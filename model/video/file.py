@@ -71,8 +71,7 @@ def open_video(path: Path, bounds: VideoBounds) -> Iterator[VideoFile]:
 
     Raises:
         VideoError: there is no such file, it isn't a video of FORMATS and CODECS, it exceeds `bounds`, or it
-        has
-            no timestamps.
+            has no timestamps.
     """
     if not path.is_file():
         raise VideoError("There is no such video file.")

@@ -71,13 +71,13 @@ def choose_frames(times_F: NDArray[np.float64], request: FrameRequest, *, limit:
     """
     if not len(times_F) or limit < 1:
         raise ValueError(f"can't choose {limit} of {len(times_F)} frames: both must be at least 1")
-    candidates = np.arange(len(times_F))
+    eligible = np.arange(len(times_F))
     if request.fps is not None:
-        candidates = candidates[_shown_at_a_tick(times_F, min(request.fps, MAX_FPS))]
+        eligible = eligible[_shown_at_a_tick(times_F, min(request.fps, MAX_FPS))]
     most = limit if request.num_frames is None else min(request.num_frames, limit)
-    if len(candidates) <= most:
-        return candidates
-    return candidates[segment_midpoints(len(candidates), most)]
+    if len(eligible) <= most:
+        return eligible
+    return eligible[segment_midpoints(len(eligible), most)]
 
 
 def nearest_keyframes(

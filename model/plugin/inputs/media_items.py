@@ -26,6 +26,7 @@ class Frame:
 
     @property
     def is_cut(self) -> bool:
+        """Whether the frame is already cut into tiles."""
         return self.pixels.ndim == 4
 
 

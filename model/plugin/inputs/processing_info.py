@@ -22,15 +22,18 @@ class InternVLProcessingInfo(BaseProcessingInfo):
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
+        """The description of the checkpoint that the engine serves."""
         config = self.ctx.get_hf_config(InternVLConfig)
         return read_checkpoint(config, self.ctx.get_hf_image_processor_config())
 
     @cached_property
     def image_tokens(self) -> ImageTokens:
+        """The ids of the image tokens in the checkpoint's tokenizer."""
         return image_tokens(self.get_tokenizer())
 
     @property
     def engine_options(self) -> Mapping[str, object]:
+        """The `mm_processor_kwargs` that the engine was started with."""
         return self.ctx.get_mm_config().mm_processor_kwargs or {}
 
     def options(self, request: Mapping[str, object]) -> VisionOptions:

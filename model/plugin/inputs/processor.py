@@ -52,8 +52,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
 
         Raises:
             ValueError: the options or media are invalid, the placeholders don't match the media, or the
-            prompt
-                exceeds the trained window.
+                prompt exceeds the trained window.
         """
         options = self.info.options(inputs.hf_processor_mm_kwargs)
         images, clips = _images(inputs.mm_data_items), _clips(inputs.mm_data_items)

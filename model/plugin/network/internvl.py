@@ -60,6 +60,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
+        """Return the placeholder of a modality in a prompt. Raises ValueError for other media."""
         if modality not in _PLACEHOLDERS:
             raise ValueError(f"InternVL takes images and videos, not {modality}: remove it from the request")
         return _PLACEHOLDERS[modality]

@@ -27,7 +27,7 @@ def module_name(name: str) -> str:
 
 
 class CheckpointNameMapper(WeightsMapper):
-    """The function `module_name` in the form that vLLM calls.
+    """A mapper through which vLLM calls `module_name`.
 
     It refuses parts of an adapter outside the language model, because vLLM would drop them silently.
 
