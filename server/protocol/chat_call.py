@@ -10,17 +10,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from server.errors import ApiError, field_error, model_not_found
+from server.errors import field_error, model_not_found
 from server.request_media import VideoOptions, Videos
 from server.settings import Settings
 
+from .engine_fields import engine_fields
 from .request_fields import ChatFields, ScalingFields
-from .scaling_rules import check_limits, check_scaling, requested_scaling
+from .scaling_rules import check_limits, check_plain, check_scaling, requested_scaling
 from .vision_options import VISION_FIELDS, parse_vision_options
 
 ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>\d{1,9})")  # NAME:bo8, for clients that can't send extra fields
 OUR_FIELDS = ("best_of", "test_time_scaling", "media_io_kwargs", *VISION_FIELDS)
-ENGINE_FIELDS = ("kv_transfer_params", "ec_transfer_params")  # of vLLM; a client must not set them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +47,13 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
     name, alias_n = _resolve(fields.model, settings)
     n = 1 if fields.n is None else fields.n
     check_limits("n", n, settings.max_best_of)
-    for engine_field in ENGINE_FIELDS:
-        if body.get(engine_field) is not None:
-            raise ApiError(f"{engine_field} is not supported. Leave it out.", param=engine_field)
+    engine_body = engine_fields(body, OUR_FIELDS)
     scaling = requested_scaling(fields, alias_n)
-    if scaling is not None:
+    if scaling is None:
+        check_plain(n, fields, alias_n)
+    else:
         check_scaling(scaling, n, fields, body, settings)
     vision, video = parse_vision_options(fields, settings)
-    engine_body = {key: value for key, value in body.items() if key not in OUR_FIELDS}
     answer_tokens = (
         fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
     )

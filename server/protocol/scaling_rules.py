@@ -29,6 +29,15 @@ def requested_scaling(fields: ChatFields, alias_n: int | None) -> ScalingFields 
     return None if n is None or n == 1 else ScalingFields(n=n)
 
 
+def check_plain(n: int, fields: ChatFields, alias_n: int | None) -> None:
+    """Raise ApiError if a plain generation has more answers to return than its one candidate."""
+    if n > 1 and 1 in (fields.best_of, alias_n):
+        raise ApiError(
+            f"n must not be above the number of candidates, but it is {n} and there is 1. Raise best_of.",
+            param="n",
+        )
+
+
 def _unsupported_field(scaling: ScalingFields, n: int) -> Iterator[tuple[str, str]]:
     """Yield each field that the method can't honour, with the message that says what to change."""
     beams = scaling.method == "beam_search"

@@ -17,10 +17,11 @@ START_SECONDS = 600  # long enough for two engines on a busy machine
 
 @dataclass(frozen=True, kw_only=True)
 class RunningServer:
-    """The address and the log file of a running server."""
+    """The address, the log file and the process id of a running server."""
 
     url: str
     log: Path
+    pid: int
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def serving(env: Mapping[str, str], log: Path, *flags: str) -> Iterator[RunningS
         with httpx.Client(base_url=found[1], timeout=START_SECONDS) as client:
             while client.get("/readyz").status_code != 200:
                 _still_running(process, log, deadline)
-        yield RunningServer(url=found[1], log=log)
+        yield RunningServer(url=found[1], log=log, pid=process.pid)
     finally:
         process.terminate()
         process.wait(60)

@@ -7,7 +7,8 @@ vLLM's grammar enforces them during generation.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from referencing.exceptions import Unresolvable
 
 from server.errors import ApiError
 
-SECONDS = 1.0  # CPU time of the thread for all checks against one schema; a usual schema takes milliseconds
+SECONDS = 0.5  # CPU time for all checks of one request; a usual schema takes milliseconds
 BY_PATTERN = ("pattern", "patternProperties", "unevaluatedProperties")
 OBJECT = {"type": "object"}
 CUT_OFF = "it was cut off at max_tokens"
@@ -53,19 +54,23 @@ class Validation:
     def __init__(self, body: Mapping[str, Any], read: ParseAnswer) -> None:
         """Read the rules from a valid chat request. Raise ApiError if a schema in it is no JSON schema."""
         tools = [tool["function"] for tool in body.get("tools") or ()]
+        limit = TimeLimit(SECONDS)
         self._read = read
         self._choice = body.get("tool_choice") or ("auto" if tools else "none")
         self._parameters = {
-            tool["name"]: Schema(tool.get("parameters") or OBJECT, f"tools[{index}].function.parameters")
+            tool["name"]: Schema(
+                tool.get("parameters") or OBJECT, f"tools[{index}].function.parameters", limit
+            )
             for index, tool in enumerate(tools)
+            if self._choice != "none"
         }
         response_format = body.get("response_format") or {}
         self._format: Schema | None = None
         if response_format.get("type") == "json_object":
-            self._format = Schema(OBJECT, "response_format")
+            self._format = Schema(OBJECT, "response_format", limit)
         elif response_format.get("type") == "json_schema":
             schema = response_format["json_schema"].get("schema") or {}
-            self._format = Schema(schema, "response_format.json_schema.schema")
+            self._format = Schema(schema, "response_format.json_schema.schema", limit)
         self._grammar = (
             body.get("structured_outputs") is not None or response_format.get("type") == "structural_tag"
         )
@@ -97,15 +102,36 @@ class Validation:
         return self._parameters[call.name].find_problem(f"its call of {call.name[:64]!r}", call.arguments)
 
 
-class Schema:
-    """One JSON schema of a request, with a time limit for all checks against it."""
+class TimeLimit:
+    """CPU time that the checks of one request may take, whichever threads they run in."""
 
-    def __init__(self, schema: Any, param: str) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of a block; `check` raises in it once no time is left."""
+        begun = time.thread_time()
+        self._until = begun + self._seconds
+        try:
+            yield
+        finally:
+            self._seconds -= time.thread_time() - begun
+
+    def check(self) -> None:
+        if time.thread_time() > self._until:
+            raise _TooSlow
+
+
+class Schema:
+    """One JSON schema of a request, with a time limit that it may share with other schemas."""
+
+    def __init__(self, schema: Any, param: str, limit: TimeLimit | None = None) -> None:
         """Raise ApiError (400) with `param`, the schema's field in the request, if the schema is invalid."""
         names_dialect = isinstance(schema, Mapping) and isinstance(schema.get("$schema"), str)
         dialect = validators.validator_for(schema if names_dialect else True, default=Draft202012Validator)
-        self._seconds = SECONDS
-        self._until = 0.0
+        self._limit = limit or TimeLimit(SECONDS)
         try:
             error = self._first_error(self._validator_of(dialect, dialect.META_SCHEMA), schema)
         except (_TooSlow, RecursionError):
@@ -129,12 +155,8 @@ class Schema:
         return f"{subject} breaks the schema's {error.validator} at {error.json_path[:100]}"
 
     def _first_error(self, validator: Validator, instance: Any) -> ValidationError | None:
-        begun = time.thread_time()
-        self._until = begun + self._seconds
-        try:
+        with self._limit.running():
             return next(validator.iter_errors(instance), None)
-        finally:
-            self._seconds -= time.thread_time() - begun
 
     def _validator_of(self, dialect: type[Validator], schema: Any) -> Validator:
         keywords = {name: self._timed(check) for name, check in dialect.VALIDATORS.items()}
@@ -149,8 +171,7 @@ class Schema:
         """
 
         def keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
-            if time.thread_time() > self._until:
-                raise _TooSlow
+            self._limit.check()
             return check(validator, value, instance, schema) or ()
 
         return keyword

@@ -1,5 +1,6 @@
 """Run one chat request in vLLM's chat handler, with the window check and the candidates of this server."""
 
+import asyncio
 import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class ChatRun:
             videos: the decoded videos by handle.
 
         Raises:
-            ApiError: 400, if a field or a schema of the request is invalid.
+            ApiError: 400, if a field of the request is invalid.
         """
         CURRENT_MEDIA.set(RequestMedia(videos))
         self._request = _request(
@@ -115,10 +116,11 @@ class ChatRun:
         self._candidate_client = None
         if choose is not None:
             streamed = bool(self._request.stream)
-            find_problem = Validation(body, self._read).find_problem
             self._candidate_client = CandidateClient(
-                self._windowed, choose, streamed=streamed, find_problem=find_problem
+                self._windowed, choose, streamed=streamed, find_problem=self._find_problem
             )
+        self._body = body
+        self._validation: Validation | None = None
         self._handler = copy.copy(chat)
         self._handler.engine_client = self._candidate_client or self._windowed
 
@@ -137,14 +139,22 @@ class ChatRun:
         """Return the reply of vLLM's chat handler: a reply object, an error object, or a stream of events.
 
         Raises:
-            ApiError: the handler or `choose` failed.
+            ApiError: the handler or `choose` failed, or a schema of the request is invalid.
         """
+        if (
+            self._candidate_client is not None
+        ):  # its schemas may take as long to check as their time limit says
+            self._validation = await asyncio.to_thread(Validation, self._body, self._read)
         try:
             return await self._handler.create_chat_completion(self._request)
         except ApiError:
             raise
         except Exception as error:
             raise api_error(error) from error
+
+    def _find_problem(self, text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
+        assert self._validation is not None, "answer() makes it before it asks for candidates"
+        return self._validation.find_problem(text, token_ids, finish_reason)
 
     def _read(self, text: str, token_ids: Sequence[int]) -> ParsedAnswer:
         """Return a candidate as the reply would show it."""

@@ -1,0 +1,114 @@
+"""Which fields of a chat request reach vLLM: only the listed ones, so that no new field gets in unseen.
+
+A test compares the lists with vLLM's request type and names each field that they don't know yet.
+"""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from server.errors import ApiError
+
+MAX_TOOLS = 128  # as OpenAI's API allows
+PASSED = frozenset(
+    [
+        "messages",
+        "model",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "top_logprobs",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "presence_penalty",
+        "response_format",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_p",
+        "tools",
+        "tool_choice",
+        "reasoning_effort",
+        "thinking_token_budget",
+        "include_reasoning",
+        "parallel_tool_calls",
+        "user",
+        "use_beam_search",
+        "top_k",
+        "min_p",
+        "repetition_penalty",
+        "watermarking",
+        "length_penalty",
+        "stop_token_ids",
+        "include_stop_str_in_output",
+        "ignore_eos",
+        "min_tokens",
+        "skip_special_tokens",
+        "spaces_between_special_tokens",
+        "truncate_prompt_tokens",
+        "truncation_side",
+        "prompt_logprobs",
+        "logprob_token_ids",
+        "allowed_token_ids",
+        "bad_words",
+        "echo",
+        "add_generation_prompt",
+        "continue_final_message",
+        "add_special_tokens",
+        "documents",
+        "chat_template",
+        "chat_template_kwargs",
+        "mm_processor_kwargs",
+        "structured_outputs",
+        "request_id",
+        "return_tokens_as_token_ids",
+        "return_token_ids",
+        "return_token_offsets",
+        "return_prompt_text",
+        "cache_salt",
+        "repetition_detection",
+    ]
+)
+# These steer the engine's inside: caches of other requests, the order of the queue, its plugins.
+REFUSED = frozenset(
+    [
+        "kv_transfer_params",
+        "ec_transfer_params",
+        "vllm_xargs",
+        "priority",
+        "session_id",
+        "mm_payload",
+        "return_mm_kwargs",
+        "routed_experts_prompt_start",
+        "stream_interval",
+    ]
+)
+
+
+def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of a chat request that the engine gets.
+
+    A field that nobody knows is left out, as vLLM ignores it.
+
+    Raises:
+        ApiError: 400, if a field is refused, if one is unknown and its name is nearly that of a field of
+        ours,
+            or if there are more tools than `MAX_TOOLS`.
+    """
+    ours = tuple(our_fields)
+    for name, value in body.items():
+        if name in REFUSED and value:
+            raise ApiError(f"{name} is not supported. Leave it out.", param=name)
+        if name not in PASSED and name not in REFUSED and name not in ours:
+            nearest = get_close_matches(name[:100], ours, n=1, cutoff=0.8)
+            if nearest:
+                raise ApiError(
+                    f"There is no field {name[:100]}. Did you mean {nearest[0]}?", param=name[:100]
+                )
+    tools = body.get("tools")
+    if isinstance(tools, list) and len(tools) > MAX_TOOLS:
+        raise ApiError(f"A request may hold {MAX_TOOLS} tools, not {len(tools)}. Send fewer.", param="tools")
+    return {name: value for name, value in body.items() if name in PASSED and name not in ours}
