@@ -1,0 +1,1 @@
+from ttscaling.public import *  # noqa: F403
