@@ -95,7 +95,7 @@ async def start(settings: Settings) -> Engine:
         for role, engine in zip(roles, running, strict=True)
         if role.judges
     ]
-    return _engine(running, critics[0] if critics else None, settings)
+    return _engine_of(running, critics[0] if critics else None, settings)
 
 
 def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]:
@@ -200,7 +200,7 @@ async def _critic(role: EngineRole, running: StartedEngine, settings: Settings) 
     )
 
 
-def _engine(running: Sequence[StartedEngine], critic: StepCritic | None, settings: Settings) -> Engine:
+def _engine_of(running: Sequence[StartedEngine], critic: StepCritic | None, settings: Settings) -> Engine:
     policy, *critics = running
     checkpoint_message = policy.checkpoint.system_message
     policy_settings = PolicySettings(

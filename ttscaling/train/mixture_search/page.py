@@ -18,7 +18,7 @@ def report(
 
     `language_share` is that of stage 2's best trial; `interior` says whether it lies between worse trials.
     """
-    both, best = result.of("both"), result.best["both"]
+    both, best = result.trials_of("both"), result.best["both"]
     return {
         "language_share": language_share(best, data_sets["language"]),
         "interior": is_interior(both, best),
@@ -37,7 +37,7 @@ def page_of(
     `plot` is the image's address from the page, `command` the command line that made the page, and `about`
     says what was trained.
     """
-    both, best = result.of("both"), result.best["both"]
+    both, best = result.trials_of("both"), result.best["both"]
     share = language_share(best, data_sets["language"])
     lines = [
         "# Which mixture to pre-train on",
@@ -56,7 +56,7 @@ def page_of(
         "",
     ]
     for side in MODALITIES:
-        trials = result.of(side)
+        trials = result.trials_of(side)
         if trials:
             lines += [f"## Stage 1: {side}", "", *_table(trials, result.best[side]), ""]
     ratio = f"{1 / share - 1:.2g}"
@@ -92,7 +92,7 @@ def _table(trials: Sequence[Trial], best: Trial) -> list[str]:
 
 def draw(result: SearchResult, data_sets: Mapping[Modality, Sequence[str]], path: Path) -> None:
     """Draw stage 2's held-out losses and scores over the share of language into the file `path`."""
-    trials, best = result.of("both"), result.best["both"]
+    trials, best = result.trials_of("both"), result.best["both"]
     shares = [language_share(trial, data_sets["language"]) for trial in trials]
     with drawing(path, 7, 4) as axes:
         for name in trials[0].losses:

@@ -37,7 +37,7 @@ class SearchResult:
     trials: tuple[Trial, ...]
     best: Mapping[Stage, Trial]
 
-    def of(self, stage: Stage) -> tuple[Trial, ...]:
+    def trials_of(self, stage: Stage) -> tuple[Trial, ...]:
         """Return the trials of a stage, in their order."""
         return tuple(trial for trial in self.trials if trial.stage == stage)
 

@@ -66,5 +66,5 @@ def _in_first_user_turn(turns: Sequence[Turn], change: Callable[[str], str]) -> 
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), None)
     if first is None:
         raise RecordError("there is no 'human' turn for the image or video: add one before the answer")
-    changed = replace(turns[first], text=change(turns[first].text))
-    return (*turns[:first], changed, *turns[first + 1 :])
+    changed_turn = replace(turns[first], text=change(turns[first].text))
+    return (*turns[:first], changed_turn, *turns[first + 1 :])

@@ -62,8 +62,8 @@ def test_both_stages_find_the_best() -> None:
     assert best.shares == pytest.approx({"web": 0.5625, "code": 0.1875, "ocr": 0.0625, "charts": 0.1875})
     assert best.score == pytest.approx(math.exp((3 * 0.25**2 + 0.75**2) / 2))
     assert [stage for stage, _ in calls] == ["language"] * 5 + ["multimodal"] * 5 + ["both"] * 4
-    assert is_interior(result.of("both"), best)
-    assert not is_interior(result.of("both"), result.of("both")[0])
+    assert is_interior(result.trials_of("both"), best)
+    assert not is_interior(result.trials_of("both"), result.trials_of("both")[0])
 
 
 def test_a_single_data_set_of_a_side_needs_no_trial() -> None:

@@ -141,7 +141,7 @@ class CriticLoss(nn.Module):
         num_minus = (label_S == 0).sum()
         minus_weight = ((len(label_S) - num_minus) / num_minus.clamp(min=1)).clamp(1, 3)
         weights = [minus_weight, *[torch.ones_like(minus_weight)] * (len(self.labels) - 1)]
-        judge = F.cross_entropy(logits_SL, label_S, weight=torch.stack(weights))
+        judgement_loss = F.cross_entropy(logits_SL, label_S, weight=torch.stack(weights))
 
         # If no token of the batch can be checked, as in wrong solutions labelled by outcome, both stay 0.
         token = language = hidden_BTD.new_zeros(())
@@ -155,9 +155,9 @@ class CriticLoss(nn.Module):
             language = F.cross_entropy(
                 self.model.lm_head(hidden_BTD[known_BT]), critic_batch.batch.target_BT[known_BT]
             )
-        loss = judge + 2 * token + 1.5 * language
+        loss = judgement_loss + 2 * token + 1.5 * language
         accuracy = (logits_SL.argmax(-1) == label_S).float().mean()
-        figures = {"judge": judge, "token": token, "language": language, "accuracy": accuracy}
+        figures = {"judge": judgement_loss, "token": token, "language": language, "accuracy": accuracy}
         return loss, {name: figure.item() for name, figure in figures.items()}
 
 
