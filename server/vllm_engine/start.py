@@ -45,6 +45,7 @@ from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_flags, engine_roles
 from .grammars.checker import started_checker
 from .media_connector import CONNECTOR_NAME
+from .operator_flags import check_operator_flags
 
 logger = logging.getLogger("internvl3.engine")
 
@@ -106,6 +107,7 @@ def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]
             "--video-backend decord: the package decord is not installed; install it, or use pyav"
         )
     for role in roles:
+        check_operator_flags(role.title, role.extra, os.environ)
         folder = Path(role.path)
         if folder.is_dir():
             require_tensors(folder)
