@@ -88,6 +88,9 @@ class ScaledChat:
                 param="test_time_scaling.max_seconds",
             ) from error
         except PolicyError as error:
+            first = error.__cause__  # of the first candidate that failed
+            if first is not None and isinstance(first.__cause__, ApiError):
+                raise first.__cause__ from error
             logger.error("the policy wrote no candidate to choose from: %s", error)
             raise internal_error() from error
         self._metrics.selections.count_selection(self._selection, by_critic=self._critic is not None)

@@ -6,8 +6,10 @@ from http import HTTPStatus
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
 from vllm.exceptions import VLLMError
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from server.errors import TOO_LONG, ApiError, internal_error, stopped
+from ttscaling.types import PolicyError
 
 logger = logging.getLogger("internvl3.engine")
 DEAD = "EngineCore encountered an issue"  # how vLLM's message begins if the process of an engine has died
@@ -35,3 +37,20 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
         return ApiError(message, param="messages", code=TOO_LONG)
     status = 404 if info.code == HTTPStatus.NOT_FOUND else 400
     return ApiError(message, status=status, param=info.param)
+
+
+def candidate_error(error: Exception) -> Exception:
+    """Return the error of one candidate's engine request as its selection has to see it.
+
+    An engine that has died, and a refusal that all candidates of the request would get, end the selection.
+    Any other error fails this candidate alone, so it becomes a PolicyError, caused by the ApiError to reply
+    with if all candidates fail.
+    """
+    if isinstance(error, ApiError | EngineDeadError):
+        return error
+    refusal = api_error(error)
+    if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return error
+    failed = PolicyError(refusal.message)
+    failed.__cause__ = refusal
+    return failed

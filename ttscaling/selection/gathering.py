@@ -89,7 +89,7 @@ class _Gathering:
         self._entries: dict[int, ScoredCandidate] = {}
         self._scorings: dict[str, asyncio.Task[StepScores | CriticError]] = {}  # by the answer's text
         self._drafts = Drafts(plan.critic, plan.conversation, plan.aggregation, plan.stop, self._abandon)
-        self._failed: dict[int, str] = {}
+        self._failed: dict[int, PolicyError] = {}
         self._invalid: dict[int, Candidate] = {}
         self._unscored: dict[int, CriticError] = {}
 
@@ -121,6 +121,7 @@ class _Gathering:
         if_none = PolicyError(f"no candidate was finished: {'; '.join(faults)}")
         if stopped == "seconds":
             if_none = OutOfTime(f"no candidate was finished within {self._plan.stop.max_seconds} seconds")
+        if_none.__cause__ = next(iter(self._failed.values()), None)
         return in_index_order(entries, stopped, faults, len(self._failed), if_none=if_none)
 
     @property
@@ -170,7 +171,7 @@ class _Gathering:
                 on_draft=self._note,
             )
         except PolicyError as error:
-            self._failed[index] = str(error)
+            self._failed[index] = error
             self._drafts.close(index)
             if isinstance(error, InvalidCandidate):
                 self._invalid[index] = error.candidate

@@ -14,6 +14,7 @@ from typing import Any
 
 from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
+from server.vllm_engine.error_mapping import candidate_error
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,
@@ -234,7 +235,7 @@ class Candidates:
             reading.cancel()
             self.usage += generated.usage
         if failure:
-            raise failure[0]
+            raise candidate_error(failure[0])
 
     def _touch_media(self) -> None:
         """Mark the prompt's media as used in the cache of this process, as the engine does in its cache.

@@ -15,6 +15,7 @@ from server.services.chat import complete
 from server.telemetry.metrics import Metrics
 from tests.server.apps import app_with, client_of, events_of, listening, question, settings
 from tests.server.fakes import FakeCritic, FakeEngine
+from ttscaling.types import PolicyError
 
 ANSWERS = ("one", "two words", "three")
 SCORES = {"one": [0.2, 0.4], "two words": [0.9], "three": [0.5, 0.5, 0.8]}
@@ -218,3 +219,35 @@ async def test_a_stream_that_is_refused_has_an_http_status():
         "param": "messages",
         "code": "context_length_exceeded",
     }
+
+
+class Busy(FakeEngine):
+    """An engine that admits only some candidates."""
+
+    def __init__(self, admitted: set[int]) -> None:
+        super().__init__(["yes"], FakeCritic({"yes": [0.5]}))
+        self._admitted = admitted
+
+    async def generate(self, index: int) -> str:
+        if index not in self._admitted:
+            refusal = ApiError("The engine is busy. Retry in a few seconds.", status=503, code="engine_busy")
+            raise PolicyError(refusal.message) from refusal
+        return await super().generate(index)
+
+
+@pytest.mark.parametrize("method", ["best_of_n", "self_consistency"])
+async def test_candidates_that_the_engine_refuses_are_left_out(method: str):
+    scaling = {"method": method, "n": 4}
+    async with client_of(app_with(Busy({1, 3}))) as client:
+        reply = await client.post("/v1/chat/completions", json=question(test_time_scaling=scaling))
+    report = reply.json()["test_time_scaling"]
+    assert reply.status_code == 200 and report["selected"] in (1, 3)
+    assert "candidate 0 failed: The engine is busy" in report["degraded"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_if_the_engine_refuses_all_its_own_reason_is_the_reply(stream: bool):
+    async with client_of(app_with(Busy(set()))) as client:
+        reply = await client.post("/v1/chat/completions", json=question(best_of=4, stream=stream))
+    assert reply.status_code == 503 and reply.json()["error"]["code"] == "engine_busy"
+    assert reply.headers["retry-after"]

@@ -1,0 +1,30 @@
+"""The engine's errors in our words, and which of them end a whole selection."""
+
+import pytest
+from vllm.exceptions import QueueOverflowError, VLLMValidationError
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from server.errors import ApiError
+from server.vllm_engine.error_mapping import candidate_error
+from ttscaling.types import PolicyError
+
+
+def test_a_busy_engine_fails_one_candidate():
+    error = candidate_error(QueueOverflowError())
+    assert isinstance(error, PolicyError)
+    cause = error.__cause__
+    assert isinstance(cause, ApiError) and (cause.status, cause.code) == (503, "engine_busy")
+
+
+def test_a_bug_fails_one_candidate_and_is_logged(caplog: pytest.LogCaptureFixture):
+    error = candidate_error(RuntimeError("at 0x7f00"))
+    assert isinstance(error, PolicyError) and "0x" not in str(error)
+    assert "0x7f00" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [EngineDeadError(), ApiError("No.", status=400), VLLMValidationError("n is wrong"), ValueError("x")],
+)
+def test_what_meets_every_candidate_ends_the_selection(error: Exception):
+    assert candidate_error(error) is error
