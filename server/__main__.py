@@ -21,6 +21,8 @@ def _flag(field: str) -> Any:
 
 
 def serve(
+    allowed_hosts: Annotated[str | None, _flag("allowed_hosts")] = None,
+    allowed_origins: Annotated[str | None, _flag("allowed_origins")] = None,
     policy: Annotated[str | None, _flag("policy")] = None,
     name: Annotated[str | None, _flag("name")] = None,
     critic: Annotated[str | None, _flag("critic")] = None,

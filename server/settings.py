@@ -4,6 +4,7 @@ A flag wins over its variable, and a variable over the default. `__main__` reads
 them on as a `Settings`.
 """
 
+import re
 from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Network = IPv4Network | IPv6Network
 NONE = "none"
+HOST = re.compile(r"[\w.-]+|\[?[0-9a-fA-F:.]+\]?", re.ASCII)  # a name, or an address of either kind
 MIB = 2**20
 
 
@@ -28,6 +30,16 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Host names that clients may use, separated by commas, or `*` for all. "
+        "By default all, and on a loopback address only the names of the loopback.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins whose pages may call the server from a browser, separated by commas, "
+        "or `*` for all.",
+    )
     policy: str = Field(
         default="nano",
         description="Checkpoint that answers: a folder, a name on the hub, or `nano` for the embedded one.",
@@ -146,7 +158,7 @@ class Settings(BaseSettings):
         description="Least severe log lines of the engines to show; the server's own lines are always shown.",
     )
 
-    @field_validator("private_media_hosts", mode="before")
+    @field_validator("private_media_hosts", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split_at_commas(cls, value: Any) -> Any:
         return (
@@ -154,6 +166,11 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("private_media_hosts", "allowed_hosts")
+    @classmethod
+    def _hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_checked_host(entry) for entry in entries)
 
     @field_validator("system_message", "critic_system_message")
     @classmethod
@@ -189,6 +206,18 @@ class Settings(BaseSettings):
     def private_networks(self) -> tuple[Network, ...]:
         """The networks among `private_media_hosts`."""
         return tuple(network for entry in self.private_media_hosts if (network := _as_network(entry)))
+
+
+def _checked_host(entry: str) -> str:
+    """Return a host name in lower case, or a network or address as it is. Raises ValueError for others."""
+    if "/" in entry:
+        try:
+            return str(ip_network(entry))
+        except ValueError as error:
+            raise ValueError(f"{entry} is no network ({error}); correct it") from None
+    if entry != "*" and not HOST.fullmatch(entry):
+        raise ValueError(f"{entry} is no host name: leave out scheme, port and path")
+    return entry.lower()
 
 
 def _as_network(entry: str) -> Network | None:

@@ -10,7 +10,7 @@ from clients.sdk.completions import Candidate, ScalingReport
 def candidates_view(scaling: ScalingReport) -> RenderableType:
     """Return the table of all candidates, best first and the chosen one marked.
 
-    Above it stands how the answer was chosen, and below it why the critic's scores were not used, if so.
+    Above it stands how the answer was chosen, and below it what failed, if anything did.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("candidate", no_wrap=True)
@@ -27,7 +27,7 @@ def candidates_view(scaling: ScalingReport) -> RenderableType:
         table.add_row()
     parts: list[RenderableType] = [Text(_summary(scaling), style="dim"), Text(), table]
     if scaling.degraded:
-        parts.append(Text(f"The critic's scores were not used: {scaling.degraded}", style="yellow"))
+        parts.append(Text(f"Not everything succeeded: {scaling.degraded}", style="yellow"))
     return Group(*parts)
 
 

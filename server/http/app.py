@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from server.engine_interface import Engine
@@ -20,6 +21,7 @@ from server.telemetry.metrics import Metrics
 
 from .access_log import AccessLog
 from .error_replies import api_error, client_gone, http_error, unexpected_error
+from .hosts import AllowedHosts
 
 
 def create_app(
@@ -63,5 +65,14 @@ def create_app(
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(ClientDisconnect, client_gone)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
+    app.add_middleware(AllowedHosts, settings=settings)
     app.add_middleware(AccessLog, metrics=metrics, reply_to_bug=unexpected_error)
     return app

@@ -183,7 +183,8 @@ async def with_progress(scaled: ScaledChat, events: AsyncGenerator[str, None]) -
     try:
         while True:
             try:
-                event = await asyncio.wait_for(scaled.stream_events.get(), SILENCE_SECONDS)
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    event = await scaled.stream_events.get()
             except TimeoutError:
                 event = ": still working\n\n"
             if event is None:

@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from vllm.entrypoints.serve import create_error_response
 from vllm.entrypoints.serve.engine.protocol import ErrorInfo, ErrorResponse
+from vllm.entrypoints.serve.exception_handling.utils import sanitize_message
 from vllm.exceptions import VLLMError
 from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -29,7 +30,8 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
         return internal_error()
     # The text of a VLLMError ends with parameter and value in brackets. The ApiError has a field for the
     # parameter, so only the sentence before them is kept.
-    message = str(error.args[0]) if isinstance(error, VLLMError) and error.args else info.message
+    plain = str(error.args[0]) if isinstance(error, VLLMError) and error.args else info.message
+    message = sanitize_message(plain)  # of addresses in memory and the like
     if "context length" in message:
         advice = "Shorten the messages, send fewer or smaller images, or lower max_dynamic_patch."
         return ApiError(f"{message} {advice}", param=info.param or "messages", code=TOO_LONG)

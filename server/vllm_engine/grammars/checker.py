@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +26,7 @@ MEMORY_MIB = 1024
 SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
 REMEMBERED = 4096  # hashes of grammars that compiled
 TOO_COMPLEX = "grammar_too_complex"
+ENDED = "ended"  # the outcome of a check that the end of its process, or of its requests, has interrupted
 
 
 def started_checker(client: Any, seconds: float) -> "GrammarChecker":
@@ -50,6 +52,7 @@ class GrammarChecker:
         self._settings = settings
         self._compiled: OrderedDict[bytes, None] = OrderedDict()
         self._checks: dict[bytes, asyncio.Task[str]] = {}
+        self._waiting: Counter[bytes] = Counter()  # the requests that wait for each check
         self._outcomes: dict[int, asyncio.Future[str]] = {}
         self._numbers = 0
         self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
@@ -63,18 +66,16 @@ class GrammarChecker:
     async def check(self, params: StructuredOutputsParams, *, param: str) -> None:
         """Compile a grammar; `param` is the field of the request that it came with.
 
-        Raises ApiError (400, `grammar_too_complex`) where that takes too much time or memory, or crashes.
-        What vLLM itself refuses passes: vLLM refuses it with its own reason.
+        Raises ApiError (400, `grammar_too_complex`) if that takes too much time or memory, or crashes, and
+        ApiError (503) if the process ended meanwhile. What vLLM itself refuses passes: vLLM refuses it with
+        its own reason.
         """
-        fields = {name: value for name, value in asdict(params).items() if not name.startswith("_")}
-        key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()
-        if key in self._compiled:
-            self._compiled.move_to_end(key)
-            return
-        if key not in self._checks:
-            self._checks[key] = asyncio.create_task(self._outcome(StructuredOutputsParams(**fields)))
-            self._checks[key].add_done_callback(lambda _: self._checks.pop(key))
-        outcome = await asyncio.shield(self._checks[key])
+        try:
+            outcome = await self._shared_outcome(params)
+        except RecursionError:  # a schema of some hundred levels can be neither copied nor pickled
+            outcome = "failed"
+        if outcome == ENDED:
+            raise ApiError(f"The check of {param} was interrupted. Retry in a few seconds.", status=503)
         if outcome in ("slow", "crashed", "failed"):
             raise ApiError(
                 f"The grammar of {param} can't be compiled within {self._settings.seconds:g} s and "
@@ -82,10 +83,6 @@ class GrammarChecker:
                 param=param,
                 code=TOO_COMPLEX,
             )
-        if outcome == "compiled":
-            self._compiled[key] = None
-            while len(self._compiled) > REMEMBERED:
-                self._compiled.popitem(last=False)
 
     def close(self) -> None:
         """End the process."""
@@ -98,9 +95,36 @@ class GrammarChecker:
             if process.returncode is None:
                 process.kill()
 
-    async def _outcome(self, params: StructuredOutputsParams) -> str:
-        async with self._turns:
-            return await self._compile(params)
+    async def _shared_outcome(self, params: StructuredOutputsParams) -> str:
+        """Return the outcome of a compilation that all requests with this grammar share."""
+        fields = {name: value for name, value in asdict(params).items() if not name.startswith("_")}
+        key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()
+        if key in self._compiled:
+            self._compiled.move_to_end(key)
+            return "compiled"
+        if key not in self._checks:
+            self._checks[key] = asyncio.create_task(self._outcome(key, StructuredOutputsParams(**fields)))
+        self._waiting[key] += 1
+        try:
+            return await asyncio.shield(self._checks[key])
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    async def _outcome(self, key: bytes, params: StructuredOutputsParams) -> str:
+        try:
+            async with self._turns:
+                if key not in self._waiting:  # all clients left before the turn came
+                    return ENDED
+                outcome = await self._compile(params)
+        finally:
+            del self._checks[key]  # at once, so that no request joins a check that has ended
+        if outcome == "compiled":
+            self._compiled[key] = None
+            while len(self._compiled) > REMEMBERED:
+                self._compiled.popitem(last=False)
+        return outcome
 
     async def _compile(self, params: StructuredOutputsParams) -> str:
         self.start()
@@ -130,23 +154,44 @@ class GrammarChecker:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for the server, which then ends the process itself
         )
         assert process.stdin is not None and process.stdout is not None, "started with pipes"
-        process.stdin.write(packed(self._settings))
-        line = await process.stdout.readline()
-        if not line:
+        try:
+            process.stdin.write(packed(self._settings))
+            ready = await _next_message(process.stdout)
+        except BaseException:  # includes the cancellation by `close`
+            with suppress(ProcessLookupError):
+                process.kill()
+            raise
+        if ready is None:
             raise RuntimeError("the process that compiles grammars did not start")
         asyncio.create_task(self._read_outcomes(process))  # noqa: RUF006
         return process
 
     async def _read_outcomes(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None, "started with pipes"
-        while line := await process.stdout.readline():
-            message: dict[str, Any] = json.loads(line)
-            if message["number"] in self._outcomes:
-                self._outcomes[message["number"]].set_result(message["outcome"])
+        while (message := await _next_message(process.stdout)) is not None:
+            outcome = self._outcomes.get(message["number"])
+            if outcome is not None and not outcome.done():
+                outcome.set_result(message["outcome"])
         await process.wait()
         logger.warning("the process that compiles grammars ended with %s", process.returncode)
         for outcome in self._outcomes.values():
             if not outcome.done():
-                outcome.set_result("crashed")
+                outcome.set_result(ENDED)
+
+
+async def _next_message(stream: asyncio.StreamReader) -> dict[str, Any] | None:
+    """Return the process's next message, or None at its end.
+
+    Other lines are skipped, because a library may print one, and without this reader every check would hang.
+    """
+    while True:
+        try:
+            line = await stream.readline()
+            message = json.loads(line) if line else None
+        except ValueError:  # no JSON, or a line beyond the stream's limit
+            continue
+        if isinstance(message, dict) or not line:
+            return message

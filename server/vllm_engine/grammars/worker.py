@@ -9,6 +9,7 @@ Messages in are pickles with their length in front: first `GrammarSettings`, the
 out are lines of JSON, `{"number": 3, "outcome": "compiled"}`.
 """
 
+import ctypes
 import json
 import os
 import pickle
@@ -35,6 +36,7 @@ from vllm.v1.structured_output.request import get_structured_output_key
 
 LENGTH = struct.Struct("!Q")
 MIB = 2**20
+PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 STACK = 4 * MIB  # bytes; the server and the engine have twice as much, so what fits here fits there
 BACKENDS = {"xgrammar": XgrammarBackend, "guidance": GuidanceBackend}
 
@@ -115,6 +117,13 @@ class Compiler:
         return "compiled"
 
 
+def end_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends, which alone knows its deadline."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended already
+        os._exit(1)
+
+
 def run_child(params: StructuredOutputsParams, compiler: Compiler, memory_mib: int, pipe: int) -> None:
     """Compile within the limits, write the outcome to the pipe and end this process, a fork."""
     limit_memory(memory_mib)
@@ -156,8 +165,10 @@ def fork(
 ) -> tuple[int, Compilation]:
     """Start a compilation. Returns the end of the pipe where its outcome arrives, and the compilation."""
     reading, writing = os.pipe()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
+        end_with_parent(parent)
         os.close(reading)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         run_child(params, compiler, settings.memory_mib, writing)

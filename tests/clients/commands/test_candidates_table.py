@@ -35,7 +35,7 @@ def test_a_candidate_without_scores_is_shown_as_one_step() -> None:
     assert "best_of_n: 2 candidates\n" in text
     assert "0 (chosen, cut off)" in text
     assert "b" in text
-    assert "not used: the critic is gone" in text
+    assert "Not everything succeeded: the critic is gone" in text
 
 
 def test_text_can_neither_steer_the_terminal_nor_be_markup() -> None:
