@@ -1,6 +1,6 @@
 """Write the checkpoint and the data, in the published formats, for `internvl3 bench training`.
 
-All systems train on the same. The records are questions about nano's sheets of digits. A pair's rejected
+All systems train on the same records. These are questions about nano's sheets of digits. A pair's rejected
 response has a slip in some step. A judged solution's steps have value 1 as long as the right answer can still
 be reached.
 """

@@ -1,4 +1,4 @@
-"""Measure taking frames from a long video beside vLLM's reader and decord (`internvl3 bench video`)."""
+"""Measure how fast frames are taken from a long video, beside vLLM and decord (`internvl3 bench video`)."""
 
 from collections.abc import Sequence
 from statistics import median

@@ -1,4 +1,4 @@
-"""Which Host headers are answered.
+"""Refuse requests whose Host header names a host that is not allowed.
 
 A page in somebody's browser can point its own name at 127.0.0.1 and then talk to a server there. It can't
 change the Host header, which still holds the page's name.

@@ -1,4 +1,4 @@
-"""The end of a streamed reply: an error inside it is an event, and the access log knows of it."""
+"""End a streamed reply: send an exception as an error event, and note the error for the access log."""
 
 import logging
 from collections.abc import AsyncGenerator, MutableMapping

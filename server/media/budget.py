@@ -1,4 +1,4 @@
-"""What one request may still use of its limits on media, over all its messages and all its inputs."""
+"""Count the images, videos and pixels of a request, over all its inputs, against the server's limits."""
 
 import asyncio
 

@@ -1,11 +1,12 @@
 """Fetch one http(s) URL that a stranger chose, and connect to no address that isn't public.
 
-Protection against known attacks on servers that fetch URLs:
+These rules protect the server against known attacks on servers that fetch URLs:
 - One parser, httpx's, reads the URL for both the check and the fetch.
 - The host is resolved once, and all its addresses must be public. The connection goes to the checked address
   itself, while the Host header and the TLS name keep the host. So a second, different DNS answer has no
   effect.
 - At most three redirects are followed, and each target is checked like the first URL.
+- Host names are looked up in threads of their own, so a slow name server delays nothing but other lookups.
 - Proxies and .netrc of the environment are not used.
 - The body is read in pieces up to a cap and is never decompressed.
 - One deadline covers everything.

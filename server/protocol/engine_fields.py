@@ -1,6 +1,7 @@
-"""Which fields of a chat request reach vLLM: only the listed ones, so that no new field gets in unseen.
+"""Pass only the listed fields of a chat request on to vLLM, and refuse fields that look misspelt.
 
-A test compares the lists with vLLM's request type and names each field that they don't know yet.
+With a list no new field of vLLM gets in unseen. A test compares the lists with vLLM's request type and names
+each field that they lack.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The server-sent events of a streamed reply: read one, write one."""
+"""Read and write the server-sent events of a streamed reply."""
 
 import json
 from collections.abc import Mapping

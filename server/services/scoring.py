@@ -1,7 +1,7 @@
 """Score the answers of a request to `/v1/critic/score`, step by step.
 
 An answer that can't be scored has an error in place of its scores, and so has such an input of a batch. The
-request fails only if nothing could be scored.
+request fails only if nothing could be scored. An answer with too many steps fails its whole question.
 """
 
 import asyncio

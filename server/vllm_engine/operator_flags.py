@@ -1,4 +1,4 @@
-"""The operator's own vLLM flags: which of them this server honours. It refuses to start with any other.
+"""Refuse to start with flags of vLLM in --policy-args or --critic-args that would have no effect.
 
 vLLM's parser also knows the flags of vLLM's own HTTP server, which doesn't run here. A silently ignored
 `--api-key` would leave a server open that its operator believes to be closed.

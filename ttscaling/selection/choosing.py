@@ -1,4 +1,4 @@
-"""Choose among gathered candidates: by their scores, or without any as `on_critic_error` says."""
+"""Choose among gathered candidates by their scores, or without scores as `on_critic_error` says."""
 
 import math
 from collections.abc import Callable, Sequence

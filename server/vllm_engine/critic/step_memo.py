@@ -1,4 +1,4 @@
-"""Remember step scores, so that none is read twice, not even at the same time.
+"""Remember step scores, so that no step is scored twice, not even by two requests at the same time.
 
 A step's score depends only on the step and on the text and media before it. So candidates that begin with the
 same steps share their first scores, and scoring an answer a second time takes no tokens. The memory also

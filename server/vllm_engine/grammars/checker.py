@@ -1,6 +1,6 @@
-"""Grammars of requests, compiled in a process that may crash before the engine compiles them.
+"""Compile grammars of requests in a process that may crash, before the engine compiles them.
 
-What passes is remembered by its hash, so that an ordinary schema costs once what its compilation takes.
+Grammars that compiled are remembered by their hashes, so an ordinary schema is compiled here only once.
 """
 
 import asyncio
