@@ -117,7 +117,7 @@ def parse_deltas(value: object) -> Deltas:
 
 
 def choose_deltas(
-    requested: Deltas, medium_T: ArrayLike, *, max_tokens: int, window: int
+    requested: Deltas, medium_T: ArrayLike, *, max_tokens: int, window: int, reserve: int = 0
 ) -> tuple[float, ...]:
     """Return the delta of each image or video of a prompt, checked against the model's window.
 
@@ -127,8 +127,8 @@ def choose_deltas(
         requested: the result of `parse_deltas`.
         medium_T: int (T,) over the prompt's tokens: the number of the image or video that a visual token
             belongs to, counted from 0 in the order of the prompt; -1 for text.
-        max_tokens: positions kept free for the answer.
-        window: how many positions the model was trained on.
+        max_tokens: positions kept free for the answer. window: how many positions the model was trained on.
+        reserve: positions that "auto" keeps free for an answer of unknown length, if a delta allows it.
 
     Returns:
         One delta for each image or video, in the order of the prompt.
@@ -148,10 +148,13 @@ def choose_deltas(
         deltas = requested if isinstance(requested, tuple) else (requested,) * media
         if positions_needed(medium_of, deltas) + max_tokens <= window:
             return deltas
-    fitting = next(
-        (d for d in TRAINED_DELTAS if positions_needed(medium_of, (d,) * media) + max_tokens <= window), None
+    roomy, fitting = (
+        next((d for d in TRAINED_DELTAS if positions_needed(medium_of, (d,) * media) + room <= window), None)
+        for room in (max(max_tokens, reserve), max_tokens)
     )
     if requested == "auto":
+        if roomy is not None:
+            return (roomy,) * media
         if fitting is not None:
             return (fitting,) * media
         deltas = (TRAINED_DELTAS[-1],) * media

@@ -1,7 +1,7 @@
 """Check the checkpoints, start the engines of the policy and the critic, and build the Engine.
 
-Policy and critic start at the same time, each in a separate process. Two engines in one process would share
-vLLM's global state, and shutting one down would break the other.
+Policy and critic have a process each. Two engines in one process would share vLLM's global state, and
+shutting one down would break the other.
 """
 
 import asyncio
@@ -46,6 +46,7 @@ from .engine_flags import EngineRole, engine_flags, engine_roles
 from .grammars.checker import started_checker
 from .media_connector import CONNECTOR_NAME
 from .operator_flags import check_operator_flags
+from .start_order import build_all
 
 logger = logging.getLogger("internvl3.engine")
 
@@ -72,10 +73,8 @@ async def start(settings: Settings) -> Engine:
     except (PluginError, ValueError, OSError) as error:
         raise StartupError(str(error)) from error
     try:
-        outcomes = await asyncio.gather(
-            *(asyncio.to_thread(_build, *pair) for pair in zip(roles, arguments, strict=True)),
-            return_exceptions=True,
-        )
+        builds = [partial(_build, *pair) for pair in zip(roles, arguments, strict=True)]
+        outcomes = await build_all(builds, side_by_side=current_platform.is_cpu())
     except asyncio.CancelledError:  # the server is stopping, and the threads wait for these processes
         for process in multiprocessing.active_children():
             process.terminate()

@@ -188,6 +188,15 @@ def test_room_for_the_answer_is_kept():
     assert choose_deltas("auto", PROMPT, max_tokens=1, window=670) == (0.5, 0.5, 0.5)
 
 
+def test_auto_reserves_room_as_far_as_a_delta_allows():
+    chosen = {
+        reserve: choose_deltas("auto", PROMPT, max_tokens=0, window=670, reserve=reserve)[0]
+        for reserve in (0, 1, 320, 480, 637, 638, 10_000)
+    }
+    assert chosen == {0: 1, 1: 0.5, 320: 0.5, 480: 1 / 4, 637: 1 / 256, 638: 1, 10_000: 1}
+    assert choose_deltas(1, PROMPT, max_tokens=0, window=670, reserve=10_000) == (1, 1, 1)
+
+
 @pytest.mark.parametrize("length", [0, 2, 4])
 def test_a_list_needs_a_delta_for_each(length: int):
     with pytest.raises(ValueError, match=f"v2pe_delta has {length} numbers for 3 images and videos"):

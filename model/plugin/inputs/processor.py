@@ -75,6 +75,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
             options.deltas,
             prompt.medium_of_tokens([tiles[slot.modality][slot.item] * per_tile for slot in prompt.slots]),
             max_tokens=options.max_tokens,
+            reserve=options.reserve,
             window=self.info.checkpoint.window,
         )
         ids, marked_deltas = prompt.with_delta_markers(deltas)

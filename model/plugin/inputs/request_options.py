@@ -9,6 +9,7 @@ from model.v2pe import Deltas, parse_deltas
 _KNOWN = (
     "v2pe_delta",
     "v2pe_max_tokens",
+    "v2pe_reserve",
     "min_dynamic_patch",
     "max_dynamic_patch",
     "max_dynamic_patch_total",
@@ -24,7 +25,7 @@ class VisionOptions:
     `tiling` holds for each image, `frame_tiling` for each frame of a video. `max_tiles_total` is the most
     tiles that all images may have together, without thumbnails. `timestamps` is whether the labels of frames
     hold their times. `max_tokens` positions are kept free for the answer when the prompt is checked against
-    the trained window.
+    the trained window, and with delta "auto" `reserve` positions where that is possible.
     """
 
     deltas: Deltas
@@ -33,6 +34,7 @@ class VisionOptions:
     frame_tiling: TilingConfig
     timestamps: bool
     max_tokens: int
+    reserve: int = 0
 
     def image_tiling(self, sizes: Sequence[tuple[int, int]]) -> TilingConfig:
         """Return the tiling for each image of a prompt with several images.
@@ -74,6 +76,7 @@ def parse_options(
     - `video_max_dynamic_patch`: the most tiles of a video's frame, 1 by default.
     - `video_timestamps`: whether the prompt says when each frame is shown.
     - `v2pe_max_tokens`: how many positions the answer may need.
+    - `v2pe_reserve`: how many positions "auto" keeps for an answer that has no limit of its own.
 
     A maximum above the engine's limit is lowered to the limit.
 
@@ -110,6 +113,7 @@ def parse_options(
         ),
         timestamps=timestamps,
         max_tokens=_count("v2pe_max_tokens", options.get("v2pe_max_tokens", 0), least=0),
+        reserve=_count("v2pe_reserve", options.get("v2pe_reserve", 0), least=0),
     )
 
 

@@ -74,6 +74,17 @@ def prepend_system_message(
     return [{"role": "system", "content": system}, *messages]
 
 
+def with_reserve(vision: Mapping[str, Any] | None, window: int) -> Mapping[str, Any] | None:
+    """Return `mm_processor_kwargs` with positions reserved for an answer that has no max_tokens.
+
+    Without a reserve "auto" would take the largest delta that fits the prompt alone, and leave an answer of a
+    few tokens. The reserve is an eighth of the window, and at most 2,048 positions.
+    """
+    if vision is None or vision.get("v2pe_delta") != "auto" or "v2pe_max_tokens" in vision:
+        return vision
+    return {**vision, "v2pe_reserve": min(2048, window // 8)}
+
+
 class ChatRun:
     """One chat request in a copy of vLLM's chat handler, whose engine client is a `WindowLimitedClient`.
 
@@ -101,9 +112,9 @@ class ChatRun:
             ApiError: 400, if a field of the request is invalid.
         """
         CURRENT_MEDIA.set(RequestMedia(videos))
-        self._request = _request(
-            {**body, "messages": prepend_system_message(body["messages"], settings.system_message)}
-        )
+        messages = prepend_system_message(body["messages"], settings.system_message)
+        vision = with_reserve(body.get("mm_processor_kwargs"), settings.checkpoint.window)
+        self._request = _request({**body, "messages": messages, "mm_processor_kwargs": vision})
         self._grammar_checked = GrammarCheckedClient(
             chat.engine_client, settings.grammars, param=grammar_param(body)
         )

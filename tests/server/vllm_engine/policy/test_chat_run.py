@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.vllm_engine.policy.chat_run import prepend_system_message
+from server.vllm_engine.policy.chat_run import prepend_system_message, with_reserve
 
 QUESTION = {"role": "user", "content": "Who?"}
 
@@ -25,3 +25,11 @@ def test_a_requests_own_wins_wherever_it_stands(role, content):
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_nothing_to_put_in_front(nothing):
     assert prepend_system_message([QUESTION], nothing) == [QUESTION]
+
+
+def test_auto_keeps_room_for_an_answer_without_a_limit():
+    """64 frames once left 33 of 32,768 positions for the answer."""
+    assert with_reserve({"v2pe_delta": "auto"}, 32_768) == {"v2pe_delta": "auto", "v2pe_reserve": 2048}
+    assert with_reserve({"v2pe_delta": "auto"}, 8192) == {"v2pe_delta": "auto", "v2pe_reserve": 1024}
+    for vision in (None, {}, {"v2pe_delta": 0.25}, {"v2pe_delta": "auto", "v2pe_max_tokens": 5}):
+        assert with_reserve(vision, 8192) == vision
