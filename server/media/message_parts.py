@@ -55,7 +55,8 @@ def video_part(handle: str) -> Mapping[str, Any]:
 def with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Mapping[str, Any]]) -> Message:
     """Return the message at `index` with its media parts replaced by the checked `parts`.
 
-    Text parts keep only their text, so that no other field carries unchecked media to vLLM.
+    Text parts keep only their text, so that no other field carries unchecked media to vLLM. Media that follow
+    all texts come before them.
 
     Args:
         index: the index of `message` in the conversation.
@@ -69,7 +70,18 @@ def with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Map
         parts.get((index, part_index)) or {"type": part["type"], part["type"]: part[part["type"]]}
         for part_index, part in enumerate(content)
     ]
-    return {**message, "content": checked}
+    return {**message, "content": _media_first(checked)}
+
+
+def _media_first(parts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the parts with the media in front, if all texts stand before them.
+
+    InternVL3 was trained with the images of a message before its text, and a model that is asked in the other
+    order answers worse. Parts that mix texts and media stay as they are, because their order has a meaning.
+    """
+    kinds = [part["type"] in MEDIA_PARTS for part in parts]
+    first_media = kinds.index(True) if True in kinds else 0
+    return parts[first_media:] + parts[:first_media] if all(kinds[first_media:]) else parts
 
 
 def find_media_parts(index: int, message: Message) -> list[MediaPart]:

@@ -7,6 +7,7 @@ from server.errors import ApiError
 from server.request_media import VideoOptions
 from server.settings import Settings
 
+from .image_detail import image_tiles
 from .request_fields import QuestionFields, VideoFields, VisionFields
 
 VISION_FIELDS = ("v2pe_delta", "max_dynamic_patch", "min_dynamic_patch", "max_dynamic_patch_total")
@@ -27,7 +28,7 @@ def _video(fields: VideoFields, settings: Settings) -> VideoOptions:
 
 
 def _vision(fields: QuestionFields) -> dict[str, Any]:
-    """Return the vision fields that are set, at the top level or in mm_processor_kwargs."""
+    """Return the vision fields that are set: at the top level, in mm_processor_kwargs, or in the images."""
     nested = fields.mm_processor_kwargs or VisionFields()
     chosen: dict[str, Any] = {}
     for name in VISION_FIELDS:
@@ -37,6 +38,13 @@ def _vision(fields: QuestionFields) -> dict[str, Any]:
         value = inner if outer is None else outer
         if value is not None:
             chosen[name] = value
+    tiles = image_tiles(fields.messages)
+    if tiles is not None and chosen.setdefault("max_dynamic_patch", tiles) != tiles:
+        raise ApiError(
+            f"max_dynamic_patch is {chosen['max_dynamic_patch']}, but the images ask for {tiles} tiles. "
+            "Send it once.",
+            param="max_dynamic_patch",
+        )
     return chosen
 
 

@@ -236,3 +236,18 @@ async def test_one_budget_holds_for_all_conversations_of_a_request():
     with pytest.raises(ApiError, match="hold 250 in all"):
         await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, large)
     media.close()
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [("ti", "it"), ("tti", "itt"), ("tii", "iit"), ("it", "it"), ("tit", "tit"), ("t", "t")],
+)
+async def test_images_after_all_texts_come_first(order: str, expected: str):
+    """Models were trained with a message's images before its text; many clients send them behind it."""
+    image = {"type": "image_url", "image_url": {"url": data_url(encoded("PNG", (10, 10)))}}
+    parts = [image if kind == "i" else {"type": "text", "text": f"{n}"} for n, kind in enumerate(order)]
+    (message,) = await load([{"role": "user", "content": parts}])
+    kinds = "".join(part["type"][0] for part in message["content"])
+    assert kinds == expected
+    texts = [part["text"] for part in message["content"] if part["type"] == "text"]
+    assert texts == [part["text"] for part in parts if part["type"] == "text"]
