@@ -39,7 +39,13 @@ def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dic
     settings = Settings()
     for role in engine_roles(settings):
         flags = engine_flags(
-            replace(role, judges=False), settings, own_dtype="float32", window=WINDOW, engines=2, cpu=True
+            replace(role, judges=False),
+            settings,
+            own_dtype="float32",
+            backbone="qwen2",
+            window=WINDOW,
+            engines=2,
+            cpu=True,
         )
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]
         commands[role.title] = (command, environment)

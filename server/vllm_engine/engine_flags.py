@@ -37,7 +37,14 @@ def engine_roles(settings: Settings) -> list[EngineRole]:
 
 
 def engine_flags(
-    role: EngineRole, settings: Settings, *, own_dtype: str, window: int, engines: int, cpu: bool
+    role: EngineRole,
+    settings: Settings,
+    *,
+    own_dtype: str,
+    backbone: str,
+    window: int,
+    engines: int,
+    cpu: bool,
 ) -> list[str]:
     """Return the command line for one engine, with the flags of `vllm serve`.
 
@@ -45,6 +52,7 @@ def engine_flags(
         role: the engine.
         settings: the server's settings.
         own_dtype: the dtype that the checkpoint's config names, like "float32".
+        backbone: the model type of the language model, like "qwen2".
         window: the context window in tokens.
         engines: the number of engines that share the machine.
         cpu: whether vLLM runs on a CPU.
@@ -71,6 +79,10 @@ def engine_flags(
     if limits := {name: limit for name, limit in tiles.items() if limit is not None}:
         flags["--mm-processor-kwargs"] = json.dumps(limits)
     switches = ["--enable-prefix-caching", "--trust-request-mm-kwargs", "--enable-prompt-tokens-details"]
+    if not role.judges and backbone.startswith("qwen"):
+        # Qwen's models write tool calls as Hermes' do. So tools work without a flag of the operator's.
+        flags["--tool-call-parser"] = "hermes"
+        switches.append("--enable-auto-tool-choice")
     if settings.log_level in ("error", "warning"):
         switches.append("--no-use-tqdm-on-load")
     if cpu:

@@ -37,6 +37,8 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
         return ApiError(f"{message} {advice}", param=info.param or "messages", code=TOO_LONG)
     if "model's window" in message:  # this message comes from our processor and says what to change
         return ApiError(message, param="messages", code=TOO_LONG)
+    if "--tool-call-parser" in message:
+        message = f"{message}. The server's operator sets it in --policy-args."
     status = 404 if info.code == HTTPStatus.NOT_FOUND else 400
     return ApiError(message, status=status, param=info.param)
 

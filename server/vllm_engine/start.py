@@ -126,10 +126,17 @@ def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]
 
 def _flags(role: EngineRole, settings: Settings, *, engines: int, cpu: bool) -> list[str]:
     config = get_config(role.path, trust_remote_code=False)
-    # Without this flag the engine would take a million tokens, because V2PE fits more tokens into the window.
-    window = settings.max_model_len or config.get_text_config().max_position_embeddings
-    own_dtype = str(config.dtype).removeprefix("torch.")
-    return engine_flags(role, settings, own_dtype=own_dtype, window=window, engines=engines, cpu=cpu)
+    text = config.get_text_config()
+    return engine_flags(
+        role,
+        settings,
+        own_dtype=str(config.dtype).removeprefix("torch."),
+        backbone=text.model_type,
+        # Without a window the engine would take a million tokens, because V2PE fits more of them into it.
+        window=settings.max_model_len or text.max_position_embeddings,
+        engines=engines,
+        cpu=cpu,
+    )
 
 
 def _parsed(parser: FlexibleArgumentParser, role: EngineRole, flags: Sequence[str]) -> Namespace:

@@ -7,11 +7,20 @@ from server.vllm_engine.engine_flags import engine_flags, engine_roles
 from tests.server.apps import settings
 
 
-def flags(*, cpu: bool = True, critic: bool = False, own_dtype: str = "bfloat16", **chosen) -> dict[str, str]:
+def flags(
+    *,
+    cpu: bool = True,
+    critic: bool = False,
+    own_dtype: str = "bfloat16",
+    backbone: str = "qwen2",
+    **chosen,
+) -> dict[str, str]:
     """Return the flags by name. A flag without a value gets the next flag as its value."""
     configured = settings(policy="/models/p", critic="/models/c", **chosen)
     role = engine_roles(configured)[critic]
-    command_line = engine_flags(role, configured, own_dtype=own_dtype, window=4096, engines=2, cpu=cpu)
+    command_line = engine_flags(
+        role, configured, own_dtype=own_dtype, backbone=backbone, window=4096, engines=2, cpu=cpu
+    )
     return dict(pairwise(command_line))
 
 
@@ -31,7 +40,9 @@ def test_a_limit_that_is_not_set_is_the_checkpoints():
 def test_the_operators_own_flags_come_last():
     configured = settings(policy="/models/p", policy_args="--seed 3 --dtype float32")
     role = engine_roles(configured)[0]
-    command_line = engine_flags(role, configured, own_dtype="float32", window=64, engines=1, cpu=False)
+    command_line = engine_flags(
+        role, configured, own_dtype="float32", backbone="qwen2", window=64, engines=1, cpu=False
+    )
     assert command_line[-4:] == ["--seed", "3", "--dtype", "float32"]
 
 
@@ -46,3 +57,11 @@ def test_a_critic_is_never_served_in_float16_unasked():
     assert flags(critic=True, own_dtype="bfloat16")["--dtype"] == "auto"
     assert flags(critic=True, own_dtype="float32", dtype="float16")["--dtype"] == "float16"
     assert flags(own_dtype="float32")["--dtype"] == "auto"
+
+
+def test_tools_work_with_qwen_backbones_without_a_flag():
+    for backbone in ("qwen2", "qwen3"):
+        passed = flags(backbone=backbone)
+        assert passed["--tool-call-parser"] == "hermes" and "--enable-auto-tool-choice" in passed
+    for others in (flags(backbone="internlm2"), flags(critic=True)):
+        assert "--tool-call-parser" not in others and "--enable-auto-tool-choice" not in others
