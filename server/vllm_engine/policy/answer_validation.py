@@ -162,6 +162,7 @@ class Schema:
         keywords = {name: self._timed(check) for name, check in dialect.VALIDATORS.items()}
         keywords |= dict.fromkeys(BY_PATTERN, _unchecked)
         keywords["additionalProperties"] = self._timed(_additional_properties)
+        keywords["uniqueItems"] = self._timed(_unique_items)
         return validators.extend(dialect, keywords)(schema, registry=Registry())
 
     def _timed(self, check: Keyword) -> Keyword:
@@ -189,6 +190,24 @@ def _additional_properties(
         return ()
     check: Keyword = Draft202012Validator.VALIDATORS["additionalProperties"]
     return check(validator, value, instance, schema)
+
+
+def _unique_items(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:
+    """Check `uniqueItems` in linear time; jsonschema compares each item with every other one."""
+    if value and validator.is_type(instance, "array"):
+        # As texts, because numbers can be chosen so that all their hashes are equal.
+        different = {json.dumps(_canonical(item), sort_keys=True) for item in instance}
+        if len(different) < len(instance):
+            yield ValidationError("the items are not unique")
+
+
+def _canonical(value: Any) -> Any:
+    """Return the value with its whole numbers as integers, because 1 and 1.0 are equal in a JSON schema."""
+    if isinstance(value, dict):
+        return {name: _canonical(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _unchecked(validator: Any, value: Any, instance: Any, schema: Any) -> Iterable[ValidationError]:

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -161,3 +162,29 @@ def test_regular_expressions_are_left_to_the_grammar():
         Schema(schema, "p").find_problem("it", json.dumps({"s": "a" * 60 + "b", "x" * 60 + "y": 1})) is None
     )
     assert Schema(schema, "p").find_problem("it", '{"s": 1}') is not None
+
+
+@pytest.mark.parametrize(
+    ("items", "unique"),
+    [
+        ([1, 1.0], False),
+        ([1, True, 0, False, "1", None], True),
+        ([{"a": 1, "b": [2]}, {"b": [2.0], "a": 1}], False),
+        ([[1], [True], {"a": 1}, {"a": True}, [], {}], True),
+        ([float(2**53), 2**53 + 1], True),
+    ],
+)
+def test_unique_items_are_equal_as_json(items: list[Any], unique: bool):
+    problem = Schema({"uniqueItems": True}, "p").find_problem("it", json.dumps(items))
+    assert (problem is None) == unique
+
+
+def test_unique_items_are_not_compared_pair_by_pair(monkeypatch: pytest.MonkeyPatch):
+    """A schema in an old dialect and an answer with 2,000 items would take seconds that no limit ends."""
+    compared = Mock(side_effect=AssertionError("jsonschema's quadratic check"))
+    monkeypatch.setattr("jsonschema._keywords.uniq", compared)
+    monkeypatch.setattr("jsonschema._legacy_keywords.uniq", compared, raising=False)
+    items = [{"a": number} for number in range(2000)]
+    draft4 = {"$schema": "http://json-schema.org/draft-04/schema#", "enum": items}
+    assert Schema(draft4, "p").find_problem("it", '{"a": 3}') is None
+    assert Schema({"uniqueItems": True}, "p").find_problem("it", json.dumps(items)) is None
