@@ -11,6 +11,7 @@ from typing import Any
 from server.errors import ApiError
 
 MAX_TOOLS = 128  # as OpenAI's API allows
+MAX_FIELDS = 256  # each unknown one is compared with ours, which takes up to 0.1 ms
 PASSED = frozenset(
     [
         "messages",
@@ -96,9 +97,10 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
 
     Raises:
         ApiError: 400, if a field is refused, if one is unknown and its name is nearly that of a field of
-        ours,
-            or if there are more tools than `MAX_TOOLS`.
+            ours, or if there are more fields than `MAX_FIELDS` or more tools than `MAX_TOOLS`.
     """
+    if len(body) > MAX_FIELDS:
+        raise ApiError(f"A request may hold {MAX_FIELDS} fields, not {len(body)}. Send fewer.")
     ours = tuple(our_fields)
     for name, value in body.items():
         if name in REFUSED and value:

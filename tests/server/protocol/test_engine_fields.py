@@ -5,7 +5,7 @@ from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionReque
 
 from server.errors import ApiError
 from server.protocol.chat_call import OUR_FIELDS, parse_call
-from server.protocol.engine_fields import PASSED, REFUSED
+from server.protocol.engine_fields import MAX_FIELDS, PASSED, REFUSED
 from tests.server.apps import question, settings
 
 
@@ -61,6 +61,15 @@ def test_other_unknown_fields_are_left_out(name):
 def test_empty_values_of_refused_fields_pass():
     call = parse_call(question(priority=0, vllm_xargs=None, kv_transfer_params={}), settings())
     assert not {"priority", "vllm_xargs", "kv_transfer_params"} & set(call.body)
+
+
+def test_a_request_with_too_many_fields_is_refused():
+    """Comparing 200,000 unknown names with ours would stop the server for ten seconds."""
+    known = len(question())
+    padding = {f"x{number}": 0 for number in range(MAX_FIELDS - known)}
+    parse_call(question(**padding), settings())
+    with pytest.raises(ApiError, match=f"{MAX_FIELDS} fields, not {MAX_FIELDS + 1}"):
+        parse_call(question(**padding, one_more=0), settings())
 
 
 def test_as_many_tools_as_openai_allows():
