@@ -59,6 +59,7 @@ def running_process(
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
 
 
 def wait_until_ready(
