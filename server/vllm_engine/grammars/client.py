@@ -52,4 +52,6 @@ class GrammarCheckedClient:
 
 def grammar_param(body: Mapping[str, Any]) -> str:
     """Return the field of a chat request that its grammar comes from."""
-    return next((name for name in ("response_format", "structured_outputs") if body.get(name)), "tools")
+    if body.get("response_format") not in (None, {}, {"type": "text"}):
+        return "response_format"
+    return "structured_outputs" if body.get("structured_outputs") else "tools"
