@@ -92,7 +92,8 @@ class MediaFields(BaseModel):
 class QuestionFields(VisionFields):
     """The messages of a request, and how their images and videos are seen."""
 
-    messages: list[dict[str, Any]] = Field(min_length=1)
+    # Only the first bad message is reported, and 200,000 errors would take a second to list.
+    messages: list[dict[str, Any]] = Field(min_length=1, fail_fast=True)
     mm_processor_kwargs: VisionFields | None = None
     media_io_kwargs: MediaFields | None = None
 

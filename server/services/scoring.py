@@ -6,7 +6,7 @@ request fails only if nothing could be scored. An answer with too many steps fai
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -22,6 +22,7 @@ from ttscaling.types import Aggregation, Conversation, StepScores
 from .context import ServerContext, check_critic_tiles
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
+Steps = Annotated[list[str], Field(fail_fast=True)]  # of an answer
 
 
 class ScoreRequest(QuestionFields):
@@ -29,7 +30,7 @@ class ScoreRequest(QuestionFields):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    answers: list[str | list[str]] = Field(min_length=1)  # a list holds the steps of an answer
+    answers: list[str | Steps] = Field(min_length=1, fail_fast=True)
     aggregation: Aggregation = "mean"
     model: str | None = None
 
@@ -50,7 +51,7 @@ class ScoreBatchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    inputs: list[ScoreRequest] = Field(min_length=1)
+    inputs: list[ScoreRequest] = Field(min_length=1, fail_fast=True)
     model: str | None = None
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError
 
+from server.services.scoring import ScoreBatchRequest, ScoreRequest
 from tests.server.apps import app_with, client_of
 from tests.server.fakes import FakeCritic, FakeEngine
 from tests.server.media.test_loader import data_url, encoded
@@ -183,3 +185,20 @@ async def test_a_bug_in_one_input_ends_the_others():
     inputs = [{"messages": USER, "answers": [answer]} for answer in ("good", "good", "bug")]
     reply = await post({"inputs": inputs}, engine=Broken(["x"], FakeCritic(TABLE)))
     assert reply.status_code == 500 and Broken.waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "body"),
+    [
+        (ScoreRequest, {"answers": [0] * 1000}),
+        (ScoreRequest, {"answers": [[0] * 1000]}),
+        (ScoreRequest, {"messages": [0] * 1000}),
+        (ScoreBatchRequest, {"inputs": [{}] * 1000}),
+    ],
+)
+def test_the_errors_of_a_long_list_are_not_all_written(model: type[BaseModel], body: dict[str, Any]):
+    """Writing 200,000 errors, of which the reply shows one, would stop the server for a second."""
+    question = {} if "inputs" in body else {"messages": [{"role": "user", "content": "?"}], "answers": ["!"]}
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate(question | body)
+    assert refused.value.error_count() < 5
