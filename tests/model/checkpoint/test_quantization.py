@@ -117,7 +117,12 @@ def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]
 @pytest.mark.engine
 @pytest.mark.parametrize("form", ["awq", "gptq", "named", "pattern"])
 def test_quantised_weights_answer_as_the_dequantised_ones(form: str, results: dict[str, Any]):
-    expected = results["dequantized"]["answers"]
-    assert tokens(results[form]["answers"]) == tokens(expected)
-    assert furthest(results[form]["answers"], expected) < 1e-3
-    assert furthest(results["original"]["answers"], expected) > 0.1  # Four bits change the answers.
+    """All forms use one kernel and agree. A CPU with AMX has another kernel for the dequantised bfloat16 weights,
+    whose rounding is a tenth of what the four bits change.
+    """
+    answers, expected = results[form]["answers"], results["dequantized"]["answers"]
+    four_bits = furthest(results["original"]["answers"], expected)
+    assert four_bits > 0.5
+    assert tokens(answers) == tokens(expected)
+    assert furthest(answers, expected) < 0.2 * four_bits
+    assert furthest(answers, results["awq"]["answers"]) < 1e-3
