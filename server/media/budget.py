@@ -20,9 +20,10 @@ class MediaBudget:
 
     def take(self, kind: str, count: int) -> None:
         """Count `count` more "images" or "videos"; raises ApiError (400) if the request then has too many."""
-        self._count[kind] += count
-        if self._count[kind] > self._most[kind]:
+        total = self._count[kind] + count
+        if total > self._most[kind]:
             raise ApiError(
-                f"A request may hold {self._most[kind]} {kind}, not {self._count[kind]}. Send fewer {kind}.",
+                f"A request may hold {self._most[kind]} {kind}, not {total}. Send fewer {kind}.",
                 param="messages",
             )
+        self._count[kind] = total

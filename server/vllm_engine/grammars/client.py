@@ -17,6 +17,7 @@ class GrammarCheckedClient:
         self._client = client
         self._checker = checker
         self._param = param
+        self._has_passed = False  # all candidates of the request have one grammar
         self.failure: ApiError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -33,7 +34,7 @@ class GrammarCheckedClient:
         generated: AsyncGenerator[Any, None] = self._client.generate(
             prompt, sampling_params, request_id, **options
         )
-        if params is None or params.all_constraints_none():
+        if self._has_passed or params is None or params.all_constraints_none():
             return generated
         return self._generate_checked(generated, params)
 
@@ -46,6 +47,7 @@ class GrammarCheckedClient:
             except ApiError as error:
                 self.failure = error
                 raise
+            self._has_passed = True
             async for output in generated:
                 yield output
 

@@ -117,8 +117,8 @@ def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]
 @pytest.mark.engine
 @pytest.mark.parametrize("form", ["awq", "gptq", "named", "pattern"])
 def test_quantised_weights_answer_as_the_dequantised_ones(form: str, results: dict[str, Any]):
-    """All forms use one kernel and agree. A CPU with AMX has another kernel for the dequantised bfloat16 weights,
-    whose rounding is a tenth of what the four bits change.
+    """All forms use one kernel and agree. A CPU with AMX has another kernel for the dequantised bfloat16
+    weights, whose rounding is a tenth of what the four bits change.
     """
     answers, expected = results[form]["answers"], results["dequantized"]["answers"]
     four_bits = furthest(results["original"]["answers"], expected)
