@@ -21,8 +21,8 @@ from server.errors import ApiError
 from .worker import GrammarSettings, packed
 
 logger = logging.getLogger("internvl3.engine")
-# CPU time of vLLM's own check of a grammar. The server's event loop repeats it for every candidate; an ordinary
-# schema takes milliseconds.
+# CPU time of vLLM's own check of a grammar. The server's event loop repeats it for every candidate; an
+# ordinary schema takes milliseconds.
 CHECK_SECONDS = 0.05
 MEMORY_MIB = 1024
 SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
