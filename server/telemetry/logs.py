@@ -9,8 +9,11 @@ import json
 import logging
 import logging.config
 import os
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+from server.errors import ApiError
 
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -41,6 +44,18 @@ class WithError(logging.Filter):
         return bool(record.exc_info and record.exc_info[1])
 
 
+class NoRefusals(logging.Filter):
+    """Drops records of requests that were refused, with a status below 500.
+
+    vLLM's chat handler logs every exception in a stream as an error, those of ours that tell a client what to
+    change included.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, ApiError) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
 def error_line(error: BaseException) -> str:
     """Return one line with an error's type and the first line of its message."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
@@ -61,7 +76,10 @@ def configure(folder: Path, level: str) -> Path:
     config: dict[str, Any] = {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"with_error": {"()": f"{__name__}.{WithError.__name__}"}},
+        "filters": {
+            "with_error": {"()": f"{__name__}.{WithError.__name__}"},
+            "no_refusals": {"()": f"{__name__}.{NoRefusals.__name__}"},
+        },
         "formatters": {
             "full": {"format": LINE},
             "line": {"()": f"{__name__}.{OneLineFormatter.__name__}", "fmt": LINE},
@@ -69,7 +87,12 @@ def configure(folder: Path, level: str) -> Path:
         },
         "handlers": {
             "ours": {"class": "logging.StreamHandler", "formatter": "full", "stream": "ext://sys.stderr"},
-            "engines": {"class": "logging.StreamHandler", "formatter": engines, "stream": "ext://sys.stderr"},
+            "engines": {
+                "class": "logging.StreamHandler",
+                "formatter": engines,
+                "stream": "ext://sys.stderr",
+                "filters": ["no_refusals"],
+            },
             "reasons": {
                 "class": "logging.FileHandler",
                 "filename": str(reasons),
@@ -91,3 +114,14 @@ def configure(folder: Path, level: str) -> Path:
     os.environ["VLLM_LOGGING_CONFIG_PATH"] = str(file)
     logging.config.dictConfig(config)
     return reasons
+
+
+def stop_collecting() -> None:
+    """Stop collecting reasons in this process, once its engines have started.
+
+    Later errors would let the file grow for as long as the server runs, and clients can cause them.
+    """
+    logger = logging.getLogger("vllm")
+    for handler in [one for one in logger.handlers if isinstance(one, logging.FileHandler)]:
+        logger.removeHandler(handler)
+        handler.close()

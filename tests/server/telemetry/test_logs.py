@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from server.errors import ApiError
 from server.telemetry import logs
 
 
@@ -40,6 +41,25 @@ def test_the_first_reason_is_kept_and_no_stack_is_shown(tmp_path, capsys, restor
     assert "WorkerProc failed to start. ValueError: the checkpoint lacks a.b" in shown
     assert "Traceback" not in shown
     assert reasons.read_text().splitlines() == ["ValueError: the checkpoint lacks a.b"]
+
+
+def test_nothing_is_collected_after_the_start(tmp_path, capsys, restored):
+    reasons = logs.configure(tmp_path, "error")
+    fail()
+    logs.stop_collecting()
+    fail()
+    assert len(reasons.read_text().splitlines()) == 1
+    assert capsys.readouterr().err.count("WorkerProc failed to start") == 2
+
+
+@pytest.mark.parametrize(("status", "shown"), [(400, False), (404, False), (500, True), (503, True)])
+def test_a_refused_request_is_no_error_of_the_log(tmp_path, capsys, restored, status: int, shown: bool):
+    logs.configure(tmp_path, "error")
+    try:
+        raise ApiError("Send less.", status=status)
+    except ApiError:
+        logging.getLogger("vllm.entrypoints").exception("Error in chat completion stream generator.")
+    assert ("stream generator" in capsys.readouterr().err) is shown
 
 
 def test_debug_shows_stacks(tmp_path, capsys, restored):
