@@ -78,8 +78,9 @@ class ScaledChat:
                     self._scaling, policy, self._critic, conversation, self._report_progress
                 )
         except CriticError as error:
+            retry = "Retry, or send" if self._engine.critic_alive else "Send"
             raise ApiError(
-                f"The critic failed: {error}. Retry, or send another on_critic_error.", status=503
+                f"The critic failed: {error}. {retry} another on_critic_error.", status=503
             ) from error
         except OutOfTime as error:
             raise ApiError(

@@ -200,7 +200,7 @@ async def test_a_critic_killed_while_it_scores(faulty_client, faulty):
     assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
 
 
-async def test_without_its_critic_the_server_goes_on(faulty_client):
+async def test_without_its_critic_the_server_goes_on(faulty, faulty_client):
     assert (await faulty_client.get("/livez")).status_code == 200
     ready = await faulty_client.get("/readyz")
     assert (ready.status_code, ready.json()) == (200, {"status": "degraded", "critic": "stopped"})
@@ -214,7 +214,9 @@ async def test_without_its_critic_the_server_goes_on(faulty_client):
     assert (await answer(faulty_client, scaled_question("Who judges?")))["degraded"] is not None
     for stream in (False, True):
         strict = scaled_question("Who judges strictly?", on_critic_error="fail", stream=stream)
-        assert "The critic failed" in (await faulty_client.post(CHAT, json=strict)).text
+        refusal = (await faulty_client.post(CHAT, json=strict)).text
+        assert "The critic failed" in refusal and "Retry" not in refusal, "retrying can't help"
+    assert faulty.log.read_text().count("the process of the critic has ended") == 1
     unscored = await faulty_client.post(SCORE, json=score_request("Who judges?"))
     assert (unscored.status_code, unscored.json()["error"]["code"]) == (503, "engine_stopped")
 

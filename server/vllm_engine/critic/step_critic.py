@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vllm.v1.engine.exceptions import EngineDeadError
+
 from server.errors import ApiError, too_many_steps
 from ttscaling.critic_prompt import CriticPrefixes, critic_prefixes, label_probability
 from ttscaling.steps import split_steps
@@ -65,6 +67,7 @@ class StepCritic:
         self._seconds = seconds
         self._max_steps = max_steps
         self._memo = StepMemo(MEMO_STEPS)
+        self._is_dead = False  # its process has ended, and the log has said so
 
     @property
     def name(self) -> str:
@@ -78,6 +81,14 @@ class StepCritic:
             raise
         except ApiError as error:
             raise CriticError(error.message) from error
+        except EngineDeadError as error:
+            if not self._is_dead:
+                self._is_dead = True
+                logger.error(
+                    "the process of the critic has ended; until the server is restarted, answers are chosen as "
+                    "on_critic_error says"
+                )
+            raise CriticError("its process has ended; only a restart of the server brings it back") from error
         except Exception as error:
             logger.exception("the critic failed")
             raise CriticError(f"the critic failed ({type(error).__name__})") from error

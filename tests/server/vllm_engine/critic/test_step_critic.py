@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from vllm.v1.engine.exceptions import EngineDeadError
 
 from server.vllm_engine.critic.step_critic import LabelLogits, StepCritic, step_keys
 from ttscaling.critic_prompt import critic_prefixes
@@ -94,6 +95,18 @@ async def test_a_failure_is_a_critic_error_and_is_not_remembered():
     assert isinstance(caught.value.__cause__, OSError)
     broken = False
     assert len((await critic.score(CONVERSATION, "a\n\nb")).scores) == 2
+
+
+async def test_the_log_says_once_that_the_critics_process_has_ended(caplog: pytest.LogCaptureFixture):
+    async def read(*arguments: Any) -> LabelLogits:
+        raise EngineDeadError
+
+    critic = critic_of(read)
+    for answer in ("a", "b"):
+        with pytest.raises(CriticError, match="its process has ended"):
+            await critic.score(CONVERSATION, answer)
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(lines) == 1 and "the process of the critic has ended" in lines[0]
 
 
 async def test_a_critic_that_hangs_fails_in_time_and_is_cancelled():
