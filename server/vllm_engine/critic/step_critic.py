@@ -85,8 +85,8 @@ class StepCritic:
             if not self._is_dead:
                 self._is_dead = True
                 logger.error(
-                    "the process of the critic has ended; until the server is restarted, answers are chosen as "
-                    "on_critic_error says"
+                    "the process of the critic has ended; until the server is restarted, answers are chosen "
+                    "as on_critic_error says"
                 )
             raise CriticError("its process has ended; only a restart of the server brings it back") from error
         except Exception as error:
