@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from tests.checkpoints import build_checkpoint
 from tests.videos import CLIPS, FRAMES, Clip, write_video
@@ -23,6 +24,9 @@ def pytest_configure() -> None:
     os.environ |= {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "TERM": "dumb"}
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS"):
         os.environ.pop(name, None)
+    # No example of a property may fail because the machine is busy.
+    settings.register_profile("without a clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("without a clock")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -31,7 +31,6 @@ def resized(image: Image.Image | NDArray[np.uint8], rows: int, columns: int, sid
     return grid.swapaxes(1, 2).reshape(rows * side, columns * side, 3)
 
 
-@settings(deadline=None)  # The first example may compile the loops.
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
@@ -116,7 +116,6 @@ def test_pixels_are_those_of_transformers(size: tuple[int, int]):
     np.testing.assert_array_equal(tile_image(noise(*size), SMALL).transpose(0, 3, 1, 2), expected_NCHW)
 
 
-@settings(deadline=None)  # The first example may compile the loops.
 @given(
     width=st.integers(1, 600), height=st.integers(1, 600), most=st.integers(1, 12), thumbnail=st.booleans()
 )
