@@ -12,8 +12,11 @@ PACKAGES = ("model", "server", "ttscaling", "clients", "bench")
 
 
 def product_files(root: Path = ROOT) -> list[Path]:
-    """All Python files of the product that hold something, sorted by path."""
-    files = [file for package in PACKAGES for file in sorted((root / package).rglob("*.py"))]
+    """All Python files of the product that hold something, folder by folder."""
+    found = [file for package in PACKAGES for file in (root / package).rglob("*.py")]
+    files = sorted(
+        found, key=lambda file: (PACKAGES.index(file.relative_to(root).parts[0]), file.parent, file.name)
+    )
     return [root / "internvl3_vllm.py", *(file for file in files if file.read_text())]
 
 
@@ -34,7 +37,7 @@ def main() -> None:
         if parent != folder:
             folder = parent
             print(f"\n{parent}/")
-        print(f"  {name:<24} {sentence}")
+        print(f"  {name:<22} {sentence}")
 
 
 if __name__ == "__main__":
