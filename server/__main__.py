@@ -49,6 +49,7 @@ def serve(
     max_frames: Annotated[int | None, _flag("max_frames")] = None,
     max_video_bytes: Annotated[int | None, _flag("max_video_bytes")] = None,
     max_body_bytes: Annotated[int | None, _flag("max_body_bytes")] = None,
+    in_flight_mib: Annotated[int | None, _flag("in_flight_mib")] = None,
     max_connections: Annotated[int | None, _flag("max_connections")] = None,
     head_seconds: Annotated[float | None, _flag("head_seconds")] = None,
     body_seconds: Annotated[float | None, _flag("body_seconds")] = None,

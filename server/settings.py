@@ -119,6 +119,12 @@ class Settings(BaseSettings):
     )
     max_video_bytes: int = Field(default=256 * MIB, ge=1, description="Most bytes of one encoded video.")
     max_body_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a request's body.")
+    in_flight_mib: int = Field(
+        default=4096,
+        ge=1,
+        description="Memory (MiB) that the bodies and media of all running requests may take together; "
+        "a request beyond it gets a 503.",
+    )
     max_connections: int = Field(
         default=4096, ge=1, description="Most connections at the same time; further ones are closed at once."
     )

@@ -14,6 +14,7 @@ from server.engine_interface import Engine
 from server.errors import ApiError
 from server.http.routes import chat, critic, models, probes
 from server.http.routes import metrics as metrics_routes
+from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
 from server.services.context import ServerContext
 from server.settings import Settings
@@ -21,6 +22,7 @@ from server.telemetry.metrics import Metrics
 
 from .access_log import AccessLog
 from .error_replies import api_error, client_gone, http_error, unexpected_error
+from .held_bytes import HoldBytes
 from .hosts import AllowedHosts
 
 
@@ -35,6 +37,8 @@ def create_app(
     in `app.state.internvl3.failure`.
     """
     metrics = Metrics()
+    in_flight = BytesInFlight(settings.in_flight_mib)
+    metrics.bytes_in_flight.set_function(lambda: in_flight.used)
     context = ServerContext(
         settings=settings, media=MediaLoader(settings, metrics), metrics=metrics, started=int(time.time())
     )
@@ -73,6 +77,7 @@ def create_app(
             allow_headers=["*"],
             expose_headers=["X-Request-Id", "Retry-After"],
         )
+    app.add_middleware(HoldBytes, in_flight=in_flight)
     app.add_middleware(AllowedHosts, settings=settings)
     app.add_middleware(AccessLog, metrics=metrics, reply_to_bug=unexpected_error)
     return app

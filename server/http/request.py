@@ -9,8 +9,11 @@ from starlette.requests import ClientDisconnect, Request
 
 from server.engine_interface import Engine
 from server.errors import ApiError, not_ready, stopped
+from server.media.in_flight import HeldBytes
 from server.services.context import ServerContext
 from server.settings import Settings
+
+from .held_bytes import held_bytes
 
 T = TypeVar("T")
 MAX_VALUES = 250_000  # of one body; they are parsed in less than a tenth of a second
@@ -25,7 +28,7 @@ async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
         raise ApiError("Compressed bodies are not accepted. Send the body uncompressed.", status=415)
     try:
         async with asyncio.timeout(settings.body_seconds):
-            raw = await _read(request, settings.max_body_bytes)
+            raw = await _read(request, settings.max_body_bytes, held_bytes(request.scope))
     except TimeoutError:
         raise ApiError(
             f"The body did not arrive within {settings.body_seconds:g} seconds. Send a smaller one.",
@@ -57,7 +60,7 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limit: int, held: HeldBytes) -> bytes:
     too_large = ApiError(
         f"The body is larger than {limit} bytes. Send fewer or smaller images, or send them by URL.",
         status=413,
@@ -68,6 +71,7 @@ async def _read(request: Request, limit: int) -> bytes:
         raise too_large
     body = bytearray()
     async for piece in request.stream():
+        held.take(len(piece))
         body += piece
         if len(body) > limit:
             raise too_large

@@ -5,11 +5,14 @@ import asyncio
 from server.errors import ApiError
 from server.settings import Settings
 
+from .in_flight import HeldBytes
+
 
 class MediaBudget:
-    """Counts the images, videos and pixels of one request."""
+    """Counts the images, videos and pixels of one request; `held` counts its bytes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, held: HeldBytes) -> None:
+        self.held = held
         self.max_pixels = settings.max_pixels
         self.pixels_left = settings.max_pixels
         # Held while an image is checked, because the image may use the pixels that the ones before it have

@@ -19,9 +19,12 @@ from server.telemetry.metrics import Metrics
 from .budget import MediaBudget
 from .fetch import FetchLimits, FetchMeans
 from .images import check_image
+from .in_flight import HeldBytes
 from .message_parts import MediaPart, Message, find_media_parts, image_part, video_part, with_parts
 from .source import read_source
 from .videos import VideoReader
+
+COPIES = 3  # of an image's bytes while its request runs: as fetched, in base64, and decoded for the engine
 
 
 class MediaLoader:
@@ -38,7 +41,7 @@ class MediaLoader:
         messages: Sequence[Message],
         video_options: VideoOptions,
         tiling: TilingConfig,
-        budget: MediaBudget | None = None,
+        budget: MediaBudget,
     ) -> tuple[tuple[Message, ...], Videos]:
         """Return the messages with their media inline, and the decoded videos by handle.
 
@@ -48,7 +51,7 @@ class MediaLoader:
             messages: the messages of a chat request.
             video_options: the frames and tiles to take from each video.
             tiling: the policy's rules for cutting an image into tiles.
-            budget: what the request may still use, where it holds several conversations.
+            budget: what the request may still use.
 
         Raises:
             ApiError: 400, if a part is not supported, can't be fetched or decoded, or exceeds a limit.
@@ -58,7 +61,6 @@ class MediaLoader:
             for index, message in enumerate(messages)
             for media_part in find_media_parts(index, message)
         ]
-        budget = budget or MediaBudget(self._settings)
         for kind in ("image_url", "video_url"):
             count = sum(media_part.kind == kind for media_part in media_parts)
             budget.take(kind.replace("_url", "s"), count)
@@ -69,10 +71,11 @@ class MediaLoader:
                 handle, video = await self._reader.read(
                     media_part.url, video_options, tiling, param=media_part.param
                 )
+                budget.held.take(video.tiles.nbytes)
                 videos[handle] = video
                 part = video_part(handle)
             else:
-                data = await self._fetch_image(media_part)
+                data = await self._fetch_image(media_part, budget.held)
                 part = image_part(data, await self._check_image(data, budget, media_part.param))
             parts[media_part.message, media_part.part] = part
         return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), videos
@@ -91,7 +94,7 @@ class MediaLoader:
             budget.pixels_left -= pixels
             return media_type
 
-    async def _fetch_image(self, media_part: MediaPart) -> bytes:
+    async def _fetch_image(self, media_part: MediaPart, held: HeldBytes) -> bytes:
         settings = self._settings
         limits = FetchLimits(
             kind="image",
@@ -100,5 +103,10 @@ class MediaLoader:
             param=media_part.param,
         )
         data = BytesIO()
-        await read_source(media_part.url, data.write, limits, settings, self._means)
+
+        def write(piece: bytes) -> None:
+            held.take(COPIES * len(piece))
+            data.write(piece)
+
+        await read_source(media_part.url, write, limits, settings, self._means)
         return data.getvalue()

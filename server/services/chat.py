@@ -8,6 +8,8 @@ from contextlib import aclosing
 from typing import Any
 
 from server.engine_interface import Engine
+from server.media.budget import MediaBudget
+from server.media.in_flight import HeldBytes
 from server.protocol.chat_call import ChatCall, parse_call
 from server.telemetry.metrics import Metrics
 
@@ -16,15 +18,16 @@ from .scaled_chat import ScaledChat, with_progress
 
 
 async def answer(
-    context: ServerContext, engine: Engine, body: Mapping[str, Any]
+    context: ServerContext, engine: Engine, body: Mapping[str, Any], held: HeldBytes
 ) -> dict[str, Any] | AsyncGenerator[str, None]:
     """Return the reply to a chat request's body, or its events if the body asks for a stream.
 
-    Raises ApiError.
+    `held` counts the bytes of the request's media. Raises ApiError.
     """
     call = parse_call(body, context.settings)
+    budget = MediaBudget(context.settings, held)
     with context.metrics.media_seconds.time():
-        messages, videos = await context.media.load(call.body["messages"], call.video, engine.tiling)
+        messages, videos = await context.media.load(call.body["messages"], call.video, engine.tiling, budget)
     call = call.with_media(messages, videos)
     if call.stream:
         return await stream(engine, call, context.metrics)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from server.engine_interface import Engine
 from server.errors import ApiError, field_error, model_not_found, stopped, too_many_steps
 from server.media.budget import MediaBudget
+from server.media.in_flight import HeldBytes
 from server.protocol.request_fields import QuestionFields
 from server.protocol.vision_options import parse_vision_options
 from ttscaling.selection.aggregation import aggregate
@@ -55,8 +56,13 @@ class ScoreBatchRequest(BaseModel):
     model: str | None = None
 
 
-async def score(context: ServerContext, engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the reply to a body with one question or with several; raises ApiError."""
+async def score(
+    context: ServerContext, engine: Engine, body: Mapping[str, Any], held: HeldBytes
+) -> dict[str, Any]:
+    """Return the reply to a body with one question or with several; raises ApiError.
+
+    `held` counts the bytes of the request's media.
+    """
     critic = _critic_name(engine)
     try:
         batch = ScoreBatchRequest.model_validate(body) if "inputs" in body else None
@@ -71,7 +77,7 @@ async def score(context: ServerContext, engine: Engine, body: Mapping[str, Any])
         raise ApiError(
             f"A request may hold {most} answers, not {count}. Send several requests.", param="answers"
         )
-    budget = MediaBudget(context.settings)
+    budget = MediaBudget(context.settings, held)
     if batch is None:
         return await _score_question(context, engine, questions[0], critic, budget)
     async with asyncio.TaskGroup() as group:  # a bug in one input ends the others, too

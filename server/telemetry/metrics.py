@@ -36,6 +36,11 @@ class Metrics:
             "HTTP requests that the server is answering now.",
             registry=registry,
         )
+        self.bytes_in_flight = Gauge(
+            "internvl3_bytes_in_flight",
+            "Bytes of bodies and media that running requests hold.",
+            registry=registry,
+        )
         self.media_seconds = Histogram(
             "internvl3_media_seconds",
             "Seconds to fetch, check and decode the images and videos of a request.",

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
+from server.http.held_bytes import held_bytes
 from server.http.request import context_of, read_json, ready_engine, until_disconnect
 from server.services.scoring import score
 
@@ -15,4 +16,5 @@ async def critic_score(request: Request) -> Response:
     context = context_of(request)
     engine = ready_engine(context)
     body = await read_json(request, context.settings)
-    return JSONResponse(await until_disconnect(request, score(context, engine, body)))
+    held = held_bytes(request.scope)
+    return JSONResponse(await until_disconnect(request, score(context, engine, body, held)))

@@ -13,6 +13,7 @@ from PIL import Image
 from model.video.frames import FrameRequest
 from server.errors import ApiError
 from server.media.budget import MediaBudget
+from server.media.in_flight import BytesInFlight, HeldBytes
 from server.media.loader import MediaLoader
 from server.request_media import VideoOptions
 from server.telemetry.metrics import Metrics
@@ -20,6 +21,11 @@ from tests.server.apps import settings
 from tests.server.fakes import FakeEngine
 
 PUBLISHED = VideoOptions(frames=FrameRequest(), max_tiles=1)
+
+
+def budget(**chosen) -> MediaBudget:
+    """The budget of a request with these settings, on a server that has room for it."""
+    return MediaBudget(settings(**chosen), HeldBytes(BytesInFlight(64)))
 
 
 def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:
@@ -53,7 +59,7 @@ async def read(
 ):
     media = MediaLoader(settings(**chosen), metrics or Metrics())
     try:
-        return await media.load(messages, video_options, FakeEngine.tiling)
+        return await media.load(messages, video_options, FakeEngine.tiling, budget(**chosen))
     finally:
         media.close()
 
@@ -205,7 +211,9 @@ async def test_a_slow_name_server_delays_no_inline_image(monkeypatch: pytest.Mon
     monkeypatch.setattr("socket.getaddrinfo", never)
     slow = [
         asyncio.create_task(
-            media.load(image_messages(f"http://slow-{n}.example/x.png"), PUBLISHED, FakeEngine.tiling)
+            media.load(
+                image_messages(f"http://slow-{n}.example/x.png"), PUBLISHED, FakeEngine.tiling, budget()
+            )
         )
         for n in range(64)
     ]
@@ -214,7 +222,7 @@ async def test_a_slow_name_server_delays_no_inline_image(monkeypatch: pytest.Mon
         assert not any(task.done() for task in slow)
         inline = image_messages(data_url(encoded("PNG")))
         async with asyncio.timeout(10):
-            await media.load(inline, PUBLISHED, FakeEngine.tiling)
+            await media.load(inline, PUBLISHED, FakeEngine.tiling, budget())
     finally:
         answered.set()
         for task in slow:
@@ -225,13 +233,13 @@ async def test_a_slow_name_server_delays_no_inline_image(monkeypatch: pytest.Mon
 
 async def test_one_budget_holds_for_all_conversations_of_a_request():
     media = MediaLoader(settings(max_images=2, max_pixels=250), Metrics())
-    budget = MediaBudget(settings(max_images=2, max_pixels=250))
+    shared = budget(max_images=2, max_pixels=250)
     image = data_url(encoded("PNG", (10, 10)))
     for _ in range(2):
-        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, budget)
+        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, shared)
     with pytest.raises(ApiError, match="hold 2 images, not 3"):
-        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, budget)
-    large = MediaBudget(settings(max_images=9, max_pixels=250))
+        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, shared)
+    large = budget(max_images=9, max_pixels=250)
     await media.load(image_messages(image, image), PUBLISHED, FakeEngine.tiling, large)
     with pytest.raises(ApiError, match="hold 250 in all"):
         await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, large)

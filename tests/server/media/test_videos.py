@@ -18,7 +18,7 @@ from server.telemetry.metrics import Metrics
 from tests.server.apps import settings
 from tests.server.fakes import FakeEngine
 from tests.server.media.test_fetch import host, ok
-from tests.server.media.test_loader import data_url, encoded, read, refused
+from tests.server.media.test_loader import budget, data_url, encoded, read, refused
 from tests.videos import write_video
 
 LOCAL: dict[str, Any] = {"private_media_hosts": "127.0.0.0/8"}
@@ -36,6 +36,12 @@ def video_messages(*urls: str) -> list[dict]:
 
 def video_options(max_tiles: int = 1, **frames) -> VideoOptions:
     return VideoOptions(frames=FrameRequest(**frames), max_tiles=max_tiles)
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary files of these tests have a folder of their own: other servers may run on the machine."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def temporary_files() -> list[Path]:
@@ -165,7 +171,9 @@ async def test_no_more_videos_at_a_time_than_set(clip):
     media = MediaLoader(settings(decode_processes=1, max_videos=1), Metrics())
     loading = [
         asyncio.create_task(
-            media.load(video_messages(data_url(clip)), video_options(num_frames=n), FakeEngine.tiling)
+            media.load(
+                video_messages(data_url(clip)), video_options(num_frames=n), FakeEngine.tiling, budget()
+            )
         )
         for n in (2, 3, 4)
     ]
