@@ -53,7 +53,7 @@ demo: setup ## start the server on the nano checkpoints, ask about an image with
 	echo "The right answer to $$image: $$(field answer)"
 
 serve: setup ## start the server on the nano checkpoints and leave it up (ARGS='--port 9000 ...')
-	@$(BIN)/internvl3 serve $(ARGS)
+	@exec $(BIN)/internvl3 serve $(ARGS)
 
 test: setup ## run the tests, the real engine included
 	@$(BIN)/pytest $(ARGS)

@@ -106,12 +106,16 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
         if name in REFUSED and value:
             raise ApiError(f"{name} is not supported. Leave it out.", param=name)
         if name not in PASSED and name not in REFUSED and name not in ours:
-            nearest = get_close_matches(name[:100], ours, n=1, cutoff=0.8)
+            nearest = get_close_matches(_plain(name[:100]), map(_plain, ours), n=1, cutoff=0.8)
             if nearest:
-                raise ApiError(
-                    f"There is no field {name[:100]}. Did you mean {nearest[0]}?", param=name[:100]
-                )
+                meant = next(field for field in ours if _plain(field) == nearest[0])
+                raise ApiError(f"There is no field {name[:100]}. Did you mean {meant}?", param=name[:100])
     tools = body.get("tools")
     if isinstance(tools, list) and len(tools) > MAX_TOOLS:
         raise ApiError(f"A request may hold {MAX_TOOLS} tools, not {len(tools)}. Send fewer.", param="tools")
     return {name: value for name, value in body.items() if name in PASSED and name not in ours}
+
+
+def _plain(name: str) -> str:
+    """Return a field's name without what spellings differ in: case, underscores and hyphens."""
+    return name.lower().replace("_", "").replace("-", "")

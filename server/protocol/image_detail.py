@@ -18,18 +18,21 @@ def image_tiles(messages: Sequence[Mapping[str, Any]]) -> int | None:
         ApiError: 400, if a value is out of range, or if images ask for different numbers: all images of a
             request are cut alike.
     """
-    tiles_by_param = dict(_requested_tiles(messages))
+    tiles_by_param = {param: tiles for param, tiles in _requested_tiles(messages) if tiles is not None}
     if len(set(tiles_by_param.values())) > 1:
         raise ApiError(
             "The images ask for different numbers of tiles, but all images of a request are cut alike. Send "
             "max_dynamic_patch once, beside messages.",
-            param=next(param for param, tiles in tiles_by_param.items() if tiles is not None),
+            param=next(iter(tiles_by_param)),
         )
-    return next(iter(tiles_by_param.values()), None)
+    return next(iter(tiles_by_param.values()), None) or None
 
 
 def _requested_tiles(messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, int | None]]:
-    """Yield for each image part its field and the number of tiles that it asks for."""
+    """Yield for each image part its field and the number of tiles that it asks for.
+
+    That is None if it asks for nothing, and 0 if `detail` "high" asks for as many as the request allows.
+    """
     for number, message in enumerate(messages):
         content = message.get("content")
         for index, part in enumerate(content if isinstance(content, list) else ()):
@@ -47,4 +50,4 @@ def _requested_tiles(messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[st
                     f"{param}.max_dynamic_patch must be a whole number from 1.",
                     param=f"{param}.max_dynamic_patch",
                 )
-            yield param, 1 if tiles is None and detail == "low" else tiles
+            yield param, {"low": 1, "high": 0}.get(detail or "") if tiles is None else tiles

@@ -11,9 +11,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vllm.exceptions import VLLMError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from server.errors import ApiError, too_many_steps
+from server.telemetry.logs import error_line
 from ttscaling.critic_prompt import CriticPrefixes, critic_prefixes, label_probability
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores
@@ -89,6 +91,11 @@ class StepCritic:
                     "as on_critic_error says"
                 )
             raise CriticError("its process has ended; only a restart of the server brings it back") from error
+        except (
+            VLLMError,
+            ValueError,
+        ) as error:  # the answer is too long for the critic's window, for example
+            raise CriticError(f"it can't read the answer: {error_line(error)}") from error
         except Exception as error:
             logger.exception("the critic failed")
             raise CriticError(f"the critic failed ({type(error).__name__})") from error

@@ -18,12 +18,13 @@ from vllm.sampling_params import StructuredOutputsParams
 
 from server.errors import ApiError
 
-from .worker import GrammarSettings, packed
+from .compiler import GrammarSettings
+from .worker import packed
 
 logger = logging.getLogger("internvl3.engine")
 # CPU time of vLLM's own check of a grammar. The server's event loop repeats it for every candidate; an
 # ordinary schema takes milliseconds.
-CHECK_SECONDS = 0.05
+CHECK_SECONDS = 0.1
 MEMORY_MIB = 1024
 SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
 REMEMBERED = 4096  # hashes of grammars that compiled
@@ -45,6 +46,15 @@ def started_checker(client: Any, seconds: float) -> "GrammarChecker":
     checker = GrammarChecker(settings)
     checker.start()
     return checker
+
+
+PROBLEMS = {
+    "slow": "takes too long: its check may take a tenth of a second of CPU time, and check and compilation "
+    "{seconds:g} s. Send a smaller or simpler one.",
+    "crashed": "needs more memory or more levels than the compiler has. Send a smaller or simpler one.",
+    "failed": "can't be compiled, or no answer fits it. Correct it, or send a smaller or simpler one.",
+    "foreign": "refers to another document by $ref. Put what it refers to into the schema, under $defs.",
+}
 
 
 class GrammarChecker:
@@ -78,13 +88,9 @@ class GrammarChecker:
             outcome = "failed"
         if outcome == ENDED:
             raise ApiError(f"The check of {param} was interrupted. Retry in a few seconds.", status=503)
-        if outcome in ("slow", "crashed", "failed"):
-            raise ApiError(
-                f"The grammar of {param} can't be compiled within {self._settings.seconds:g} s and "
-                f"{self._settings.memory_mib} MiB. Send a smaller or simpler one.",
-                param=param,
-                code=TOO_COMPLEX,
-            )
+        if outcome in PROBLEMS:
+            problem = PROBLEMS[outcome].format(seconds=self._settings.seconds)
+            raise ApiError(f"The grammar of {param} {problem}", param=param, code=TOO_COMPLEX)
 
     def close(self) -> None:
         """End the process."""

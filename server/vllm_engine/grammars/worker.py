@@ -24,37 +24,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from vllm.config.structured_outputs import StructuredOutputsConfig
-from vllm.exceptions import VLLMError
-from vllm.sampling_params import SamplingParams, StructuredOutputsParams
-from vllm.v1.structured_output.backend_guidance import GuidanceBackend
-from vllm.v1.structured_output.backend_xgrammar import XgrammarBackend
-from vllm.v1.structured_output.request import get_structured_output_key
+from vllm.sampling_params import StructuredOutputsParams
+
+from .compiler import Compiler, GrammarSettings
 
 LENGTH = struct.Struct("!Q")
 MIB = 2**20
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 STACK = 4 * MIB  # bytes; the server and the engine have twice as much, so what fits here fits there
-BACKENDS = {"xgrammar": XgrammarBackend, "guidance": GuidanceBackend}
-
-
-@dataclass(frozen=True, kw_only=True)
-class GrammarSettings:
-    """What decides how the engine compiles a grammar, and the limits of one compilation.
-
-    `check_seconds` is the time that vLLM's check of the request may take: the server's event loop repeats it.
-    `seconds` is the time of check and compilation together.
-    """
-
-    tokenizer: Any
-    vocab_size: int
-    config: StructuredOutputsConfig
-    seconds: float
-    check_seconds: float
-    memory_mib: int
 
 
 def packed(message: object) -> bytes:
@@ -77,44 +56,6 @@ def _read(stream: RawIOBase, length: int) -> bytes:
             raise EOFError
         pieces += piece
     return bytes(pieces)
-
-
-class Compiler:
-    """vLLM's check of structured outputs and its two native compilers, set up as the engine does it."""
-
-    def __init__(self, settings: GrammarSettings) -> None:
-        self._settings = settings
-        self._model = SimpleNamespace(is_diffusion=False, hf_config=SimpleNamespace(model_type="internvl"))
-        config = SimpleNamespace(
-            structured_outputs_config=settings.config, model_config=self._model, speculative_config=None
-        )
-        self._backends = {
-            name: backend(config, tokenizer=settings.tokenizer, vocab_size=settings.vocab_size)
-            for name, backend in BACKENDS.items()
-        }
-
-    def outcome(self, params: StructuredOutputsParams) -> str:
-        """Check and compile; returns "compiled", "refused" (by the check), "slow" or "failed"."""
-        begun = time.thread_time()
-        sampling = SamplingParams(structured_outputs=params)
-        try:
-            sampling._validate_structured_outputs(
-                self._model, self._settings.config, self._settings.tokenizer
-            )
-        except (VLLMError, ValueError):
-            return "refused"  # vLLM says why, in the server, at the same small cost
-        finally:
-            checked = time.thread_time() - begun
-        if checked > self._settings.check_seconds:
-            return "slow"
-        backend = self._backends.get(params._backend or "")
-        if backend is None:
-            return "compiled"  # the operator chose a backend that compiles in Python
-        try:
-            backend.compile_grammar(*get_structured_output_key(params))
-        except (VLLMError, ValueError, RuntimeError, TypeError):
-            return "failed"
-        return "compiled"
 
 
 def end_with_parent(parent: int) -> None:
@@ -170,7 +111,9 @@ def fork(
     if pid == 0:
         end_with_parent(parent)
         os.close(reading)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # the libraries' warnings quote what a client has sent
+            os.dup2(silence, stream.fileno())
         run_child(params, compiler, settings.memory_mib, writing)
     os.close(writing)
     return reading, Compilation(number, pid, time.monotonic() + settings.seconds)
@@ -193,6 +136,7 @@ def main() -> None:
     messages = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
     settings: GrammarSettings = read_message(messages)
     compiler = Compiler(settings)
+    compiler.warm_up()
     print(json.dumps({"ready": True}), flush=True)
     under_way: dict[int, Compilation] = {}
     selector = selectors.DefaultSelector()

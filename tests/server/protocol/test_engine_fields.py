@@ -39,6 +39,8 @@ def test_fields_that_steer_the_engine_are_refused(field):
     [
         ("bestof", "best_of"),
         ("best-of", "best_of"),
+        ("bestOf", "best_of"),
+        ("testTimeScaling", "test_time_scaling"),
         ("test_time_scalling", "test_time_scaling"),
         ("v2pe_detla", "v2pe_delta"),
         ("max_dynamic_patches", "max_dynamic_patch"),

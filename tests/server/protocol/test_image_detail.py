@@ -34,6 +34,10 @@ def test_what_an_image_asks_for(image: dict[str, Any], expected: int | None):
     assert tiles(image) == tiles(image, image) == expected
 
 
+def test_an_image_that_asks_for_nothing_differs_from_none():
+    assert tiles({"max_dynamic_patch": 3}, {}, {"detail": "auto"}) == 3
+
+
 def test_beside_a_field_of_the_request():
     assert tiles({"max_dynamic_patch": 6}, max_dynamic_patch=6) == 6
     assert tiles({"detail": "high"}, max_dynamic_patch=4) == 4
@@ -41,7 +45,14 @@ def test_beside_a_field_of_the_request():
         tiles({"max_dynamic_patch": 6}, max_dynamic_patch=4)
 
 
-@pytest.mark.parametrize("others", [({"detail": "low"}, {"detail": "high"}), ({"max_dynamic_patch": 6}, {})])
+@pytest.mark.parametrize(
+    "others",
+    [
+        ({"detail": "low"}, {"detail": "high"}),
+        ({"max_dynamic_patch": 6}, {"detail": "high"}),
+        ({"max_dynamic_patch": 6}, {"max_dynamic_patch": 7}),
+    ],
+)
 def test_images_that_differ_are_refused(others: tuple[dict[str, Any], ...]):
     with pytest.raises(ApiError, match="all images of a request are cut alike") as refused:
         tiles(*others)

@@ -1,6 +1,7 @@
 """Grammars that kill or stall vLLM's compilers are refused, and ordinary ones pass, in the real process."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from vllm.sampling_params import StructuredOutputsParams
 
 from server.errors import ApiError
 from server.vllm_engine.grammars.checker import TOO_COMPLEX, GrammarChecker
-from server.vllm_engine.grammars.worker import GrammarSettings
+from server.vllm_engine.grammars.compiler import GrammarSettings
 
 NANO = Path(__file__).parents[4] / "model/nano/policy"
 
@@ -54,7 +55,7 @@ async def checker() -> AsyncIterator[GrammarChecker]:
             vocab_size=len(tokenizer),
             config=StructuredOutputsConfig(),
             seconds=5.0,
-            check_seconds=2.0,
+            check_seconds=0.1,
             memory_mib=1024,
         )
     )
@@ -85,6 +86,28 @@ async def test_hostile_grammars_are_refused(checker: GrammarChecker, fields: dic
         "response_format",
     )
     await checker.check(StructuredOutputsParams(**ORDINARY["object"]), param="response_format")
+
+
+@pytest.mark.parametrize(
+    ("schema", "problem"),
+    [
+        ({"$ref": "#"}, "no answer fits it"),
+        ({"$ref": "http://127.0.0.1/x\nforged line"}, "another document"),
+        ({"type": "object", "properties": {"a": {"$ref": "other.json#/a"}}}, "another document"),
+    ],
+)
+async def test_schemas_that_allow_nothing_or_lead_elsewhere_are_refused(
+    checker: GrammarChecker, schema: dict[str, Any], problem: str, capfd: pytest.CaptureFixture[str]
+):
+    with pytest.raises(ApiError, match=problem):
+        await checker.check(StructuredOutputsParams(json=schema), param="response_format")
+    assert "forged" not in capfd.readouterr().err, "the libraries' warnings quote the schema"
+
+
+async def test_an_ordinary_tool_passes_a_short_limit(checker: GrammarChecker):
+    """The first check of each kind once took ten times as long as the later ones, in every fork."""
+    tag = {"type": "structural_tag", "format": {"type": "json_schema", "json_schema": {"type": "object"}}}
+    await checker.check(StructuredOutputsParams(structural_tag=json.dumps(tag)), param="tools")
 
 
 async def test_what_vllm_refuses_itself_passes(checker: GrammarChecker):

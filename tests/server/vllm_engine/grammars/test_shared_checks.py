@@ -11,7 +11,7 @@ from vllm.sampling_params import StructuredOutputsParams
 
 from server.errors import ApiError
 from server.vllm_engine.grammars.checker import SIDE_BY_SIDE, TOO_COMPLEX, GrammarChecker
-from server.vllm_engine.grammars.worker import GrammarSettings
+from server.vllm_engine.grammars.compiler import GrammarSettings
 
 SETTINGS = GrammarSettings(
     tokenizer=None,

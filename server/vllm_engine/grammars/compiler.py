@@ -1,0 +1,113 @@
+"""Check and compile one grammar as the engine does it, and tell what came of it."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from vllm.config.structured_outputs import StructuredOutputsConfig
+from vllm.exceptions import VLLMError
+from vllm.sampling_params import SamplingParams, StructuredOutputsParams
+from vllm.v1.structured_output.backend_guidance import GuidanceBackend
+from vllm.v1.structured_output.backend_xgrammar import XgrammarBackend
+from vllm.v1.structured_output.request import get_structured_output_key
+
+WARM_UP: tuple[Mapping[str, Any], ...] = (
+    {"json": {"type": "object", "properties": {"a": {"type": "integer"}}}},
+    {"json": {"type": "integer", "multipleOf": 5}},  # only guidance knows it
+    {"json_object": True},
+    {"regex": "a|b"},
+    {"choice": ["a", "b"]},
+    {"grammar": 'root ::= "a"'},
+    {"structural_tag": '{"type": "structural_tag", "format": {"type": "const_string", "value": "a"}}'},
+)
+BACKENDS = {"xgrammar": XgrammarBackend, "guidance": GuidanceBackend}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrammarSettings:
+    """What decides how the engine compiles a grammar, and the limits of one compilation.
+
+    `check_seconds` is the time that vLLM's check of the request may take: the server's event loop repeats it.
+    `seconds` is the time of check and compilation together.
+    """
+
+    tokenizer: Any
+    vocab_size: int
+    config: StructuredOutputsConfig
+    seconds: float
+    check_seconds: float
+    memory_mib: int
+
+
+class Compiler:
+    """vLLM's check of structured outputs and its two native compilers, set up as the engine does it."""
+
+    def __init__(self, settings: GrammarSettings) -> None:
+        self._settings = settings
+        self._model = SimpleNamespace(is_diffusion=False, hf_config=SimpleNamespace(model_type="internvl"))
+        config = SimpleNamespace(
+            structured_outputs_config=settings.config, model_config=self._model, speculative_config=None
+        )
+        self._backends = {
+            name: backend(config, tokenizer=settings.tokenizer, vocab_size=settings.vocab_size)
+            for name, backend in BACKENDS.items()
+        }
+
+    def warm_up(self) -> None:
+        """Run vLLM's check once for each kind of grammar, as its first run takes ten times as long.
+
+        This is done before any fork, so it must not compile: the compilers start threads, which no fork has.
+        """
+        for fields in WARM_UP:
+            self._check(StructuredOutputsParams(**fields))
+
+    def outcome(self, params: StructuredOutputsParams) -> str:
+        """Check and compile; returns "compiled", "refused" (by the check), "slow", "foreign" or "failed"."""
+        if refers_elsewhere(params.json):
+            return "foreign"
+        begun = time.thread_time()
+        try:
+            self._check(params)
+        except (VLLMError, ValueError):
+            return "refused"  # vLLM says why, in the server, at the same small cost
+        finally:
+            checked = time.thread_time() - begun
+        if checked > self._settings.check_seconds:
+            return "slow"
+        backend = self._backends.get(params._backend or "")
+        if backend is None:
+            return "compiled"  # the operator chose a backend that compiles in Python
+        try:
+            grammar = backend.compile_grammar(*get_structured_output_key(params))
+            first_tokens = backend.allocate_token_bitmask(1)
+            grammar.fill_bitmask(first_tokens, 0)
+        except (VLLMError, ValueError, RuntimeError, TypeError):
+            return "failed"
+        return "compiled" if first_tokens.any() else "failed"  # no token at all could begin an answer
+
+    def _check(self, params: StructuredOutputsParams) -> None:
+        sampling = SamplingParams(structured_outputs=params)
+        sampling._validate_structured_outputs(self._model, self._settings.config, self._settings.tokenizer)
+
+
+def refers_elsewhere(schema: Any) -> bool:
+    """Return whether a JSON schema refers to another document, which nobody here would load."""
+    if isinstance(schema, str):
+        try:
+            schema = json.loads(schema)
+        except (ValueError, RecursionError):
+            return False  # vLLM's check refuses it
+    left = [schema]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            reference = value.get("$ref")
+            if isinstance(reference, str) and not reference.startswith("#"):
+                return True
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    return False
