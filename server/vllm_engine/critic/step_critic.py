@@ -91,10 +91,8 @@ class StepCritic:
                     "as on_critic_error says"
                 )
             raise CriticError("its process has ended; only a restart of the server brings it back") from error
-        except (
-            VLLMError,
-            ValueError,
-        ) as error:  # the answer is too long for the critic's window, for example
+        except (VLLMError, ValueError) as error:
+            # For example, the answer is too long for the critic's window.
             raise CriticError(f"it can't read the answer: {error_line(error)}") from error
         except Exception as error:
             logger.exception("the critic failed")
