@@ -11,7 +11,6 @@ import logging
 import math
 import mmap
 import os
-import resource
 import signal
 import sys
 from dataclasses import asdict, replace
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from model.images.tiling import TilingConfig
+from model.memory_limit import limit_memory
 
 from .file import VideoBounds, VideoError
 from .frames import FrameRequest
@@ -144,20 +144,9 @@ def _too_much(memory_mib: int) -> str:
 
 
 def _limit(seconds: float, memory_mib: int) -> None:
-    # RLIMIT_DATA counts memory that the process can write to, including thread stacks, and not the libraries
-    # or files that it maps. No limit that the kernel enforces is closer to resident memory. The memory that
-    # the process already has doesn't count against `memory_mib`.
-    limit = _data_bytes() + memory_mib * MIB
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_memory(memory_mib)
     # If the parent process has ended, a hanging decoder ends itself.
     signal.setitimer(signal.ITIMER_REAL, seconds + 1)
-
-
-def _data_bytes() -> int:
-    status = Path("/proc/self/status").read_text()
-    (kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmData:"))
-    return int(kib) * 1024
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ async def client_gone(request: Request, error: Exception) -> Response:
 async def unexpected_error(request: Request, error: Exception) -> Response:
     """Return the error body for a bug of the server.
 
-    Starlette raises the exception again, so its stack goes to the log, and never to the client.
+    The access log, which asks for this body, raises the exception again: its stack goes to the log alone.
     """
     failure = internal_error()
     return JSONResponse(failure.body, status_code=failure.status)

@@ -9,7 +9,7 @@ from typing import Any
 from server.engine_interface import Engine, PromptPolicy
 from server.errors import ApiError, internal_error
 from server.protocol.chat_call import ChatCall
-from server.protocol.event_stream import DONE, read_event, write_event
+from server.protocol.event_stream import DONE, is_error, read_event, write_event
 from server.protocol.request_fields import ScalingFields
 from server.telemetry.metrics import Metrics
 from ttscaling.metered import MeteredCritic
@@ -142,10 +142,7 @@ class ScaledChat:
 
 def _with_selection_in_event(event: str, scaled: ScaledChat) -> str:
     """Return a chunk with usage and `test_time_scaling`; an error event stays as it is."""
-    chunk = read_event(event)
-    if "error" in chunk:
-        return event
-    return write_event(scaled.with_selection(chunk))
+    return event if is_error(event) else write_event(scaled.with_selection(read_event(event)))
 
 
 async def with_selection_in_last_chunk(

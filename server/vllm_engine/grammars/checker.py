@@ -69,6 +69,7 @@ class GrammarChecker:
         self._numbers = 0
         self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
         self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
+        self._reading: asyncio.Task[None] | None = None  # kept, because the event loop holds tasks weakly
 
     def start(self) -> None:
         """Start the process, in the background; it takes seconds to be ready."""
@@ -174,7 +175,7 @@ class GrammarChecker:
             raise
         if ready is None:
             raise RuntimeError("the process that compiles grammars did not start")
-        asyncio.create_task(self._read_outcomes(process))  # noqa: RUF006
+        self._reading = asyncio.create_task(self._read_outcomes(process))
         return process
 
     async def _read_outcomes(self, process: asyncio.subprocess.Process) -> None:

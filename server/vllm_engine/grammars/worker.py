@@ -13,7 +13,6 @@ import ctypes
 import json
 import os
 import pickle
-import resource
 import selectors
 import signal
 import struct
@@ -23,15 +22,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import RawIOBase
-from pathlib import Path
 from typing import Any
 
 from vllm.sampling_params import StructuredOutputsParams
 
+from model.memory_limit import MIB, limit_memory
+
 from .compiler import Compiler, GrammarSettings
 
 LENGTH = struct.Struct("!Q")
-MIB = 2**20
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 STACK = 4 * MIB  # bytes; the server and the engine have twice as much, so what fits here fits there
 
@@ -81,15 +80,6 @@ def run_child(params: StructuredOutputsParams, compiler: Compiler, memory_mib: i
     thread.start()
     thread.join()
     os._exit(0)
-
-
-def limit_memory(memory_mib: int) -> None:
-    """Let this process write to so much more memory than it can now; no core is dumped."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (kib,) = (line.split()[1] for line in lines if line.startswith("VmData:"))
-    limit = int(kib) * 1024 + memory_mib * MIB
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from vllm.exceptions import VLLMError
 from model.checkpoint.description import Checkpoint
 from server.engine_interface import ChooseCandidates
 from server.errors import ApiError, field_error
-from server.protocol.event_stream import read_event, write_event
+from server.protocol.event_stream import is_error, read_event, write_event
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.checker import GrammarChecker
@@ -28,7 +28,6 @@ from .candidates import CandidateClient
 from .prompt_stats import PromptStats, add_vision_report
 from .window import WindowLimitedClient
 
-ERROR_EVENT = 'data: {"error"'
 MEDIA_USAGE = '"multimodal_tokens"'
 
 
@@ -187,7 +186,7 @@ async def reword_errors(events: AsyncGenerator[str, None], chat_run: ChatRun) ->
     """
     begun = False
     async for event in events:
-        if event.startswith(ERROR_EVENT):
+        if is_error(event):
             failure = chat_run.failure
             reported = ErrorResponse.model_validate(read_event(event))
             error = failure if isinstance(failure, ApiError) else api_error(failure or reported)
