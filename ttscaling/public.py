@@ -1,6 +1,7 @@
 """The public names of the library: the methods, and the types that they take and return."""
 
-from .methods.beam_search import Beam, beam_search
+from .methods.beam_search import beam_search
+from .methods.beams import Beam
 from .methods.best_of_n import best_of_n
 from .methods.self_consistency import self_consistency
 from .methods.weighted_vote import weighted_vote

@@ -11,6 +11,14 @@ import math
 SEPARATOR = "\n\n"
 
 
+def finished_steps(draft: str) -> tuple[str, ...]:
+    """Return the steps of a draft that can't change any more: all its paragraphs but the last one.
+
+    Whatever is written after the draft, these are the first steps that `split_steps` finds in the answer.
+    """
+    return tuple(part for part in draft.split(SEPARATOR)[:-1] if part.strip())
+
+
 def split_steps(text: str, *, max_steps: int | None = None) -> tuple[str, ...]:
     """Return the paragraphs of `text`, unchanged and in order. There is at least one.
 

@@ -16,7 +16,7 @@ from server.settings import Settings
 
 from .engine_fields import engine_fields
 from .request_fields import ChatFields, ScalingFields
-from .scaling_rules import check_limits, check_plain, check_scaling, requested_scaling
+from .scaling_rules import check_abandoning, check_limits, check_plain, check_scaling, requested_scaling
 from .vision_options import VISION_FIELDS, parse_vision_options
 
 ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>\d{1,9})")  # NAME:bo8, for clients that can't send extra fields
@@ -54,6 +54,8 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
     else:
         check_scaling(scaling, n, fields, body, settings)
     vision, video = parse_vision_options(fields, settings)
+    if scaling is not None:
+        check_abandoning(scaling, vision)
     answer_tokens = (
         fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
     )

@@ -20,7 +20,7 @@ class ScalingFields(BaseModel):
     method: Literal["best_of_n", "weighted_vote", "self_consistency", "beam_search", "none"] = "best_of_n"
     n: int = 8  # candidates; in a beam search, continuations written at each step
     beam_width: int | None = Field(default=None, ge=1)
-    aggregation: Aggregation = "mean"
+    aggregation: Aggregation | None = None
     include_greedy: bool = True
     on_critic_error: OnCriticError = "self_consistency"
     return_candidates: bool = False
@@ -36,6 +36,11 @@ class ScalingFields(BaseModel):
     def by_critic(self) -> bool:
         """Whether the method chooses by a critic's scores."""
         return self.method != "self_consistency"
+
+    @property
+    def step_aggregation(self) -> Aggregation:
+        """How step scores become a candidate's score. The default is the method's own."""
+        return self.aggregation or ("min" if self.method == "weighted_vote" else "mean")
 
     @property
     def width(self) -> int:

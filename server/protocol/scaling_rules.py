@@ -49,6 +49,10 @@ def _unsupported_field(scaling: ScalingFields, n: int) -> Iterator[tuple[str, st
                 "abandon_losers",
                 "abandon_losers needs a critic's scores. Leave it out, or send another method.",
             )
+    if scaling.abandon_losers and scaling.method == "weighted_vote":
+        yield "abandon_losers", "The scores of losers count in a vote. Leave abandon_losers out."
+    if scaling.abandon_losers and n > 1:
+        yield "abandon_losers", f"abandon_losers leaves one answer, but n is {n}. Leave one of them out."
     if scaling.beam_width is not None and not beams:
         yield "beam_width", "beam_width needs beam_search. Send method beam_search, or leave beam_width out."
     if not beams:
@@ -68,6 +72,18 @@ def _unsupported_field(scaling: ScalingFields, n: int) -> Iterator[tuple[str, st
             yield name, f"beam_search can't use {name}. Leave it out, or send another method."
     if scaling.abandon_losers:
         yield "abandon_losers", "beam_search always drops losers. Leave abandon_losers out."
+
+
+def check_abandoning(scaling: ScalingFields, vision: Mapping[str, Any]) -> None:
+    """Raise ApiError if losers shall be ended by scores that may change while their answers grow.
+
+    With delta "auto" the length of an answer decides how the critic sees the images.
+    """
+    if scaling.abandon_losers and vision.get("v2pe_delta") == "auto":
+        raise ApiError(
+            "abandon_losers needs a fixed delta. Send a number as v2pe_delta, or leave abandon_losers out.",
+            param="test_time_scaling.abandon_losers",
+        )
 
 
 def check_scaling(

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager, suppress
 
 from server.engine_interface import PromptPolicy
 from server.protocol.request_fields import ScalingFields
-from ttscaling.methods.beam_search import Beam, beam_search
+from ttscaling.methods.beam_search import beam_search
+from ttscaling.methods.beams import Beam
 from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.methods.self_consistency import self_consistency
 from ttscaling.methods.weighted_vote import weighted_vote
@@ -51,7 +52,7 @@ async def select(
             conversation,
             beam=Beam(n=scaling.n, width=scaling.width, **steps),
             include_greedy=scaling.include_greedy,
-            aggregation=scaling.aggregation,
+            aggregation=scaling.step_aggregation,
             on_critic_error=scaling.on_critic_error,
             stop=stop,
             on_progress=on_progress,
@@ -64,7 +65,7 @@ async def select(
             conversation,
             n=scaling.n,
             include_greedy=scaling.include_greedy,
-            aggregation=scaling.aggregation,
+            aggregation=scaling.step_aggregation,
             on_critic_error=scaling.on_critic_error,
             stop=stop,
             on_progress=on_progress,

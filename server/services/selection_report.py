@@ -36,7 +36,7 @@ def scaling_report(
         method=scaling.method,
         selected=selection.selected,
         critic=None if critic is None else critic.name,
-        aggregation=None if critic is None else scaling.aggregation,
+        aggregation=None if critic is None else scaling.step_aggregation,
         seed=seed,
         stopped=selection.stopped,
         degraded=selection.degraded,

@@ -7,7 +7,7 @@ of each candidate as soon as it ends, while others are still being written. Sour
 
 from collections.abc import Callable
 
-from ttscaling.selection.choosing import choose, highest_scored
+from ttscaling.selection.choosing import choose
 from ttscaling.selection.gathering import gather_candidates
 from ttscaling.selection.plan import GatherPlan
 from ttscaling.selection.stopping import StopRule
@@ -48,9 +48,10 @@ async def best_of_n(
         critic=critic,
         n=n,
         include_greedy=include_greedy,
+        by_votes=False,
         aggregation=aggregation,
         raise_critic_errors=on_critic_error == "fail",
         stop=stop or StopRule(),
         on_progress=on_progress,
     )
-    return choose(await gather_candidates(policy, plan), highest_scored, on_critic_error)
+    return choose(await gather_candidates(policy, plan), on_critic_error, by_votes=False)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from ttscaling.selection.choosing import majority_candidate
 from ttscaling.selection.gathering import gather_candidates
 from ttscaling.selection.plan import GatherPlan
+from ttscaling.selection.ranking import best_candidate
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import Conversation, Policy, Progress, Selection
 
@@ -22,19 +22,21 @@ async def self_consistency(
 
     A tie goes to the final answer that comes first in the order of the candidates. `stop.agreement` ends the
     selection early, when the leading answer is sure enough to stay ahead. Raises PolicyError if no candidate
-    was finished, and ValueError if n is below 1. Cancelling the call ends all sampling.
+    was finished, and ValueError if n is below 1 or `stop` has a rule on scores.
+    Cancelling the call ends all sampling.
     """
     plan = GatherPlan(
         conversation=conversation,
         critic=None,
         n=n,
         include_greedy=include_greedy,
+        by_votes=True,
         stop=stop or StopRule(),
         on_progress=on_progress,
     )
     gathered = await gather_candidates(policy, plan)
     return Selection(
-        selected=majority_candidate(gathered.finished).candidate.index,
+        selected=best_candidate(gathered.finished, by_votes=True).candidate.index,
         candidates=gathered.candidates,
         stopped=gathered.stopped,
         degraded="; ".join(gathered.faults) or None,

@@ -5,7 +5,7 @@ This is the "weighted best-of-N" of Snell et al. (arXiv 2408.03314) and of searc
 
 from collections.abc import Callable
 
-from ttscaling.selection.choosing import choose, weighted_best
+from ttscaling.selection.choosing import choose
 from ttscaling.selection.gathering import gather_candidates
 from ttscaling.selection.plan import GatherPlan
 from ttscaling.selection.stopping import StopRule
@@ -27,7 +27,7 @@ async def weighted_vote(
     *,
     n: int = 8,
     include_greedy: bool = True,
-    aggregation: Aggregation = "mean",
+    aggregation: Aggregation = "min",
     on_critic_error: OnCriticError = "fail",
     stop: StopRule | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
@@ -35,17 +35,20 @@ async def weighted_vote(
     """Sample n candidates and choose the final answer with the largest sum of scores.
 
     The selected candidate is the one with the highest score among those with that answer. A tie goes to the
-    answer that comes first. `stop.agreement` ends the selection early, when the leading answer is sure enough
-    to stay ahead. Errors are treated as in `best_of_n`.
+    answer that comes first. A candidate's score is the minimum of its step scores, as in Math-Shepherd (arXiv
+    2312.08935), if the caller chooses no other aggregation. `stop.agreement` ends the selection early, when
+    the leading answer is sure enough to stay ahead. Raises ValueError for `stop.abandon_losers`, because the
+    scores of losers count in a vote. Errors are treated as in `best_of_n`.
     """
     plan = GatherPlan(
         conversation=conversation,
         critic=critic,
         n=n,
         include_greedy=include_greedy,
+        by_votes=True,
         aggregation=aggregation,
         raise_critic_errors=on_critic_error == "fail",
         stop=stop or StopRule(),
         on_progress=on_progress,
     )
-    return choose(await gather_candidates(policy, plan), weighted_best, on_critic_error)
+    return choose(await gather_candidates(policy, plan), on_critic_error, by_votes=True)

@@ -1,13 +1,11 @@
 """Score drafts step by step while they are written, and end those that can't win any more."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
-from ttscaling.steps import SEPARATOR
+from ttscaling.steps import SEPARATOR, finished_steps
 from ttscaling.types import (
     ABANDONED,
     Aggregation,
@@ -23,10 +21,11 @@ from .stopping import StopRule, best_possible
 
 
 class Drafts:
-    """The drafts of one selection. As a context manager it cancels the scorings that still run at its end.
+    """The drafts of one selection.
 
-    `abandon` ends the candidate with an index and returns whether it did. `lost` holds the indices of the
-    candidates that were ended so.
+    `start` starts a scoring as a task of the selection, which ends with the first error that isn't a
+    CriticError. `abandon` ends the candidate with an index and returns whether it did. `lost` holds the
+    indices of the candidates that were ended so.
     """
 
     def __init__(
@@ -35,30 +34,22 @@ class Drafts:
         conversation: Conversation,
         aggregation: Aggregation,
         stop: StopRule,
+        start: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
         abandon: Callable[[int], bool],
     ) -> None:
         self._critic = critic if stop.abandon_losers else None
         self._conversation = conversation
         self._aggregation: Aggregation = aggregation
         self._max_steps = stop.max_steps
+        self._start = start
         self._abandon = abandon
         self._drafts: dict[int, Candidate] = {}
         self._scores: dict[int, StepScores] = {}
-        self._sent: dict[int, int] = {}  # how many characters of each draft the critic was given
+        self._sent: dict[int, int] = {}  # how many steps of each draft the critic was given
         self._scoring: set[int] = set()  # the drafts that the critic is scoring
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._best = 0.0
         self.lost: set[int] = set()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     def update(self, draft: Candidate) -> None:
         """Keep a draft's new state, and score its finished steps unless the draft is being scored."""
@@ -66,17 +57,28 @@ class Drafts:
         self._drafts[index] = draft
         if self._critic is None or draft.finish_reason is not None or index in self._scoring:
             return
-        steps = draft.text.rpartition(SEPARATOR)[0]
-        if len(steps) > self._sent.get(index, 0) and steps.strip():
+        steps = finished_steps(draft.text)
+        if len(steps) > self._sent.get(index, 0):
             self._sent[index] = len(steps)
             self._scoring.add(index)
-            self._tasks[index] = asyncio.create_task(self._score(self._critic, index, steps))
+            self._tasks[index] = self._start(self._score(self._critic, index, SEPARATOR.join(steps)))
 
     def close(self, index: int) -> None:
         """Forget a candidate that is finished or has failed."""
         self._drafts.pop(index, None)
-        if index in self._scoring:
-            self._tasks[index].cancel()
+        self._cancel(index)
+
+    def close_all(self) -> list[Candidate]:
+        """Forget all drafts, and return them in index order."""
+        drafts = [self._drafts[index] for index in sorted(self._drafts)]
+        for draft in drafts:
+            self.close(draft.index)
+        return drafts
+
+    def cancel_scorings(self) -> None:
+        """Cancel the scorings of all drafts."""
+        for index in list(self._scoring):
+            self._cancel(index)
 
     def abandon_below(self, score: float) -> None:
         """End all drafts that can't reach `score`, the best score of a finished candidate."""
@@ -99,10 +101,16 @@ class Drafts:
         ]
 
     async def _score(self, critic: Critic, index: int, steps: str) -> None:
-        with suppress(CriticError):  # the finished answer is scored again, and that failure counts
-            self._scores[index] = await critic.score(self._conversation, steps)
-        self._scoring.remove(index)
+        try:
+            with suppress(CriticError):  # the finished answer is scored again, and that failure counts
+                self._scores[index] = await critic.score(self._conversation, steps)
+        finally:
+            self._scoring.remove(index)
         self._end_if_lost(index)
+
+    def _cancel(self, index: int) -> None:
+        if index in self._scoring:
+            self._tasks[index].cancel()
 
     def _end_if_lost(self, index: int) -> None:
         if index not in self._scores or index not in self._drafts or index in self.lost:

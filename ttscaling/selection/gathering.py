@@ -6,11 +6,8 @@ running.
 """
 
 import asyncio
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 
-from ttscaling.answers.final_answer import final_answer, group_equal_answers
 from ttscaling.types import (
     ABANDONED,
     Candidate,
@@ -27,9 +24,9 @@ from ttscaling.types import (
 )
 
 from .aggregation import aggregate
+from .decisions import met_rule, successors
 from .drafts import Drafts
-from .plan import GatheredCandidates, GatherPlan
-from .stopping import answers_agree
+from .plan import GatheredCandidates, GatherPlan, in_index_order
 from .task_groups import raise_first_failure
 
 
@@ -42,29 +39,15 @@ async def gather_candidates(policy: Policy, plan: GatherPlan) -> GatheredCandida
     """
     stopped: Stopped | None = None
     gathering = _Gathering(policy, plan)
+    time_cap = asyncio.timeout(plan.stop.max_seconds)
     try:
-        async with asyncio.timeout(plan.stop.max_seconds):
+        async with time_cap:
             stopped = await gathering.run()
     except TimeoutError:
+        if not time_cap.expired():  # the policy or the critic raised it
+            raise
         stopped = "seconds"
     return gathering.result(stopped)
-
-
-def in_index_order(
-    entries: Sequence[ScoredCandidate],
-    stopped: Stopped | None,
-    faults: Sequence[str],
-    failed: int,
-    *,
-    if_none: PolicyError,
-) -> GatheredCandidates:
-    """Return candidates to choose from, in index order. Raises `if_none` if there are none."""
-    if not entries:
-        raise if_none
-    in_order = sorted(entries, key=lambda entry: entry.candidate.index)
-    return GatheredCandidates(
-        candidates=tuple(in_order), stopped=stopped, faults=tuple(faults), failed=failed
-    )
 
 
 class _StopEarly(Exception):
@@ -85,10 +68,19 @@ class _Gathering:
         self._room = plan.stop.first_wave or plan.n  # how many candidates may be begun now
         self._writing: dict[int, asyncio.Task[None]] = {}
         self._written: dict[int, int] = {}  # tokens of each candidate, as far as the policy has reported them
+        self._cut_off = False  # whether the candidates are drafts that the token cap ended
+        self._decided = False  # whether a rule has decided; what ends after that doesn't change the choice
         self._full = False  # whether the candidates have written max_tokens
         self._entries: dict[int, ScoredCandidate] = {}
         self._scorings: dict[str, asyncio.Task[StepScores | CriticError]] = {}  # by the answer's text
-        self._drafts = Drafts(plan.critic, plan.conversation, plan.aggregation, plan.stop, self._abandon)
+        self._drafts = Drafts(
+            plan.critic,
+            plan.conversation,
+            plan.aggregation,
+            plan.stop,
+            start=lambda scoring: self._tasks.create_task(scoring),
+            abandon=self._abandon,
+        )
         self._failed: dict[int, PolicyError] = {}
         self._invalid: dict[int, Candidate] = {}
         self._unscored: dict[int, CriticError] = {}
@@ -97,15 +89,17 @@ class _Gathering:
         """Return None when all candidates are finished and scored, or else the rule that ended it."""
         try:
             with raise_first_failure(preferred=_StopEarly):
-                async with self._drafts, self._tasks:
+                async with self._tasks:
                     self._begin()
+                if self._full and not self._entries and not self._invalid and self._plan.critic is not None:
+                    await self._score_drafts(self._plan.critic)
         except _StopEarly as enough:
             return enough.reason
         return "tokens" if self._full else None
 
     def result(self, stopped: Stopped | None) -> GatheredCandidates:
         """Return the candidates to choose from. Raises PolicyError if there are none."""
-        if self._complete:
+        if self._complete and not self._cut_off:
             stopped = None  # the last candidate met the rule, so the rule ended nothing
         faults = [f"candidate {index} failed: {reason}" for index, reason in sorted(self._failed.items())]
         faults += [
@@ -154,10 +148,13 @@ class _Gathering:
         except asyncio.CancelledError:
             if index not in self._drafts.lost or _own_task().uncancel() > 0:
                 raise
-        if self._agreed():
-            raise _StopEarly("agreement")
-        self._room += self._plan.stop.successors
+        reason = met_rule(self._plan, self._entries.values(), left=self._plan.n - self._settled)
+        if reason is not None:
+            self._decided = True
+            raise _StopEarly(reason)
         if not _own_task().cancelling():
+            unsettled = self._begun - self._settled
+            self._room += successors(self._plan, self._entries.values(), unsettled=unsettled)
             self._begin()
 
     async def _write(self, index: int) -> Candidate | None:
@@ -198,11 +195,21 @@ class _Gathering:
         max_tokens = self._plan.stop.max_tokens
         if max_tokens is not None and sum(self._written.values()) >= max_tokens and not self._full:
             self._full = True
+            self._drafts.cancel_scorings()
             for task in self._writing.values():
                 task.cancel()
 
+    async def _score_drafts(self, critic: Critic) -> None:
+        """Score the drafts that the token cap has ended before any candidate was finished."""
+        self._cut_off, self._tasks = True, asyncio.TaskGroup()
+        async with self._tasks:
+            for draft in self._drafts.close_all():
+                candidate = replace(draft, finish_reason="length")
+                self._record(ScoredCandidate(candidate=candidate, step_scores=None, score=None))
+                self._tasks.create_task(self._score(critic, candidate))
+
     async def _score(self, critic: Critic, candidate: Candidate) -> None:
-        """Score a candidate and apply the rules on scores. Equal texts are scored and counted once."""
+        """Score a candidate, and end the drafts that can't win. Equal texts are scored and counted once."""
         repeated = candidate.text in self._scorings
         if not repeated:
             self._scorings[candidate.text] = self._tasks.create_task(self._ask(critic, candidate.text))
@@ -213,10 +220,7 @@ class _Gathering:
         own = replace(scores, prompt_tokens=0, cached_tokens=0) if repeated else scores
         score = aggregate(scores.scores, self._plan.aggregation)
         self._record(ScoredCandidate(candidate=candidate, step_scores=own, score=score))
-        best = max(self._scored.values())
-        self._drafts.abandon_below(best)
-        if self._plan.stop.score is not None and best >= self._plan.stop.score:
-            raise _StopEarly("score")
+        self._drafts.abandon_below(max(self._scored.values()))
 
     async def _ask(self, critic: Critic, text: str) -> StepScores | CriticError:
         try:
@@ -227,21 +231,15 @@ class _Gathering:
             return error
 
     def _record(self, entry: ScoredCandidate) -> None:
+        if self._decided:  # a candidate that is finished only now counts as ended early
+            if entry.candidate.index not in self._entries:
+                self._drafts.update(replace(entry.candidate, finish_reason=ABANDONED))
+            return
         self._drafts.close(entry.candidate.index)
         self._entries[entry.candidate.index] = entry
         self._plan.on_progress(
             Progress(n=self._plan.n, finished=len(self._entries), scored=len(self._scored), latest=entry)
         )
-
-    def _agreed(self) -> bool:
-        """Return whether the final answers agree; with a critic, a vote weighs its candidate's score."""
-        if self._plan.stop.agreement is None:
-            return False
-        entries = list(self._entries.values())
-        weights = [1.0 if self._plan.critic is None else entry.score or 0.0 for entry in entries]
-        groups = group_equal_answers([final_answer(entry.candidate.text) for entry in entries])
-        votes = [math.fsum(weights[index] for index in group) for group in groups]
-        return answers_agree(votes, self._plan.stop.agreement, left=self._plan.n - self._settled)
 
 
 def _own_task() -> asyncio.Task[None]:

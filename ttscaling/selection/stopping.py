@@ -18,19 +18,23 @@ from .aggregation import aggregate
 class StopRule:
     """The rules that end a selection early. A rule that is None or False never ends it.
 
-    - `score`: a candidate has at least this score.
-    - `agreement`: the leading final answer stays ahead of the second with this probability, in (0.5, 1), or
-      can't be overtaken any more.
+    - `score`: the candidate that would be chosen now has at least this score.
+    - `agreement`: the candidate that would be chosen now states the leading final answer, and that answer
+      stays ahead of the second with this probability, in (0.5, 1). The probability is that of one look at the
+      votes, and here the votes are looked at again and again, so it is too high where answers are nearly
+      even. If votes choose, this rule also ends a selection whose leading answer can't be overtaken.
     - `max_tokens`: all candidates together have written this many tokens, as far as the policy reports them
       while it writes.
     - `max_seconds`: this time has passed since the start, scoring included.
     - `abandon_losers`: a draft that can no longer beat the best finished candidate is ended alone. With other
-      aggregations than min and product this needs `max_steps`, the most steps that an answer can have.
+      aggregations than min and product this needs `max_steps`, the most steps that an answer can have. Only
+      methods that choose the highest score can follow this rule; in a vote, the scores of losers count.
 
     `max_parallel` is how many candidates are written at the same time; each one that ends makes room for
     another. With None all are written at once, unless `score` or `agreement` is set: these save nothing once
     all candidates are written. So the selection then begins with the fewest candidates that could decide, at
-    least 2, and each one that ends without a decision makes room for two.
+    least 2. Under `score`, each one that ends without a decision makes room for two. Under `agreement` alone,
+    others are begun when those that are being written can't decide any more: the fewest that could.
 
     Raises ValueError for a value out of its range.
     """
@@ -65,12 +69,7 @@ class StopRule:
             return self.max_parallel
         if self.score is not None:
             return 2
-        return None if self.agreement is None else max(2, least_votes(self.agreement))
-
-    @property
-    def successors(self) -> int:
-        """How many others are begun when a candidate has ended without a decision."""
-        return 1 if self.max_parallel is not None else 2
+        return None if self.agreement is None else max(2, votes_missing(0, 0, self.agreement))
 
 
 def stays_ahead(leader: float, second: float) -> float:
@@ -82,10 +81,10 @@ def stays_ahead(leader: float, second: float) -> float:
     return 1 - _beta_half(leader + 1, second + 1)
 
 
-def least_votes(agreement: float) -> int:
-    """Return how many votes an answer needs to reach `agreement` if no other has a vote: 4 for 0.95."""
-    votes = 1
-    while stays_ahead(votes, 0) < agreement:
+def votes_missing(leader: float, second: float, agreement: float) -> int:
+    """Return how many more votes bring the leading answer to `agreement`: from no votes 4 for 0.95."""
+    votes = 0
+    while stays_ahead(leader + votes, second) < agreement:
         votes += 1
     return votes
 
@@ -98,8 +97,14 @@ def answers_agree(votes: Sequence[float], agreement: float, *, left: int | None 
     """
     if not votes:
         return False
-    leader, second, *_ = (*sorted(votes, reverse=True), 0.0)
+    leader, second = two_largest(votes)
     return stays_ahead(leader, second) >= agreement or (left is not None and leader > second + left)
+
+
+def two_largest(votes: Sequence[float]) -> tuple[float, float]:
+    """Return the votes of the leading answer and of the second, which are 0 where there is none."""
+    largest = sorted((*votes, 0.0, 0.0), reverse=True)
+    return largest[0], largest[1]
 
 
 def best_possible(scores: Sequence[float], how: Aggregation, *, max_steps: int | None = None) -> float:

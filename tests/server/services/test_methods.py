@@ -1,13 +1,23 @@
 """All methods, and the rules that end a selection early, through the HTTP layer."""
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.server.apps import app_with, client_of, question
 from tests.server.fakes import FakeCritic, FakeEngine
+from ttscaling.methods.beam_search import beam_search
+from ttscaling.methods.best_of_n import best_of_n
+from ttscaling.methods.weighted_vote import weighted_vote
 
 SEVEN, EIGHT, OTHER_EIGHT = "Final answer: 7", "Final answer: 8", "\\boxed{8}"
+METHODS: dict[str, Callable[..., Any]] = {
+    "best_of_n": best_of_n,
+    "weighted_vote": weighted_vote,
+    "beam_search": beam_search,
+}
 CRITIC = FakeCritic({SEVEN: [0.7], EIGHT: [0.4], OTHER_EIGHT: [0.5]})
 
 
@@ -110,6 +120,7 @@ async def test_beam_search_keeps_the_best_of_n_continuations():
     [
         ("stop_score", {"method": "self_consistency", "stop_score": 0.5}),
         ("abandon_losers", {"method": "self_consistency", "abandon_losers": True}),
+        ("abandon_losers", {"method": "weighted_vote", "abandon_losers": True}),
         ("beam_width", {"beam_width": 2}),
         ("beam_width", {"method": "beam_search", "n": 4, "beam_width": 5}),
         ("beam_width", {"method": "beam_search", "beam_width": 0}),
@@ -125,6 +136,29 @@ async def test_fields_that_a_method_cannot_honour_are_refused(field: str, wrong:
         reply = await client.post("/v1/chat/completions", json=question(test_time_scaling=wrong))
     assert reply.status_code == 400
     assert reply.json()["error"]["param"] == f"test_time_scaling.{field}"
+
+
+@pytest.mark.parametrize("other", [{"n": 2}, {"v2pe_delta": "auto"}])
+async def test_losers_are_abandoned_only_where_that_changes_no_choice(other: dict[str, Any]):
+    body = question(**other, test_time_scaling={"n": 4, "abandon_losers": True})
+    async with client_of(app_with(FakeEngine([SEVEN], CRITIC))) as client:
+        reply = await client.post("/v1/chat/completions", json=body)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["param"] == "test_time_scaling.abandon_losers"
+
+
+@pytest.mark.parametrize(
+    ("method", "aggregation"), [("best_of_n", "mean"), ("weighted_vote", "min"), ("beam_search", "mean")]
+)
+async def test_the_default_aggregation_is_the_methods_own(method: str, aggregation: str):
+    reply = await post(FakeEngine([SEVEN, EIGHT, OTHER_EIGHT], CRITIC), method=method, n=3)
+    assert reply["test_time_scaling"]["aggregation"] == aggregation
+    library = METHODS[method]
+    assert inspect.signature(library).parameters["aggregation"].default == aggregation
+    reply = await post(
+        FakeEngine([SEVEN, EIGHT, OTHER_EIGHT], CRITIC), method=method, n=3, aggregation="last"
+    )
+    assert reply["test_time_scaling"]["aggregation"] == "last"
 
 
 async def test_a_search_returns_at_most_its_beams():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.evaluation.pools import AGGREGATIONS, METHODS, accuracies, draws, pool_of
 from ttscaling.selection.aggregation import aggregate
-from ttscaling.selection.choosing import highest_scored, majority_candidate, weighted_best
+from ttscaling.selection.ranking import best_candidate
 from ttscaling.types import Candidate, ScoredCandidate
 
 ANSWERS = ("Final answer: 7", "Final answer: 8", "Final answer: 9", "no answer\nat all")
@@ -25,7 +25,7 @@ CANDIDATES = st.lists(
 )
 
 
-def entry(index: int, text: str, score: float) -> ScoredCandidate:
+def entry(index: int, text: str, score: float | None) -> ScoredCandidate:
     candidate = Candidate(
         index=index, text=text, finish_reason="stop", prompt_tokens=1, cached_tokens=0, completion_tokens=1
     )
@@ -51,9 +51,11 @@ def test_every_method_takes_what_the_server_would(
     assert figures["oracle"] == any(right)
     for how in AGGREGATIONS:
         entries = [entry(index, text, aggregate(s, how)) for index, (text, s) in enumerate(draw)]
-        assert figures[f"best_of_n/{how}"] == right[highest_scored(entries).candidate.index]
-        assert figures[f"weighted_vote/{how}"] == right[weighted_best(entries).candidate.index]
-        assert figures["self_consistency"] == right[majority_candidate(entries).candidate.index]
+        for method, by_votes in (("best_of_n", False), ("weighted_vote", True)):
+            chosen = best_candidate(entries, by_votes=by_votes)
+            assert figures[f"{method}/{how}"] == right[chosen.candidate.index]
+    voters = [entry(index, text, None) for index, (text, _) in enumerate(draw)]
+    assert figures["self_consistency"] == right[best_candidate(voters, by_votes=True).candidate.index]
 
 
 def test_draws_are_orders_and_the_greedy_candidate_leads() -> None:

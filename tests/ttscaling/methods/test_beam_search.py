@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ttscaling.scripted import QUESTION, candidate
-from ttscaling.methods.beam_search import Beam, beam_search
+from ttscaling.methods.beam_search import beam_search
+from ttscaling.methods.beams import Beam
 from ttscaling.selection.stopping import StopRule
 from ttscaling.steps import split_steps
 from ttscaling.types import (
@@ -128,6 +129,54 @@ async def test_finished_answers_wait_for_the_others() -> None:
     assert [entry.candidate.text for entry in selection.candidates] == ["short", "a\n\nend"]
     assert [entry.candidate.index for entry in selection.candidates] == [1, 4]
     assert selection.selected == 4
+
+
+@pytest.mark.parametrize(("n", "width"), [(4, 1), (8, 2)])
+async def test_an_early_end_with_a_low_score_does_not_end_the_search(n: int, width: int) -> None:
+    table = {"good": 0.9, "quit": 0.05, "end": 0.9}
+    tree = by_depth(["good", "good b", "good c", "quit."], ["end."])
+    selection, _, _ = await search(tree, table, n=n, width=width)
+    assert selection.winner.candidate.text == "good\n\nend"
+    assert "quit" in [entry.candidate.text for entry in selection.candidates]
+
+
+async def test_a_finished_answer_keeps_its_beam_while_it_is_among_the_best() -> None:
+    """With width 2, the short answer holds one beam, and the other one gets all continuations."""
+    tree = by_depth(["a", "short."], ["b", "c"], ["end."])
+    selection, policy, _ = await search(tree, {"short": 0.9, "a": 0.8, "b": 0.8, "end": 0.1}, n=4)
+    assert [written for written, _, _ in policy.extended[4:]] == ["a\n\n"] * 4 + ["a\n\nb\n\n"] * 4
+    assert selection.winner.candidate.text == "short"
+
+
+async def test_a_greedy_beam_is_greedy_to_its_end() -> None:
+    """Continuation 0 of each step is the greedy one as long as the greedy beam is kept."""
+    table = {"a": 0.9, "b": 0.5}
+    _, policy, _ = await search(by_depth(["a", "b"], ["a", "b"], ["a."]), table, n=2, width=1)
+    assert [index for _, index, greedy in policy.extended if greedy] == [0, 2, 4]
+    _, policy, _ = await search(
+        by_depth(["a", "b"], ["a", "b"], ["a."]), table, n=2, width=1, include_greedy=False
+    )
+    assert not any(greedy for _, _, greedy in policy.extended)
+
+
+async def test_at_max_steps_a_beginning_may_win_against_a_finished_answer() -> None:
+    selection, _, _ = await search(by_depth(["a", "quit."], ["b"]), {"a": 0.9, "quit": 0.05}, max_steps=2)
+    assert selection.winner.candidate.text == "a\n\nb"
+    assert selection.winner.candidate.finish_reason == "length"
+
+
+async def test_a_timeout_of_the_policy_is_no_time_cap() -> None:
+    def late(written: str, index: int) -> str:
+        raise TimeoutError("the socket")
+
+    with pytest.raises(TimeoutError, match="the socket"):
+        await search(late, {}, stop=StopRule(max_seconds=60))
+
+
+async def test_rules_that_a_search_cannot_follow_are_refused() -> None:
+    for stop in (StopRule(agreement=0.9), StopRule(max_parallel=2), StopRule(abandon_losers=True)):
+        with pytest.raises(ValueError, match="follows only"):
+            await search(by_depth(["a."]), {}, stop=stop)
 
 
 async def test_an_answer_may_end_behind_its_last_step() -> None:

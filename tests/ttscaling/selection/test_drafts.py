@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.ttscaling.scripted import QUESTION, Playback, ScriptedCritic, candidate
 from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.selection.stopping import StopRule
@@ -76,6 +78,27 @@ async def test_a_critic_that_fails_on_a_draft_abandons_no_candidate() -> None:
     selection = await select(policy, critic, aggregation="min", on_critic_error="fail")
     assert policy.abandoned == []
     assert [entry.score for entry in selection.candidates] == [0.8, 0.3]
+
+
+async def test_an_error_on_a_draft_that_is_none_of_the_critics_ends_the_selection() -> None:
+    class Broken(ScriptedCritic):
+        async def score(self, conversation: Any, answer: str) -> Any:
+            if answer == BAD_START:
+                raise RuntimeError("a bug")
+            return await super().score(conversation, answer)
+
+    policy = Playback([LOSER, candidate(0, GOOD), FINISHED])
+    with pytest.raises(RuntimeError, match="a bug"):
+        await select(policy, Broken(SCORES), aggregation="min")
+    assert policy.closed
+
+
+async def test_the_critic_is_given_the_steps_that_the_finished_answer_has() -> None:
+    """Three newlines: the second step begins with a newline, and the first doesn't end with one."""
+    draft = candidate(1, "x\n\n\ny", tokens=4, reason=None)
+    critic = ScriptedCritic(SCORES)
+    await select(Playback([candidate(0, GOOD), draft, FINISHED]), critic, aggregation="min")
+    assert critic.answers == [GOOD, BAD_START]
 
 
 async def test_a_critic_that_hangs_on_a_draft_is_not_waited_for() -> None:

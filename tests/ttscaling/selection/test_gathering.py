@@ -11,7 +11,6 @@ from ttscaling.selection.stopping import StopRule
 from ttscaling.types import (
     ABANDONED,
     Candidate,
-    Conversation,
     CriticError,
     InvalidCandidate,
     OutOfTime,
@@ -99,93 +98,12 @@ async def test_fail_means_any_failure_of_the_critic() -> None:
     assert policy.closed
 
 
-async def test_a_high_enough_score_ends_the_selection() -> None:
-    policy = Playback([candidate(0, "one"), candidate(1, "two")])
-    selection = await select(policy, n=5, stop=StopRule(score=0.9))
-    assert (selection.selected, selection.stopped, texts(selection)) == (1, "score", ["one", "two"])
-    assert policy.closed
-
-
-async def test_the_last_candidate_ends_the_selection_without_a_reason() -> None:
-    policy = Playback([candidate(0, "one"), candidate(1, "two")])
-    selection = await select(policy, n=2, stop=StopRule(score=0.9, max_tokens=6))
-    assert (selection.selected, selection.stopped) == (1, None)
-
-
-async def test_votes_that_agree_end_the_selection() -> None:
-    policy = Playback([candidate(index, "Final answer: 7") for index in range(4)])
-    selection = await self_consistency(policy, QUESTION, n=9, stop=StopRule(agreement=0.95))
-    assert (selection.stopped, len(selection.candidates)) == ("agreement", 4)
-    assert policy.closed
-
-
-async def test_with_a_critic_a_vote_weighs_its_score() -> None:
-    """The probability 1 - 2 ** -(votes + 1) passes .95 between 3 and 3.5 votes."""
-    answers = [candidate(index, "Final answer: 7") for index in range(8)]
-    for score, needed in ((1.0, 4), (0.5, 7)):
-        policy = Playback(answers)
-        selection = await select(policy, {"Final answer: 7": (score,)}, n=9, stop=StopRule(agreement=0.95))
-        assert (selection.stopped, len(selection.candidates)) == ("agreement", needed)
-
-
-async def test_votes_that_cannot_be_overtaken_end_the_selection() -> None:
-    """3 votes of 4 can't be overtaken, whatever the posterior says."""
-    policy = Playback([candidate(index, "Final answer: 7") for index in range(3)])
-    selection = await self_consistency(policy, QUESTION, n=4, stop=StopRule(agreement=0.99, max_parallel=4))
-    assert (selection.stopped, len(selection.candidates), policy.abandoned) == ("agreement", 3, [3])
-
-
-@pytest.mark.parametrize(
-    ("stop", "waves"),
-    [
-        (StopRule(), [8]),
-        (StopRule(max_tokens=10**6), [8]),
-        (StopRule(score=1), [2, 4, 2]),
-        (StopRule(agreement=0.95), [4, 4]),
-        (StopRule(score=1, max_parallel=1), [1] * 8),
-        (StopRule(max_parallel=3), [3, 3, 2]),
-        (StopRule(max_parallel=99), [8]),
-    ],
-)
-async def test_candidates_are_begun_as_the_rule_needs_them(stop: StopRule, waves: list[int]) -> None:
-    """The candidates of a wave end together without a decision, because all answers differ."""
-
-    class Waves:
-        def __init__(self) -> None:
-            self.sizes: list[int] = []
-            self.waiting = 0
-
-        async def sample(self, conversation: Conversation, *, index: int, **options: Any) -> Candidate:
-            self.waiting += 1
-            for _ in range(20):  # long enough for all candidates of its wave to begin
-                await asyncio.sleep(0)
-            if self.waiting:
-                self.sizes.append(self.waiting)
-                self.waiting = 0
-            return candidate(index, f"{index}")
-
-    policy = Waves()
-    critic = ScriptedCritic({f"{index}": (0.5,) for index in range(8)})
-    selection = await best_of_n(policy, critic, QUESTION, n=8, stop=stop)
-    assert (policy.sizes, selection.stopped, len(selection.candidates)) == (waves, None, 8)
-
-
-async def test_candidates_that_were_never_begun_cost_nothing() -> None:
-    policy = Playback([candidate(0, "one"), candidate(1, "two")])
-    selection = await select(policy, n=64, stop=StopRule(score=0.9))
-    assert (selection.stopped, policy.begun[:2]) == ("score", [0, 1])
-    assert sorted(policy.abandoned) == policy.begun[2:]  # tasks are cancelled in no fixed order
-    assert len(policy.begun) <= 4
-
-
-async def test_a_failed_candidate_makes_room_too() -> None:
-    script: list[Candidate | Failed] = [
-        Failed(index=0, error=PolicyError("HTTP 500")),
-        candidate(1, "one"),
-        candidate(2, "two"),
-    ]
-    selection = await select(Playback(script), n=3, stop=StopRule(max_parallel=1))
-    assert (selection.selected, texts(selection)) == (2, ["one", "two"])
+async def test_a_timeout_of_the_policy_or_the_critic_is_no_time_cap() -> None:
+    late = Playback([Failed(index=0, error=TimeoutError("the socket"))])
+    for stop in (StopRule(), StopRule(max_seconds=60)):
+        with pytest.raises(TimeoutError, match="the socket"):
+            await self_consistency(late, QUESTION, n=1, stop=stop)
+        late = Playback([Failed(index=0, error=TimeoutError("the socket"))])
 
 
 async def test_at_the_token_cap_finished_candidates_are_scored() -> None:
@@ -201,6 +119,16 @@ async def test_drafts_count_towards_the_token_cap_and_are_returned() -> None:
     assert (selection.selected, selection.stopped) == (0, "tokens")
     assert [entry.candidate.finish_reason for entry in selection.candidates] == ["stop", ABANDONED]
     assert sum(entry.candidate.completion_tokens for entry in selection.candidates) == 110
+
+
+async def test_at_the_token_cap_drafts_are_scored_if_nothing_is_finished() -> None:
+    drafts = [candidate(0, "one", tokens=50, reason=None), candidate(1, "two", tokens=60, reason=None)]
+    selection = await best_of_n(
+        Playback(drafts), ScriptedCritic(SCORES), QUESTION, n=3, stop=StopRule(max_tokens=100)
+    )
+    assert (selection.selected, selection.stopped, selection.degraded) == (1, "tokens", None)
+    assert [entry.score for entry in selection.candidates] == [0.5, 0.9]
+    assert [entry.candidate.finish_reason for entry in selection.candidates] == ["length", "length"]
 
 
 async def test_beyond_the_token_cap_no_draft_is_abandoned_again() -> None:

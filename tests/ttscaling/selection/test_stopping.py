@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ttscaling.selection.aggregation import aggregate
-from ttscaling.selection.stopping import StopRule, answers_agree, best_possible, least_votes, stays_ahead
+from ttscaling.selection.stopping import StopRule, answers_agree, best_possible, stays_ahead, votes_missing
 from ttscaling.types import Aggregation
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
@@ -45,8 +45,8 @@ def test_answers_agree_when_the_leader_cannot_be_overtaken() -> None:
 
 
 @given(st.floats(0.501, 0.9999999))
-def test_least_votes_are_the_fewest_that_agree(agreement: float) -> None:
-    votes = least_votes(agreement)
+def test_the_votes_that_are_missing_are_the_fewest_that_agree(agreement: float) -> None:
+    votes = votes_missing(0, 0, agreement)
     assert answers_agree([votes], agreement)
     assert votes == 1 or not answers_agree([votes - 1], agreement)
 

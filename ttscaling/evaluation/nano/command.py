@@ -29,7 +29,7 @@ from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.console import AsJson, CommandError, run_command
 from ttscaling.reports.intervals import bootstrap
-from ttscaling.selection.choosing import highest_scored, weighted_best
+from ttscaling.selection.ranking import best_candidate
 
 from .candidates import Answers, N, ask_all, scored
 
@@ -96,19 +96,23 @@ def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
     """Return the figures of one question; `orm` holds an outcome reward model's score of each candidate."""
     final_answers = [final_answer(text) for text in answers.texts]
     right = [answer is not None and same_answer(answer, answers.question.answer) for answer in final_answers]
+
+    def best_by(scores: Sequence[float]) -> bool:
+        return right[best_candidate(scored(answers.texts, scores), by_votes=False).candidate.index]
+
     values = {
         "greedy": right[0],
         "pass@1": sum(right[1:]) / (N - 1),
         "majority@8": right[majority(final_answers)],
-        "log_prob_8": right[highest_scored(scored(answers.texts, answers.log_prob)).candidate.index],
+        "log_prob_8": best_by(answers.log_prob),
         "best_of_8": right[answers.selected],
         "pass@8": any(right),
     }
     with_score = scored(answers.texts, answers.score)
-    vote_winner = weighted_best(with_score).candidate.index if with_score else answers.selected
-    values["weighted_vote_8"] = right[vote_winner]
+    chosen = best_candidate(with_score, by_votes=True).candidate.index if with_score else answers.selected
+    values["weighted_vote_8"] = right[chosen]
     if orm is not None:
-        values["orm_8"] = right[highest_scored(scored(answers.texts, orm)).candidate.index]
+        values["orm_8"] = best_by(orm)
     return Outcome(answers.question.kind, {k: float(v) for k, v in values.items()}, answers.degraded)
 
 

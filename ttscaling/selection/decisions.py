@@ -1,0 +1,51 @@
+"""Decide whether the candidates so far end a selection, and how many others are begun if they don't."""
+
+from collections.abc import Iterable
+
+from ttscaling.types import ScoredCandidate, Stopped
+
+from .plan import GatherPlan
+from .ranking import best_candidate, group_by_answer, leading_candidates, vote_weight
+from .stopping import answers_agree, two_largest, votes_missing
+
+
+def met_rule(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, left: int) -> Stopped | None:
+    """Return the rule that the candidate meets which would be chosen now, or None.
+
+    `left` candidates are neither scored yet nor lost.
+    """
+    rule, voters = plan.stop, _voters(plan, finished)
+    if not voters or (rule.score is None and rule.agreement is None):
+        return None
+    chosen = best_candidate(voters, by_votes=plan.by_votes)
+    if rule.score is not None and chosen.score is not None and chosen.score >= rule.score:
+        return "score"
+    if rule.agreement is None or chosen not in leading_candidates(voters):
+        return None
+    votes = _votes(voters)
+    return "agreement" if answers_agree(votes, rule.agreement, left=left if plan.by_votes else None) else None
+
+
+def successors(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, unsettled: int) -> int:
+    """Return how many others are begun when a candidate has ended without a decision.
+
+    `unsettled` of the candidates that were begun are neither scored yet nor lost.
+    """
+    rule = plan.stop
+    if rule.max_parallel is not None:
+        return 1
+    if rule.agreement is None or rule.score is not None:
+        return 2
+    missing = votes_missing(*two_largest(_votes(_voters(plan, finished))), rule.agreement)
+    return max(0, max(1, missing) - unsettled)
+
+
+def _voters(plan: GatherPlan, finished: Iterable[ScoredCandidate]) -> list[ScoredCandidate]:
+    """Return the candidates that may be chosen as things stand, in index order."""
+    in_order = sorted(finished, key=lambda entry: entry.candidate.index)
+    return [entry for entry in in_order if plan.critic is None or entry.score is not None]
+
+
+def _votes(voters: list[ScoredCandidate]) -> list[float]:
+    """Return the votes for each final answer; with a critic, a vote weighs its candidate's score."""
+    return [vote_weight(group) for group in group_by_answer(voters)]
