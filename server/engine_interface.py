@@ -33,12 +33,28 @@ class PromptPolicy(Policy, StepPolicy, Protocol):
 # replies with exactly these candidates, in this order.
 ChooseCandidates = Callable[[PromptPolicy], Awaitable[Sequence[int]]]
 
+CountTokens = Callable[[TokenUsage], None]  # gets the tokens of each engine request as soon as it has ended
+
+
+def ignore_tokens(usage: TokenUsage) -> None:
+    """Do nothing with the tokens: the default for callers that need no account."""
+
+
+class EngineCritic(Critic, Protocol):
+    """A critic whose tokens are counted also if a scoring fails or is cancelled."""
+
+    async def score(
+        self, conversation: Conversation, answer: str, count: CountTokens = ignore_tokens
+    ) -> StepScores:
+        """See `Critic.score`. `count` gets the tokens of every request that the critic's engine has read."""
+        ...
+
 
 class Engine(Protocol):
     """A loaded policy and its critic. The critic is optional."""
 
     @property
-    def critic(self) -> Critic | None:
+    def critic(self) -> EngineCritic | None:
         """The critic, or None if the server runs without one."""
         ...
 
@@ -94,7 +110,12 @@ class Engine(Protocol):
         ...
 
     async def score(
-        self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
+        self,
+        conversation: Conversation,
+        answers: Sequence[Sequence[str]],
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> Sequence[StepScores | ApiError]:
         """Return the critic's step scores for each answer, or an ApiError for an answer that it can't score.
 
@@ -104,6 +125,7 @@ class Engine(Protocol):
             conversation: the question, whose video parts hold keys of `videos`.
             answers: the answers, each as a list of its steps.
             videos: the decoded videos by handle.
+            count: gets the tokens of every request that the critic's engine has read.
         """
         ...
 

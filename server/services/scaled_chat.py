@@ -12,10 +12,10 @@ from server.protocol.chat_call import ChatCall
 from server.protocol.event_stream import DONE, is_error, read_event, write_event
 from server.protocol.request_fields import ScalingFields
 from server.telemetry.metrics import Metrics
-from ttscaling.metered import MeteredCritic
 from ttscaling.types import Conversation, CriticError, OutOfTime, PolicyError, Progress, Selection, TokenUsage
 
 from .context import check_critic_tiles
+from .metered_critic import MeteredCritic
 from .methods import select
 from .selection_report import ranking, scaling_report
 

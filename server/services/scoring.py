@@ -18,7 +18,7 @@ from server.protocol.request_fields import QuestionFields
 from server.protocol.vision_options import parse_vision_options
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.steps import split_steps
-from ttscaling.types import Aggregation, Conversation, StepScores
+from ttscaling.types import Aggregation, Conversation, StepScores, TokenUsage
 
 from .context import ServerContext, check_critic_tiles
 
@@ -129,11 +129,13 @@ async def _score_question(
     check_critic_tiles(engine, videos, remedy="Send images.", param="messages")
     empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
     conversation = Conversation(messages=messages, mm_processor_kwargs=vision)
+    used: list[TokenUsage] = []
     scored = iter(
         await engine.score(
             conversation,
             [steps for index, steps in enumerate(answers) if index not in empty],
             videos=videos,
+            count=used.append,
         )
     )
     outcomes = [_empty(index) if index in empty else next(scored) for index in range(len(answers))]
@@ -144,7 +146,7 @@ async def _score_question(
         "object": "critic.score",
         "model": critic,
         "scores": [_entry(index, outcome, question.aggregation) for index, outcome in enumerate(outcomes)],
-        "usage": _usage([outcome for outcome in outcomes if isinstance(outcome, StepScores)]),
+        "usage": _usage(sum(used, TokenUsage())),
     }
 
 
@@ -173,13 +175,10 @@ def _entry(index: int, outcome: StepScores | ApiError, aggregation: Aggregation)
         "score": aggregate(outcome.scores, aggregation),
         "steps": list(outcome.steps),
         "step_scores": list(outcome.scores),
-        "usage": _usage([outcome]),
+        "usage": _usage(TokenUsage(critic_prompt=outcome.prompt_tokens, critic_cached=outcome.cached_tokens)),
     }
 
 
-def _usage(scored: Sequence[StepScores]) -> dict[str, int]:
+def _usage(used: TokenUsage) -> dict[str, int]:
     """Return the tokens that the critic's engine took; a score that the server remembers takes none."""
-    return {
-        "prompt_tokens": sum(scores.prompt_tokens for scores in scored),
-        "cached_tokens": sum(scores.cached_tokens for scores in scored),
-    }
+    return {"prompt_tokens": used.critic_prompt, "cached_tokens": used.critic_cached}

@@ -15,13 +15,13 @@ from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import ChooseCandidates
+from server.engine_interface import ChooseCandidates, CountTokens, EngineCritic
 from server.errors import ApiError
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.critic.step_critic import StepCritic
 from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, reword_errors
 from server.vllm_engine.policy.prompt_stats import add_vision_report
-from ttscaling.types import Conversation, Critic, CriticError, StepScores
+from ttscaling.types import Conversation, CriticError, StepScores
 
 from .error_mapping import api_error
 from .media_connector import CURRENT_MEDIA
@@ -54,7 +54,7 @@ class VllmEngine:
         self._metrics = metrics
 
     @property
-    def critic(self) -> Critic | None:
+    def critic(self) -> EngineCritic | None:
         return self._critic
 
     @property
@@ -97,15 +97,22 @@ class VllmEngine:
         return reword_errors(events, chat_run)
 
     async def score(
-        self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
+        self,
+        conversation: Conversation,
+        answers: Sequence[Sequence[str]],
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> Sequence[StepScores | ApiError]:
         CURRENT_MEDIA.set(RequestMedia(videos))
-        return await asyncio.gather(*(self._score(conversation, steps) for steps in answers))
+        return await asyncio.gather(*(self._score(conversation, steps, count) for steps in answers))
 
-    async def _score(self, conversation: Conversation, steps: Sequence[str]) -> StepScores | ApiError:
+    async def _score(
+        self, conversation: Conversation, steps: Sequence[str], count: CountTokens
+    ) -> StepScores | ApiError:
         assert self._critic is not None, "scoring without a critic"
         try:
-            return await self._critic.score_steps(conversation, steps)
+            return await self._critic.score_steps(conversation, steps, count)
         except CriticError as error:
             return ApiError(f"The critic failed: {error}. Retry.", status=503, code="critic_failed")
         except ApiError as error:

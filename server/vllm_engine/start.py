@@ -15,7 +15,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 from starlette.datastructures import State
 from vllm import AsyncEngineArgs
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
@@ -25,7 +25,6 @@ from vllm.transformers_utils.config import get_config
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
-from vllm.v1.metrics.loggers import PrometheusStatLogger
 
 from model.checkpoint.description import Checkpoint, read_checkpoint
 from model.checkpoint.missing import require_tensors
@@ -47,6 +46,7 @@ from .grammars.checker import started_checker
 from .media_connector import CONNECTOR_NAME
 from .operator_flags import check_operator_flags
 from .start_order import build_all
+from .stat_logger import stat_logger_for
 
 logger = logging.getLogger("internvl3.engine")
 
@@ -160,7 +160,9 @@ def _build(role: EngineRole, args: Namespace) -> StartedEngine:
     try:
         config = AsyncEngineArgs.from_cli_args(args).create_engine_config(UsageContext.OPENAI_API_SERVER)
         client = AsyncLLM.from_vllm_config(
-            config, usage_context=UsageContext.OPENAI_API_SERVER, stat_loggers=[_stat_logger_for(registry)]
+            config,
+            usage_context=UsageContext.OPENAI_API_SERVER,
+            stat_loggers=[stat_logger_for(registry, role.title)],
         )
     except Exception as error:
         line = f"the {role.title} {role.path} did not start"
@@ -226,17 +228,3 @@ def _engine_of(running: Sequence[StartedEngine], critic: StepCritic | None, sett
         [engine.client for engine in running],
         partial(render, [engine.registry for engine in running]),
     )
-
-
-def _stat_logger_for(registry: CollectorRegistry) -> type[PrometheusStatLogger]:
-    """Return a class that records vLLM's metrics in `registry`.
-
-    In Prometheus' global registry the metrics of a second engine would replace those of the first.
-    """
-
-    class Stats(PrometheusStatLogger):
-        _gauge_cls = staticmethod(partial(Gauge, registry=registry))
-        _counter_cls = staticmethod(partial(Counter, registry=registry))
-        _histogram_cls = staticmethod(partial(Histogram, registry=registry))
-
-    return Stats

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequen
 from typing import Any
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import ChooseCandidates
+from server.engine_interface import ChooseCandidates, CountTokens, ignore_tokens
 from server.errors import ApiError
 from server.request_media import Videos
 from ttscaling.types import (
@@ -32,9 +32,12 @@ class FakeCritic:
         self.conversations: list[Conversation] = []
         self.answers: list[str] = []
 
-    async def score(self, conversation: Conversation, answer: str) -> StepScores:
+    async def score(
+        self, conversation: Conversation, answer: str, count: CountTokens = ignore_tokens
+    ) -> StepScores:
         self.conversations.append(conversation)
         self.answers.append(answer)
+        count(TokenUsage(critic_prompt=10, critic_cached=4))
         if answer not in self.table:
             raise CriticError(f"no score for {answer!r}")
         scores = tuple(self.table[answer])
@@ -154,14 +157,19 @@ class FakeEngine:
         return text
 
     async def score(
-        self, conversation: Conversation, answers: Sequence[Sequence[str]], *, videos: Videos
+        self,
+        conversation: Conversation,
+        answers: Sequence[Sequence[str]],
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> Sequence[StepScores | ApiError]:
         self.videos.append(videos)
         assert self.critic is not None
         outcomes: list[StepScores | ApiError] = []
         for steps in answers:
             try:
-                outcomes.append(await self.critic.score(conversation, "\n\n".join(steps)))
+                outcomes.append(await self.critic.score(conversation, "\n\n".join(steps), count))
             except CriticError as error:
                 outcomes.append(ApiError(str(error), status=503))
         return outcomes

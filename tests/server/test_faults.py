@@ -85,6 +85,14 @@ async def gauges(client: httpx.AsyncClient) -> list[float]:
     return [float(value) for name, value in matches if name not in dead]
 
 
+async def tokens_of_critic(client: httpx.AsyncClient) -> int:
+    """Return the prompt tokens that the critic's engine has read, by its own count."""
+    text = (await client.get("/metrics")).text
+    found = re.search(r'^vllm:prompt_tokens_total\{.*model_name="critic"\} (\S+)$', text, re.M)
+    assert found is not None
+    return int(float(found[1]))
+
+
 def scaled_question(
     text: str, *, max_tokens: int = 8, stream: bool = False, **scaling: Any
 ) -> dict[str, Any]:
@@ -142,8 +150,10 @@ async def test_at_the_time_cap_nothing_comes_back_if_the_policy_hangs(faulty_cli
 
 async def test_a_critic_that_hangs_counts_as_failed(faulty_client, faulty):
     with paused(faulty, "critic"):
+        before = await tokens_of_critic(faulty_client)
         report = await answer(faulty_client, scaled_question("Who hangs?", on_critic_error="first"))
         assert report["selected"] == 0 and f"{CRITIC_SECONDS} seconds" in report["degraded"]
+        assert report["usage"]["critic"]["prompt"] == await tokens_of_critic(faulty_client) - before == 0
         refused = await faulty_client.post(
             CHAT, json=scaled_question("Who hangs again?", on_critic_error="fail")
         )
@@ -166,10 +176,13 @@ async def test_a_client_leaves_while_the_critic_hangs(faulty_client, faulty):
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_critic_that_returns_nan_counts_as_failed(faulty_client, stream: bool):
+    """The reply says what the critic has read, although it brought no score."""
+    before = await tokens_of_critic(faulty_client)
     reply = await faulty_client.post(CHAT, json=scaled_question(f"How many {SPOILED}?", stream=stream))
     report = (events_of(reply.text)[1][-1] if stream else reply.json())["test_time_scaling"]
     assert "no candidate has a score" in report["degraded"]
     assert [candidate["score"] for candidate in report["candidates"]] == [None] * 3
+    assert report["usage"]["critic"]["prompt"] == await tokens_of_critic(faulty_client) - before > 0
     refused = await faulty_client.post(
         CHAT, json=scaled_question(f"How many {SPOILED}?", on_critic_error="fail")
     )

@@ -16,6 +16,7 @@ ENGINES = re.compile(
     r'^vllm:(prompt_tokens|prompt_tokens_cached|generation_tokens)_total\{.*model_name="(\w+)"\} (\S+)$', re.M
 )
 SELECTION_TOKENS = re.compile(r'^internvl3_selection_tokens_total\{kind="(\w+)",model="(\w+)"\} (\S+)$', re.M)
+ALL_TOKENS = re.compile(r'^internvl3_tokens_total\{kind="(\w+)",model="(\w+)"\} (\S+)$', re.M)
 LONG: dict[str, Any] = {"max_tokens": 600, "ignore_eos": True}
 
 # Every way in which a selection and its candidates can end.
@@ -50,6 +51,12 @@ async def engine_counts(client: httpx.AsyncClient) -> Counter[str]:
         await asyncio.sleep(0.02)
     text = (await client.get("/metrics")).text
     return Counter({f"{model} {kind}": int(float(value)) for kind, model, value in ENGINES.findall(text)})
+
+
+async def token_counts(client: httpx.AsyncClient, samples: re.Pattern[str]) -> Counter[str]:
+    """Return the server's own token counters with these samples."""
+    found = samples.findall((await client.get("/metrics")).text)
+    return Counter({f"{model} {kind}": int(float(value)) for kind, model, value in found})
 
 
 def reply_counts(usage: dict[str, Any]) -> Counter[str]:
@@ -109,14 +116,34 @@ async def test_the_account_of_scoring_is_the_engines(client: httpx.AsyncClient):
     assert +used == +(await engine_counts(client) - before)
 
 
+async def test_the_metrics_of_all_tokens_are_the_engines(client: httpx.AsyncClient, server):
+    """Plain requests, scorings and a request whose client leaves are in them, too."""
+    before, all_before = await engine_counts(client), await token_counts(client, ALL_TOKENS)
+    async with httpx.AsyncClient(base_url=server.url, timeout=120) as leaving:
+        endless = image_question(seed=23, max_tokens=1700, ignore_eos=True, n=2)
+        asking = asyncio.create_task(leaving.post(CHAT, json=endless))
+        while await running_requests(client) < 2:
+            assert not asking.done()
+            await asyncio.sleep(0.02)
+        asking.cancel()
+        await asyncio.wait([asking])
+    await client.post(CHAT, json=image_question(seed=24, stream=True))
+    messages = image_question(text="Which one?")["messages"]
+    await client.post("/v1/critic/score", json={"messages": messages, "answers": ["One.\n\nTwo."]})
+    await client.post(CHAT, json=image_question(best_of=2, seed=25))
+    used = await engine_counts(client) - before
+    all_used = await token_counts(client, ALL_TOKENS) - all_before
+    assert all_used["policy completion"] == used["nano generation_tokens"] > 0
+    for model, name in (("policy", "nano"), ("critic", "critic")):
+        computed, cached = all_used[f"{model} prompt_computed"], all_used[f"{model} prompt_cached"]
+        assert cached == used[f"{name} prompt_tokens_cached"]
+        assert computed + cached == used[f"{name} prompt_tokens"] > 0
+
+
 async def test_metrics_also_count_requests_without_a_reply(client: httpx.AsyncClient, server):
     """One client closes its connection in the middle, and another one stays."""
 
-    async def metrics_counts() -> Counter[str]:
-        samples = SELECTION_TOKENS.findall((await client.get("/metrics")).text)
-        return Counter({f"{model} {kind}": int(float(value)) for kind, model, value in samples})
-
-    before, metrics_before = await engine_counts(client), await metrics_counts()
+    before, metrics_before = await engine_counts(client), await token_counts(client, SELECTION_TOKENS)
     async with httpx.AsyncClient(base_url=server.url, timeout=120) as leaving:
         endless = image_question(best_of=4, seed=21, max_tokens=1700, ignore_eos=True)
         asking = asyncio.create_task(leaving.post(CHAT, json=endless))
@@ -127,7 +154,7 @@ async def test_metrics_also_count_requests_without_a_reply(client: httpx.AsyncCl
         await asyncio.wait([asking])
     await client.post(CHAT, json=image_question(best_of=3, seed=22))
     used = await engine_counts(client) - before
-    metrics_used = await metrics_counts() - metrics_before
+    metrics_used = await token_counts(client, SELECTION_TOKENS) - metrics_before
     assert metrics_used["policy completion"] == used["nano generation_tokens"] > 0
     for model, name in (("policy", "nano"), ("critic", "critic")):
         cached = metrics_used[f"{model} prompt_cached"]

@@ -13,9 +13,11 @@ from vllm.renderers.online_renderer import OnlineRenderer
 from vllm.utils import random_uuid
 
 from model.plugin.architectures import CRITIC_TASK
+from server.engine_interface import CountTokens
 from server.errors import TOO_LONG, ApiError
+from server.vllm_engine.aborting import read_or_abort
 from ttscaling.critic_prompt import MINUS, PLUS
-from ttscaling.types import CriticError, Message
+from ttscaling.types import CriticError, Message, TokenUsage
 
 from .step_critic import LabelLogits
 
@@ -47,7 +49,11 @@ class PoolingReader:
         self._slot = slot
 
     async def __call__(
-        self, prefixes: Sequence[Sequence[Message]], step_indices: Sequence[int], vision: Mapping[str, Any]
+        self,
+        prefixes: Sequence[Sequence[Message]],
+        step_indices: Sequence[int],
+        vision: Mapping[str, Any],
+        count: CountTokens,
     ) -> LabelLogits:
         """Return the label logits after the steps at these indices, in their order.
 
@@ -55,18 +61,23 @@ class PoolingReader:
             prefixes: for each step of the answer the messages that end with it; each contains the one before.
             step_indices: indices of `prefixes`.
             vision: the `mm_processor_kwargs` of the request.
+            count: gets the tokens of each engine request, also if this call then fails or is cancelled.
 
         Raises:
             ApiError: 400, if the text is longer than the critic's window.
             CriticError: the engine returned no logits.
         """
         try:
-            return await self._read(prefixes, step_indices, vision)
+            return await self._read(prefixes, step_indices, vision, count)
         except _MediaForgotten:  # the second attempt sends the image again
-            return await self._read(prefixes, step_indices, vision)
+            return await self._read(prefixes, step_indices, vision, count)
 
     async def _read(
-        self, prefixes: Sequence[Sequence[Message]], step_indices: Sequence[int], vision: Mapping[str, Any]
+        self,
+        prefixes: Sequence[Sequence[Message]],
+        step_indices: Sequence[int],
+        vision: Mapping[str, Any],
+        count: CountTokens,
     ) -> LabelLogits:
         prompt = await self._render(prefixes[-1], vision)
         length = len(prompt["prompt_token_ids"])
@@ -81,24 +92,16 @@ class PoolingReader:
         ends = tag_ends(self._slot.tag, prompt["prompt_token_ids"])
         if len(ends) == len(prefixes):
             token_indices = [ends[step] for step in step_indices]
-            replies = [await self._request_logits(_cut(prompt, token_indices[-1]), token_indices)]
-            missing = [token_index for token_index in token_indices if token_index not in replies[0].logits]
-            replies += [
-                await self._request_logits(_cut(prompt, token_index), [token_index])
-                for token_index in missing
-            ]
+            logits = await self._request_logits(_cut(prompt, token_indices[-1]), token_indices, count)
+            for token_index in [token_index for token_index in token_indices if token_index not in logits]:
+                logits |= await self._request_logits(_cut(prompt, token_index), [token_index], count)
         else:  # a step contains the tag, so that only a prompt per step shows where each step ends
-            token_indices, replies = [], []
+            token_indices, logits = [], {}
             for step in step_indices:
                 step_prompt = await self._render(prefixes[step], vision)
                 token_indices.append(len(step_prompt["prompt_token_ids"]) - 1)
-                replies.append(await self._request_logits(step_prompt, token_indices[-1:]))
-        logits = {token_index: labels for reply in replies for token_index, labels in reply.logits.items()}
-        return LabelLogits(
-            logits=[logits[token_index] for token_index in token_indices],
-            prompt_tokens=sum(reply.prompt_tokens for reply in replies),
-            cached_tokens=sum(reply.cached_tokens for reply in replies),
-        )
+                logits |= await self._request_logits(step_prompt, token_indices[-1:], count)
+        return [logits[token_index] for token_index in token_indices]
 
     async def _render(self, messages: Sequence[Message], vision: Mapping[str, Any]) -> Mapping[str, Any]:
         return await render(
@@ -107,35 +110,42 @@ class PoolingReader:
         )
 
     async def _request_logits(
-        self, prompt: Mapping[str, Any], token_indices: Sequence[int]
-    ) -> "_EngineReply":
-        """Return the logits at those indices that the engine computes. It always computes the last token."""
+        self, prompt: Mapping[str, Any], token_indices: Sequence[int], count: CountTokens
+    ) -> dict[int, tuple[float, float]]:
+        """Return the logits of + and - at those indices that the engine computes.
+
+        It always computes the last token.
+        """
         params = PoolingParams(
             task=CRITIC_TASK,
             skip_reading_prefix_cache=False,
             extra_kwargs={"token_indices": list(token_indices), "token_ids": list(self._slot.labels)},
         )
-        async for output in self._client.encode(prompt, params, f"judge-{random_uuid()}"):
-            if output.error is not None and output.error.retryable:
-                raise _MediaForgotten
-            logits = {
-                int(token_index): (plus, minus) for token_index, plus, minus in output.outputs.data.tolist()
-            }
-            if len(output.prompt_token_ids) - 1 not in logits:
-                raise CriticError("the critic's engine ended a request before it returned the logits")
-            return _EngineReply(
-                logits=logits,
-                prompt_tokens=len(output.prompt_token_ids),
-                cached_tokens=output.num_cached_tokens,
-            )
-        raise CriticError("the critic's engine returned nothing")
+        request_id = f"judge-{random_uuid()}"
+
+        async def read() -> dict[int, tuple[float, float]]:
+            async for output in self._client.encode(prompt, params, request_id):
+                return _counted_logits(output, count)
+            raise CriticError("the critic's engine returned nothing")
+
+        return await read_or_abort(read(), self._client, request_id)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _EngineReply:
-    logits: Mapping[int, tuple[float, float]]  # of + and of -, by token index
-    prompt_tokens: int
-    cached_tokens: int
+def _counted_logits(output: Any, count: CountTokens) -> dict[int, tuple[float, float]]:
+    """Return the logits in vLLM's output, and count its tokens.
+
+    An output without logits belongs to a request that the engine hasn't read: it was aborted before, or its
+    image was missing. vLLM's counters leave such requests out, too.
+    """
+    logits = {int(token_index): (plus, minus) for token_index, plus, minus in output.outputs.data.tolist()}
+    prompt_tokens = len(output.prompt_token_ids)
+    if logits:
+        count(TokenUsage(critic_prompt=prompt_tokens, critic_cached=output.num_cached_tokens))
+    if output.error is not None and output.error.retryable:
+        raise _MediaForgotten
+    if prompt_tokens - 1 not in logits:
+        raise CriticError("the critic's engine ended a request before it returned the logits")
+    return logits
 
 
 class _MediaForgotten(CriticError):

@@ -8,17 +8,17 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from vllm.exceptions import VLLMError
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from server.engine_interface import CountTokens, ignore_tokens
 from server.errors import ApiError, too_many_steps
 from server.telemetry.logs import error_line
 from ttscaling.critic_prompt import CriticPrefixes, critic_prefixes, label_probability
 from ttscaling.steps import split_steps
-from ttscaling.types import Conversation, CriticError, Message, StepScores
+from ttscaling.types import Conversation, CriticError, Message, StepScores, TokenUsage
 
 from .step_memo import StepMemo
 
@@ -26,24 +26,18 @@ logger = logging.getLogger("internvl3.engine")
 MEMO_STEPS = 65_536  # these scores take about 15 MB of memory
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelLogits:
-    """The label logits after each of the requested steps, and the tokens that reading them took."""
-
-    logits: Sequence[tuple[float, float]]  # of + and of -
-    prompt_tokens: int
-    cached_tokens: int
-
+LabelLogits = Sequence[tuple[float, float]]  # of + and of -, after each of the requested steps
 
 # Reads the label logits after some prefixes of one answer. The arguments are all prefixes, the indices of the
-# requested ones, and the request's mm_processor_kwargs.
+# requested ones, the request's mm_processor_kwargs, and what counts the tokens of each engine request.
 ReadLabels = Callable[
-    [Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any]], Coroutine[Any, Any, LabelLogits]
+    [Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any], CountTokens],
+    Coroutine[Any, Any, LabelLogits],
 ]
 
 
 class StepCritic:
-    """A `ttscaling.types.Critic` that reads labels with a `ReadLabels` function."""
+    """An `EngineCritic` that reads labels with a `ReadLabels` function."""
 
     def __init__(
         self,
@@ -75,10 +69,12 @@ class StepCritic:
     def name(self) -> str:
         return self._name
 
-    async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        """See `Critic.score`. Every failure is a CriticError, except for cancellation."""
+    async def score(
+        self, conversation: Conversation, answer: str, count: CountTokens = ignore_tokens
+    ) -> StepScores:
+        """See `EngineCritic.score`. Every failure is a CriticError, except for cancellation."""
         try:
-            return await self.score_steps(conversation, split_steps(answer))
+            return await self.score_steps(conversation, split_steps(answer), count)
         except CriticError:
             raise
         except ApiError as error:
@@ -98,10 +94,13 @@ class StepCritic:
             logger.exception("the critic failed")
             raise CriticError(f"the critic failed ({type(error).__name__})") from error
 
-    async def score_steps(self, conversation: Conversation, steps: Sequence[str]) -> StepScores:
+    async def score_steps(
+        self, conversation: Conversation, steps: Sequence[str], count: CountTokens = ignore_tokens
+    ) -> StepScores:
         """Return the scores of these steps, and the tokens that the critic's engine took for them.
 
         A remembered score takes no tokens. Neither does a score that is being read for another answer.
+        `count` gets the tokens of each engine request, also if this call then fails or is cancelled.
 
         Raises:
             ApiError: there are more than `max_steps` steps.
@@ -111,14 +110,16 @@ class StepCritic:
             raise too_many_steps(len(steps), self._max_steps, "the answer")
         vision = conversation.mm_processor_kwargs
         prefixes = critic_prefixes(conversation, steps, system=self._system)
-        prompt_tokens = cached_tokens = 0
+        used = TokenUsage()
+
+        def add(usage: TokenUsage) -> None:
+            nonlocal used
+            used += usage
+            count(usage)
 
         async def read(step_indices: Sequence[int]) -> Sequence[float]:
-            nonlocal prompt_tokens, cached_tokens
-            labels = await self._read(prefixes, step_indices, vision)
-            prompt_tokens += labels.prompt_tokens
-            cached_tokens += labels.cached_tokens
-            return [label_probability(plus, minus) for plus, minus in labels.logits]
+            logits = await self._read(prefixes, step_indices, vision, add)
+            return [label_probability(plus, minus) for plus, minus in logits]
 
         try:
             async with asyncio.timeout(self._seconds):
@@ -126,7 +127,10 @@ class StepCritic:
         except TimeoutError:
             raise CriticError(f"the critic did not answer within {self._seconds:g} seconds") from None
         return StepScores(
-            steps=tuple(steps), scores=scores, prompt_tokens=prompt_tokens, cached_tokens=cached_tokens
+            steps=tuple(steps),
+            scores=scores,
+            prompt_tokens=used.critic_prompt,
+            cached_tokens=used.critic_cached,
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
+from server.vllm_engine.aborting import read_or_abort
 from server.vllm_engine.error_mapping import candidate_error
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
@@ -36,7 +37,6 @@ from .generated import (
 )
 
 MOST_BLANKS = 4  # paragraphs without a word that may come before a step
-ABORT_SECONDS = 10.0  # the time for an engine to confirm an abort; it confirms at once unless it hangs
 # Returns why a finished candidate is invalid, or None, from its text, token ids and finish reason.
 FindProblem = Callable[[str, Sequence[int], str], str | None]
 
@@ -223,16 +223,9 @@ class Candidates:
             except Exception as error:
                 failure.append(error)
 
-        reading = asyncio.create_task(read())
         try:
-            await asyncio.shield(reading)
-        except asyncio.CancelledError:
-            await asyncio.sleep(0)  # a task created in this turn of the loop must reach the engine first
-            await self._client.abort(name)
-            await asyncio.wait([reading], timeout=ABORT_SECONDS)
-            raise
+            await read_or_abort(read(), self._client, name)
         finally:
-            reading.cancel()
             self.usage += generated.usage
         if failure:
             raise candidate_error(failure[0])

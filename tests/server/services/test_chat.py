@@ -64,7 +64,7 @@ async def test_best_of_replies_with_the_winner_and_a_report():
     assert "text" not in report["candidates"][0]
     assert report["usage"] == {
         "policy": {"prompt": 21, "cached": 12, "completion": 4},
-        "critic": {"prompt": 30, "cached": 12},
+        "critic": {"prompt": 40, "cached": 16},  # it also read ahead, without a score
     }
     assert reply["usage"] == {"prompt_tokens": 7, "completion_tokens": 4, "total_tokens": 11}
 

@@ -54,6 +54,12 @@ async def test_an_answer_that_cannot_be_scored_has_an_error_instead():
     assert third["index"] == 2 and third["error"]["param"] == "answers[2]"
 
 
+async def test_the_usage_counts_what_was_read_for_an_answer_without_a_score():
+    reply = (await post(score_body("unknown", "good"))).json()
+    assert reply["scores"][1]["usage"] == {"prompt_tokens": 10, "cached_tokens": 4}
+    assert reply["usage"] == {"prompt_tokens": 20, "cached_tokens": 8}
+
+
 async def test_the_request_fails_with_the_first_error_if_no_answer_can_be_scored():
     reply = await post(score_body("unknown", ""))
     assert reply.status_code == 503 and "unknown" in reply.json()["error"]["message"]
@@ -173,7 +179,7 @@ async def test_a_bug_in_one_input_ends_the_others():
     class Broken(FakeEngine):
         waiting = 0
 
-        async def score(self, conversation: Any, answers: Any, *, videos: Any) -> Any:
+        async def score(self, conversation: Any, answers: Any, *, videos: Any, count: Any) -> Any:
             if answers == [("bug",)]:
                 raise RuntimeError
             type(self).waiting += 1

@@ -4,6 +4,7 @@ The engine here is a script with a prefix cache that the tests fill. test_critic
 engine.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +17,13 @@ from transformers import AutoTokenizer
 
 from model.checkpoint.internlm_tokenizer import register_tokenizers
 from model.checkpoint.templates import chat_template
+from server.engine_interface import ignore_tokens
 from server.errors import ApiError
 from server.vllm_engine.critic.label_reader import PoolingReader, find_label_slot, tag_ends
 from tests.checkpoints import byte_tokenizer
 from tests.model.checkpoint.test_internlm_tokenizer import write_tokenizer
 from ttscaling.critic_prompt import critic_prefixes
-from ttscaling.types import Conversation, CriticError
+from ttscaling.types import Conversation, CriticError, TokenUsage
 
 QUESTION = Conversation(messages=({"role": "user", "content": "How many?"},))
 STEPS = ("First.", "Second.", "Third.")
@@ -48,8 +50,11 @@ class Renderer:
 class Client:
     """An engine that has the first `cached` tokens of every prompt in its cache, but never the last one."""
 
-    def __init__(self, cached: int = 0, *, forgets: int = 0, gives_up: bool = False) -> None:
-        self.cached, self.forgets, self.gives_up = cached, forgets, gives_up
+    def __init__(
+        self, cached: int = 0, *, forgets: int = 0, gives_up: bool = False, hangs_on: int | None = None
+    ) -> None:
+        self.cached, self.forgets, self.gives_up, self.hangs_on = cached, forgets, gives_up, hangs_on
+        self.aborted: dict[str, asyncio.Event] = {}
         self.requests: list[tuple[int, list[int]]] = []  # the prompt's length and the requested indices
 
     async def encode(self, prompt: Any, params: Any, request_id: str) -> AsyncGenerator[Any, None]:
@@ -60,7 +65,13 @@ class Client:
         computed = (
             [] if self.gives_up else [token_index for token_index in token_indices if token_index >= cached]
         )
+        self.aborted[request_id] = asyncio.Event()
+        if len(self.requests) == self.hangs_on:
+            await self.aborted[request_id].wait()
+            computed, cached = [], 0  # as vLLM answers an abort
         error = SimpleNamespace(retryable=True) if len(self.requests) <= self.forgets else None
+        if error is not None:
+            computed = []
         yield SimpleNamespace(
             error=error,
             outputs=SimpleNamespace(
@@ -69,6 +80,9 @@ class Client:
             prompt_token_ids=ids,
             num_cached_tokens=cached,
         )
+
+    async def abort(self, request_id: str) -> None:
+        self.aborted[request_id].set()
 
 
 async def reader_of(client: Client, *, window: int = 1000) -> tuple[PoolingReader, list[int]]:
@@ -120,44 +134,66 @@ async def test_what_gives_no_slot_is_refused(joined: str | None, template: str |
 async def test_one_request_reads_all_requested_steps_and_ends_at_the_last():
     client = Client()
     reader, token_indices = await reader_of(client)
-    labels = await reader(PREFIXES, [0, 1], {})
+    counts: list[TokenUsage] = []
+    labels = await reader(PREFIXES, [0, 1], {}, counts.append)
     assert client.requests == [(token_indices[1] + 1, token_indices[:2])]
-    assert labels.logits == [(token_index, 0.0) for token_index in token_indices[:2]]
-    assert (labels.prompt_tokens, labels.cached_tokens) == (token_indices[1] + 1, 0)
+    assert labels == [(token_index, 0.0) for token_index in token_indices[:2]]
+    assert counts == [TokenUsage(critic_prompt=token_indices[1] + 1)]
 
 
 async def test_a_step_within_the_cached_prefix_is_read_by_a_prompt_that_ends_there():
     client = Client(cached=10_000)
     reader, token_indices = await reader_of(client)
-    labels = await reader(PREFIXES, [0, 1, 2], {})
+    counts: list[TokenUsage] = []
+    labels = await reader(PREFIXES, [0, 1, 2], {}, counts.append)
     assert client.requests == [
         (token_indices[2] + 1, token_indices),
         (token_indices[0] + 1, token_indices[:1]),
         (token_indices[1] + 1, token_indices[1:2]),
     ]
-    assert labels.logits == [(token_index, 0.0) for token_index in token_indices]
-    assert labels.prompt_tokens - labels.cached_tokens == 3
+    assert labels == [(token_index, 0.0) for token_index in token_indices]
+    used = sum(counts, TokenUsage())
+    assert used.critic_prompt - used.critic_cached == 1 + 1 + 1, (
+        "the two short prompts and the long one's end"
+    )
 
 
 async def test_an_image_that_the_engine_dropped_is_sent_again_once():
     client = Client(forgets=1)
     reader, _ = await reader_of(client)
-    assert len((await reader(PREFIXES, [2], {})).logits) == 1 and len(client.requests) == 2
+    counts: list[TokenUsage] = []
+    assert len(await reader(PREFIXES, [2], {}, counts.append)) == 1 and len(client.requests) == 2
     reader, _ = await reader_of(Client(forgets=2))
     with pytest.raises(CriticError):
-        await reader(PREFIXES, [2], {})
+        await reader(PREFIXES, [2], {}, ignore_tokens)
+
+
+async def test_what_was_read_before_a_cancellation_is_counted():
+    """The first of three prompts is read, and the client leaves while the engine hangs on the second."""
+    client = Client(cached=10_000, hangs_on=2)
+    reader, token_indices = await reader_of(client)
+    counts: list[TokenUsage] = []
+    reading = asyncio.create_task(reader(PREFIXES, [0, 1, 2], {}, counts.append))
+    while len(client.requests) < 2:
+        await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    length = token_indices[2] + 1
+    assert counts == [TokenUsage(critic_prompt=length, critic_cached=length - 1)]
+    assert [event.is_set() for event in client.aborted.values()] == [False, True]
 
 
 async def test_a_request_that_the_engine_gives_up_is_a_critic_error():
     reader, _ = await reader_of(Client(gives_up=True))
     with pytest.raises(CriticError, match="ended a request"):
-        await reader(PREFIXES, [0], {})
+        await reader(PREFIXES, [0], {}, ignore_tokens)
 
 
 async def test_a_text_beyond_the_trained_window_is_refused():
     reader, _ = await reader_of(Client(), window=50)
     with pytest.raises(ApiError, match="window is 50"):
-        await reader(PREFIXES, [0], {})
+        await reader(PREFIXES, [0], {}, ignore_tokens)
 
 
 @pytest.mark.parametrize(

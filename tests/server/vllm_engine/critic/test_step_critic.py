@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from server.engine_interface import CountTokens
 from server.vllm_engine.critic.step_critic import LabelLogits, StepCritic, step_keys
 from ttscaling.critic_prompt import critic_prefixes
-from ttscaling.types import Conversation, CriticError, Message
+from ttscaling.types import Conversation, CriticError, Message, TokenUsage
 
 VISION = {"v2pe_delta": 0.5}
 CONVERSATION = Conversation(messages=({"role": "user", "content": "How many?"},), mm_processor_kwargs=VISION)
@@ -23,15 +24,16 @@ class Reads:
         self.calls: list[tuple[Sequence[Sequence[Message]], Sequence[int]]] = []
 
     async def __call__(
-        self, prefixes: Sequence[Sequence[Message]], step_indices: Sequence[int], vision: Mapping[str, Any]
+        self,
+        prefixes: Sequence[Sequence[Message]],
+        step_indices: Sequence[int],
+        vision: Mapping[str, Any],
+        count: CountTokens,
     ) -> LabelLogits:
         assert vision == VISION
         self.calls.append((prefixes, step_indices))
-        return LabelLogits(
-            logits=[(1.0, 1.0 + step) for step in step_indices],
-            prompt_tokens=10 * len(step_indices),
-            cached_tokens=len(step_indices),
-        )
+        count(TokenUsage(critic_prompt=10 * len(step_indices), critic_cached=len(step_indices)))
+        return [(1.0, 1.0 + step) for step in step_indices]
 
 
 def critic_of(read: Any, *, seconds: float = 60, **more: Any) -> StepCritic:
@@ -123,9 +125,25 @@ async def test_a_critic_that_hangs_fails_in_time_and_is_cancelled():
     assert ended.is_set()
 
 
+@pytest.mark.parametrize("ending", ["fails", "hangs"])
+async def test_what_a_scoring_had_read_before_it_failed_is_counted(ending: str):
+    """Once the tokens came with the scores only, so a scoring that failed had read nothing."""
+
+    async def read(prefixes: Any, step_indices: Any, vision: Any, count: CountTokens) -> LabelLogits:
+        count(TokenUsage(critic_prompt=7, critic_cached=3))
+        if ending == "hangs":
+            await asyncio.Event().wait()
+        raise OSError("gone")
+
+    counts: list[TokenUsage] = []
+    with pytest.raises(CriticError):
+        await critic_of(read, seconds=0.01).score(CONVERSATION, "a", counts.append)
+    assert counts == [TokenUsage(critic_prompt=7, critic_cached=3)]
+
+
 async def test_labels_that_decide_nothing_are_a_critic_error():
     async def read(*arguments: Any) -> LabelLogits:
-        return LabelLogits(logits=[(-math.inf, -math.inf)], prompt_tokens=1, cached_tokens=0)
+        return [(-math.inf, -math.inf)]
 
     with pytest.raises(CriticError):
         await critic_of(read).score(CONVERSATION, "a")

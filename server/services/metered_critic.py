@@ -1,0 +1,24 @@
+"""A critic that adds up the tokens of all its scorings, those that fail or are cancelled included."""
+
+from server.engine_interface import EngineCritic
+from ttscaling.types import Conversation, StepScores, TokenUsage
+
+
+class MeteredCritic:
+    """Passes on the scores of the engine's critic; `usage` adds up the tokens that they took."""
+
+    def __init__(self, critic: EngineCritic) -> None:
+        self._critic = critic
+        self.usage = TokenUsage()
+
+    @property
+    def name(self) -> str:
+        """See `Critic.name`."""
+        return self._critic.name
+
+    async def score(self, conversation: Conversation, answer: str) -> StepScores:
+        """See `Critic.score`."""
+        return await self._critic.score(conversation, answer, self._add)
+
+    def _add(self, usage: TokenUsage) -> None:
+        self.usage += usage
