@@ -112,6 +112,32 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         default=100_000_000, ge=1, le=170_000_000, description="Most pixels of all images in one request."
     )
+    max_request_tiles: int = Field(
+        default=4096,
+        ge=1,
+        description="Most tiles of one request: of all its images and frames, thumbnails included.",
+    )
+    max_request_frames: int = Field(
+        default=2048, ge=1, description="Most frames of one request, of all its videos together."
+    )
+    max_request_steps: int = Field(
+        default=32_768,
+        ge=1,
+        description="Most steps of one request to `/v1/critic/score`, of all its answers together.",
+    )
+    max_request_characters: int = Field(
+        default=4_000_000,
+        ge=1,
+        description="Most characters of one request to `/v1/critic/score`, of all its answers together.",
+    )
+    max_request_mib: int = Field(
+        default=3072, ge=1, description="Memory (MiB) that the body and the media of one request may take."
+    )
+    media_seconds: float = Field(
+        default=180.0,
+        gt=0,
+        description="Seconds to fetch and decode all images and videos of one request.",
+    )
     max_image_bytes: int = Field(default=32 * MIB, ge=1, description="Most bytes of one encoded image.")
     max_videos: int = Field(default=4, ge=0, description="Most videos in one request.")
     max_frames: int = Field(

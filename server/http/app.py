@@ -37,7 +37,7 @@ def create_app(
     in `app.state.internvl3.failure`.
     """
     metrics = Metrics()
-    in_flight = BytesInFlight(settings.in_flight_mib)
+    in_flight = BytesInFlight(settings.in_flight_mib, request_mib=settings.max_request_mib)
     metrics.bytes_in_flight.set_function(lambda: in_flight.used)
     context = ServerContext(
         settings=settings, media=MediaLoader(settings, metrics), metrics=metrics, started=int(time.time())

@@ -1,32 +1,86 @@
-"""Count the images, videos and pixels of a request, over all its inputs, against the server's limits."""
+"""What one request may use in all, over all its inputs: the one place where its limits are counted."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from server.errors import ApiError
 from server.settings import Settings
 
 from .in_flight import HeldBytes
 
+FETCHES = 8  # images of a request that are fetched at the same time
 
-class MediaBudget:
-    """Counts the images, videos and pixels of one request; `held` counts its bytes."""
+
+class Budget:
+    """What one request may still use. Its route makes it, and all that works for the request takes from it.
+
+    `held` counts the bytes of its body and media. The other counts are those of `take`, and the seconds for
+    all its media. So a list inside a request multiplies no limit.
+    """
 
     def __init__(self, settings: Settings, held: HeldBytes) -> None:
         self.held = held
-        self.max_pixels = settings.max_pixels
-        self.pixels_left = settings.max_pixels
-        # Held while an image is checked, because the image may use the pixels that the ones before it have
-        # left.
+        self.fetches = asyncio.Semaphore(FETCHES)
+        # Held while an image is checked, because it may use the pixels that the ones before it have left.
         self.turn = asyncio.Lock()
-        self._most = {"images": settings.max_images, "videos": settings.max_videos}
-        self._count = {"images": 0, "videos": 0}
+        self._settings = settings
+        self._deadline: float | None = None  # of the event loop's clock
+        self._limits = {
+            "images": settings.max_images,
+            "videos": settings.max_videos,
+            "pixels": settings.max_pixels,
+            "frames": settings.max_request_frames,
+            "tiles": settings.max_request_tiles,
+            "steps": settings.max_request_steps,
+            "characters": settings.max_request_characters,
+        }
+        self._used = dict.fromkeys(self._limits, 0)
 
-    def take(self, kind: str, count: int) -> None:
-        """Count `count` more "images" or "videos"; raises ApiError (400) if the request then has too many."""
-        total = self._count[kind] + count
-        if total > self._most[kind]:
+    def limit(self, kind: str) -> int:
+        """Return how much of a kind the whole request may use; `left` names the kinds."""
+        return self._limits[kind]
+
+    def left(self, kind: str) -> int:
+        """Return how much is left of images, videos, pixels, frames, tiles, steps or characters.
+
+        "characters" are those of the answers that the critic scores.
+        """
+        return self._limits[kind] - self._used[kind]
+
+    def take(self, kind: str, count: int, *, param: str = "messages", code: str | None = None) -> None:
+        """Use `count` more of a kind that `left` knows.
+
+        Raises ApiError (400 with `param` and `code`) if the request then has too many, and takes none.
+        """
+        total = self._used[kind] + count
+        if total > self._limits[kind]:
             raise ApiError(
-                f"A request may hold {self._most[kind]} {kind}, not {total}. Send fewer {kind}.",
-                param="messages",
+                f"A request may hold {self._limits[kind]} {kind}, not {total}. Send fewer {kind}.",
+                param=param,
+                code=code,
             )
-        self._count[kind] = total
+        self._used[kind] = total
+
+    @asynccontextmanager
+    async def media_time(self) -> AsyncIterator[None]:
+        """End the work in the block when the request's seconds for media are over.
+
+        They begin with the first such block. Raises ApiError (504, `media_timeout`) then.
+        """
+        seconds = self._settings.media_seconds
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(self._deadline) as limit:
+                yield
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise ApiError(
+                f"The images and videos were not fetched and decoded within {seconds:g} seconds. "
+                "Send fewer or smaller ones, or send them inline as data: URLs.",
+                status=504,
+                param="messages",
+                code="media_timeout",
+            ) from None

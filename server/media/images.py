@@ -13,16 +13,15 @@ from server.errors import ApiError
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}
 
 
-def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -> tuple[str, int]:
-    """Return the image's media type and its number of pixels.
+def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -> tuple[str, tuple[int, int]]:
+    """Return the image's media type, and its width and height in pixels.
 
     The number of pixels in the header is checked before anything is decoded. Then the image is decoded once.
     The error messages never quote Pillow's, which have contained memory addresses.
 
     Raises:
         ApiError: 400 with `param`, if the image can't be read, is damaged, or has more than `pixels_left`.
-        The
-            request may hold `max_pixels`, of which the images before this one have used some.
+            The request may hold `max_pixels`, of which the images before this one have used some.
     """
     try:
         image = Image.open(BytesIO(data), formats=[name for name in FORMATS if name != "MPO"])
@@ -44,7 +43,7 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
         raise ApiError(
             "The image is damaged or cut off. Send the complete file.", param=param, code="invalid_image"
         ) from None
-    return f"image/{kind}", width * height
+    return f"image/{kind}", (width, height)
 
 
 def _too_large(max_pixels: int, param: str) -> ApiError:

@@ -12,8 +12,10 @@ MIB = 2**20
 class BytesInFlight:
     """Counts the bytes that running requests hold, against one limit for the server."""
 
-    def __init__(self, limit_mib: int) -> None:
+    def __init__(self, limit_mib: int, *, request_mib: int | None = None) -> None:
+        """`request_mib` is the limit of one request, or None if it may hold as much as all together."""
         self._limit = limit_mib * MIB
+        self._request_mib = request_mib
         self._lock = Lock()  # data: URLs are decoded in threads
         self.used = 0
 
@@ -28,11 +30,19 @@ class BytesInFlight:
                 self.used -= held.count
                 held.count = 0
 
-    def take(self, count: int) -> None:
-        """Count more bytes. Raises ApiError (503) if the server would then hold more than its limit."""
+    def take(self, held: "HeldBytes", count: int) -> None:
+        """Count more bytes for a request; raises as `HeldBytes.take`."""
         with self._lock:
+            if self._request_mib is not None and held.count + count > self._request_mib * MIB:
+                raise ApiError(
+                    f"Body and media of the request take more than {self._request_mib} MiB of memory. "
+                    "Send fewer or smaller images or videos.",
+                    status=413,
+                    code="request_too_large",
+                )
             if self.used + count <= self._limit:
                 self.used += count
+                held.count += count
                 return
         raise ApiError(
             "The server holds as much of other requests as its memory allows. Retry in a few seconds.",
@@ -49,6 +59,8 @@ class HeldBytes:
         self.count = 0
 
     def take(self, count: int) -> None:
-        """Count more bytes for this request; raises ApiError (503) if the server has no room for them."""
-        self._server.take(count)
-        self.count += count
+        """Count more bytes for this request.
+
+        Raises ApiError: 413 if the request would then hold more than it may, 503 if the server has no room.
+        """
+        self._server.take(self, count)

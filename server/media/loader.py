@@ -16,12 +16,12 @@ from server.request_media import VideoOptions, Videos
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
-from .budget import MediaBudget
+from .budget import Budget
 from .fetch import FetchLimits, FetchMeans
 from .images import check_image
-from .in_flight import HeldBytes
 from .message_parts import MediaPart, Message, find_media_parts, image_part, video_part, with_parts
 from .source import read_source
+from .tiles import count_tiles
 from .videos import VideoReader
 
 COPIES = 3  # of an image's bytes while its request runs: as fetched, in base64, and decoded for the engine
@@ -41,7 +41,9 @@ class MediaLoader:
         messages: Sequence[Message],
         video_options: VideoOptions,
         tiling: TilingConfig,
-        budget: MediaBudget,
+        budget: Budget,
+        *,
+        vision: Mapping[str, Any],
     ) -> tuple[tuple[Message, ...], Videos]:
         """Return the messages with their media inline, and the decoded videos by handle.
 
@@ -52,9 +54,11 @@ class MediaLoader:
             video_options: the frames and tiles to take from each video.
             tiling: the policy's rules for cutting an image into tiles.
             budget: what the request may still use.
+            vision: the request's mm_processor_kwargs, which change the tiling of images.
 
         Raises:
-            ApiError: 400, if a part is not supported, can't be fetched or decoded, or exceeds a limit.
+            ApiError: 400, if a part is not supported, can't be fetched or decoded, or exceeds a limit. 504,
+                if the request's seconds for media are over.
         """
         media_parts = [
             media_part
@@ -64,37 +68,60 @@ class MediaLoader:
         for kind in ("image_url", "video_url"):
             count = sum(media_part.kind == kind for media_part in media_parts)
             budget.take(kind.replace("_url", "s"), count)
+        if not media_parts:
+            return tuple(with_parts(index, message, {}) for index, message in enumerate(messages)), {}
+        # Images are fetched side by side, and checked in their order, so that the same request gets the same
+        # error each time.
+        fetching = {
+            media_part: asyncio.create_task(self._fetch_image(media_part, budget))
+            for media_part in media_parts
+            if media_part.kind == "image_url"
+        }
         parts: dict[tuple[int, int], Mapping[str, Any]] = {}
         videos: dict[str, Any] = {}
-        for media_part in media_parts:
-            if media_part.kind == "video_url":
-                handle, video = await self._reader.read(
-                    media_part.url, video_options, tiling, param=media_part.param
-                )
-                budget.held.take(video.tiles.nbytes)
-                videos[handle] = video
-                part = video_part(handle)
-            else:
-                data = await self._fetch_image(media_part, budget.held)
-                part = image_part(data, await self._check_image(data, budget, media_part.param))
-            parts[media_part.message, media_part.part] = part
+        sizes: list[tuple[int, int]] = []
+        try:
+            async with budget.media_time():
+                for media_part in media_parts:
+                    if media_part.kind == "video_url":
+                        handle, video = await self._reader.read(
+                            media_part.url, video_options, tiling, budget, param=media_part.param
+                        )
+                        videos[handle] = video
+                        part = video_part(handle)
+                    else:
+                        data = await fetching[media_part]
+                        part, size = await self._check_image(data, budget, media_part.param)
+                        sizes.append(size)
+                    parts[media_part.message, media_part.part] = part
+        finally:
+            for task in fetching.values():
+                task.cancel()
+            await asyncio.gather(*fetching.values(), return_exceptions=True)
+        budget.take("tiles", count_tiles(sizes, vision, tiling, self._settings), code="too_many_tiles")
         return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), videos
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._means.close()
 
-    async def _check_image(self, data: bytes, budget: MediaBudget, param: str) -> str:
-        """Return the media type of an image; its pixels are taken from the budget."""
+    async def _check_image(
+        self, data: bytes, budget: Budget, param: str
+    ) -> tuple[Mapping[str, Any], tuple[int, int]]:
+        """Return an image's message part, and its width and height, whose pixels the budget loses."""
         async with budget.turn:
             check = partial(
-                check_image, data, pixels_left=budget.pixels_left, max_pixels=budget.max_pixels, param=param
+                _checked_part,
+                data,
+                pixels_left=budget.left("pixels"),
+                max_pixels=budget.limit("pixels"),
+                param=param,
             )
-            media_type, pixels = await asyncio.get_running_loop().run_in_executor(self._threads, check)
-            budget.pixels_left -= pixels
-            return media_type
+            part, size = await asyncio.get_running_loop().run_in_executor(self._threads, check)
+            budget.take("pixels", size[0] * size[1], param=param)
+            return part, size
 
-    async def _fetch_image(self, media_part: MediaPart, held: HeldBytes) -> bytes:
+    async def _fetch_image(self, media_part: MediaPart, budget: Budget) -> bytes:
         settings = self._settings
         limits = FetchLimits(
             kind="image",
@@ -105,8 +132,16 @@ class MediaLoader:
         data = BytesIO()
 
         def write(piece: bytes) -> None:
-            held.take(COPIES * len(piece))
+            budget.held.take(COPIES * len(piece))
             data.write(piece)
 
-        await read_source(media_part.url, write, limits, settings, self._means)
+        async with budget.fetches:
+            await read_source(media_part.url, write, limits, settings, self._means)
         return data.getvalue()
+
+
+def _checked_part(
+    data: bytes, *, pixels_left: int, max_pixels: int, param: str
+) -> tuple[Mapping[str, Any], tuple[int, int]]:
+    media_type, size = check_image(data, pixels_left=pixels_left, max_pixels=max_pixels, param=param)
+    return image_part(data, media_type), size

@@ -22,6 +22,7 @@ from server.request_media import HANDLE, VideoOptions
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
+from .budget import Budget
 from .fetch import FetchLimits, FetchMeans
 from .source import read_source
 
@@ -36,7 +37,7 @@ class VideoReader:
         self._decoders = asyncio.Semaphore(settings.decode_processes)
 
     async def read(
-        self, url: str, options: VideoOptions, tiling: TilingConfig, *, param: str
+        self, url: str, options: VideoOptions, tiling: TilingConfig, budget: Budget, *, param: str
     ) -> tuple[str, Video]:
         """Return a video's handle and its tiles.
 
@@ -47,6 +48,7 @@ class VideoReader:
             url: a data: URL or an http(s) URL.
             options: the frames and tiles to take.
             tiling: the policy's rules for cutting an image into tiles.
+            budget: what the request may still use; the video takes frames, tiles and bytes.
             param: the field of the request, for error messages.
 
         Raises:
@@ -67,8 +69,12 @@ class VideoReader:
             digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
             async with self._decoders:
                 video = await self._decode(file.name, options.frames, frame_tiling, param)
+        frames, tiles_per_frame = video.tiles.shape[:2]
+        budget.take("frames", frames, param=param, code="too_many_frames")
+        budget.take("tiles", frames * tiles_per_frame, param=param, code="too_many_tiles")
+        budget.held.take(video.tiles.nbytes)
         self._metrics.videos.inc()
-        self._metrics.video_frames.inc(len(video.tiles))
+        self._metrics.video_frames.inc(frames)
         tile_inputs = [
             digest.hexdigest(),
             asdict(options.frames),

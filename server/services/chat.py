@@ -8,8 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from server.engine_interface import Engine
-from server.media.budget import MediaBudget
-from server.media.in_flight import HeldBytes
+from server.media.budget import Budget
 from server.protocol.chat_call import ChatCall, parse_call
 from server.telemetry.metrics import Metrics
 
@@ -18,16 +17,17 @@ from .scaled_chat import ScaledChat, with_progress
 
 
 async def answer(
-    context: ServerContext, engine: Engine, body: Mapping[str, Any], held: HeldBytes
+    context: ServerContext, engine: Engine, body: Mapping[str, Any], budget: Budget
 ) -> dict[str, Any] | AsyncGenerator[str, None]:
     """Return the reply to a chat request's body, or its events if the body asks for a stream.
 
-    `held` counts the bytes of the request's media. Raises ApiError.
+    `budget` is what the request may use. Raises ApiError.
     """
     call = parse_call(body, context.settings)
-    budget = MediaBudget(context.settings, held)
     with context.metrics.media_seconds.time():
-        messages, videos = await context.media.load(call.body["messages"], call.video, engine.tiling, budget)
+        messages, videos = await context.media.load(
+            call.body["messages"], call.video, engine.tiling, budget, vision=call.vision
+        )
     call = call.with_media(messages, videos)
     if call.stream:
         return await stream(engine, call, context.metrics)

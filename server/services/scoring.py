@@ -11,9 +11,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from server.engine_interface import Engine
-from server.errors import ApiError, field_error, model_not_found, stopped, too_many_steps
-from server.media.budget import MediaBudget
-from server.media.in_flight import HeldBytes
+from server.errors import TOO_MANY_STEPS, ApiError, field_error, model_not_found, stopped, too_many_steps
+from server.media.budget import Budget
 from server.protocol.request_fields import QuestionFields
 from server.protocol.vision_options import parse_vision_options
 from ttscaling.selection.aggregation import aggregate
@@ -57,11 +56,11 @@ class ScoreBatchRequest(BaseModel):
 
 
 async def score(
-    context: ServerContext, engine: Engine, body: Mapping[str, Any], held: HeldBytes
+    context: ServerContext, engine: Engine, body: Mapping[str, Any], budget: Budget
 ) -> dict[str, Any]:
     """Return the reply to a body with one question or with several; raises ApiError.
 
-    `held` counts the bytes of the request's media.
+    `budget` is what the request may use, with all its inputs.
     """
     critic = _critic_name(engine)
     try:
@@ -77,7 +76,6 @@ async def score(
         raise ApiError(
             f"A request may hold {most} answers, not {count}. Send several requests.", param="answers"
         )
-    budget = MediaBudget(context.settings, held)
     if batch is None:
         return await _score_question(context, engine, questions[0], critic, budget)
     async with asyncio.TaskGroup() as group:  # a bug in one input ends the others, too
@@ -110,7 +108,7 @@ def _critic_name(engine: Engine) -> str:
 
 
 async def _score_input(
-    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: MediaBudget
+    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: Budget
 ) -> dict[str, Any] | ApiError:
     try:
         return await _score_question(context, engine, question, critic, budget)
@@ -119,13 +117,18 @@ async def _score_input(
 
 
 async def _score_question(
-    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: MediaBudget
+    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: Budget
 ) -> dict[str, Any]:
     """Return the scores of one question's answers. Raises ApiError if none could be scored."""
     vision, video = parse_vision_options(question, context.settings)
+    characters = sum(len(part) for answer in question.answers for part in answer)
+    budget.take("characters", characters, param="answers", code="answers_too_long")
     answers = _split(question.answers, most=context.settings.max_answer_steps)
+    budget.take("steps", sum(map(len, answers)), param="answers", code=TOO_MANY_STEPS)
     with context.metrics.media_seconds.time():
-        messages, videos = await context.media.load(question.messages, video, engine.tiling, budget)
+        messages, videos = await context.media.load(
+            question.messages, video, engine.tiling, budget, vision=vision
+        )
     check_critic_tiles(engine, videos, remedy="Send images.", param="messages")
     empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
     conversation = Conversation(messages=messages, mm_processor_kwargs=vision)

@@ -6,6 +6,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from server.http.held_bytes import held_bytes
 from server.http.request import context_of, read_json, ready_engine, until_disconnect
 from server.http.streams import ended_stream
+from server.media.budget import Budget
 from server.services.chat import answer
 
 router = APIRouter()
@@ -19,7 +20,8 @@ async def chat_completions(request: Request) -> Response:
     body = await read_json(request, context.settings)
     # A client's own id, of any length, would stand in every chunk. X-Request-Id chooses one within limits.
     body["request_id"] = request.scope["state"]["request_id"]
-    reply = await until_disconnect(request, answer(context, engine, body, held_bytes(request.scope)))
+    budget = Budget(context.settings, held_bytes(request.scope))
+    reply = await until_disconnect(request, answer(context, engine, body, budget))
     if isinstance(reply, dict):
         return JSONResponse(reply)
     # The header tells proxies such as nginx to pass each event on at once.

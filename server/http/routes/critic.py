@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse
 
 from server.http.held_bytes import held_bytes
 from server.http.request import context_of, read_json, ready_engine, until_disconnect
+from server.media.budget import Budget
 from server.services.scoring import score
 
 router = APIRouter()
@@ -16,5 +17,5 @@ async def critic_score(request: Request) -> Response:
     context = context_of(request)
     engine = ready_engine(context)
     body = await read_json(request, context.settings)
-    held = held_bytes(request.scope)
-    return JSONResponse(await until_disconnect(request, score(context, engine, body, held)))
+    budget = Budget(context.settings, held_bytes(request.scope))
+    return JSONResponse(await until_disconnect(request, score(context, engine, body, budget)))

@@ -6,13 +6,16 @@ import io
 import struct
 import threading
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from model.video.frames import FrameRequest
 from server.errors import ApiError
-from server.media.budget import MediaBudget
+from server.media.budget import Budget
 from server.media.in_flight import BytesInFlight, HeldBytes
 from server.media.loader import MediaLoader
 from server.request_media import VideoOptions
@@ -23,9 +26,9 @@ from tests.server.fakes import FakeEngine
 PUBLISHED = VideoOptions(frames=FrameRequest(), max_tiles=1)
 
 
-def budget(**chosen) -> MediaBudget:
+def budget(**chosen) -> Budget:
     """The budget of a request with these settings, on a server that has room for it."""
-    return MediaBudget(settings(**chosen), HeldBytes(BytesInFlight(64)))
+    return Budget(settings(**chosen), HeldBytes(BytesInFlight(64)))
 
 
 def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:
@@ -55,11 +58,15 @@ def image_messages(*urls: str) -> list[dict]:
 
 
 async def read(
-    messages: list[dict], video_options: VideoOptions = PUBLISHED, metrics: Metrics | None = None, **chosen
+    messages: list[dict],
+    video_options: VideoOptions = PUBLISHED,
+    metrics: Metrics | None = None,
+    vision: Mapping[str, Any] = MappingProxyType({}),
+    **chosen,
 ):
     media = MediaLoader(settings(**chosen), metrics or Metrics())
     try:
-        return await media.load(messages, video_options, FakeEngine.tiling, budget(**chosen))
+        return await media.load(messages, video_options, FakeEngine.tiling, budget(**chosen), vision=vision)
     finally:
         media.close()
 
@@ -212,7 +219,11 @@ async def test_a_slow_name_server_delays_no_inline_image(monkeypatch: pytest.Mon
     slow = [
         asyncio.create_task(
             media.load(
-                image_messages(f"http://slow-{n}.example/x.png"), PUBLISHED, FakeEngine.tiling, budget()
+                image_messages(f"http://slow-{n}.example/x.png"),
+                PUBLISHED,
+                FakeEngine.tiling,
+                budget(),
+                vision={},
             )
         )
         for n in range(64)
@@ -222,7 +233,7 @@ async def test_a_slow_name_server_delays_no_inline_image(monkeypatch: pytest.Mon
         assert not any(task.done() for task in slow)
         inline = image_messages(data_url(encoded("PNG")))
         async with asyncio.timeout(10):
-            await media.load(inline, PUBLISHED, FakeEngine.tiling, budget())
+            await media.load(inline, PUBLISHED, FakeEngine.tiling, budget(), vision={})
     finally:
         answered.set()
         for task in slow:
@@ -236,13 +247,13 @@ async def test_one_budget_holds_for_all_conversations_of_a_request():
     shared = budget(max_images=2, max_pixels=250)
     image = data_url(encoded("PNG", (10, 10)))
     for _ in range(2):
-        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, shared)
+        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, shared, vision={})
     with pytest.raises(ApiError, match="hold 2 images, not 3"):
-        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, shared)
+        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, shared, vision={})
     large = budget(max_images=9, max_pixels=250)
-    await media.load(image_messages(image, image), PUBLISHED, FakeEngine.tiling, large)
+    await media.load(image_messages(image, image), PUBLISHED, FakeEngine.tiling, large, vision={})
     with pytest.raises(ApiError, match="hold 250 in all"):
-        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, large)
+        await media.load(image_messages(image), PUBLISHED, FakeEngine.tiling, large, vision={})
     media.close()
 
 

@@ -172,7 +172,11 @@ async def test_no_more_videos_at_a_time_than_set(clip):
     loading = [
         asyncio.create_task(
             media.load(
-                video_messages(data_url(clip)), video_options(num_frames=n), FakeEngine.tiling, budget()
+                video_messages(data_url(clip)),
+                video_options(num_frames=n),
+                FakeEngine.tiling,
+                budget(),
+                vision={},
             )
         )
         for n in (2, 3, 4)
