@@ -68,6 +68,7 @@ def serve(
     decode_threads: Annotated[int | None, _flag("decode_threads")] = None,
     decode_processes: Annotated[int | None, _flag("decode_processes")] = None,
     private_media_hosts: Annotated[str | None, _flag("private_media_hosts")] = None,
+    media_ports: Annotated[str | None, _flag("media_ports")] = None,
     log_level: Annotated[str | None, _flag("log_level")] = None,
 ) -> None:
     """Serve InternVL3 behind OpenAI's API, with Best-of-N scored by a process reward critic.

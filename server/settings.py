@@ -4,18 +4,16 @@ A flag wins over its variable, and a variable over the default. `__main__` reads
 them on as a `Settings`.
 """
 
-import re
-from importlib.util import find_spec
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-Network = IPv4Network | IPv6Network
+from .embedded import embedded_checkpoint
+from .host_names import PrivateHost, checked_host, private_host
+
 NONE = "none"
-HOST = re.compile(r"[\w.-]+|\[?[0-9a-fA-F:.]+\]?", re.ASCII)  # a name, or an address of either kind
 MIB = 2**20
 
 
@@ -113,30 +111,22 @@ class Settings(BaseSettings):
         default=100_000_000, ge=1, le=170_000_000, description="Most pixels of all images in one request."
     )
     max_request_tiles: int = Field(
-        default=4096,
-        ge=1,
-        description="Most tiles of one request: of all its images and frames, thumbnails included.",
+        default=4096, ge=1, description="Most tiles of all images and frames of one request."
     )
     max_request_frames: int = Field(
-        default=2048, ge=1, description="Most frames of one request, of all its videos together."
+        default=2048, ge=1, description="Most frames of all videos of one request."
     )
     max_request_steps: int = Field(
-        default=32_768,
-        ge=1,
-        description="Most steps of one request to `/v1/critic/score`, of all its answers together.",
+        default=32_768, ge=1, description="Most steps of all answers in one request to `/v1/critic/score`."
     )
     max_request_characters: int = Field(
-        default=4_000_000,
-        ge=1,
-        description="Most characters of one request to `/v1/critic/score`, of all its answers together.",
+        default=4_000_000, ge=1, description="Most characters of all answers in such a request."
     )
     max_request_mib: int = Field(
         default=3072, ge=1, description="Memory (MiB) that the body and the media of one request may take."
     )
     media_seconds: float = Field(
-        default=180.0,
-        gt=0,
-        description="Seconds to fetch and decode all images and videos of one request.",
+        default=180.0, gt=0, description="Seconds to fetch and decode all media of one request."
     )
     max_image_bytes: int = Field(default=32 * MIB, ge=1, description="Most bytes of one encoded image.")
     max_videos: int = Field(default=4, ge=0, description="Most videos in one request.")
@@ -183,14 +173,18 @@ class Settings(BaseSettings):
     private_media_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Hosts and networks that media may be fetched from although they aren't public, "
-        "separated by commas.",
+        "separated by commas; `host:port` allows one port alone.",
+    )
+    media_ports: Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode] = Field(
+        default=(80, 443),
+        description="Ports of public hosts that media may be fetched from, separated by commas.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="error",
         description="Least severe log lines of the engines to show; the server's own lines are always shown.",
     )
 
-    @field_validator("private_media_hosts", "allowed_hosts", "allowed_origins", mode="before")
+    @field_validator("private_media_hosts", "media_ports", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split_at_commas(cls, value: Any) -> Any:
         return (
@@ -199,10 +193,18 @@ class Settings(BaseSettings):
             else value
         )
 
-    @field_validator("private_media_hosts", "allowed_hosts")
+    @field_validator("allowed_hosts")
     @classmethod
     def _hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_checked_host(entry) for entry in entries)
+        return tuple(checked_host(entry) for entry in entries)
+
+    @field_validator("private_media_hosts")
+    @classmethod
+    def _private_hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        lowered = tuple(entry.lower() for entry in entries)
+        for entry in lowered:
+            private_host(entry)
+        return lowered
 
     @field_validator("system_message", "critic_system_message")
     @classmethod
@@ -217,50 +219,24 @@ class Settings(BaseSettings):
     @property
     def policy_path(self) -> str:
         """The policy's folder, or its name on the hub."""
-        return _embedded("policy") if self.policy == "nano" else self.policy
+        return embedded_checkpoint("policy") if self.policy == "nano" else self.policy
 
     @property
     def critic_path(self) -> str | None:
         """The critic's folder, or its name on the hub; None if the server runs without a critic."""
         if self.critic is None:
-            return _embedded("critic") if self.policy == "nano" else None
+            return embedded_checkpoint("critic") if self.policy == "nano" else None
         if self.critic == NONE:
             return None
-        return _embedded("critic") if self.critic == "nano" else self.critic
+        return embedded_checkpoint("critic") if self.critic == "nano" else self.critic
 
     @property
     def critic_name(self) -> str:
         """The critic's name in replies and metrics; `none` if there is no critic."""
-        embedded = self.critic_path == _embedded("critic")
+        embedded = self.critic_path == embedded_checkpoint("critic")
         return "nano-critic" if embedded else Path(self.critic_path or NONE).name
 
     @property
-    def private_networks(self) -> tuple[Network, ...]:
-        """The networks among `private_media_hosts`."""
-        return tuple(network for entry in self.private_media_hosts if (network := _as_network(entry)))
-
-
-def _checked_host(entry: str) -> str:
-    """Return a host name in lower case, or a network or address as it is. Raises ValueError for others."""
-    if "/" in entry:
-        try:
-            return str(ip_network(entry))
-        except ValueError as error:
-            raise ValueError(f"{entry} is no network ({error}); correct it") from None
-    if entry != "*" and not HOST.fullmatch(entry):
-        raise ValueError(f"{entry} is no host name: leave out scheme, port and path")
-    return entry.lower()
-
-
-def _as_network(entry: str) -> Network | None:
-    try:
-        return ip_network(entry)
-    except ValueError:
-        return None
-
-
-def _embedded(role: str) -> str:
-    """Return the folder of an embedded checkpoint without importing `model`."""
-    spec = find_spec("model")
-    assert spec is not None and spec.origin is not None
-    return str(Path(spec.origin).parent / "nano" / role)
+    def private_hosts(self) -> tuple[PrivateHost, ...]:
+        """The entries of `private_media_hosts`, read."""
+        return tuple(private_host(entry) for entry in self.private_media_hosts)

@@ -135,6 +135,7 @@ def test_error_codes_are_those_of_the_server() -> None:
     constants = dict(re.findall(r'^([A-Z_]+) = "(\w+)"', sources, re.MULTILINE))
     named = {constants[name] for name in re.findall(r"\bcode=([A-Z_]+)\b", sources) if name in constants}
     codes = {*re.findall(r'code="(\w+)"', sources), *named, "image_too_large", "video_too_large"}
+    codes |= {"invalid_image_url", "invalid_video_url"}
     cells = re.findall(r"^\| \d.*\|(.*)\|$", (DOCS / "errors.md").read_text(), re.MULTILINE)
     assert set(INLINE.findall("".join(cells))) == codes
 

@@ -1,42 +1,37 @@
-"""Fetch one http(s) URL that a stranger chose, and connect to no address that isn't public.
+"""Fetch one http(s) URL that a stranger chose, and connect to no address that isn't allowed.
 
 These rules protect the server against known attacks on servers that fetch URLs:
 - One parser, httpx's, reads the URL for both the check and the fetch.
-- The host is resolved once, and all its addresses must be public. The connection goes to the checked address
-  itself, while the Host header and the TLS name keep the host. So a second, different DNS answer has no
-  effect.
+- The connection goes to an address that `addresses.py` has checked, while the Host header and the TLS name
+  keep the host.
 - At most three redirects are followed, and each target is checked like the first URL.
 - Host names are looked up in threads of their own, so a slow name server delays nothing but other lookups.
 - Proxies and .netrc of the environment are not used.
 - The body is read in pieces up to a cap and is never decompressed.
 - One deadline covers everything.
+- A host that refuses a connection and one that doesn't answer get the same message.
 """
 
 import asyncio
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from importlib.metadata import version
 from ssl import SSLContext
 from typing import Self
 
 import httpx
 
-from server.errors import ApiError
 from server.settings import Settings
+from server.telemetry.logs import error_line
+
+from .addresses import Address, allowed_addresses
+from .failures import MediaError
 
 MAX_REDIRECTS = 3
+MAX_ADDRESSES = 4  # of one host that are tried
 LOOKUP_THREADS = 16
-# These addresses lead to IPv4 addresses, private ones among them, or to hosts of the same site: NAT64 of both
-# prefixes, addresses that hold an IPv4 address ("compatible", SIIT), and the old site-local ones.
-DISGUISES = [
-    IPv6Network(network)
-    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96", "fec0::/10")
-]
-CLOUD_INSIDE = IPv4Address("168.63.129.16")  # Azure's wire server: public by its number, not by its use
-Address = IPv4Address | IPv6Address
+AGENT = f"internvl3-serving/{version('internvl3-serving')}"  # some hosts refuse requests without a name
 Sink = Callable[[bytes], object]  # receives a body piece by piece
 
 
@@ -49,10 +44,10 @@ class FetchLimits:
     seconds: float
     param: str  # the field of the request, for error messages
 
-    def too_large(self) -> ApiError:
+    def too_large(self) -> MediaError:
         """Return the error for a medium that exceeds `max_bytes`."""
         message = f"The {self.kind} is larger than {self.max_bytes} bytes. Send a smaller one."
-        return ApiError(message, param=self.param, code=f"{self.kind}_too_large")
+        return MediaError(message, reason="too_large", param=self.param, code=f"{self.kind}_too_large")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +75,7 @@ async def fetch(url: str, sink: Sink, limits: FetchLimits, settings: Settings, m
     """Fetch `url` and pass its body to `sink` piece by piece.
 
     Raises:
-        ApiError: 400 with `limits.param`, if the URL is refused, can't be fetched, or exceeds the limits.
+        MediaError: 400 with `limits.param`, if the URL is refused, can't be fetched, or exceeds the limits.
     """
     try:
         # Every fetch opens a new client, because a shared one would share cookies and connections between
@@ -93,16 +88,21 @@ async def fetch(url: str, sink: Sink, limits: FetchLimits, settings: Settings, m
         ):
             await _follow(client, url, sink, limits, settings, means.lookups)
     except TimeoutError:
-        raise ApiError(
-            f"The {limits.kind} could not be fetched within {limits.seconds:g} seconds. "
-            "Check its URL, or send it inline as a data: URL.",
-            param=limits.param,
-        ) from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError):
-        raise ApiError(
-            f"The {limits.kind} could not be fetched. Check its URL, or send it inline as a data: URL.",
-            param=limits.param,
-        ) from None
+        raise _not_fetched(url, limits, "timeout", f"no end within {limits.seconds:g} seconds") from None
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError) as error:
+        raise _not_fetched(url, limits, "network", error_line(error)) from None
+
+
+def _not_fetched(url: str, limits: FetchLimits, reason: str, detail: str) -> MediaError:
+    """Return the error for a host that is silent or refuses: only the log tells these apart."""
+    return MediaError(
+        f"The {limits.kind} could not be fetched: its host did not send it within {limits.seconds:g} "
+        "seconds. Check its URL, or send it inline as a data: URL.",
+        reason=reason,
+        param=limits.param,
+        code=f"invalid_{limits.kind}_url",
+        detail=f"{httpx.URL(url).host[:100]}: {detail}",
+    )
 
 
 async def _follow(
@@ -115,97 +115,82 @@ async def _follow(
 ) -> None:
     for _ in range(1 + MAX_REDIRECTS):
         parsed = _checked_url(url, limits)
-        address = await _public_address(parsed, limits, settings, lookups)
-        request = client.build_request(
-            "GET",
-            parsed.copy_with(host=str(address)),
-            headers={
-                "Host": parsed.netloc.decode("ascii"),
-                "Accept": f"{limits.kind}/*",
-                "Accept-Encoding": "identity",
-            },
-            extensions={"sni_hostname": parsed.host},
-        )
-        response = await client.send(request, stream=True)
+        addresses = await allowed_addresses(parsed, limits.kind, limits.param, settings, lookups)
+        response = await _send(client, parsed, addresses[:MAX_ADDRESSES], limits)
         try:
             if not response.has_redirect_location:
                 return await _read(response, sink, limits)
             url = str(parsed.join(response.headers["location"]))
         finally:
             await response.aclose()
-    raise ApiError(
+    raise MediaError(
         f"The {limits.kind}'s URL redirects more than {MAX_REDIRECTS} times. Send the final URL.",
+        reason="redirects",
         param=limits.param,
+        code=f"invalid_{limits.kind}_url",
     )
 
 
+async def _send(
+    client: httpx.AsyncClient, url: httpx.URL, addresses: Sequence[Address], limits: FetchLimits
+) -> httpx.Response:
+    """Return the response of the first address that takes a connection, each having its share of the time."""
+    timeout = httpx.Timeout(None, connect=limits.seconds / len(addresses))
+    for address in addresses:
+        request = client.build_request(
+            "GET",
+            url.copy_with(host=str(address)),
+            headers={
+                "Host": url.netloc.decode("ascii"),
+                "User-Agent": AGENT,
+                "Accept": f"{limits.kind}/*",
+                "Accept-Encoding": "identity",
+            },
+            extensions={"sni_hostname": url.host},
+            timeout=timeout,
+        )
+        try:
+            return await client.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            if address == addresses[-1]:
+                raise
+    raise AssertionError("a host has addresses")
+
+
 def _checked_url(url: str, limits: FetchLimits) -> httpx.URL:
-    """Return the parsed URL. Raise ApiError for a URL that two parsers could read differently."""
+    """Return the parsed URL. Raise MediaError for a URL that two parsers could read differently."""
     plain = url.isascii() and url.isprintable() and not any(mark in url for mark in ' \\"<>^`{|}')
     try:
         parsed = httpx.URL(url) if plain else None
     except httpx.InvalidURL:
         parsed = None
     if parsed is None or parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-        raise ApiError(
+        raise MediaError(
             f"The {limits.kind}'s url must be a data: URL or a plain http(s) URL without user name or "
             "password.",
+            reason="url",
             param=limits.param,
+            code=f"invalid_{limits.kind}_url",
         )
     return parsed
 
 
-async def _public_address(
-    url: httpx.URL, limits: FetchLimits, settings: Settings, lookups: Executor
-) -> Address:
-    """Return the address to connect to. Raise ApiError if any address of the host is not allowed."""
-    port = url.port or (443 if url.scheme == "https" else 80)
-    look_up = partial(socket.getaddrinfo, url.host, port, type=socket.SOCK_STREAM)
-    try:
-        found = await asyncio.get_running_loop().run_in_executor(lookups, look_up)
-    except OSError:
-        found = []
-    addresses = [ip_address(entry[4][0]) for entry in found if "%" not in str(entry[4][0])]
-    allowed = url.host in settings.private_media_hosts
-    if not addresses or not all(allowed or _may_dial(address, settings) for address in addresses):
-        # Unknown and private hosts get the same message, so that it doesn't tell which private hosts exist.
-        raise ApiError(
-            f"The host {url.host[:100]} has no public address. "
-            f"Use a public URL, or send the {limits.kind} inline as a data: URL.",
-            param=limits.param,
-        )
-    return addresses[0]
-
-
-def _may_dial(address: Address, settings: Settings) -> bool:
-    return is_public(address) or any(address in network for network in settings.private_networks)
-
-
-def is_public(address: Address) -> bool:
-    """Return whether an address is public. A private IPv4 address inside an IPv6 address is not public."""
-    if isinstance(address, IPv6Address):
-        inner = address.ipv4_mapped
-        if inner is not None:
-            return is_public(inner)
-        if address.sixtofour is not None or address.teredo is not None:
-            return False
-        if any(address in network for network in DISGUISES):
-            return False
-    return address.is_global and not address.is_multicast and address != CLOUD_INSIDE
-
-
 async def _read(response: httpx.Response, sink: Sink, limits: FetchLimits) -> None:
     if response.status_code != 200:
-        raise ApiError(
+        raise MediaError(
             f"The {limits.kind}'s host answered with status {response.status_code}. "
             f"Check the URL, or send the {limits.kind} inline as a data: URL.",
+            reason="status",
             param=limits.param,
+            code=f"invalid_{limits.kind}_url",
         )
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise ApiError(
+        raise MediaError(
             f"The {limits.kind}'s host compressed the transfer. "
             f"Send the {limits.kind} inline as a data: URL.",
+            reason="compressed",
             param=limits.param,
+            code=f"invalid_{limits.kind}_url",
         )
     left = limits.max_bytes
     async for piece in response.aiter_raw():

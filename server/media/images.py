@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from server.errors import ApiError
+from .failures import MediaError
 
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}
 
@@ -20,7 +20,7 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
     The error messages never quote Pillow's, which have contained memory addresses.
 
     Raises:
-        ApiError: 400 with `param`, if the image can't be read, is damaged, or has more than `pixels_left`.
+        MediaError: 400 with `param`, if the image can't be read, is damaged, or has more than `pixels_left`.
             The request may hold `max_pixels`, of which the images before this one have used some.
     """
     try:
@@ -30,8 +30,9 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
     except Image.DecompressionBombError:
         raise _too_large(max_pixels, param) from None
     except Exception:  # a parser of hostile bytes may raise any exception
-        raise ApiError(
+        raise MediaError(
             "The image could not be read. Send a JPEG, PNG, WebP, GIF or BMP file.",
+            reason="invalid",
             param=param,
             code="invalid_image",
         ) from None
@@ -40,15 +41,19 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
     try:
         image.load()
     except Exception:
-        raise ApiError(
-            "The image is damaged or cut off. Send the complete file.", param=param, code="invalid_image"
+        raise MediaError(
+            "The image is damaged or cut off. Send the complete file.",
+            reason="invalid",
+            param=param,
+            code="invalid_image",
         ) from None
     return f"image/{kind}", (width, height)
 
 
-def _too_large(max_pixels: int, param: str) -> ApiError:
-    return ApiError(
+def _too_large(max_pixels: int, param: str) -> MediaError:
+    return MediaError(
         f"The image has too many pixels; a request may hold {max_pixels} in all. Send smaller images.",
+        reason="too_large",
         param=param,
         code="image_too_large",
     )

@@ -17,6 +17,7 @@ from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
 from .budget import Budget
+from .failures import counted_failures
 from .fetch import FetchLimits, FetchMeans
 from .images import check_image
 from .message_parts import MediaPart, Message, find_media_parts, image_part, video_part, with_parts
@@ -32,6 +33,7 @@ class MediaLoader:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._means = FetchMeans.create()
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="internvl3-decode")
         self._reader = VideoReader(settings, metrics, self._means)
@@ -109,17 +111,18 @@ class MediaLoader:
         self, data: bytes, budget: Budget, param: str
     ) -> tuple[Mapping[str, Any], tuple[int, int]]:
         """Return an image's message part, and its width and height, whose pixels the budget loses."""
-        async with budget.turn:
-            check = partial(
-                _checked_part,
-                data,
-                pixels_left=budget.left("pixels"),
-                max_pixels=budget.limit("pixels"),
-                param=param,
-            )
-            part, size = await asyncio.get_running_loop().run_in_executor(self._threads, check)
-            budget.take("pixels", size[0] * size[1], param=param)
-            return part, size
+        with counted_failures("image", self._metrics):
+            async with budget.turn:
+                check = partial(
+                    _checked_part,
+                    data,
+                    pixels_left=budget.left("pixels"),
+                    max_pixels=budget.limit("pixels"),
+                    param=param,
+                )
+                part, size = await asyncio.get_running_loop().run_in_executor(self._threads, check)
+                budget.take("pixels", size[0] * size[1], param=param)
+        return part, size
 
     async def _fetch_image(self, media_part: MediaPart, budget: Budget) -> bytes:
         settings = self._settings
@@ -135,8 +138,9 @@ class MediaLoader:
             budget.held.take(COPIES * len(piece))
             data.write(piece)
 
-        async with budget.fetches:
-            await read_source(media_part.url, write, limits, settings, self._means)
+        with counted_failures("image", self._metrics):
+            async with budget.fetches:
+                await read_source(media_part.url, write, limits, settings, self._means)
         return data.getvalue()
 
 

@@ -4,9 +4,9 @@ import asyncio
 import base64
 import binascii
 
-from server.errors import ApiError
 from server.settings import Settings
 
+from .failures import MediaError
 from .fetch import FetchLimits, FetchMeans, Sink, fetch
 
 _EXAMPLES = {"image": "data:image/png;base64,....", "video": "data:video/mp4;base64,...."}
@@ -19,7 +19,7 @@ async def read_source(
     """Pass the bytes behind `url` to `sink` piece by piece.
 
     Raises:
-        ApiError: 400 with `limits.param`, if the URL is refused, can't be read, or exceeds the limits.
+        MediaError: 400 with `limits.param`, if the URL is refused, can't be read, or exceeds the limits.
     """
     if url[:5].lower() == "data:":
         await asyncio.to_thread(_decode, url, sink, limits)  # decoding tens of megabytes takes time
@@ -30,8 +30,10 @@ async def read_source(
 def _decode(url: str, sink: Sink, limits: FetchLimits) -> None:
     head, comma, payload = url[5:].partition(",")
     if not comma or not head.lower().endswith(";base64"):
-        raise ApiError(
-            f"The data: URL has the wrong form. Send one like {_EXAMPLES[limits.kind]}", param=limits.param
+        raise MediaError(
+            f"The data: URL has the wrong form. Send one like {_EXAMPLES[limits.kind]}",
+            reason="base64",
+            param=limits.param,
         )
     if len(payload) * 3 // 4 > limits.max_bytes:
         raise limits.too_large()
@@ -39,6 +41,8 @@ def _decode(url: str, sink: Sink, limits: FetchLimits) -> None:
         for start in range(0, len(payload), _PIECE):
             sink(base64.b64decode(payload[start : start + _PIECE], validate=True))
     except (binascii.Error, ValueError):
-        raise ApiError(
-            "The data: URL does not hold valid base64. Encode the file again.", param=limits.param
+        raise MediaError(
+            "The data: URL does not hold valid base64. Encode the file again.",
+            reason="base64",
+            param=limits.param,
         ) from None

@@ -17,12 +17,13 @@ from model.video.file import VideoError
 from model.video.frames import FrameRequest
 from model.video.tiles import Video
 from model.video.worker import read_video_isolated
-from server.errors import ApiError
 from server.request_media import HANDLE, VideoOptions
 from server.settings import Settings
+from server.telemetry.logs import error_line
 from server.telemetry.metrics import Metrics
 
 from .budget import Budget
+from .failures import MediaError, counted_failures
 from .fetch import FetchLimits, FetchMeans
 from .source import read_source
 
@@ -52,7 +53,8 @@ class VideoReader:
             param: the field of the request, for error messages.
 
         Raises:
-            ApiError: 400 with `param`, if the video can't be fetched or decoded, or exceeds a limit.
+            ApiError: 400 with `param`, if the video can't be fetched or decoded, or exceeds a limit. 503, if
+                the server can't store it.
         """
         settings = self._settings
         limits = FetchLimits(
@@ -63,9 +65,15 @@ class VideoReader:
         )
         max_tiles = min(options.max_tiles, settings.max_tiles or tiling.max_tiles)
         frame_tiling = TilingConfig(tiling.tile_size, 1, max_tiles, tiling.use_thumbnail)
-        with NamedTemporaryFile(prefix="internvl3-video-") as file, self._failures_counted():
-            await read_source(url, file.write, limits, settings, self._means)
-            file.seek(0)
+        with counted_failures("video", self._metrics), NamedTemporaryFile(prefix="internvl3-video-") as file:
+
+            def write(piece: bytes) -> None:
+                with _storing(param):
+                    file.write(piece)
+
+            await read_source(url, write, limits, settings, self._means)
+            with _storing(param):
+                file.seek(0)  # it also writes what is still in the buffer
             digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
             async with self._decoders:
                 video = await self._decode(file.name, options.frames, frame_tiling, param)
@@ -97,12 +105,20 @@ class VideoReader:
                 memory_mib=settings.video_memory_mib,
             )
         except VideoError as error:
-            raise ApiError(str(error), param=param, code="invalid_video") from None
+            raise MediaError(str(error), reason="invalid", param=param, code="invalid_video") from None
 
-    @contextmanager
-    def _failures_counted(self) -> Iterator[None]:
-        try:
-            yield
-        except ApiError as error:
-            self._metrics.video_failures.labels(error.code or "not_fetched").inc()
-            raise
+
+@contextmanager
+def _storing(param: str) -> Iterator[None]:
+    """Turn an OSError of the block, which writes to the temporary file, into a MediaError (503)."""
+    try:
+        yield
+    except OSError as error:
+        raise MediaError(
+            "The server has no room to store the video. Retry in a few seconds, or send a smaller one.",
+            reason="storage",
+            param=param,
+            code="server_busy",
+            status=503,
+            detail=error_line(error),
+        ) from None

@@ -53,10 +53,10 @@ class Metrics:
             "Frames that the server has taken from the decoded videos.",
             registry=registry,
         )
-        self.video_failures = Counter(
-            "internvl3_video_failures",
-            "Videos that the server could not fetch or decode, by error code.",
-            ("reason",),
+        self.media_failures = Counter(
+            "internvl3_media_failures",
+            "Images and videos that the server could not fetch or read, by kind and reason.",
+            ("kind", "reason"),
             registry=registry,
         )
         self.selections = SelectionMetrics(registry)

@@ -34,7 +34,7 @@ def test_a_variable_sets_a_field_and_an_argument_wins(monkeypatch):
     settings = Settings()
     assert settings.port == 9000
     assert settings.private_media_hosts == ("images.internal", "10.0.0.0/8")
-    assert settings.private_networks == (ip_network("10.0.0.0/8"),)
+    assert [host.network for host in settings.private_hosts] == [None, ip_network("10.0.0.0/8")]
     assert Settings(port=1).port == 1
 
 

@@ -116,7 +116,7 @@ async def test_what_is_no_video(data, clip):
     error = await refused(video_messages(data_url(data, "video/mp4")), metrics=metrics)
     assert error.code == "invalid_video" and error.param == "messages[0].content[0].video_url"
     assert "/" not in error.message.replace("http(s)", ""), "the message must not show a path of the server"
-    assert b'internvl3_video_failures_total{reason="invalid_video"} 1.0' in metrics.render()
+    assert b'internvl3_media_failures_total{kind="video",reason="invalid"} 1.0' in metrics.render()
     assert not temporary_files()
 
 
