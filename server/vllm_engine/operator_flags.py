@@ -34,6 +34,7 @@ CHAT_FLAGS = frozenset(
         "max_log_len",
     )
 )
+STRUCTURED_OUTPUTS = "structured_outputs_config"  # with it the operator decides about white space in JSON
 INSTEAD = {
     "model": "use --policy or --critic",
     "served_model_name": "use --name",
@@ -56,7 +57,7 @@ def check_operator_flags(title: str, extra: str, environ: Mapping[str, str]) -> 
     if environ.get("VLLM_API_KEY"):
         raise StartupError(f"VLLM_API_KEY is set, but {INSTEAD['api_key']}; then unset it")
     honoured = (CHAT_FLAGS | {field.name for field in fields(AsyncEngineArgs)}) - INSTEAD.keys()
-    for name in _names(title, extra):
+    for name in operator_flag_names(title, extra):
         if name not in honoured:
             instead = INSTEAD.get(
                 name, "it belongs to vLLM's own HTTP server, which is not used; leave it out"
@@ -64,8 +65,13 @@ def check_operator_flags(title: str, extra: str, environ: Mapping[str, str]) -> 
             raise StartupError(f"--{title}-args: --{name.replace('_', '-')} has no effect here: {instead}")
 
 
-def _names(title: str, extra: str) -> list[str]:
-    """Return the names of vLLM's settings that the flags set."""
+def operator_flag_names(title: str, extra: str) -> list[str]:
+    """Return the names of vLLM's settings that the flags set. Raises StartupError for what is no flag.
+
+    Args:
+        title: "policy" or "critic".
+        extra: the flags, in one string.
+    """
     parser = make_arg_parser(FlexibleArgumentParser())
     for action in parser._actions:
         action.default = argparse.SUPPRESS

@@ -30,6 +30,7 @@ from model.checkpoint.description import Checkpoint, read_checkpoint
 from model.checkpoint.missing import require_tensors
 from model.checkpoint.templates import chat_template
 from model.plugin.architectures import CRITIC_TASK
+from model.plugin.grammars import GRAMMARS
 from model.plugin.register import PluginError, require_plugin
 from server.engine_interface import Engine
 from server.errors import EngineDied, StartupError
@@ -44,7 +45,7 @@ from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_flags, engine_roles
 from .grammars.checker import started_checker
 from .media_connector import CONNECTOR_NAME
-from .operator_flags import check_operator_flags
+from .operator_flags import STRUCTURED_OUTPUTS, check_operator_flags, operator_flag_names
 from .start_order import build_all
 from .stat_logger import stat_logger_for
 
@@ -159,6 +160,9 @@ def _build(role: EngineRole, args: Namespace) -> StartedEngine:
     registry = CollectorRegistry()
     try:
         config = AsyncEngineArgs.from_cli_args(args).create_engine_config(UsageContext.OPENAI_API_SERVER)
+        # vLLM's own setting for this needs a fixed backend, and no backend knows all grammars.
+        flags = operator_flag_names(role.title, role.extra)
+        config.additional_config[GRAMMARS] = STRUCTURED_OUTPUTS not in flags
         client = AsyncLLM.from_vllm_config(
             config,
             usage_context=UsageContext.OPENAI_API_SERVER,

@@ -16,6 +16,7 @@ from typing import Any
 
 from vllm.sampling_params import StructuredOutputsParams
 
+from model.plugin.grammars import GRAMMARS
 from server.errors import ApiError
 
 from .compiler import GrammarSettings
@@ -39,6 +40,7 @@ def started_checker(client: Any, seconds: float) -> "GrammarChecker":
         tokenizer=client.renderer.get_tokenizer(),
         vocab_size=config.model_config.get_vocab_size(),
         config=config.structured_outputs_config,
+        compact_json=config.additional_config[GRAMMARS],
         seconds=seconds,
         check_seconds=CHECK_SECONDS,
         memory_mib=MEMORY_MIB,
@@ -70,6 +72,11 @@ class GrammarChecker:
         self._turns = asyncio.Semaphore(SIDE_BY_SIDE)
         self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self._reading: asyncio.Task[None] | None = None  # kept, because the event loop holds tasks weakly
+
+    @property
+    def compact_json(self) -> bool:
+        """Whether the engine writes JSON without white space."""
+        return self._settings.compact_json
 
     def start(self) -> None:
         """Start the process, in the background; it takes seconds to be ready."""

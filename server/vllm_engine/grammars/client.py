@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any
 
 from server.errors import ApiError
 
 from .checker import GrammarChecker
+from .whitespace import limit_tag_whitespace
 
 
 class GrammarCheckedClient:
@@ -18,6 +20,7 @@ class GrammarCheckedClient:
         self._checker = checker
         self._param = param
         self._has_passed = False  # all candidates of the request have one grammar
+        self._limit_whitespace = lru_cache(maxsize=1)(limit_tag_whitespace)
         self.failure: ApiError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -31,6 +34,8 @@ class GrammarCheckedClient:
         The generator raises ApiError (400) at its first step if the grammar is refused.
         """
         params = sampling_params.structured_outputs
+        if params is not None and params.structural_tag and self._checker.compact_json:
+            params.structural_tag = self._limit_whitespace(params.structural_tag)
         generated: AsyncGenerator[Any, None] = self._client.generate(
             prompt, sampling_params, request_id, **options
         )

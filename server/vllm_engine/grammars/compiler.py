@@ -10,9 +10,9 @@ from typing import Any
 from vllm.config.structured_outputs import StructuredOutputsConfig
 from vllm.exceptions import VLLMError
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
-from vllm.v1.structured_output.backend_guidance import GuidanceBackend
-from vllm.v1.structured_output.backend_xgrammar import XgrammarBackend
 from vllm.v1.structured_output.request import get_structured_output_key
+
+from model.plugin.grammars import build_backend
 
 WARM_UP: tuple[Mapping[str, Any], ...] = (
     {"json": {"type": "object", "properties": {"a": {"type": "integer"}}}},
@@ -23,7 +23,7 @@ WARM_UP: tuple[Mapping[str, Any], ...] = (
     {"grammar": 'root ::= "a"'},
     {"structural_tag": '{"type": "structural_tag", "format": {"type": "const_string", "value": "a"}}'},
 )
-BACKENDS = {"xgrammar": XgrammarBackend, "guidance": GuidanceBackend}
+READY = ("xgrammar", "guidance")  # backends that are built once; another is built in the fork that needs it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,14 @@ class GrammarSettings:
     """What decides how the engine compiles a grammar, and the limits of one compilation.
 
     `check_seconds` is the time that vLLM's check of the request may take: the server's event loop repeats it.
-    `seconds` is the time of check and compilation together.
+    `seconds` is the time of check and compilation together. `compact_json` is whether JSON is written without
+    white space.
     """
 
     tokenizer: Any
     vocab_size: int
     config: StructuredOutputsConfig
+    compact_json: bool
     seconds: float
     check_seconds: float
     memory_mib: int
@@ -48,13 +50,7 @@ class Compiler:
     def __init__(self, settings: GrammarSettings) -> None:
         self._settings = settings
         self._model = SimpleNamespace(is_diffusion=False, hf_config=SimpleNamespace(model_type="internvl"))
-        config = SimpleNamespace(
-            structured_outputs_config=settings.config, model_config=self._model, speculative_config=None
-        )
-        self._backends = {
-            name: backend(config, tokenizer=settings.tokenizer, vocab_size=settings.vocab_size)
-            for name, backend in BACKENDS.items()
-        }
+        self._backends = {name: self._backend(name) for name in READY}
 
     def warm_up(self) -> None:
         """Run vLLM's check once for each kind of grammar, as its first run takes ten times as long.
@@ -77,16 +73,30 @@ class Compiler:
             checked = time.thread_time() - begun
         if checked > self._settings.check_seconds:
             return "slow"
-        backend = self._backends.get(params._backend or "")
-        if backend is None:
-            return "compiled"  # the operator chose a backend that compiles in Python
+        name = params._backend or ""
+        if name == "lm-format-enforcer":
+            return "compiled"  # the operator chose it, and it compiles in Python
         try:
+            backend = self._backends.get(name) or self._backend(name)
             grammar = backend.compile_grammar(*get_structured_output_key(params))
             first_tokens = backend.allocate_token_bitmask(1)
             grammar.fill_bitmask(first_tokens, 0)
         except (VLLMError, ValueError, RuntimeError, TypeError):
             return "failed"
         return "compiled" if first_tokens.any() else "failed"  # no token at all could begin an answer
+
+    def _backend(self, name: str) -> Any:
+        settings = self._settings
+        config = SimpleNamespace(
+            structured_outputs_config=settings.config, model_config=self._model, speculative_config=None
+        )
+        return build_backend(
+            name,
+            config,
+            tokenizer=settings.tokenizer,
+            vocab_size=settings.vocab_size,
+            compact_json=settings.compact_json,
+        )
 
     def _check(self, params: StructuredOutputsParams) -> None:
         sampling = SamplingParams(structured_outputs=params)

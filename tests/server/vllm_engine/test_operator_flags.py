@@ -3,7 +3,7 @@
 import pytest
 
 from server.errors import StartupError
-from server.vllm_engine.operator_flags import check_operator_flags
+from server.vllm_engine.operator_flags import STRUCTURED_OUTPUTS, check_operator_flags, operator_flag_names
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,16 @@ def test_a_key_in_the_environment_is_refused():
 def test_what_is_no_flag_is_refused():
     with pytest.raises(StartupError, match="not flags of vLLM"):
         check_operator_flags("policy", "--no-such-flag 3", {})
+
+
+@pytest.mark.parametrize(
+    ("extra", "decides"),
+    [
+        ("", False),
+        ("--reasoning-parser qwen3", False),
+        ("""--structured-outputs-config '{"backend": "auto"}'""", True),
+        ("--structured-outputs-config.disable_any_whitespace=False", True),
+    ],
+)
+def test_whether_the_operator_decides_about_structured_outputs(extra, decides):
+    assert (STRUCTURED_OUTPUTS in operator_flag_names("policy", extra)) is decides

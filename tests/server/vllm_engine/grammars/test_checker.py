@@ -31,7 +31,10 @@ ORDINARY: dict[str, dict[str, Any]] = {
     "object": {
         "json": {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
     },
-    "guidance's": {"json": {"type": "array", "items": {"type": "string"}, "uniqueItems": True}},
+    "guidance's": {"json": {"type": "array", "items": {"type": "integer", "multipleOf": 5}}},
+    "outlines'": {
+        "json": {"type": "object", "patternProperties": {"^a+$": {"type": "integer", "multipleOf": 5}}}
+    },
     "any object": {"json_object": True},
     "regex": {"regex": "(yes|no)[.!]{1,3}"},
     "choice": {"choice": ["cat", "dog"]},
@@ -54,6 +57,7 @@ async def checker() -> AsyncIterator[GrammarChecker]:
             tokenizer=tokenizer,
             vocab_size=len(tokenizer),
             config=StructuredOutputsConfig(),
+            compact_json=True,
             seconds=5.0,
             check_seconds=0.1,
             memory_mib=1024,

@@ -17,6 +17,7 @@ SETTINGS = GrammarSettings(
     tokenizer=None,
     vocab_size=0,
     config=StructuredOutputsConfig(),
+    compact_json=True,
     seconds=5.0,
     check_seconds=1.0,
     memory_mib=1024,
