@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ttscaling.types import OnCriticError
+
 from .embedded import embedded_checkpoint
 from .host_names import PrivateHost, checked_host, private_host
 
@@ -67,6 +69,10 @@ class Settings(BaseSettings):
         ge=64,
         description="Context window in tokens; by default the checkpoint's number of positions.",
     )
+    cut_max_tokens: bool = Field(
+        default=False,
+        description="Lower a max_tokens that doesn't fit the window to what is left, instead of refusing it.",
+    )
     kv_cache_gib: int = Field(
         default=1, ge=1, description="Size of each engine's key-value cache in GiB, on a CPU only."
     )
@@ -80,6 +86,10 @@ class Settings(BaseSettings):
         default=120.0,
         gt=0,
         description="Seconds that the critic has to score one answer; after that, scoring has failed.",
+    )
+    on_critic_error: OnCriticError = Field(
+        default="self_consistency",
+        description="What happens if the critic can score no candidate, for requests that don't say it.",
     )
     max_best_of: int = Field(default=64, ge=1, description="Most candidates that one request may ask for.")
     max_answers: int = Field(

@@ -48,7 +48,7 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
     n = 1 if fields.n is None else fields.n
     check_limits("n", n, settings.max_best_of)
     engine_body = engine_fields(body, OUR_FIELDS)
-    scaling = requested_scaling(fields, alias_n)
+    scaling = requested_scaling(fields, alias_n, settings.on_critic_error)
     if scaling is None:
         check_plain(n, fields, alias_n)
     else:
@@ -60,7 +60,8 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
         fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
     )
     # The processor keeps positions of the trained window free for the answer; delta "auto" depends on them.
-    room = {} if answer_tokens is None else {"v2pe_max_tokens": answer_tokens}
+    is_demand = answer_tokens is not None and not settings.cut_max_tokens
+    room = {"v2pe_max_tokens": answer_tokens} if is_demand else {}
     engine_body |= {"model": name, "mm_processor_kwargs": {**vision, **room} or None}
     return ChatCall(
         body=engine_body,

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.errors import ApiError
 from server.settings import Settings
+from ttscaling.types import OnCriticError
 
 from .request_fields import ChatFields, ScalingFields
 
@@ -16,17 +17,24 @@ def check_limits(param: str, value: int, most: int) -> None:
         raise ApiError(f"{name} must be between 1 and {most}, not {value}.", param=param)
 
 
-def requested_scaling(fields: ChatFields, alias_n: int | None) -> ScalingFields | None:
+def requested_scaling(
+    fields: ChatFields, alias_n: int | None, on_critic_error: OnCriticError
+) -> ScalingFields | None:
     """Return the scaling that a request asks for, by its fields or by the alias; None for a plain generation.
 
-    One candidate by `best_of` or the alias is a plain generation. Raises ApiError for contradictory fields.
+    One candidate by `best_of` or the alias is a plain generation. `on_critic_error` is the operator's default
+    for requests that don't say it. Raises ApiError for contradictory fields.
     """
     if fields.best_of is not None and fields.test_time_scaling is not None:
         raise ApiError("best_of is short for test_time_scaling. Send one of the two.", param="best_of")
-    if fields.test_time_scaling is not None:
-        return None if fields.test_time_scaling.method == "none" else fields.test_time_scaling
+    scaling = fields.test_time_scaling
+    if scaling is not None:
+        if scaling.method == "none":
+            return None
+        chosen = "on_critic_error" in scaling.model_fields_set
+        return scaling if chosen else scaling.model_copy(update={"on_critic_error": on_critic_error})
     n = alias_n if fields.best_of is None else fields.best_of
-    return None if n is None or n == 1 else ScalingFields(n=n)
+    return None if n is None or n == 1 else ScalingFields(n=n, on_critic_error=on_critic_error)
 
 
 def check_plain(n: int, fields: ChatFields, alias_n: int | None) -> None:

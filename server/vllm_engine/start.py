@@ -224,6 +224,7 @@ def _engine_of(running: Sequence[StartedEngine], critic: StepCritic | None, sett
             engine.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for engine in critics
         ),
         grammars=started_checker(policy.client, settings.grammar_seconds),
+        cut_max_tokens=settings.cut_max_tokens,
     )
     return VllmEngine(
         policy.handlers.openai_serving_chat,

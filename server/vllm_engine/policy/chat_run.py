@@ -39,6 +39,13 @@ class PolicySettings:
     system_message: str | None  # begins conversations that have none; None or empty adds nothing
     critic_shares_tiles: bool  # true if the critic's tiles have the size of the policy's
     grammars: GrammarChecker
+    cut_max_tokens: bool  # whether a max_tokens beyond the window is lowered instead of refused
+
+
+def lower_max_tokens(body: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Return a chat request's body whose max_tokens and max_completion_tokens are at most `most`."""
+    limits = {name: body.get(name) for name in ("max_tokens", "max_completion_tokens")}
+    return {**body, **{name: min(limit, most) for name, limit in limits.items() if limit is not None}}
 
 
 def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
@@ -73,15 +80,18 @@ def prepend_system_message(
     return [{"role": "system", "content": system}, *messages]
 
 
-def with_reserve(vision: Mapping[str, Any] | None, window: int) -> Mapping[str, Any] | None:
-    """Return `mm_processor_kwargs` with positions reserved for an answer that has no max_tokens.
+def with_reserve(
+    vision: Mapping[str, Any] | None, window: int, answer: int | None = None
+) -> Mapping[str, Any] | None:
+    """Return `mm_processor_kwargs` with positions reserved for an answer whose max_tokens is no demand.
 
     Without a reserve "auto" would take the largest delta that fits the prompt alone, and leave an answer of a
-    few tokens. The reserve is an eighth of the window, and at most 2,048 positions.
+    few tokens. The reserve is an eighth of the window, and at most 2,048 positions or `answer` tokens.
     """
     if vision is None or vision.get("v2pe_delta") != "auto" or "v2pe_max_tokens" in vision:
         return vision
-    return {**vision, "v2pe_reserve": min(2048, window // 8)}
+    reserve = min(2048, window // 8)
+    return {**vision, "v2pe_reserve": reserve if answer is None else min(reserve, answer)}
 
 
 class ChatRun:
@@ -112,7 +122,10 @@ class ChatRun:
         """
         CURRENT_MEDIA.set(RequestMedia(videos))
         messages = prepend_system_message(body["messages"], settings.system_message)
-        vision = with_reserve(body.get("mm_processor_kwargs"), settings.checkpoint.window)
+        if settings.cut_max_tokens:
+            body = lower_max_tokens(body, chat.model_config.max_model_len)
+        answer = body.get("max_completion_tokens") or body.get("max_tokens")
+        vision = with_reserve(body.get("mm_processor_kwargs"), settings.checkpoint.window, answer)
         self._request = _request({**body, "messages": messages, "mm_processor_kwargs": vision})
         self._grammar_checked = GrammarCheckedClient(
             chat.engine_client, settings.grammars, param=grammar_param(body)
@@ -121,7 +134,7 @@ class ChatRun:
             self._grammar_checked,
             window=settings.checkpoint.window,
             tokens_per_tile=settings.checkpoint.tokens_per_tile,
-            answer=self._request.max_completion_tokens or self._request.max_tokens,
+            answer=None if settings.cut_max_tokens else answer,
         )
         self._candidate_client = None
         if choose is not None:

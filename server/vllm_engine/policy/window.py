@@ -22,7 +22,7 @@ class WindowLimitedClient:
             client: vLLM's engine client.
             window: the number of positions that the model was trained on.
             tokens_per_tile: the tokens of one tile.
-            answer: the request's max_tokens, or None.
+            answer: the max_tokens that the request demands; None if it takes what is left.
         """
         self._client = client
         self._window = window

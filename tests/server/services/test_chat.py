@@ -136,6 +136,20 @@ async def test_a_critic_that_fails_fails_the_request_if_asked(stream):
         assert reply.status_code == 503 and "critic failed" in reply.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [{"best_of": 2}, {"model": "nano:bo2"}, {"test_time_scaling": {"n": 2, "method": "weighted_vote"}}],
+)
+async def test_the_operator_says_what_happens_if_the_request_does_not(fields):
+    fake = FakeEngine(["yes", "no"], FakeCritic({}))
+    async with client_of(app_with(fake, on_critic_error="fail")) as client:
+        refused = await client.post("/v1/chat/completions", json=question(**fields))
+        chosen = {"n": 2, "on_critic_error": "self_consistency"}
+        answered = await client.post("/v1/chat/completions", json=question(test_time_scaling=chosen))
+    assert refused.status_code == 503 and "critic failed" in refused.json()["error"]["message"]
+    assert answered.status_code == 200 and answered.json()["test_time_scaling"]["degraded"]
+
+
 async def test_self_consistency_needs_no_critic():
     fake = FakeEngine(["yes", "no", "no"])
     async with client_of(app_with(fake, critic="none")) as client:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.vllm_engine.policy.chat_run import prepend_system_message, with_reserve
+from server.vllm_engine.policy.chat_run import lower_max_tokens, prepend_system_message, with_reserve
 
 QUESTION = {"role": "user", "content": "Who?"}
 
@@ -31,5 +31,13 @@ def test_auto_keeps_room_for_an_answer_without_a_limit():
     """64 frames once left 33 of 32,768 positions for the answer."""
     assert with_reserve({"v2pe_delta": "auto"}, 32_768) == {"v2pe_delta": "auto", "v2pe_reserve": 2048}
     assert with_reserve({"v2pe_delta": "auto"}, 8192) == {"v2pe_delta": "auto", "v2pe_reserve": 1024}
+    assert with_reserve({"v2pe_delta": "auto"}, 8192, 5) == {"v2pe_delta": "auto", "v2pe_reserve": 5}
+    assert with_reserve({"v2pe_delta": "auto"}, 8192, 9999) == {"v2pe_delta": "auto", "v2pe_reserve": 1024}
     for vision in (None, {}, {"v2pe_delta": 0.25}, {"v2pe_delta": "auto", "v2pe_max_tokens": 5}):
         assert with_reserve(vision, 8192) == vision
+
+
+def test_a_limit_of_the_answer_is_only_ever_lowered():
+    assert lower_max_tokens({"max_tokens": 10**30, "n": 9999}, 4096) == {"max_tokens": 4096, "n": 9999}
+    both = {"max_tokens": None, "max_completion_tokens": 5}
+    assert lower_max_tokens(both, 4096) == both
