@@ -133,6 +133,6 @@ class Engine(Protocol):
         """Return vLLM's metrics of all engines in Prometheus' text format, with vLLM's names."""
         ...
 
-    def close(self) -> None:
-        """Stop the engines' processes."""
+    async def close(self) -> None:
+        """Stop the engines' processes. Nothing else on the event loop waits for them."""
         ...

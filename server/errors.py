@@ -69,6 +69,16 @@ def not_ready() -> ApiError:
     return ApiError("The model is still loading. Retry in a few seconds.", status=503, code="model_loading")
 
 
+def shutting_down() -> ApiError:
+    """Return the error for a request that still runs when a stopping server must end."""
+    return ApiError(
+        "The server is shutting down, and the request was not finished in time. Send it again when it has "
+        "restarted, or to another server.",
+        status=503,
+        code="server_shutting_down",
+    )
+
+
 def stopped() -> ApiError:
     """Return the error for a request whose engine has died."""
     return ApiError(

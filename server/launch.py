@@ -17,6 +17,7 @@ import uvicorn
 
 from server.http.app import create_app
 from server.http.connections import limited_protocol
+from server.http.drain import GRACE_SECONDS, DrainingServer
 from server.telemetry import logs
 
 from .engine_interface import Engine
@@ -68,7 +69,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
             server.should_exit = True
 
     app = create_app(settings, partial(_start, settings), report_start)
-    server = uvicorn.Server(
+    server = DrainingServer(
         uvicorn.Config(
             app,
             log_config=None,
@@ -78,8 +79,10 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
                 head_seconds=settings.head_seconds, max_connections=settings.max_connections
             ),
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=settings.drain_seconds,
-        )
+            timeout_graceful_shutdown=settings.drain_seconds + GRACE_SECONDS,
+        ),
+        app.state.running.end,
+        settings.drain_seconds,
     )
     logger.info(
         "loading %s from %s%s; probes answer on %s", settings.served_name, settings.policy_path, critic, url

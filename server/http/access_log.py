@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.telemetry.metrics import Metrics
 
+from .drain import SHUT_DOWN
 from .streams import STREAM_FAILED
 
 logger = logging.getLogger("internvl3.server")
@@ -71,14 +72,18 @@ class AccessLog:
         self._metrics.requests.labels(route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
         end = ""
-        if status == CLIENT_CLOSED or not is_complete:
+        state = scope["state"]
+        if state.get(SHUT_DOWN):
+            end = " ended by the shutdown"
+        elif status == CLIENT_CLOSED or not is_complete:
             self._metrics.cancelled.inc()
             end = " client left"
-        elif scope["state"].get(STREAM_FAILED):
-            self._metrics.stream_errors.labels(route).inc()
+        elif state.get(STREAM_FAILED):
             end = " error in the stream"
+        if state.get(STREAM_FAILED):
+            self._metrics.stream_errors.labels(route).inc()
         level = logging.DEBUG if route in PROBES else logging.INFO
-        request_id = scope["state"]["request_id"]
+        request_id = state["request_id"]
         logger.log(level, "%s %s %d %.3fs %s%s", scope["method"], route, status, seconds, request_id, end)
 
 

@@ -21,6 +21,7 @@ from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
 from .access_log import AccessLog
+from .drain import EndAtShutdown, RunningRequests
 from .error_replies import api_error, client_gone, http_error, unexpected_error
 from .held_bytes import HoldBytes
 from .hosts import AllowedHosts
@@ -34,7 +35,7 @@ def create_app(
     """Return the app. It answers probes at once, and chat requests when `start_engine` is done.
 
     Then `on_loaded` is called with None, or with the exception that ended the start. The exception also stays
-    in `app.state.internvl3.failure`.
+    in `app.state.internvl3.failure`. `app.state.running` can end the requests that run.
     """
     metrics = Metrics()
     in_flight = BytesInFlight(settings.in_flight_mib, request_mib=settings.max_request_mib)
@@ -58,17 +59,19 @@ def create_app(
         with suppress(asyncio.CancelledError):
             await loading
         if context.engine is not None:
-            context.engine.close()
+            await context.engine.close()
         context.media.close()
 
     # There is no generated documentation: it would show strangers all routes, but none of vLLM's fields.
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.internvl3 = context
+    app.state.running = RunningRequests()
     for routes in (chat, critic, models, probes, metrics_routes):
         app.include_router(routes.router)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(ClientDisconnect, client_gone)
+    app.add_middleware(EndAtShutdown, running=app.state.running)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, MutableMapping
 from contextlib import aclosing
 from typing import Any
 
-from server.errors import internal_error
+from server.errors import ApiError, internal_error
 from server.protocol.event_stream import DONE, is_error, write_event
 
 logger = logging.getLogger("internvl3.server")
@@ -25,8 +25,10 @@ async def ended_stream(
                 if is_error(event):
                     state[STREAM_FAILED] = True
                 yield event
-    except Exception:
-        logger.exception("a stream broke off")
+    except Exception as error:
+        failure = error if isinstance(error, ApiError) else internal_error()
+        if failure is not error:
+            logger.exception("a stream broke off")
         state[STREAM_FAILED] = True
-        yield write_event(internal_error().body)
+        yield write_event(failure.body)
         yield DONE

@@ -13,6 +13,7 @@ from server.protocol.chat_call import ChatCall, parse_call
 from server.telemetry.metrics import Metrics
 
 from .context import ServerContext
+from .keep_alive import with_comments
 from .scaled_chat import ScaledChat, with_progress
 
 
@@ -44,17 +45,18 @@ async def complete(engine: Engine, call: ChatCall, metrics: Metrics) -> dict[str
 
 
 async def stream(engine: Engine, call: ChatCall, metrics: Metrics) -> AsyncGenerator[str, None]:
-    """Return the reply to a call as server-sent events.
+    """Return the reply to a call as server-sent events. Their reader may meet an ApiError later on.
 
-    It waits for the first event, so that a failure before it is raised as ApiError and can still have an HTTP
-    status.
+    It waits for the first event or comment, so that a failure before it is raised as ApiError and can still
+    have an HTTP status.
     """
     if call.scaling is None:
-        events = await engine.stream(call.body, videos=call.videos)
+        engine_events = await engine.stream(call.body, videos=call.videos)
+        events = with_comments(engine_events, to_the_end=False)
     else:
         scaled = ScaledChat(engine, call, call.scaling, metrics)
         engine_events = await engine.stream(scaled.body, scaled.select_candidates, videos=call.videos)
-        events = with_progress(scaled, engine_events)
+        events = with_comments(with_progress(scaled, engine_events), to_the_end=True)
     return _resumed(await anext(events), events)
 
 

@@ -20,7 +20,6 @@ from .methods import select
 from .selection_report import ranking, scaling_report
 
 logger = logging.getLogger("internvl3.server")
-SILENCE_SECONDS = 10.0  # a comment then breaks the silence, because proxies drop silent streams
 
 
 class ScaledChat:
@@ -164,10 +163,7 @@ async def with_selection_in_last_chunk(
 
 
 async def with_progress(scaled: ScaledChat, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    """Yield the selection's progress as comments, then the engine's events.
-
-    An ApiError before the first of them is raised; a later one is sent as an event.
-    """
+    """Yield the selection's progress as comments, then the engine's events. Raises ApiError."""
 
     async def relay() -> None:
         try:
@@ -176,25 +172,11 @@ async def with_progress(scaled: ScaledChat, events: AsyncGenerator[str, None]) -
         finally:
             scaled.stream_events.put_nowait(None)
 
-    begun = False
     relaying = asyncio.create_task(relay())
     try:
-        while True:
-            try:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    event = await scaled.stream_events.get()
-            except TimeoutError:
-                event = ": still working\n\n"
-            if event is None:
-                break
-            begun = True
+        while (event := await scaled.stream_events.get()) is not None:
             yield event
         await relaying
-    except ApiError as error:
-        if not begun:
-            raise
-        yield write_event(error.body)
-        yield DONE
     finally:
         relaying.cancel()  # if the client has left, this aborts its candidates
-        await asyncio.gather(relaying, return_exceptions=True)  # an error of it was raised or sent above
+        await asyncio.gather(relaying, return_exceptions=True)  # an error of it was raised above

@@ -123,7 +123,7 @@ class VllmEngine:
     def metrics(self) -> bytes:
         return self._metrics()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._policy_settings.grammars.close()
-        for client in self._clients:
-            client.shutdown()
+        # vLLM gives each process five seconds and then kills it, so the engines stop side by side.
+        await asyncio.gather(*(asyncio.to_thread(client.shutdown) for client in self._clients))

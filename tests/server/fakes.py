@@ -177,7 +177,7 @@ class FakeEngine:
     def metrics(self) -> bytes:
         return b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 0.0\n"
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.closed = True
 
 

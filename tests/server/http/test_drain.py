@@ -1,0 +1,109 @@
+"""A stopping server lets requests end, and tells the clients of those that take too long."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from server.http.drain import DrainingServer
+from tests.server.apps import app_with, events_of, question
+from tests.server.fakes import FakeCritic, FakeEngine
+from tests.server.http.test_access_log import Endless
+
+CHAT = "/v1/chat/completions"
+
+
+@asynccontextmanager
+async def stopping(
+    app: FastAPI, drain_seconds: float
+) -> AsyncIterator[tuple[httpx.AsyncClient, uvicorn.Server]]:
+    """Yield a client and the real server, which has ended when the block has."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5)
+    server = DrainingServer(config, app.state.running.end, drain_seconds)
+    running = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        yield client, server
+        server.should_exit = True
+        await running
+
+
+def endings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what the access log says of chat requests, behind the request's id."""
+    assert [record for record in caplog.records if record.exc_info] == [], "no stack"
+    lines = [record.getMessage() for record in caplog.records if record.name == "internvl3.server"]
+    return [" ".join((line.split()[2], *line.split()[5:])) for line in lines if line.startswith("POST")]
+
+
+@pytest.mark.parametrize("extra", [{}, {"best_of": 2}, {"best_of": 2, "stream": True}])
+async def test_a_request_that_waits_for_its_reply_is_told(extra, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "internvl3.server")
+    fake = FakeEngine([None], FakeCritic({}))
+    async with stopping(app_with(fake), drain_seconds=0.1) as (client, server):
+        request = asyncio.create_task(client.post(CHAT, json=question(**extra)))
+        await fake.running.wait()
+        server.should_exit = True
+        reply = await request
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (503, "server_shutting_down")
+    assert error["type"] == "server_error" and reply.headers["retry-after"]
+    assert endings(caplog) == ["503 ended by the shutdown"]
+    assert fake.cancelled == 1 and fake.closed
+
+
+async def test_a_stream_that_has_begun_ends_with_an_error_event(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "internvl3.server")
+    async with stopping(app_with(Endless(["yes"])), drain_seconds=0.1) as (client, server):
+        text = ""
+        async with client.stream("POST", CHAT, json=question(stream=True)) as reply:
+            async for piece in reply.aiter_text():
+                text += piece
+                server.should_exit = True
+    assert events_of(text)[1][-1]["error"]["code"] == "server_shutting_down"
+    assert endings(caplog) == ["200 ended by the shutdown"]
+
+
+async def test_a_request_that_ends_in_time_is_answered(caplog: pytest.LogCaptureFixture):
+    class Slow(FakeEngine):
+        async def generate(self, index: int) -> str:
+            self.running.set()
+            await asyncio.sleep(0.5)
+            return "yes"
+
+    caplog.set_level(logging.INFO, "internvl3.server")
+    fake = Slow(["yes"])
+    async with stopping(app_with(fake), drain_seconds=20) as (client, server):
+        request = asyncio.create_task(client.post(CHAT, json=question()))
+        await fake.running.wait()
+        server.should_exit = True
+        assert (await request).json()["choices"][0]["message"]["content"] == "yes"
+    assert endings(caplog) == ["200"]
+
+
+async def test_a_client_that_does_not_read_does_not_hold_the_server_up(caplog: pytest.LogCaptureFixture):
+    class Flood(FakeEngine):
+        async def stream(self, body, choose=None, *, videos):
+            async def events():
+                while True:
+                    yield f'data: {{"choices":[{" " * 100_000}]}}\n\n'
+
+            return events()
+
+    caplog.set_level(logging.INFO, "internvl3.server")
+    async with (
+        stopping(app_with(Flood(["yes"])), drain_seconds=0.1) as (client, server),
+        client.stream("POST", CHAT, json=question(stream=True)),
+    ):
+        await asyncio.sleep(0.3)
+        server.should_exit = True
+        async with asyncio.timeout(20):
+            while not endings(caplog):
+                await asyncio.sleep(0.05)
+    assert endings(caplog) == ["200 ended by the shutdown"]

@@ -1,0 +1,83 @@
+"""A stream that has nothing to say yet begins all the same, and a refusal at once keeps its HTTP status."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from server.errors import ApiError
+from server.services import keep_alive
+from server.services.keep_alive import COMMENT
+from tests.server.apps import app_with, events_of, listening, question
+from tests.server.fakes import FakeCritic, FakeEngine
+
+CHAT = "/v1/chat/completions"
+
+
+class Waiting(FakeEngine):
+    """Its answers come when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(["yes", "no"], FakeCritic({"yes": [0.9], "no": [0.1]}))
+        self.may_end = asyncio.Event()
+
+    async def generate(self, index: int) -> str:
+        await self.may_end.wait()
+        return await super().generate(index)
+
+
+class RefusingLater(Waiting):
+    async def generate(self, index: int) -> str:
+        await self.may_end.wait()
+        raise ApiError("No.", code="no")
+
+
+@asynccontextmanager
+async def streamed(
+    fake: FakeEngine, **extra: Any
+) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[str]]]:
+    """Yield the reply of a real server to a streamed question, and the pieces of its text as they come."""
+    async with (
+        listening(app_with(fake)) as url,
+        httpx.AsyncClient(base_url=url, timeout=30) as client,
+        client.stream("POST", CHAT, json=question(stream=True, **extra)) as reply,
+    ):
+        yield reply, reply.aiter_text()
+
+
+@pytest.mark.parametrize("extra", [{}, {"best_of": 2}], ids=["plain", "best of 2"])
+async def test_headers_and_a_comment_come_before_the_first_token(extra):
+    fake = Waiting()
+    async with streamed(fake, **extra) as (reply, pieces):
+        first = await anext(pieces)
+        assert (reply.status_code, first) == (200, COMMENT) and fake.begun == 0
+        fake.may_end.set()
+        comments, chunks = events_of(first + "".join([piece async for piece in pieces]))
+    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == "yes"
+    assert comments[0] == "still working"
+
+
+async def test_comments_go_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(keep_alive, "SILENCE_SECONDS", 0.05)
+    fake = FakeEngine(["yes", None], FakeCritic({"yes": [0.9]}))
+    text = ""
+    async with streamed(fake, best_of=2) as (_, pieces):
+        async for piece in pieces:
+            text += piece
+            if text.count(COMMENT) == 3:
+                break
+    assert "1/2 scored" in text, "the comments came between candidates, too"
+
+
+@pytest.mark.parametrize("extra", [{}, {"best_of": 2}], ids=["plain", "best of 2"])
+async def test_a_refusal_behind_a_comment_is_an_event(extra):
+    fake = RefusingLater()
+    async with streamed(fake, **extra) as (reply, pieces):
+        first = await anext(pieces)
+        fake.may_end.set()
+        _, chunks = events_of(first + "".join([piece async for piece in pieces]))
+    assert reply.status_code == 200 and chunks == [{"error": chunks[0]["error"]}]
+    assert chunks[0]["error"]["code"] == "no"
