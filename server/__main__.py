@@ -5,8 +5,10 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from ttscaling.types import OnCriticError
+
 from .launch import run
-from .settings import Settings
+from .settings import Dtype, LogLevel, Settings, VideoBackend
 
 
 def _flag(field: str) -> Any:
@@ -30,14 +32,14 @@ def serve(
     port: Annotated[int | None, _flag("port")] = None,
     system_message: Annotated[str | None, _flag("system_message")] = None,
     critic_system_message: Annotated[str | None, _flag("critic_system_message")] = None,
-    dtype: Annotated[str | None, _flag("dtype")] = None,
+    dtype: Annotated[Dtype | None, _flag("dtype")] = None,
     max_model_len: Annotated[int | None, _flag("max_model_len")] = None,
     cut_max_tokens: Annotated[bool | None, _flag("cut_max_tokens")] = None,
     kv_cache_gib: Annotated[int | None, _flag("kv_cache_gib")] = None,
     policy_args: Annotated[str | None, _flag("policy_args")] = None,
     critic_args: Annotated[str | None, _flag("critic_args")] = None,
     critic_seconds: Annotated[float | None, _flag("critic_seconds")] = None,
-    on_critic_error: Annotated[str | None, _flag("on_critic_error")] = None,
+    on_critic_error: Annotated[OnCriticError | None, _flag("on_critic_error")] = None,
     max_best_of: Annotated[int | None, _flag("max_best_of")] = None,
     max_answers: Annotated[int | None, _flag("max_answers")] = None,
     max_answer_steps: Annotated[int | None, _flag("max_answer_steps")] = None,
@@ -65,13 +67,13 @@ def serve(
     fetch_video_seconds: Annotated[float | None, _flag("fetch_video_seconds")] = None,
     video_seconds: Annotated[float | None, _flag("video_seconds")] = None,
     video_memory_mib: Annotated[int | None, _flag("video_memory_mib")] = None,
-    video_backend: Annotated[str | None, _flag("video_backend")] = None,
+    video_backend: Annotated[VideoBackend | None, _flag("video_backend")] = None,
     drain_seconds: Annotated[int | None, _flag("drain_seconds")] = None,
     decode_threads: Annotated[int | None, _flag("decode_threads")] = None,
     decode_processes: Annotated[int | None, _flag("decode_processes")] = None,
     private_media_hosts: Annotated[str | None, _flag("private_media_hosts")] = None,
     media_ports: Annotated[str | None, _flag("media_ports")] = None,
-    log_level: Annotated[str | None, _flag("log_level")] = None,
+    log_level: Annotated[LogLevel | None, _flag("log_level")] = None,
 ) -> None:
     """Serve InternVL3 behind OpenAI's API, with Best-of-N scored by a process reward critic.
 

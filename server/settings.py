@@ -16,6 +16,9 @@ from .embedded import embedded_checkpoint
 from .host_names import PrivateHost, checked_host, private_host
 
 NONE = "none"
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+VideoBackend = Literal["pyav", "decord"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 MIB = 2**20
 
 
@@ -61,9 +64,7 @@ class Settings(BaseSettings):
         default=None,
         description="System message for the critic, or `none` to send none; by default the checkpoint's own.",
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Number format of weights and activations."
-    )
+    dtype: Dtype = Field(default="auto", description="Number format of weights and activations.")
     max_model_len: int | None = Field(
         default=None,
         ge=64,
@@ -166,9 +167,7 @@ class Settings(BaseSettings):
     )
     video_seconds: float = Field(default=60.0, gt=0, description="Seconds to decode one video.")
     video_memory_mib: int = Field(default=2048, ge=128, description="Memory in MiB to decode one video.")
-    video_backend: Literal["pyav", "decord"] = Field(
-        default="pyav", description="Library that decodes videos."
-    )
+    video_backend: VideoBackend = Field(default="pyav", description="Library that decodes videos.")
     drain_seconds: int = Field(
         default=30,
         ge=0,
@@ -189,7 +188,7 @@ class Settings(BaseSettings):
         default=(80, 443),
         description="Ports of public hosts that media may be fetched from, separated by commas.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: LogLevel = Field(
         default="error",
         description="Least severe log lines of the engines to show; the server's own lines are always shown.",
     )

@@ -100,6 +100,7 @@ class Selection:
     stopped: Stopped | None = None  # the rule that ended it before all candidates were finished and scored
     degraded: str | None = None  # the failures: candidates that failed, or that the critic could not score
     failed: int = 0  # how many candidates, or continuations of a search, failed or are invalid
+    valid: bool = True  # False if the policy called all candidates invalid; the first of them is then chosen
     usage: TokenUsage | None = None  # set by a search; it includes the tokens of dropped continuations
 
     @property

@@ -37,7 +37,7 @@ def tts(
         int, typer.Option(min=1, help="Turns of every system; the figures are their medians.")
     ] = 3,
     peers: Annotated[
-        str, typer.Option(help="The systems to measure beside ours, separated by commas.")
+        str, typer.Option(help="The systems to measure beside ours, separated by commas: its_hub, optillm.")
     ] = "its_hub,optillm",
     as_json: JsonOption = False,
     plot: PlotOption = None,

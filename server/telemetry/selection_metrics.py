@@ -101,7 +101,7 @@ class SelectionMetrics:
         if selection.failed:
             self._degraded.labels("candidates").inc()
         unscored = [c for c in finished if c.score is None]
-        if by_critic and unscored and selection.degraded is not None:
+        if by_critic and selection.valid and unscored and selection.degraded is not None:
             self._degraded.labels("critic" if len(unscored) == len(finished) else "scores").inc()
 
     def _count(self, usage: TokenUsage) -> None:

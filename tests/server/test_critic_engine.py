@@ -1,10 +1,13 @@
 """The critic's engine on a checkpoint like VisualPRM's, with InternLM2 as its language model.
 
 Three ways to read its scores agree. Its prompts are computed in chunks, it uses its prefix cache, and it
-counts its tokens.
+counts its tokens. The last test stops the server while requests run.
 """
 
+import asyncio
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,13 @@ from PIL import Image
 
 from tests.checkpoints import MAX_TILES, TILE, WINDOW, build_checkpoint, byte_tokenizer, random_model
 from tests.model.reference import Reference
+from tests.server.apps import events_of, question
 from tests.server.readouts import Exam, by_head, by_token, by_transformers, farthest
 from tests.server.running import RunningServer, serving
 
 pytestmark = pytest.mark.engine
 
+CHAT = "/v1/chat/completions"
 TOLERANCE = 1e-3
 SYSTEM = "Judge every step."
 CHUNK = 128  # tokens that the critic computes at a time; an answer has several hundred byte tokens
@@ -45,7 +50,7 @@ def critic_server(
     checkpoint = build_checkpoint(folder / "both", "opengvlab", seed=2, language="internlm2")
     flags = ["--policy", str(checkpoint), "--critic", str(checkpoint), "--name", "one"]
     flags += ["--dtype", "float32", "--critic-system-message", SYSTEM, "--max-model-len", str(2 * WINDOW)]
-    flags += ["--critic-args", f"--max-num-batched-tokens {CHUNK}"]
+    flags += ["--critic-args", f"--max-num-batched-tokens {CHUNK}", "--drain-seconds", "1"]
     with serving(engine_env, folder / "log", *flags) as running:
         yield running
 
@@ -149,3 +154,30 @@ async def test_an_answer_that_is_too_long_fails_alone(client):
     assert 0 < short["score"] < 1
     alone = await client.post("/v1/critic/score", json={**body, "answers": long})
     assert alone.status_code == 400 and alone.json()["error"]["code"] == "context_length_exceeded"
+
+
+async def test_a_stopping_server_tells_the_requests_that_still_run(client, critic_server):
+    """The drain lasts a second, and each of the requests many."""
+    begun = asyncio.Event()
+
+    async def streamed(body: dict[str, Any]) -> str:
+        text = ""
+        async with client.stream("POST", CHAT, json=body) as reply:
+            async for piece in reply.aiter_text():
+                text += piece
+                begun.set()
+        return text
+
+    body = question(model="one", max_tokens=3500, ignore_eos=True)
+    plain = asyncio.create_task(client.post(CHAT, json=body))
+    scaled = asyncio.create_task(client.post(CHAT, json={**body, "best_of": 2}))
+    stream = asyncio.create_task(streamed({**body, "stream": True}))
+    await begun.wait()
+    os.kill(critic_server.pid, signal.SIGTERM)
+    for reply in (await plain, await scaled):
+        assert (reply.status_code, reply.json()["error"]["code"]) == (503, "server_shutting_down")
+    assert events_of(await stream)[1][-1]["error"]["code"] == "server_shutting_down"
+    await asyncio.to_thread(os.waitid, os.P_PID, critic_server.pid, os.WEXITED | os.WNOWAIT)
+    log = critic_server.log.read_text()
+    assert log.count(" ended by the shutdown") == 3
+    assert "Traceback" not in log and "client left" not in log

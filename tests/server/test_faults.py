@@ -39,7 +39,7 @@ def faulty(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     weights["language_model.model.embed_tokens.weight"][token] = float("nan")
     save_weights(critic, weights)
     flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]
-    flags += ["--max-model-len", str(WINDOW), "--critic-seconds", str(CRITIC_SECONDS)]
+    flags += ["--max-model-len", str(WINDOW), "--critic-seconds", str(CRITIC_SECONDS), "--cut-max-tokens"]
     with serving(engine_env, folder / "log", *flags) as running:
         yield running
 
@@ -126,6 +126,23 @@ async def assert_sound(client: httpx.AsyncClient, after: str) -> None:
     assert report["degraded"] is None and report["stopped"] is None
     assert all(candidate["score"] is not None for candidate in report["candidates"])
     assert (await client.get("/readyz")).json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+async def test_more_tokens_than_are_left_are_cut_down_to_them(faulty_client, limit: str):
+    """Without --cut-max-tokens such a request is refused."""
+    messages = [{"role": "user", "content": "a" * (WINDOW - 100)}]
+    body = {"model": "nano", "messages": messages, "ignore_eos": True, limit: 32_768}
+    plain = (await faulty_client.post(CHAT, json=body)).json()
+    left = WINDOW - plain["usage"]["prompt_tokens"]
+    assert 0 < left < 100 and plain["usage"]["completion_tokens"] == left
+    assert plain["choices"][0]["finish_reason"] == "length"
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    _, chunks = events_of((await faulty_client.post(CHAT, json={**body, **options})).text)
+    assert chunks[-1]["usage"]["completion_tokens"] == left
+    scaled = (await faulty_client.post(CHAT, json={**body, "best_of": 2})).json()
+    candidates = scaled["test_time_scaling"]["candidates"]
+    assert [candidate["completion_tokens"] for candidate in candidates] == [left, left]
 
 
 async def test_at_the_time_cap_the_best_so_far_comes_back_while_the_critic_hangs(faulty_client, faulty):

@@ -3,6 +3,7 @@
 import inspect
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import ValidationError
@@ -52,6 +53,16 @@ def test_a_system_message_can_be_switched_off():
 
 def test_every_setting_has_a_flag():
     assert set(inspect.signature(serve).parameters) == set(Settings.model_fields)
+
+
+def test_a_setting_with_few_values_lists_them_in_its_help():
+    limited = {
+        name for name, field in Settings.model_fields.items() if get_origin(field.annotation) is Literal
+    }
+    options = get_type_hints(serve)
+    assert {"dtype", "on_critic_error", "log_level"} <= limited
+    for name in limited:
+        assert Settings.model_fields[name].annotation in get_args(options[name])
 
 
 def test_the_embedded_checkpoints_lie_in_the_package_model():

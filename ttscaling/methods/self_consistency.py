@@ -41,4 +41,5 @@ async def self_consistency(
         stopped=gathered.stopped,
         degraded="; ".join(gathered.faults) or None,
         failed=gathered.failed,
+        valid=gathered.valid,
     )

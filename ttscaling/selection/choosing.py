@@ -10,13 +10,17 @@ def choose(gathered: GatheredCandidates, on_critic_error: OnCriticError, *, by_v
     """Return the selection of the best of the scored candidates, see `best_candidate`.
 
     A candidate without a score can't win while another has one. If none has a score, the earliest candidate
-    is chosen with "first", and the most frequent final answer with the other values. `degraded` names all
-    failures. Raises CriticError under "fail" if the time was over before there was a score.
+    is chosen with "first", and the most frequent final answer with the other values. If none is valid, the
+    first one is chosen, and the critic has no part in that. `degraded` names all failures. Raises CriticError
+    under "fail" if the time was over before there was a score.
     """
     faults = list(gathered.faults)
     scored = [entry for entry in gathered.finished if entry.score is not None]
     if scored:
         selected = best_candidate(scored, by_votes=by_votes)
+    elif not gathered.valid:
+        selected = gathered.finished[0]
+        faults.append("no candidate is valid; the first one was chosen")
     elif on_critic_error == "fail" and gathered.stopped == "seconds":
         raise CriticError("it gave no score within the allowed seconds")
     else:
@@ -28,4 +32,5 @@ def choose(gathered: GatheredCandidates, on_critic_error: OnCriticError, *, by_v
         stopped=gathered.stopped,
         degraded="; ".join(faults) or None,
         failed=gathered.failed,
+        valid=gathered.valid,
     )

@@ -105,7 +105,8 @@ class _Gathering:
         faults += [
             f"candidate {index} has no score: {error}" for index, error in sorted(self._unscored.items())
         ]
-        if not self._entries and self._invalid:
+        valid = bool(self._entries or not self._invalid)
+        if not valid:
             first = self._invalid[min(self._invalid)]
             self._entries[first.index] = ScoredCandidate(candidate=first, step_scores=None, score=None)
         entries = [
@@ -116,7 +117,8 @@ class _Gathering:
         if stopped == "seconds":
             if_none = OutOfTime(f"no candidate was finished within {self._plan.stop.max_seconds} seconds")
         if_none.__cause__ = next(iter(self._failed.values()), None)
-        return in_index_order(entries, stopped, faults, len(self._failed), if_none=if_none)
+        gathered = in_index_order(entries, stopped, faults, len(self._failed), if_none=if_none)
+        return replace(gathered, valid=valid)
 
     @property
     def _settled(self) -> int:

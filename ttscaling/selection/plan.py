@@ -57,6 +57,7 @@ class GatheredCandidates:
     stopped: Stopped | None
     faults: tuple[str, ...]
     failed: int  # candidates that failed or are invalid
+    valid: bool = True  # False if no candidate is valid; the first invalid one may then be chosen
 
     @property
     def finished(self) -> list[ScoredCandidate]:

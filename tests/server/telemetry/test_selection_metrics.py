@@ -94,23 +94,24 @@ def test_candidates_are_counted_by_outcome():
 
 
 @pytest.mark.parametrize(
-    ("scores", "failed", "by_critic", "reasons"),
+    ("scores", "failed", "valid", "by_critic", "reasons"),
     [
-        ((0.5, 0.6), 0, True, set()),
-        ((0.5, None), 0, True, {"scores"}),
-        ((None, None), 0, True, {"critic"}),
-        ((None, None), 0, False, set()),
-        ((0.5,), 1, True, {"candidates"}),
-        ((None,), 1, True, {"candidates", "critic"}),
+        ((0.5, 0.6), 0, True, True, set()),
+        ((0.5, None), 0, True, True, {"scores"}),
+        ((None, None), 0, True, True, {"critic"}),
+        ((None, None), 0, True, False, set()),
+        ((0.5,), 1, True, True, {"candidates"}),
+        ((None,), 1, True, True, {"candidates", "critic"}),
+        ((None,), 2, False, True, {"candidates"}),  # all are invalid, so the critic was not asked
     ],
 )
 def test_failures_are_counted_by_reason(
-    scores: tuple[float | None, ...], failed: int, by_critic: bool, reasons: set[str]
+    scores: tuple[float | None, ...], failed: int, valid: bool, by_critic: bool, reasons: set[str]
 ):
     registry = CollectorRegistry()
     entries = tuple(scored(index, score) for index, score in enumerate(scores))
     degraded = "something" if reasons else None
-    selection = Selection(selected=0, candidates=entries, failed=failed, degraded=degraded)
+    selection = Selection(selected=0, candidates=entries, failed=failed, valid=valid, degraded=degraded)
     SelectionMetrics(registry).count_selection(selection, by_critic=by_critic)
     every = ("critic", "scores", "candidates")
     assert {r for r in every if sample_value(registry, "selections_degraded_total", reason=r)} == reasons

@@ -78,6 +78,8 @@ async def test_an_invalid_candidate_is_chosen_only_if_all_are() -> None:
     selection = await select(Playback([invalid(1, "one"), invalid(0, "two")]), n=2)
     assert (selection.selected, texts(selection), selection.winner.score) == (0, ["two"], None)
     assert "candidate 1 failed: it is no JSON" in str(selection.degraded)
+    assert "no candidate is valid" in str(selection.degraded) and not selection.valid
+    assert "critic" not in str(selection.degraded), "it was not even asked"
     capped = Playback([invalid(0, "two"), candidate(1, "one"), candidate(2, "two")])
     selection = await select(capped, n=4, stop=StopRule(max_tokens=42))
     assert (texts(selection), selection.stopped) == (["one"], "tokens"), "its tokens count"

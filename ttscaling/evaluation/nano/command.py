@@ -56,7 +56,7 @@ class Outcome:
 
 
 def nano(
-    n: Annotated[int, typer.Option(min=1, help="The number of held-out questions.")] = 300,
+    n_questions: Annotated[int, typer.Option(min=1, help="The number of held-out questions.")] = 300,
     base_url: BaseUrl = DEFAULT_URL,
     seed: Annotated[int, typer.Option(min=0, help="The seed of questions, sampling and bootstrap.")] = 777,
     orm: Annotated[
@@ -77,8 +77,8 @@ def nano(
             raise CommandError(
                 f"{orm} is no checkpoint; make runs/nano/orm with: internvl3 train nano --resume"
             )
-        answers = asyncio.run(ask_all(base_url, n, seed=seed, concurrency=concurrency))
-        orm_scores = [None] * n if orm is None else outcome_scores(orm, answers)
+        answers = asyncio.run(ask_all(base_url, n_questions, seed=seed, concurrency=concurrency))
+        orm_scores = [None] * n_questions if orm is None else outcome_scores(orm, answers)
         return summary([outcome(*both) for both in zip(answers, orm_scores, strict=True)], seed=seed)
 
     run_command(report, print_report, as_json)

@@ -39,7 +39,7 @@ def tune_delta(
     questions: QuestionsFile = None,
     images: MediaFolder = None,
     grading: Grading = None,
-    n: Annotated[int, typer.Option(min=1, help="The number of questions.")] = 300,
+    n_questions: Annotated[int, typer.Option(min=1, help="The number of questions.")] = 300,
     deltas: Annotated[
         str, typer.Option(help="The deltas to measure: numbers or fractions, separated by commas.")
     ] = DEFAULT_DELTAS,
@@ -80,7 +80,7 @@ def tune_delta(
     def report() -> dict[str, Any]:
         delta_values = parsed(deltas)
         _check(base_url, policy, write=write)
-        source, question_set = load_questions(questions, images, n, seed)
+        source, question_set = load_questions(questions, images, n_questions, seed)
         mode = mode_of(grading, questions)
         fields = {"max_tokens": max_tokens, **({} if model is None else {"model": model})}
         with _server(base_url, policy) as url, grader(mode) as grade:

@@ -1,7 +1,7 @@
 """The commands `internvl3 train check` and `memory`, which find problems before a run starts."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,7 +15,7 @@ def check(
     meta: Annotated[Path, typer.Argument(help="A meta.json that names the data sets.")],
     base: Annotated[Path, typer.Option(help="Folder that the paths in meta.json are relative to.")] = Path(),
     form: Annotated[
-        str,
+        Literal["chats", "pairs", "judged", "marked"],
         typer.Option(
             "--format",
             help="Format of the records: chats (InternVL), pairs (MMPR), judged (VisualPRM400K-Raw) or "

@@ -3,7 +3,7 @@
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -60,7 +60,7 @@ def ratio(
         int | None, typer.Option(min=1, help="Most tiles in a pack. By default as published.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Precision of the arithmetic: fp32 or bf16 (the default).")
+        Literal["fp32", "bf16"] | None, typer.Option(help="Precision of the arithmetic. By default bf16.")
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Seed of the order of the data, the deltas and the augmentation.")

@@ -38,7 +38,10 @@ def nano_mpo(
     ] = None,
     variants: Annotated[
         str | None,
-        typer.Option(help="Variants of the loss, with commas, like 'without quality'. By default all."),
+        typer.Option(
+            help="Variants of the loss, with commas: all terms, without preference, without quality, without "
+            "generation, preference alone, quality alone, generation alone. By default all."
+        ),
     ] = None,
     ablation_seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds for each variant but 'all terms'. By default all.")
@@ -179,7 +182,7 @@ def nano_critics(
         Path, typer.Option(help="File of the report, written as .json, .md and .png. Its ending is replaced.")
     ] = Path("runs/nano/critic-ablation.md"),
     labels: Annotated[
-        str, typer.Option(help="Labels to compare, with commas. value must be one of them.")
+        str, typer.Option(help="Labels to compare, with commas: the default names all. value must be one.")
     ] = "value,early-stop,advantage,outcome",
     seed: Annotated[
         int, typer.Option(help="Seed of the weights and of the order of the data, as for `train nano`.")

@@ -47,7 +47,7 @@ stages took these minutes: {stages}.
 
 These figures were measured through the server with
 
-    internvl3 eval nano --n {n} --seed {eval_seed} --orm runs/nano/orm
+    internvl3 eval nano --n-questions {n} --seed {eval_seed} --orm runs/nano/orm
 
 There are {n} questions about held-out drawings, with eight candidates each. Candidate 0 is greedy and the
 other seven are sampled. The intervals are 95 % bootstrap intervals.

@@ -91,7 +91,7 @@ def evaluate(run: Run) -> dict[str, object]:
     """Run `internvl3 eval nano` against a server with the new checkpoints, and return its figures."""
     checkpoints = ["--policy", str(run.directory / "policy"), "--critic", str(run.directory / "critic")]
     with serving([*checkpoints, "--name", "nano"], run.directory / "serve.log") as url:
-        command = ["eval", "nano", "--base-url", url, "--n", str(run.questions), "--json"]
+        command = ["eval", "nano", "--base-url", url, "--n-questions", str(run.questions), "--json"]
         command += ["--orm", str(run.directory / "orm")]
         output = subprocess.run(
             [sys.executable, "-c", CONSOLE_COMMAND, *command], check=True, stdout=subprocess.PIPE, text=True

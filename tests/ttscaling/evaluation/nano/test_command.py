@@ -118,7 +118,7 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
         return Reply(reply("00100000", 2 if number % 2 else 0, texts))
 
     with chat_server(answer) as url, pytest.raises(SystemExit) as exit_:
-        main(["eval", "nano", "--n", "12", "--base-url", url, "--concurrency", "3", "--json"])
+        main(["eval", "nano", "--n-questions", "12", "--base-url", url, "--concurrency", "3", "--json"])
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
     report = json.loads(shown.rstrip("\n").split("\n")[-1])
@@ -146,7 +146,7 @@ def test_a_server_that_cannot_be_measured_is_one_line(
     answer: Reply, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with chat_server(lambda body: answer) as url, pytest.raises(SystemExit) as exit_:
-        main(["eval", "nano", "--n", "3", "--base-url", url])
+        main(["eval", "nano", "--n-questions", "3", "--base-url", url])
     assert exit_.value.code == 1
     errors = capsys.readouterr().err
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
@@ -157,7 +157,7 @@ def test_no_server_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with chat_server(lambda body: Reply({})) as url:
         pass  # After the block nothing listens on this port.
     with pytest.raises(SystemExit) as exit_:
-        main(["eval", "nano", "--n", "3", "--base-url", url])
+        main(["eval", "nano", "--n-questions", "3", "--base-url", url])
     assert exit_.value.code == 1
     assert f"no server answers at {url}" in capsys.readouterr().err
 
