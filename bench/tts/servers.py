@@ -44,7 +44,6 @@ def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dic
             own_dtype="float32",
             backbone="qwen2",
             window=WINDOW,
-            engines=2,
             cpu=True,
         )
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]

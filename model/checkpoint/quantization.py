@@ -6,6 +6,7 @@ names of transformers' layout.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -27,6 +28,20 @@ _TOWERS = (
         for prefix in ("", "model.")
     ),
 )
+
+
+@dataclass(frozen=True)
+class WeightFormat:
+    """How quantised weights are stored: `group_size` neighbours share a scale; 0 if a whole row does."""
+
+    bits: int
+    group_size: int
+
+    @property
+    def bytes_per_weight(self) -> float:
+        """The bytes of one weight, with its part of the group's scale (16 bits) and zero point."""
+        shared = (16 + self.bits) / self.group_size if self.group_size else 0
+        return (self.bits + shared) / 8
 
 
 def is_quantized(config: transformers.InternVLConfig) -> bool:
@@ -54,6 +69,20 @@ def vision_tower_is_unquantized(config: transformers.InternVLConfig) -> bool:
         )
         for tower, modules in _TOWERS
     )
+
+
+def weight_format(config: transformers.InternVLConfig) -> WeightFormat:
+    """Return the format of a quantised checkpoint's weights.
+
+    A description that names no number of bits counts as 8 bits if it says FP8 and as 4 bits otherwise.
+    """
+    description = _description(config) or _description(config.text_config) or {}
+    for group in (description.get("config_groups") or {}).values():  # of compressed-tensors
+        description = {"bits": group["weights"].get("num_bits"), **group["weights"]}
+    method = str(description.get("quant_method", ""))
+    bits = description.get("bits") or description.get("w_bit") or (8 if "fp8" in method else 4)
+    group_size = description.get("group_size") or description.get("q_group_size") or 0
+    return WeightFormat(int(bits), max(0, int(group_size)))  # -1 means one scale for a whole row
 
 
 def _description(config: Any) -> Mapping[str, Any] | None:

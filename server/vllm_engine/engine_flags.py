@@ -43,7 +43,6 @@ def engine_flags(
     own_dtype: str,
     backbone: str,
     window: int,
-    engines: int,
     cpu: bool,
 ) -> list[str]:
     """Return the command line for one engine, with the flags of `vllm serve`.
@@ -54,7 +53,6 @@ def engine_flags(
         own_dtype: the dtype that the checkpoint's config names, like "float32".
         backbone: the model type of the language model, like "qwen2".
         window: the context window in tokens.
-        engines: the number of engines that share the machine.
         cpu: whether vLLM runs on a CPU.
     """
     dtype: str = settings.dtype
@@ -95,6 +93,4 @@ def engine_flags(
             "--mm-processor-cache-gb": "1",  # per engine; 512 frames of a published model take 0.3 GB
         }
         switches.append("--enforce-eager")
-    else:
-        flags["--gpu-memory-utilization"] = str(round(0.9 / engines, 3))
     return [part for pair in flags.items() for part in pair] + switches + shlex.split(role.extra)

@@ -17,20 +17,16 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from starlette.datastructures import State
-from vllm import AsyncEngineArgs
+from vllm.config import VllmConfig
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
-from vllm.entrypoints.launchers.cli_args import make_arg_parser
 from vllm.platforms import current_platform
-from vllm.transformers_utils.config import get_config
 from vllm.usage.usage_lib import UsageContext
-from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from model.checkpoint.description import Checkpoint, read_checkpoint
 from model.checkpoint.missing import require_tensors
 from model.checkpoint.templates import chat_template
 from model.plugin.architectures import CRITIC_TASK
-from model.plugin.grammars import GRAMMARS
 from model.plugin.register import PluginError, require_plugin
 from server.engine_interface import Engine
 from server.errors import EngineDied, StartupError
@@ -41,11 +37,14 @@ from server.vllm_engine.critic.label_reader import PoolingReader, find_label_slo
 from server.vllm_engine.critic.step_critic import StepCritic
 from server.vllm_engine.policy.chat_run import PolicySettings
 
+from .arguments import engine_arguments, engine_config
 from .engine import VllmEngine
-from .engine_flags import EngineRole, engine_flags, engine_roles
+from .engine_flags import EngineRole, engine_roles
 from .grammars.checker import started_checker
 from .media_connector import CONNECTOR_NAME
-from .operator_flags import STRUCTURED_OUTPUTS, check_operator_flags, operator_flag_names
+from .memory.machine import engine_plan, share_gpus, share_memory, visible_gpus
+from .memory.need import require_whole_groups
+from .operator_flags import check_operator_flags
 from .start_order import build_all
 from .stat_logger import stat_logger_for
 
@@ -62,6 +61,15 @@ class StartedEngine:
     registry: CollectorRegistry
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """All engines as vLLM starts them, and whether they may start at the same time."""
+
+    arguments: Sequence[Namespace]
+    configs: Sequence[VllmConfig]
+    side_by_side: bool
+
+
 async def start(settings: Settings) -> Engine:
     """Start all engines and return them ready for requests.
 
@@ -70,12 +78,12 @@ async def start(settings: Settings) -> Engine:
     """
     roles = engine_roles(settings)
     try:
-        arguments = await asyncio.to_thread(_prepare, roles, settings)
+        prepared = await asyncio.to_thread(_prepare, roles, settings)
     except (PluginError, ValueError, OSError) as error:
         raise StartupError(str(error)) from error
     try:
-        builds = [partial(_build, *pair) for pair in zip(roles, arguments, strict=True)]
-        outcomes = await build_all(builds, side_by_side=current_platform.is_cpu())
+        builds = [partial(_build, *pair) for pair in zip(roles, prepared.configs, strict=True)]
+        outcomes = await build_all(builds, side_by_side=prepared.side_by_side)
     except asyncio.CancelledError:  # the server is stopping, and the threads wait for these processes
         for process in multiprocessing.active_children():
             process.terminate()
@@ -87,7 +95,7 @@ async def start(settings: Settings) -> Engine:
                 outcome.client.shutdown()
         raise failures[0]
     running = [outcome for outcome in outcomes if isinstance(outcome, StartedEngine)]
-    for engine, args in zip(running, arguments, strict=True):
+    for engine, args in zip(running, prepared.arguments, strict=True):
         await engine.client.reset_mm_cache()
         _set_chat_template(engine, args)
         await init_app_state(engine.client, engine.handlers, args, await engine.client.get_supported_tasks())
@@ -99,8 +107,8 @@ async def start(settings: Settings) -> Engine:
     return _engine_of(running, critics[0] if critics else None, settings)
 
 
-def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]:
-    """Return vLLM's arguments for each engine, after all checks that need no running engine."""
+def _prepare(roles: Sequence[EngineRole], settings: Settings) -> Preparation:
+    """Return what each engine is started with, after all checks that need no running engine."""
     require_plugin()
     if settings.video_backend == "decord" and find_spec("decord") is None:
         raise StartupError(
@@ -121,48 +129,22 @@ def _prepare(roles: Sequence[EngineRole], settings: Settings) -> list[Namespace]
         # Nothing is compiled, which saves a pause of seconds at the first request.
         os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(roles))))
-    parser = make_arg_parser(FlexibleArgumentParser())
-    return [_parsed(parser, role, _flags(role, settings, engines=len(roles), cpu=cpu)) for role in roles]
+    arguments = engine_arguments(roles, settings, cpu=cpu)
+    configs = [engine_config(*pair) for pair in zip(roles, arguments, strict=True)]
+    for role, config in zip(roles, configs, strict=True):
+        ranks = config.parallel_config.tensor_parallel_size
+        require_whole_groups(role.title, role.path, config.model_config.hf_config, ranks)
+    if cpu:
+        return Preparation(arguments=arguments, configs=configs, side_by_side=True)
+    plans = [engine_plan(*pair) for pair in zip(roles, configs, strict=True)]
+    share_memory(visible_gpus(), plans, configs)
+    return Preparation(arguments=arguments, configs=configs, side_by_side=not share_gpus(plans))
 
 
-def _flags(role: EngineRole, settings: Settings, *, engines: int, cpu: bool) -> list[str]:
-    config = get_config(role.path, trust_remote_code=False)
-    text = config.get_text_config()
-    return engine_flags(
-        role,
-        settings,
-        own_dtype=str(config.dtype).removeprefix("torch."),
-        backbone=text.model_type,
-        # Without a window the engine would take a million tokens, because V2PE fits more of them into it.
-        window=settings.max_model_len or text.max_position_embeddings,
-        engines=engines,
-        cpu=cpu,
-    )
-
-
-def _parsed(parser: FlexibleArgumentParser, role: EngineRole, flags: Sequence[str]) -> Namespace:
-    try:
-        parsed: Namespace = parser.parse_args(flags)
-    except SystemExit:  # argparse has printed what is wrong
-        raise StartupError(
-            f"--{role.title}-args: {role.extra!r} are not flags of vLLM; see vllm serve --help"
-        ) from None
-    if parsed.tensor_parallel_size * parsed.pipeline_parallel_size > 1:
-        if parsed.distributed_executor_backend == "uni":  # our flag for a CPU, but ranks need processes
-            parsed.distributed_executor_backend = "mp"
-        # On a CPU each rank would be pinned to another memory node, and few machines have so many.
-        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    return parsed
-
-
-def _build(role: EngineRole, args: Namespace) -> StartedEngine:
+def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
     """Start one engine and wait until its model is loaded. This blocks for tens of seconds."""
     registry = CollectorRegistry()
     try:
-        config = AsyncEngineArgs.from_cli_args(args).create_engine_config(UsageContext.OPENAI_API_SERVER)
-        # vLLM's own setting for this needs a fixed backend, and no backend knows all grammars.
-        flags = operator_flag_names(role.title, role.extra)
-        config.additional_config[GRAMMARS] = STRUCTURED_OUTPUTS not in flags
         client = AsyncLLM.from_vllm_config(
             config,
             usage_context=UsageContext.OPENAI_API_SERVER,

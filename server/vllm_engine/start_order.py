@@ -1,4 +1,4 @@
-"""The order in which engines start: side by side on a CPU, one after the other on a GPU."""
+"""The order in which engines start: one after the other on a shared GPU, side by side elsewhere."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,7 +11,8 @@ async def build_all(builds: Sequence[Callable[[], T]], *, side_by_side: bool) ->
     """Return what these functions build, or their errors, in order. Each runs in a thread of its own.
 
     On a GPU an engine measures how the memory of the whole device changes while it loads, and would take the
-    weights of another for its own. So there they start one after the other, and none after an error.
+    weights of another for its own. So engines that share one start one after the other, and none after an
+    error.
     """
     if side_by_side:
         return await asyncio.gather(*(asyncio.to_thread(build) for build in builds), return_exceptions=True)

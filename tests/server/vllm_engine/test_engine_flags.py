@@ -19,7 +19,7 @@ def flags(
     configured = settings(policy="/models/p", critic="/models/c", **chosen)
     role = engine_roles(configured)[critic]
     command_line = engine_flags(
-        role, configured, own_dtype=own_dtype, backbone=backbone, window=4096, engines=2, cpu=cpu
+        role, configured, own_dtype=own_dtype, backbone=backbone, window=4096, cpu=cpu
     )
     return dict(pairwise(command_line))
 
@@ -40,15 +40,14 @@ def test_a_limit_that_is_not_set_is_the_checkpoints():
 def test_the_operators_own_flags_come_last():
     configured = settings(policy="/models/p", policy_args="--seed 3 --dtype float32")
     role = engine_roles(configured)[0]
-    command_line = engine_flags(
-        role, configured, own_dtype="float32", backbone="qwen2", window=64, engines=1, cpu=False
-    )
+    command_line = engine_flags(role, configured, own_dtype="float32", backbone="qwen2", window=64, cpu=False)
     assert command_line[-4:] == ["--seed", "3", "--dtype", "float32"]
 
 
-def test_memory_is_set_by_where_the_engine_runs():
+def test_the_cache_has_a_size_of_its_own_on_a_cpu_only():
+    """On a GPU the size follows from the share of memory (server/vllm_engine/memory)."""
     assert flags(kv_cache_gib=2)["--kv-cache-memory-bytes"] == str(2 * 2**30)
-    assert flags(cpu=False)["--gpu-memory-utilization"] == "0.45"
+    assert "--kv-cache-memory-bytes" not in flags(cpu=False)
 
 
 def test_a_critic_is_never_served_in_float16_unasked():

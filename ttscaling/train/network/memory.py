@@ -12,11 +12,12 @@ import torch
 from torch import nn
 from transformers import InternVLConfig
 
+from model.checkpoint.parameters import parameter_counts
 from ttscaling.train.settings.recipe import Part, Recipe
 
 from .internvl import V2PEInternVL
 from .log_probs import CHUNK
-from .parts import modules_of, shard_unit_names
+from .parts import shard_unit_names
 
 _FP32 = 4
 _MOMENTS = 2
@@ -41,8 +42,9 @@ class Memory:
 
 def parameters(config: InternVLConfig) -> Mapping[Part, int]:
     """Return the number of parameters of each part. A tied output head counts once."""
-    parts = modules_of(_skeleton(config))
-    return {part: _count(nn.ModuleList(modules)) for part, modules in parts.items()}
+    counts = parameter_counts(config)
+    language = counts.layers + counts.embeddings + counts.head
+    return {"vision": counts.vision, "projector": counts.projector, "language": language}
 
 
 def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
@@ -54,7 +56,7 @@ def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
         devices: the number of devices over which the model is sharded.
     """
     model = _skeleton(config)
-    part_sizes = {part: _count(nn.ModuleList(modules)) for part, modules in modules_of(model).items()}
+    part_sizes = parameters(config)
     model_size, trained_size = sum(part_sizes.values()), sum(part_sizes[part] for part in recipe.parts)
     names = shard_unit_names(model)
     unit_sizes = [_count(module) for module in model.modules() if type(module).__name__ in names]
