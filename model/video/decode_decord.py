@@ -37,8 +37,8 @@ def decode(file: VideoFile, chosen: NDArray[np.int64]) -> Iterator[tuple[int, Im
     decord.logging.set_level(decord.logging.QUIET)
     reader = _call(decord.VideoReader, str(file.path), decord.cpu(0), num_threads=1)
     try:
-        # decord ignores edit lists too, and the number of frames differs then.
-        if file.open_gops or len(reader) != len(file.times_F):
+        # decord ignores edit lists too, and the number of frames differs then. It seeks by times alone.
+        if file.parts or file.open_gops or len(reader) != len(file.times_F):
             raise VideoError("decord would show wrong frames of this video. Use the backend pyav for it.")
         for chosen_index, frame_index in enumerate(chosen):
             yield chosen_index, Image.fromarray(_call(reader.__getitem__, int(frame_index)).asnumpy())

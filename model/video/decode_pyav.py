@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .file import VideoFile, packets
+from .file import VideoFile
 
 THREADS = 2
 SKIPPING = ("h264", "hevc", "vp9", "vp8", "mpeg4", "mpeg2video", "mpeg1video")
@@ -62,11 +62,7 @@ def _decode_from(
     skip = "NONREF" if context.codec.canonical_name in SKIPPING and not from_earlier_keyframe else "DEFAULT"
     waiting, unsent = set(chosen_pts), set(chosen_pts)
     started, started_clean = False, from_earlier_keyframe
-    try:
-        file.container.seek(int(file.seeks_K[key]), stream=file.stream)
-    except av.FFmpegError:
-        return
-    for packet in chain(packets(file.container, file.stream), [None]):
+    for packet in chain(file.packets_from(key), [None]):
         # A seek may land before the keyframe. Decoding the packets up to it would only cost time.
         if not started and packet is not None and packet.pts == file.keys_K[key]:
             started = True

@@ -15,6 +15,8 @@ import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
 
+from .parts import Part, find_parts, on_one_clock
+
 FORMATS = ("mp4", "matroska", "mpegts", "flv", "avi")
 """The allowed containers under FFmpeg's names. "mp4" includes MOV, and "matroska" includes WebM."""
 CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mpeg1video", "mjpeg")
@@ -43,9 +45,11 @@ class VideoFile:
     """An open video file. F: shown frames in the order of display. K: keyframes, shown or not.
 
     `pts_F` and `keys_K` are the display times of frames and keyframes, `seeks_K` the decoding times of the
-    keyframes, all in ticks of the stream. `times_F` are seconds from the first shown frame. `duration` is the
-    number of seconds until the last frame ends. `open_gops` is whether some frames follow a keyframe in the
-    file and are shown before it. `max_pixels` is the limit for one frame.
+    keyframes, all in ticks of the stream, and `positions_K` are their bytes in the file. `times_F` are
+    seconds from the first shown frame. `duration` is the number of seconds until the last frame ends. `parts`
+    is empty unless the clock restarts within the file; all times are on one clock. `open_gops` is whether
+    some frames follow a keyframe in the file and are shown before it. `max_pixels` is the limit for one
+    frame.
     """
 
     path: Path
@@ -55,6 +59,8 @@ class VideoFile:
     times_F: NDArray[np.float64]
     keys_K: NDArray[np.int64]
     seeks_K: NDArray[np.int64]
+    positions_K: NDArray[np.int64]
+    parts: tuple[Part, ...]
     duration: float
     open_gops: bool
     max_pixels: int
@@ -63,6 +69,26 @@ class VideoFile:
     def shown_keyframes(self) -> NDArray[np.int64]:
         """The indices of the shown frames that are keyframes."""
         return np.flatnonzero(np.isin(self.pts_F, self.keys_K))
+
+    def packets_from(self, key: int) -> Iterator[Any]:
+        """Yield the packets from a keyframe, or from one before it, to the end of the file.
+
+        There are none if FFmpeg finds no way to the keyframe. If the clock restarts, FFmpeg can't seek by
+        times. MPEG-TS is then read from the keyframe's byte on, and other containers from their beginning.
+        """
+        if self.parts and self.container.format.name != "mpegts":
+            with _container(self.path) as again:
+                stream = again.streams[self.stream.index]
+                self.stream.codec_context.flush_buffers()  # as a seek does
+                yield from on_one_clock(_packets(again, stream), self.parts)
+            return
+        by_byte = bool(self.parts)
+        offset = int((self.positions_K if by_byte else self.seeks_K)[key])
+        try:
+            self.container.seek(offset, stream=self.stream, unsupported_byte_offset=by_byte)
+        except av.FFmpegError:
+            return
+        yield from on_one_clock(_packets(self.container, self.stream), self.parts)
 
 
 @contextmanager
@@ -76,12 +102,7 @@ def open_video(path: Path, bounds: VideoBounds) -> Iterator[VideoFile]:
     if not path.is_file():
         raise VideoError("There is no such video file.")
     try:
-        # With "file:" in front, FFmpeg doesn't read a name like "concat:a" as a protocol.
-        container = av.open(
-            f"file:{path}",
-            container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"},
-            metadata_errors="replace",
-        )
+        container = _container(path)
     except MemoryError:
         raise
     except (av.FFmpegError, ValueError):
@@ -92,6 +113,15 @@ def open_video(path: Path, bounds: VideoBounds) -> Iterator[VideoFile]:
     with container:
         stream = _check(container, bounds)
         yield _index(path, container, stream, bounds)
+
+
+def _container(path: Path) -> Any:
+    # With "file:" in front, FFmpeg doesn't read a name like "concat:a" as a protocol.
+    return av.open(
+        f"file:{path}",
+        container_options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"},
+        metadata_errors="replace",
+    )
 
 
 def _check(container: Any, bounds: VideoBounds) -> Any:
@@ -113,23 +143,27 @@ def _check(container: Any, bounds: VideoBounds) -> Any:
             f"A frame has {context.width} x {context.height} pixels, more than the limit of "
             f"{bounds.max_pixels} in all. Send the video at a lower resolution."
         )
-    if (container.duration or 0) / av.time_base > bounds.max_seconds:
+    # FFmpeg subtracts the first time of a transport stream from the last, but the clock may have restarted.
+    is_stream = container.format.name == "mpegts"
+    if not is_stream and (container.duration or 0) / av.time_base > bounds.max_seconds:
         raise _too_long(bounds)
     return stream
 
 
 def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> VideoFile:
     durations: dict[int, int] = {}  # The durations of shown frames, by display time.
-    keys: dict[int, int] = {}
+    keys: dict[int, tuple[int, int]] = {}  # The decoding times and bytes of keyframes, by display time.
     open_gops = False
-    for number, packet in enumerate(packets(container, stream)):
+    parts: list[Part] = []
+    found = find_parts(_packets(container, stream), container.format.name, parts)
+    for number, packet in enumerate(found):
         if number == bounds.max_frames:
             raise VideoError(f"The video has more than {number} frames. Send a shorter part of it.")
         if packet.pts is None:
             continue  # It is the second field of an interlaced frame, or it can't be chosen by time.
         if packet.is_keyframe or not keys:
             key = packet.pts
-            keys.setdefault(key, packet.dts if packet.dts is not None else key)
+            keys.setdefault(key, (packet.dts if packet.dts is not None else key, packet.pos or 0))
         open_gops = open_gops or packet.pts < key
         if not packet.is_discard:  # An edit list hides discarded packets.
             durations[packet.pts] = packet.duration or 0
@@ -142,13 +176,24 @@ def _index(path: Path, container: Any, stream: Any, bounds: VideoBounds) -> Vide
     duration = float(times_F[-1] + durations[int(pts_F[-1])] * stream.time_base)
     if duration > bounds.max_seconds:
         raise _too_long(bounds)
-    seeks_K = np.array([keys[int(pts)] for pts in keys_K], np.int64)
+    seeks_K, positions_K = np.array([keys[int(pts)] for pts in keys_K], np.int64).T
     return VideoFile(
-        path, container, stream, pts_F, times_F, keys_K, seeks_K, duration, open_gops, bounds.max_pixels
+        path=path,
+        container=container,
+        stream=stream,
+        pts_F=pts_F,
+        times_F=times_F,
+        keys_K=keys_K,
+        seeks_K=seeks_K,
+        positions_K=positions_K,
+        parts=tuple(parts),
+        duration=duration,
+        open_gops=open_gops,
+        max_pixels=bounds.max_pixels,
     )
 
 
-def packets(container: Any, stream: Any) -> Iterator[Any]:
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
     """Yield the packets from the container's current position to its end, or up to damage that stops it."""
     try:
         for packet in container.demux(stream):
