@@ -2,42 +2,50 @@
 
 InternVL2.5, VisualPRM and InternVL3-9B bring these tokenizers as Python code beside `tokenizer.model`.
 transformers has neither class and would run that code. The code cuts out the special tokens and encodes the
-text between them with sentencepiece; the model file decides whether a space is put in front. Sources:
-OpenGVLab/InternVL `tokenization_internlm2.py` and `tokenization_internlm2_fast.py`; InternLM3's
-`tokenization_internlm3.py`.
+text between them with sentencepiece. The model file decides whether a space is put in front and how the text
+is cut. InternLM2's pieces are merged as in every BPE. InternLM3's are all user-defined: sentencepiece merges
+nothing then, and takes the longest piece at each place. Sources: OpenGVLab/InternVL
+`tokenization_internlm2.py` and `tokenization_internlm2_fast.py`; InternLM3's `tokenization_internlm3.py`.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
-from tokenizers import decoders, normalizers
-from transformers import AutoTokenizer, LlamaTokenizer, PreTrainedConfig
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import SentencePieceExtractor
+
+from .longest_match import longest_match
 
 _SPACE = "▁"  # The sign with which sentencepiece writes a space.
 
 
-class InternLM2Tokenizer(LlamaTokenizer):
-    """Llama's tokenizer with the rules of the checkpoint's sentencepiece model.
+class InternLM2Tokenizer(PreTrainedTokenizerFast):
+    """A fast tokenizer with the rules of the checkpoint's sentencepiece model.
 
     transformers finds the class by its name, so the name must stay.
     """
 
-    def __init__(self, vocab: Any = None, merges: Any = None, **kwargs: Any) -> None:
-        file = kwargs.get("vocab_file")
-        if file and str(file).endswith(".model"):
-            spec = SentencePieceExtractor(file).proto.normalizer_spec
-            kwargs["add_prefix_space"] = spec.add_dummy_prefix
-        if isinstance(vocab, dict):
-            vocab = _with_added(vocab, kwargs.get("added_tokens_decoder", {}))
-        super().__init__(vocab, merges, **kwargs)
-        add_space = [normalizers.Prepend(_SPACE)] if self.add_prefix_space else []
-        backend = self.backend_tokenizer
-        backend.normalizer = normalizers.Sequence([*add_space, normalizers.Replace(" ", _SPACE)])
-        backend.pre_tokenizer = None
-        remove_space = [decoders.Strip(content=" ", left=1)] if self.add_prefix_space else []
-        backend.decoder = decoders.Sequence(
+    vocab_files_names: ClassVar = {"vocab_file": "tokenizer.model", "tokenizer_file": "tokenizer.json"}
+    model_input_names: ClassVar = ["input_ids", "attention_mask"]
+    padding_side = "left"
+
+    @classmethod
+    def convert_to_native_format(cls, **kwargs: Any) -> dict[str, Any]:
+        """Return the constructor's arguments, with the tokenizer of the files."""
+        if kwargs.get("tokenizer_file") or not kwargs.get("vocab_file"):
+            return super().convert_to_native_format(**kwargs)
+        extractor = SentencePieceExtractor(kwargs["vocab_file"])
+        prefix = extractor.proto.normalizer_spec.add_dummy_prefix
+        tokenizer = _model_tokenizer(extractor, kwargs.get("added_tokens_decoder", {}))
+        tokenizer.normalizer = normalizers.Sequence(
+            [*([normalizers.Prepend(_SPACE)] if prefix else []), normalizers.Replace(" ", _SPACE)]
+        )
+        remove_space = [decoders.Strip(content=" ", left=1)] if prefix else []
+        tokenizer.decoder = decoders.Sequence(
             [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *remove_space]
         )
+        return kwargs | {"add_prefix_space": prefix, "tokenizer_object": tokenizer}
 
 
 class InternLM3Tokenizer(InternLM2Tokenizer):
@@ -65,8 +73,24 @@ def register_tokenizers() -> None:
     AutoTokenizer.register(InternLM3Config, fast_tokenizer_class=InternLM3Tokenizer, exist_ok=True)
 
 
-def _with_added(vocab: dict[str, int], added: dict[int, Any]) -> dict[str, int]:
-    """Return the vocabulary with the chat's tokens at the ids that the model file keeps free for them."""
-    pieces = {number: piece for piece, number in vocab.items()}
-    pieces |= {number: str(token) for number, token in added.items() if number in pieces}
-    return {piece: number for number, piece in pieces.items()}
+def _model_tokenizer(extractor: SentencePieceExtractor, added: dict[int, Any]) -> Tokenizer:
+    """Return a tokenizer with the model's pieces and with the model's way to cut a text.
+
+    The chat's tokens are `added`. Some of them take ids that the model file keeps free under other names.
+    """
+    pieces = list(extractor.proto.pieces)
+    names = {number: piece.piece for number, piece in enumerate(pieces)}
+    names |= {number: str(token) for number, token in added.items() if number in names}
+    vocab = {name: number for number, name in names.items()}
+    options = {"fuse_unk": True, "byte_fallback": True}
+    if any(piece.type == piece.NORMAL for piece in pieces):
+        merges = extractor.extract(BPE)["merges"]
+        return Tokenizer(BPE(vocab=vocab, merges=merges, **options))
+    # Every text is split into the longest pieces first, so that the model only looks up their ids. A special
+    # token was cut out before. Where its name is plain text, it's divided like any other text.
+    tokenizer = Tokenizer(BPE(vocab=vocab, merges=[], ignore_merges=True, **options))
+    special = {str(token) for token in added.values() if token.special}
+    defined = {names[number] for number, piece in enumerate(pieces) if piece.type == piece.USER_DEFINED}
+    pattern = Regex(longest_match(defined - special))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern, behavior="isolated")
+    return tokenizer

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from server.engine_interface import ignore_tokens
 from server.errors import ApiError
 from server.vllm_engine.critic.label_reader import PoolingReader, find_label_slot, tag_ends
 from tests.checkpoints import byte_tokenizer
-from tests.model.checkpoint.test_internlm_tokenizer import write_tokenizer
+from tests.sentencepiece_tokenizers import Kind, write_tokenizer
 from ttscaling.critic_prompt import critic_prefixes
 from ttscaling.types import Conversation, CriticError, TokenUsage
 
@@ -103,12 +103,13 @@ async def test_the_slot_is_where_template_and_tokenizer_put_it():
     assert [tokenizer.decode([label]) for label in slot.labels] == ["+", "-"]
 
 
+@pytest.mark.parametrize("kind", get_args(Kind))
 @pytest.mark.parametrize("dummy_prefix", [False, True])
 async def test_the_labels_of_a_sentencepiece_tokenizer_are_those_within_a_text(
-    dummy_prefix: bool, tmp_path: Path
+    kind: Kind, dummy_prefix: bool, tmp_path: Path
 ):
     """This tokenizer may encode a label alone as another token, with a space in front."""
-    write_tokenizer(tmp_path / "tokenizer", "InternLM2Tokenizer", dummy_prefix=dummy_prefix)
+    write_tokenizer(tmp_path / "tokenizer", kind, dummy_prefix=dummy_prefix)
     register_tokenizers()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
     slot = await find_label_slot(Renderer(tokenizer))
