@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .resize import resize_into
+from .grids import fill_grids
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)
 PIXEL_STD = (0.229, 0.224, 0.225)
@@ -108,7 +108,7 @@ def tile_image(image: Image.Image | NDArray[np.uint8], config: TilingConfig) -> 
     grids = [tiles[:num_cut].reshape(rows, columns, side, side, 3)]
     if len(tiles) > num_cut:
         grids.append(tiles[num_cut:].reshape(1, 1, side, side, 3))
-    resize_into(image, grids)
+    fill_grids(image, grids)
     return tiles
 
 

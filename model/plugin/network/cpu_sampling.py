@@ -6,15 +6,26 @@ CPU generator has no offset and raises an error that ends the engine. Here the f
 restored, so a seed gives the same answer however the prompt is divided.
 """
 
+import logging
 from functools import wraps
 from typing import Any
 
 
 def restore_generators(runner: type[Any]) -> None:
-    """Repair vLLM's class of CPU model runners in place; a second call changes nothing."""
+    """Repair vLLM's class of CPU model runners in place; a second call changes nothing.
+
+    A class without the two methods stays as it is, and the log says so.
+    """
     if hasattr(runner, "_keeps_generators"):
         return
-    sample, bookkeep = runner._sample, runner._bookkeeping_sync
+    sample, bookkeep = (getattr(runner, name, None) for name in ("_sample", "_bookkeeping_sync"))
+    if sample is None or bookkeep is None:
+        logging.getLogger("internvl3.sampling").warning(
+            "vLLM's %s isn't the one that we repair. On a CPU a request with a seed may end the engine if "
+            "its prompt is computed in pieces.",
+            runner.__name__,
+        )
+        return
 
     @wraps(sample)
     def sample_and_restore(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -48,3 +48,14 @@ def test_discarded_samples_take_nothing_from_their_generator():
 
 def test_vllm_still_has_the_methods_that_are_repaired():
     assert callable(GPUModelRunner._sample) and callable(GPUModelRunner._bookkeeping_sync)
+
+
+def test_another_runner_stays_as_it_is_and_the_log_says_so(caplog):
+    class Renamed:
+        def _sample(self): ...
+
+    before = dict(vars(Renamed))
+    restore_generators(Renamed)
+    assert dict(vars(Renamed)) == before
+    assert len(caplog.records) == 1
+    assert caplog.text.count("vLLM's Renamed isn't the one that we repair") == 1
