@@ -19,7 +19,6 @@ from server.vllm_engine.engine_flags import engine_flags, engine_roles
 from ttscaling.asking.local_server import free_port, running_process, wait_until_ready
 
 START_SECONDS = 900
-WINDOW = 8192
 CHAT = "/v1/chat/completions"
 # server/vllm_engine/start.py sets the same for two engines on a CPU.
 ENGINE_VARIABLES = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "TORCH_COMPILE_DISABLE": "1"}
@@ -43,7 +42,6 @@ def all_servers(logs: Path, numbers: Sequence[int], peers: Path) -> Iterator[dic
             settings,
             own_dtype="float32",
             backbone="qwen2",
-            window=WINDOW,
             cpu=True,
         )
         command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags]

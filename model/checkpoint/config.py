@@ -10,8 +10,7 @@ from typing import Any, Self
 import transformers
 
 from .backbones import head_dim, language_config, require_language_model
-from .config_layouts import config_to_transformers
-from .end_of_turn import end_of_turn
+from .config_layouts import CHAT_DEFAULTS, config_to_transformers
 
 # The longest context that the engine accepts, in tokens. The window counts positions, not tokens: with a
 # small delta a prompt of a million tokens can stay within the window (V2PE, arXiv 2412.09616).
@@ -38,23 +37,18 @@ class InternVLConfig(transformers.InternVLConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
-        """Build the config, with the token that ends a turn as eos, not the eos of the published config.
-
-        The id comes from the tokenizer files in `name_or_path`, a folder or hub name that the auto classes
-        and vLLM pass on. The engine reads eos from the config only if a checkpoint has no
-        `generation_config.json`.
-        """
+        """Build the config from `config.json`; InternLM becomes a Llama."""
         text = config_dict.get("text_config")
         if isinstance(text, dict):
             config_dict = config_dict | {"text_config": language_config(text)}
-        stop = end_of_turn(kwargs["name_or_path"]) if kwargs.get("name_or_path") else None
-        if stop is not None:
-            config_dict = config_dict | {"eos_token_id": stop}
         return super().from_dict(config_dict, **kwargs)
 
 
 class InternVLChatConfig(InternVLConfig):
-    """OpenGVLab's `config.json` under transformers' names; other keys are kept as attributes."""
+    """OpenGVLab's `config.json` under transformers' names; other keys are kept as attributes.
+
+    An absent key has the default of the published config class (`CHAT_DEFAULTS`), not that of InternVL3.
+    """
 
     model_type = "internvl_chat"
 
@@ -65,5 +59,5 @@ class InternVLChatConfig(InternVLConfig):
                 k: v for k, v in config_dict.items() if k not in ("llm_config", "vision_config", "auto_map")
             }
             # Only the tokenizer knows the id of the context token; nothing reads it from the config.
-            config_dict = other_keys | config_to_transformers(config_dict, image_token_id=0)
+            config_dict = CHAT_DEFAULTS | other_keys | config_to_transformers(config_dict, image_token_id=0)
         return super().from_dict(config_dict, **kwargs)

@@ -1,7 +1,7 @@
 """Convert `config.json` between the two layouts of InternVL checkpoints.
 
-Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py`, transformers'
-`convert_internvl_weights_to_hf.py`.
+Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py` and `configuration_internvl_chat.py`,
+transformers' `convert_internvl_weights_to_hf.py`.
 """
 
 from collections.abc import Mapping
@@ -34,6 +34,14 @@ _VISION_DEFAULTS = {
     "layer_norm_eps": 1e-6,
     "hidden_act": "gelu",
     "initializer_factor": 0.1,
+}
+# The defaults of OpenGVLab's `InternVLChatConfig`. All released checkpoints name these keys.
+CHAT_DEFAULTS = {
+    "dynamic_image_size": False,
+    "use_thumbnail": False,
+    "ps_version": "v1",
+    "min_dynamic_patch": 1,
+    "max_dynamic_patch": 6,
 }
 _ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
 

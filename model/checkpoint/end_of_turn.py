@@ -9,37 +9,31 @@ import json
 import os
 from typing import Any
 
-from transformers.utils import cached_file
+from .repository import read_file
 
 END_OF_TURN = "<|im_end|>"
 
 
-def end_of_turn(checkpoint: str | os.PathLike[str]) -> int | None:
+def end_of_turn(
+    checkpoint: str | os.PathLike[str], *, revision: str | None = None, token: bool | str | None = None
+) -> int | None:
     """Return the id of `<|im_end|>` in a checkpoint's tokenizer files, or None if none of them holds it.
 
-    `checkpoint` is a folder or a name on the hub.
+    Args:
+        checkpoint: a folder or a name on the hub.
+        revision: the branch, tag or commit on the hub.
+        token: the access token of the hub; True is the stored one.
     """
-    added_tokens = _read(checkpoint, "tokenizer_config.json").get("added_tokens_decoder", {})
-    for number, token in added_tokens.items():
-        if token["content"] == END_OF_TURN:
+
+    def read(name: str) -> dict[str, Any]:
+        text = read_file(checkpoint, name, revision=revision, token=token)
+        return {} if text is None else json.loads(text)
+
+    for number, added in read("tokenizer_config.json").get("added_tokens_decoder", {}).items():
+        if added["content"] == END_OF_TURN:
             return int(number)
     # tokenizer.json has several megabytes, so it is read only if the smaller file didn't help.
-    for token in _read(checkpoint, "tokenizer.json").get("added_tokens", []):
-        if token["content"] == END_OF_TURN:
-            return int(token["id"])
-    return _read(checkpoint, "added_tokens.json").get(END_OF_TURN)
-
-
-def _read(checkpoint: str | os.PathLike[str], name: str) -> dict[str, Any]:
-    path = cached_file(
-        checkpoint,
-        name,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    if path is None:
-        return {}
-    with open(path) as file:
-        content: dict[str, Any] = json.load(file)
-    return content
+    for added in read("tokenizer.json").get("added_tokens", []):
+        if added["content"] == END_OF_TURN:
+            return int(added["id"])
+    return read("added_tokens.json").get(END_OF_TURN)

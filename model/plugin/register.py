@@ -27,6 +27,8 @@ def register() -> None:
     from model.checkpoint.config import InternVLChatConfig, InternVLConfig
     from model.checkpoint.internlm_tokenizer import register_tokenizers
 
+    from .engine_config import register_engine_config
+
     register_tokenizers()
     use_backend_of_each_request(StructuredOutputManager)
     AutoConfig.register(InternVLChatConfig.model_type, InternVLChatConfig, exist_ok=True)
@@ -35,6 +37,7 @@ def register() -> None:
         # The class is registered by its name, because the module must not be imported, and CUDA not be
         # touched, before the engine's process needs it.
         ModelRegistry.register_model(architecture, ":".join(module_and_class))
+    register_engine_config()
 
 
 def require_plugin() -> None:

@@ -13,6 +13,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from server.errors import ApiError
 
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -57,7 +59,12 @@ class NoRefusals(logging.Filter):
 
 
 def error_line(error: BaseException) -> str:
-    """Return one line with an error's type and the first line of its message."""
+    """Return one line with an error's type and the first line of its message.
+
+    pydantic's message begins with a count of errors, so the first of them is taken in its place.
+    """
+    if isinstance(error, ValidationError):
+        return f"ValueError: {error.errors()[0]['msg'].removeprefix('Value error, ')}"
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 

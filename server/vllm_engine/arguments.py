@@ -28,14 +28,11 @@ def engine_arguments(roles: Sequence[EngineRole], settings: Settings, *, cpu: bo
 
 def _flags(role: EngineRole, settings: Settings, *, cpu: bool) -> list[str]:
     config = get_config(role.path, trust_remote_code=False)
-    text = config.get_text_config()
     return engine_flags(
         role,
         settings,
         own_dtype=str(config.dtype).removeprefix("torch."),
-        backbone=text.model_type,
-        # Without a window the engine would take a million tokens, because V2PE fits more of them into it.
-        window=settings.max_model_len or text.max_position_embeddings,
+        backbone=config.get_text_config().model_type,
         cpu=cpu,
     )
 

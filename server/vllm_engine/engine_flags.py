@@ -42,7 +42,6 @@ def engine_flags(
     *,
     own_dtype: str,
     backbone: str,
-    window: int,
     cpu: bool,
 ) -> list[str]:
     """Return the command line for one engine, with the flags of `vllm serve`.
@@ -52,7 +51,6 @@ def engine_flags(
         settings: the server's settings.
         own_dtype: the dtype that the checkpoint's config names, like "float32".
         backbone: the model type of the language model, like "qwen2".
-        window: the context window in tokens.
         cpu: whether vLLM runs on a CPU.
     """
     dtype: str = settings.dtype
@@ -64,10 +62,11 @@ def engine_flags(
         "--model": role.path,
         "--served-model-name": role.name,
         "--dtype": dtype,
-        "--max-model-len": str(window),
         "--limit-mm-per-prompt": json.dumps({"image": settings.max_images, "video": settings.max_videos}),
         "--fingerprint-mode": "none",  # a fingerprint would show strangers the versions and the set-up
     }
+    if settings.max_model_len is not None:
+        flags["--max-model-len"] = str(settings.max_model_len)
     if role.judges:
         flags |= {"--runner": "pooling", "--hf-overrides": json.dumps({"architectures": [CRITIC]})}
     tiles = {

@@ -1,14 +1,11 @@
-"""The end of a turn is found in each of the tokenizer files, and replaces a wrong eos."""
+"""The end of a turn is found in each of the tokenizer files."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from vllm.transformers_utils.config import try_get_generation_config
 
 from model.checkpoint.end_of_turn import end_of_turn
-from model.plugin.register import register
 from tests.checkpoints import byte_tokenizer, write_json
 
 TOKEN = {"content": "<|im_end|>", "special": True}
@@ -39,19 +36,10 @@ def test_a_folder_without_it_has_none(tmp_path: Path):
     assert end_of_turn(tmp_path) is None
 
 
-@pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
-def test_the_config_stops_where_the_tokenizer_says(
-    layout: str, request: pytest.FixtureRequest, tmp_path: Path
-):
-    """vLLM reads eos in this way and makes a stop token of it."""
-    checkpoint: Path = request.getfixturevalue(f"{layout}_checkpoint")
-    content = json.loads((checkpoint / "config.json").read_text())
-    content["llm_config" if layout == "opengvlab" else "text_config"]["eos_token_id"] = 3
-    write_json(tmp_path / "config.json", content)
-    register()
-    before = try_get_generation_config(str(tmp_path), trust_remote_code=False)
-    assert before.eos_token_id == 3
-    tokenizer = byte_tokenizer()
-    tokenizer.save_pretrained(tmp_path)
-    after = try_get_generation_config(str(tmp_path), trust_remote_code=False)
-    assert after.eos_token_id == tokenizer.convert_tokens_to_ids("<|im_end|>")
+def test_revision_and_token_reach_the_hub(monkeypatch: pytest.MonkeyPatch):
+    """No test reaches the hub, so what transformers is asked for has to do."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr("model.checkpoint.repository.cached_file", lambda *_, **kwargs: asked.append(kwargs))
+    assert end_of_turn("OpenGVLab/InternVL3-1B", revision="v1", token="secret") is None
+    assert {(one["revision"], one["token"]) for one in asked} == {("v1", "secret")}
+    assert len(asked) == 3

@@ -3,8 +3,10 @@
 import logging
 import os
 from collections.abc import Iterator
+from typing import Self
 
 import pytest
+from pydantic import BaseModel, ValidationError, model_validator
 
 from server.errors import ApiError
 from server.telemetry import logs
@@ -83,3 +85,16 @@ def test_engines_find_the_configuration_by_environment(tmp_path, restored):
 )
 def test_reason_is_one_line(error, line):
     assert logs.error_line(error) == line
+
+
+def test_the_reason_in_an_error_of_pydantic_is_shown():
+    """vLLM checks an engine's configuration with pydantic, and our plugin's refusals pass through it."""
+
+    class Engine(BaseModel):
+        @model_validator(mode="after")
+        def check(self) -> Self:
+            raise ValueError("use ngram")
+
+    with pytest.raises(ValidationError) as refusal:
+        Engine()
+    assert logs.error_line(refusal.value) == "ValueError: use ngram"

@@ -18,9 +18,7 @@ def flags(
     """Return the flags by name. A flag without a value gets the next flag as its value."""
     configured = settings(policy="/models/p", critic="/models/c", **chosen)
     role = engine_roles(configured)[critic]
-    command_line = engine_flags(
-        role, configured, own_dtype=own_dtype, backbone=backbone, window=4096, cpu=cpu
-    )
+    command_line = engine_flags(role, configured, own_dtype=own_dtype, backbone=backbone, cpu=cpu)
     return dict(pairwise(command_line))
 
 
@@ -37,10 +35,15 @@ def test_a_limit_that_is_not_set_is_the_checkpoints():
     assert "--mm-processor-kwargs" not in flags()
 
 
+def test_the_context_is_the_checkpoints_unless_the_operator_sets_it():
+    assert "--max-model-len" not in flags()
+    assert flags(max_model_len=100)["--max-model-len"] == "100"
+
+
 def test_the_operators_own_flags_come_last():
     configured = settings(policy="/models/p", policy_args="--seed 3 --dtype float32")
     role = engine_roles(configured)[0]
-    command_line = engine_flags(role, configured, own_dtype="float32", backbone="qwen2", window=64, cpu=False)
+    command_line = engine_flags(role, configured, own_dtype="float32", backbone="qwen2", cpu=False)
     assert command_line[-4:] == ["--seed", "3", "--dtype", "float32"]
 
 
