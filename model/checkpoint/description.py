@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import transformers
+
 from model.images.tiling import TilingConfig
 from model.v2pe import parse_delta
 
@@ -51,7 +53,8 @@ def _tiling(config: InternVLConfig, tile_size: int, image_processor: Mapping[str
 class Checkpoint:
     """The description of a checkpoint, with the same fields for both layouts.
 
-    `tiling` holds the checkpoint's tile limits. `window` is the number of positions that the model was
+    `tiling` holds the checkpoint's tile limits. `transposes_tiles` is whether the pixel-unshuffle swaps the
+    rows and columns of a tile (`ps_version` v1). `window` is the number of positions that the model was
     trained on. `v2pe_delta` is the delta that `config.json` names, or 1. `template` names the conversation
     format (`model.checkpoint.templates`). `system_message` begins a conversation that has none: in
     OpenGVLab's layout it is that of `config.json`, or else the template's, and an empty one means that there
@@ -62,11 +65,31 @@ class Checkpoint:
     vision: VisionShape
     tiling: TilingConfig
     downsample_ratio: float
+    transposes_tiles: bool
     tokens_per_tile: int
     window: int
     v2pe_delta: float
     template: str
     system_message: str | None
+
+
+def num_vision_layers(config: transformers.InternVLConfig) -> int:
+    """Return how many layers of the vision tower run; the layers after the feature layer never do.
+
+    The feature layer (`select_layer` or `vision_feature_layer`) is an index into the hidden states: 0 is the
+    embeddings, and a negative index counts from the end. Source: OpenGVLab/InternVL
+    `modeling_internvl_chat.py`, `extract_feature`.
+
+    Raises:
+        ValueError: the tower has no such layer.
+    """
+    layers, selected = config.vision_config.num_hidden_layers, config.vision_feature_layer
+    if not isinstance(selected, int) or not -layers - 1 <= selected <= layers:
+        raise ValueError(
+            f"select_layer or vision_feature_layer is {selected!r}, but the vision tower has {layers} "
+            f"layers: correct it in config.json to a whole number from {-layers - 1} to {layers}"
+        )
+    return selected if selected >= 0 else layers + 1 + selected
 
 
 def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) -> Checkpoint:
@@ -88,12 +111,12 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
             f"a tile of {side} pixels in patches of {patch} can't be merged by {config.downsample_ratio}: "
             "correct the tile size, patch_size or downsample_ratio in config.json"
         )
-    if getattr(config, "ps_version", "v2") != "v2":
+    ps_version = getattr(config, "ps_version", "v2")
+    if ps_version not in ("v1", "v2"):
         raise ValueError(
-            f"ps_version {config.ps_version!r} of the pixel-unshuffle isn't supported: "
-            "use a checkpoint with v2, such as InternVL3's"
+            f"ps_version {ps_version!r} of the pixel-unshuffle isn't supported: "
+            "use a checkpoint with v1 or v2, such as InternVL3's"
         )
-    layers = config.vision_feature_layer
     delta = parse_delta(getattr(config, "v2pe_delta", 1.0))
     if delta == "auto":
         raise ValueError('v2pe_delta in config.json must be a number: only a request may send "auto"')
@@ -104,9 +127,7 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
         vision=VisionShape(
             hidden_size=vision.hidden_size,
             intermediate_size=vision.intermediate_size,
-            # A negative feature layer counts from the end. The layers after it never run, so they aren't
-            # built.
-            num_hidden_layers=layers + 1 if layers >= 0 else vision.num_hidden_layers + layers + 1,
+            num_hidden_layers=num_vision_layers(config),
             num_attention_heads=vision.num_attention_heads,
             image_size=vision.image_size[0],
             patch_size=patch,
@@ -118,6 +139,7 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
         ),
         tiling=_tiling(config, side, image_processor),
         downsample_ratio=config.downsample_ratio,
+        transposes_tiles=ps_version == "v1",
         tokens_per_tile=round(tokens_per_side) ** 2,
         window=config.text_config.max_position_embeddings,
         v2pe_delta=delta,

@@ -4,6 +4,7 @@ The engine refuses an incomplete checkpoint too (`InternVLModel.load_weights`). 
 later, in a child process and with pages of traceback.
 """
 
+import copy
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ import transformers
 from safetensors import safe_open
 
 from .config import InternVLChatConfig, InternVLConfig
+from .description import num_vision_layers
 from .quantization import is_quantized
 from .tensor_names import internlm2_name, is_internlm2, opengvlab_name, transformers_name
 from .tensors import to_opengvlab
@@ -56,13 +58,15 @@ def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -
     """Return the names of the tensors that an unquantised checkpoint lacks, sorted.
 
     They are the names of the checkpoint's layout. The output head may be absent where the config ties it to
-    the embeddings.
+    the embeddings, and so may layers of the vision tower that never run.
 
     Args:
         config: the model's config. Its modules are built without memory, to list the tensors they need.
         names: the tensors of the checkpoint, named in any layout.
     """
     found = set(names)
+    config = copy.deepcopy(config)
+    config.vision_config.num_hidden_layers = num_vision_layers(config)
     with torch.device("meta"):
         state = transformers.InternVLForConditionalGeneration(config).state_dict()
     if any(name.startswith(("vision_model.", "mlp1.")) for name in found):

@@ -16,16 +16,23 @@ _FUSED_QKV = re.compile(r"(vision_model\.encoder\.layers\.\d+\.attn\.)qkv\.(weig
 _WQKV = re.compile(r"(language_model\.model\.layers\.\d+\.self_attn\.)wqkv\.(\w+)")
 
 
-def fuse_qkv(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+def fuse_qkv(
+    tensors: Iterable[tuple[str, torch.Tensor]], waiting: dict[str, dict[str, torch.Tensor]] | None = None
+) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield tensors with OpenGVLab's names, with the vision tower's q, k and v joined to one.
 
     Only parts that wait for the others of their layer are kept in memory, so a checkpoint streams through
     shard by shard.
 
+    Args:
+        tensors: names in OpenGVLab's layout, and tensors.
+        waiting: parts that earlier calls left behind. This call adds its own, and nothing is raised.
+
     Raises:
         ValueError: a layer lacks its q, k or v; the message names the tensors that are missing.
     """
-    waiting: dict[str, dict[str, torch.Tensor]] = {}
+    is_complete = waiting is None
+    waiting = {} if waiting is None else waiting
     for name, tensor in tensors:
         match = _SPLIT_QKV.fullmatch(name)
         if match is None:
@@ -36,9 +43,9 @@ def fuse_qkv(tensors: Iterable[tuple[str, torch.Tensor]]) -> Iterator[tuple[str,
         parts = waiting.setdefault(fused_name, {})
         parts[part] = tensor
         if len(parts) == 3:
-            yield fused_name, torch.cat([parts[p] for p in "qkv"], dim=0)
             del waiting[fused_name]
-    if waiting:
+            yield fused_name, torch.cat([parts[p] for p in "qkv"], dim=0)
+    if waiting and is_complete:
         missing = [
             transformers_name(fused.replace("qkv", f"{part}_proj")).removeprefix("model.")
             for fused, parts in sorted(waiting.items())
@@ -67,17 +74,20 @@ def split_wqkv(
 
 
 def stream_to_opengvlab(
-    tensors: Iterable[tuple[str, torch.Tensor]], text_config: Any
+    tensors: Iterable[tuple[str, torch.Tensor]],
+    text_config: Any,
+    waiting: dict[str, dict[str, torch.Tensor]] | None = None,
 ) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors of a checkpoint as the engine's modules need them. Raises as `fuse_qkv` does.
 
     Args:
         tensors: names and tensors, in any layout and any order.
         text_config: transformers' config of the language model, for its numbers of heads.
+        waiting: as in `fuse_qkv`.
     """
     renamed = ((opengvlab_name(name), tensor) for name, tensor in tensors)
     return split_wqkv(
-        fuse_qkv(renamed),
+        fuse_qkv(renamed, waiting),
         num_heads=text_config.num_attention_heads,
         num_kv_heads=text_config.num_key_value_heads,
     )

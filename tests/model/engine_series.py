@@ -66,9 +66,23 @@ def questions(folder: Path, **more: Any) -> list[dict[str, Any]]:
     ]
 
 
-def engine(name: str, checkpoint: Path, requests: list[dict[str, Any]], /, **options: Any) -> dict[str, Any]:
-    """Return one engine of SPEC."""
-    return {"name": name, "engine": {"model": str(checkpoint), **options}, "requests": requests}
+def engine(
+    name: str,
+    checkpoint: Path,
+    requests: list[dict[str, Any]],
+    /,
+    *,
+    buckets_of: Path | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return one engine of SPEC.
+
+    Args:
+        buckets_of: a checkpoint whose tensors the running engine gets before the requests, a few in each
+            call, as a trainer sends them.
+    """
+    one = {"name": name, "engine": {"model": str(checkpoint), **options}, "requests": requests}
+    return one | ({"buckets_of": str(buckets_of)} if buckets_of else {})
 
 
 def run_series(
@@ -135,6 +149,8 @@ def run(one: dict[str, Any]) -> Any:
         traceback.print_exc()
         cleanup_dist_env_and_memory()
         return str(error)
+    if "buckets_of" in one:
+        llm.collective_rpc(load_in_buckets, args=(one["buckets_of"],))
     requests = one["requests"]
     outputs = llm.generate(
         [prompt(request) for request in requests],
@@ -150,6 +166,26 @@ def run(one: dict[str, Any]) -> Any:
         "answers": [[answer(completion, output) for completion in output.outputs] for output in outputs],
         "compiled": compilation_counter.num_models_seen - compiled,
     }
+
+
+def load_in_buckets(worker: Any, checkpoint: str) -> None:
+    """Load a checkpoint's tensors, three in each call, in an order in which q, k and v are far apart.
+
+    On a CPU vLLM packs the weights, so they have to be unpacked and packed again.
+    """
+    from safetensors.torch import load_file
+    from vllm.model_executor.model_loader.reload.layerwise import (
+        finalize_layerwise_reload,
+        initialize_layerwise_reload,
+    )
+
+    model = worker.model_runner.model
+    state = load_file(Path(checkpoint) / "model.safetensors")
+    names = sorted(state, key=lambda name: name[::-1])
+    initialize_layerwise_reload(model)
+    for start in range(0, len(names), 3):
+        model.load_weights((name, state[name]) for name in names[start : start + 3])
+    finalize_layerwise_reload(model, worker.vllm_config.model_config)
 
 
 def prompt(request: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The modules have the names of OpenGVLab's layout. The reference for the arithmet
 `modeling_internvl_chat.py`. The reference for the rotary embedding is OpenGVLab/V2PE `modeling_internlm2.py`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,29 +13,26 @@ from vllm.config import VllmConfig
 from vllm.model_executor.models.interfaces import SupportsLoRA, SupportsMRoPE, SupportsMultiModal, SupportsPP
 from vllm.model_executor.models.intern_vit import InternVisionModel
 from vllm.model_executor.models.module_mapping import MultiModelKeys
-from vllm.model_executor.models.utils import AutoWeightsLoader, PPMissingLayer, maybe_prefix
+from vllm.model_executor.models.utils import maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.platforms import current_platform
 
 from model.checkpoint.backbones import head_dim
 from model.checkpoint.description import read_checkpoint
-from model.checkpoint.missing import missing_from
 from model.checkpoint.quantization import vision_tower_is_unquantized
-from model.checkpoint.tensors import stream_to_opengvlab
 from model.image_tokens import IMAGE_CONTEXT, VIDEO_TEXT
 from model.images.tiling import PIXEL_MEAN, PIXEL_STD
 from model.plugin.inputs.processing_info import InternVLDummyInputsBuilder, InternVLProcessingInfo
 from model.plugin.inputs.processor import InternVLMultiModalProcessor
 from model.plugin.inputs.prompt_positions import prompt_positions
 
+from .checkpoint_loader import CheckpointLoader
 from .cpu_sampling import restore_generators
 from .language_model import build_language_model
 from .module_names import CheckpointNameMapper
 from .rotary import V2PERotary
 
 _PLACEHOLDERS = {"image": IMAGE_CONTEXT, "video": VIDEO_TEXT}
-_LM_HEAD = "language_model.lm_head.weight"
-_EMBEDDINGS = "language_model.model.embed_tokens.weight"
 
 
 def pixel_unshuffle(patches_NHWC: torch.Tensor, ratio: float) -> torch.Tensor:
@@ -80,6 +77,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         checkpoint = read_checkpoint(config, vllm_config.model_config.hf_image_processor_config)
         self.config = config
         self.downsample_ratio = checkpoint.downsample_ratio
+        self.transposes_tiles = checkpoint.transposes_tiles
         merged = checkpoint.vision.hidden_size * round(1 / checkpoint.downsample_ratio) ** 2
         hidden = config.text_config.hidden_size
         with self._mark_tower_model(vllm_config, set(_PLACEHOLDERS)):  # type: ignore[operator]
@@ -102,6 +100,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
                 module.rotary_emb = rotary
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN, dtype=torch.float32), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD, dtype=torch.float32), persistent=False)
+        self._checkpoint_loader = CheckpointLoader(self)
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 
     def get_mrope_input_positions(
@@ -131,7 +130,10 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         patches_NPC = self.vision_model(pixels_NHWC.permute(0, 3, 1, 2))[:, 1:]  # Drops the class token.
         side = round(patches_NPC.shape[1] ** 0.5)
         patches_NHWC = patches_NPC.unflatten(1, (side, side))
-        return pixel_unshuffle(patches_NHWC, self.downsample_ratio).flatten(1, 2)
+        merged_NHWC = pixel_unshuffle(patches_NHWC, self.downsample_ratio)
+        if self.transposes_tiles:
+            merged_NHWC = merged_NHWC.transpose(1, 2)
+        return merged_NHWC.flatten(1, 2)
 
     def forward(
         self,
@@ -153,48 +155,5 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         )
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        """Load a checkpoint in either layout, and return the names of the loaded tensors.
-
-        vLLM would serve random numbers for an unquantised weight that the checkpoint lacks, so this method
-        checks for missing tensors. The output head is tied only if the checkpoint has none, because
-        transformers' configs say "tied" by default, even for models that aren't tied.
-
-        Raises:
-            ValueError: tensors are missing; the message names them.
-        """
-        names: set[str] = set()
-        embeddings: list[torch.Tensor] = []
-
-        def record_names() -> Iterator[tuple[str, torch.Tensor]]:
-            for name, tensor in weights:
-                names.add(name)
-                yield name, tensor
-
-        def keep_embeddings() -> Iterator[tuple[str, torch.Tensor]]:
-            for name, tensor in stream_to_opengvlab(record_names(), self.config.text_config):
-                if name == _EMBEDDINGS:
-                    embeddings.append(tensor)
-                yield name, tensor
-
-        loaded = AutoWeightsLoader(self).load_weights(keep_embeddings())
-        missing = missing_from(self.config, names)
-        if missing:
-            raise ValueError(f"the checkpoint lacks {', '.join(missing)}")
-        if self.config.tie_word_embeddings and _LM_HEAD not in loaded:
-            loaded |= self._tie_head(embeddings[0])
-        return loaded
-
-    def _tie_head(self, embedding_VD: torch.Tensor) -> set[str]:
-        """Tie the output head to the embeddings, and return the names of the tensors that this loads.
-
-        With pipeline parallelism only the last rank has a head, and only the first has embeddings.
-        """
-        language_model = self.language_model
-        if isinstance(language_model.lm_head, PPMissingLayer):
-            return set()
-        if isinstance(language_model.model.embed_tokens, PPMissingLayer):
-            weight = language_model.lm_head.weight
-            weight.weight_loader(weight, embedding_VD)
-        else:
-            language_model.lm_head = language_model.lm_head.tie_weights(language_model.model.embed_tokens)
-        return {_LM_HEAD}
+        """Load a checkpoint, or a part of it, as `CheckpointLoader.load` does, which says what is raised."""
+        return self._checkpoint_loader.load(weights)

@@ -31,6 +31,7 @@ EXPECTED = Checkpoint(
     ),
     tiling=TilingConfig(TILE, 1, MAX_TILES, use_thumbnail=True),
     downsample_ratio=0.5,
+    transposes_tiles=False,
     tokens_per_tile=4,
     window=WINDOW,
     v2pe_delta=1.0,
@@ -129,13 +130,35 @@ def test_a_fixed_image_size_is_one_tile(opengvlab_checkpoint: Path):
     assert read_checkpoint(config, {}).tiling == TilingConfig(TILE, 1, 1, use_thumbnail=False)
 
 
-def test_layers_after_the_features_are_left_out(opengvlab_checkpoint: Path):
-    assert (
-        read_checkpoint(chat_config(opengvlab_checkpoint, select_layer=-2), {}).vision.num_hidden_layers == 1
+@pytest.mark.parametrize(("selected", "layers"), [(-3, 0), (-2, 1), (-1, 2), (0, 0), (1, 1), (2, 2)])
+def test_the_feature_layer_is_an_index_into_the_hidden_states(
+    selected: int, layers: int, opengvlab_checkpoint: Path, transformers_checkpoint: Path
+):
+    """Index 0 is the embeddings, in OpenGVLab's code and in transformers'."""
+    content = json.loads((transformers_checkpoint / "config.json").read_text())
+    for config in (
+        chat_config(opengvlab_checkpoint, select_layer=selected),
+        InternVLConfig.from_dict(content | {"vision_feature_layer": selected}),
+    ):
+        assert read_checkpoint(config, {}).vision.num_hidden_layers == layers
+
+
+def test_absent_keys_have_the_defaults_of_each_layout(
+    opengvlab_checkpoint: Path, transformers_checkpoint: Path
+):
+    """OpenGVLab's `configuration_internvl_chat.py` has other defaults than transformers' image processor."""
+    keys = ("dynamic_image_size", "use_thumbnail", "ps_version", "min_dynamic_patch", "max_dynamic_patch")
+    content = json.loads((opengvlab_checkpoint / "config.json").read_text())
+    bare = InternVLChatConfig.from_dict({key: value for key, value in content.items() if key not in keys})
+    assert read_checkpoint(bare, {}).tiling == TilingConfig(TILE, 1, 1, use_thumbnail=False)
+    assert read_checkpoint(bare, {}).transposes_tiles
+    dynamic = InternVLChatConfig.from_dict(
+        {key: value for key, value in content.items() if key not in keys} | {"dynamic_image_size": True}
     )
-    assert (
-        read_checkpoint(chat_config(opengvlab_checkpoint, select_layer=0), {}).vision.num_hidden_layers == 1
-    )
+    assert read_checkpoint(dynamic, {}).tiling == TilingConfig(TILE, 1, 6, use_thumbnail=False)
+    hugging_face = read_checkpoint(InternVLConfig.from_pretrained(transformers_checkpoint), {})
+    assert hugging_face.tiling == TilingConfig(TILE, 1, 12, use_thumbnail=True)
+    assert not hugging_face.transposes_tiles
 
 
 def test_a_tuned_delta_is_read(opengvlab_checkpoint: Path):
@@ -162,7 +185,10 @@ def test_the_system_message_is_the_checkpoints_or_its_templates(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ps_version": "v1"}, "ps_version 'v1' of the pixel-unshuffle"),
+        ({"ps_version": "v3"}, "ps_version 'v3' of the pixel-unshuffle"),
+        ({"select_layer": 3}, "is 3, but the vision tower has 2 layers: .* number from -3 to 2"),
+        ({"select_layer": -4}, "is -4, but the vision tower has 2 layers"),
+        ({"select_layer": [-1, 1]}, "is .-1, 1., but the vision tower has 2 layers"),
         ({"force_image_size": 60}, "a tile of 60 pixels in patches of 14"),
         ({"force_image_size": 42}, "can't be merged by 0.5"),
         ({"v2pe_delta": "auto"}, "must be a number"),

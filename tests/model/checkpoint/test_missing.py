@@ -64,6 +64,20 @@ def test_shards_count_together(tmp_path: Path):
     require_tensors(tmp_path)
 
 
+@pytest.mark.parametrize("selected", [-2, 1])
+def test_layers_of_the_vision_tower_that_never_run_may_be_missing(selected: int, tmp_path: Path):
+    build_checkpoint(tmp_path, "opengvlab")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"select_layer": selected}))
+    require_tensors(tmp_path)
+    names = load_file(tmp_path / "model.safetensors")
+    without(tmp_path, *[name for name in names if name.startswith("vision_model.encoder.layers.1.")])
+    require_tensors(tmp_path)
+    without(tmp_path, "vision_model.encoder.layers.0.ls1")
+    with pytest.raises(ValueError, match=r"lacks vision_model.encoder.layers.0.ls1: copy"):
+        require_tensors(tmp_path)
+
+
 @pytest.mark.parametrize("removed", ["qweight", "scales"])
 def test_a_quantised_checkpoint_may_hold_its_weights_in_other_forms(removed: str, tmp_path: Path):
     build_checkpoint(tmp_path, "opengvlab")

@@ -58,6 +58,16 @@ def test_a_missing_part_is_named():
         list(fuse_qkv(parts))
 
 
+def test_parts_may_wait_for_a_later_call():
+    layer = "vision_model.encoder.layers.0.attn."
+    parts = [(f"{layer}{part}_proj.bias", torch.tensor([float(i)])) for i, part in enumerate("qkv")]
+    waiting: dict[str, dict[str, torch.Tensor]] = {}
+    assert list(fuse_qkv([parts[1], parts[0]], waiting)) == []
+    (name, tensor) = next(fuse_qkv([parts[2]], waiting))
+    assert (name, tensor.tolist()) == (f"{layer}qkv.bias", [0.0, 1.0, 2.0])
+    assert list(fuse_qkv([], waiting)) == [] and not waiting
+
+
 @pytest.mark.parametrize("kind", ["weight", "qweight", "bias", "weight_scale_inv"])
 def test_wqkv_is_split_by_kv_head(kind: str):
     """The values are row numbers, for 2 kv heads of 2 channels, each after its 3 query heads."""

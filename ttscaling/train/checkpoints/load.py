@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, InternVLConfig
 
+from model.checkpoint.config_file import described
 from model.checkpoint.config_layouts import config_to_transformers
 from model.checkpoint.tensor_names import opengvlab_name
 from model.checkpoint.tensors import stream_to_opengvlab, to_transformers
@@ -24,7 +25,7 @@ def load_model(directory: Path, *, dtype: torch.dtype) -> V2PEInternVL:
 
     Raises:
         ValueError: the checkpoint lacks tensors, or has unknown ones or ones of another shape; the message
-            names them.
+            names them. The training network has no such pixel-unshuffle (`ps_version`).
     """
     config = _config(directory)
     state_dict = to_transformers(dict(stream_to_opengvlab(_tensors(directory), config.text_config)))
@@ -54,6 +55,11 @@ def empty_model(directory: Path) -> V2PEInternVL:
 
 
 def _config(directory: Path) -> InternVLConfig:
+    if described(directory).transposes_tiles:
+        raise ValueError(
+            f"{directory.name} has ps_version v1, or names none, which means v1 too: training supports v2 "
+            "alone, so use a checkpoint such as InternVL3's"
+        )
     content = json.loads((directory / "config.json").read_text())
     if "llm_config" in content:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.checkpoints import Layout, build_checkpoint, byte_tokenizer, random_model
+from tests.checkpoints import TILE, Layout, build_checkpoint, byte_tokenizer, random_model
 from ttscaling.train.checkpoints.load import load_model
 
 
@@ -50,6 +50,37 @@ def test_a_head_that_the_checkpoint_holds_is_used_even_where_the_config_calls_it
     head = load_file(tmp_path / "model.safetensors")["language_model.lm_head.weight"]
     assert torch.equal(model.lm_head.weight, head)
     assert not torch.equal(model.model.language_model.embed_tokens.weight, head)
+
+
+@pytest.mark.parametrize("version", ["v1", None])
+def test_a_checkpoint_whose_tiles_are_transposed_is_refused(version: str | None, tmp_path: Path) -> None:
+    """The published code takes v1 where the key is absent."""
+    build_checkpoint(tmp_path, "opengvlab")
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    del config["ps_version"]
+    path.write_text(json.dumps(config if version is None else config | {"ps_version": version}))
+    with pytest.raises(ValueError, match="training supports v2 alone"):
+        load_model(tmp_path, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("selected", [-2, 0, 1])
+def test_the_features_come_from_the_selected_hidden_state(selected: int, tmp_path: Path) -> None:
+    """Index 0 is the embeddings, as in OpenGVLab's code; the other hidden states follow layer by layer."""
+    build_checkpoint(tmp_path, "opengvlab")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"select_layer": selected}))
+    model = load_model(tmp_path, dtype=torch.float32).model
+    tower = model.vision_tower
+    pixels = torch.randn(1, 3, TILE, TILE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        states = [tower.embeddings(pixels)]
+        for layer in tower.encoder.layer:
+            states.append(layer(states[-1]))
+        grid = states[selected][:, 1:].reshape(1, TILE // 14, TILE // 14, -1)
+        expected = model.multi_modal_projector(model.pixel_shuffle(grid, scale_factor=0.5).flatten(1, 2))
+        got = model.get_image_features(pixels).pooler_output
+    torch.testing.assert_close(got, expected)
 
 
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
