@@ -10,17 +10,45 @@ DEFAULT_TEMPLATE = "internvl2_5"
 """The template of InternVL2.5, 3 and 3.5, and of VisualPRM."""
 
 # The content of a message is a string or a list of parts. InternLM's models were trained with a token for the
-# beginning of the text (`<s>`); Qwen's tokenizer has no such token.
+# beginning of the text (`<s>`); Qwen's tokenizer has no such token. Tools are written as Qwen2.5's own
+# template writes them, because the published formats have none.
+_TOOLS = (
+    "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
+    "You are provided with function signatures within <tools></tools> XML tags:\n<tools>"
+    "{% for tool in tools %}{{ '\n' + tool | tojson }}{% endfor %}{{ '\n' }}</tools>\n\n"
+    "For each function call, return a json object with function name and arguments within "
+    '<tool_call></tool_call> XML tags:\n<tool_call>\n{"name": <function-name>, "arguments": '
+    "<args-json-object>}\n</tool_call>"
+)
 _CHAT = (
-    "{% if bos_token %}{{ bos_token }}{% endif %}"
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message.role + '\n' }}"
-    "{% if message.content is string %}{{ message.content }}"
-    "{% elif message.content %}{% for part in message.content %}"
+    "{% macro write(content) %}"
+    "{% if content is string %}{{ content }}"
+    "{% elif content %}{% for part in content %}"
     "{% if part.type in ['image', 'video'] %}{{ '<' + part.type + '>\n' }}"
     "{% else %}{{ part.text }}{% endif %}"
     "{% endfor %}{% endif %}"
+    "{% endmacro %}"
+    "{% if bos_token %}{{ bos_token }}{% endif %}"
+    "{% if tools and messages[0].role != 'system' %}"
+    "{{ '<|im_start|>system\n' }}" + _TOOLS + "{{ '<|im_end|>AFTER_TURN' }}"
+    "{% endif %}"
+    "{% for message in messages %}"
+    "{% if message.role == 'tool' %}"
+    "{% if loop.first or loop.previtem.role != 'tool' %}{{ '<|im_start|>user' }}{% endif %}"
+    "{{ '\n<tool_response>\n' + write(message.content) + '\n</tool_response>' }}"
+    "{% if loop.last or loop.nextitem.role != 'tool' %}{{ '<|im_end|>AFTER_TURN' }}{% endif %}"
+    "{% else %}"
+    "{{ '<|im_start|>' + message.role }}"
+    "{% if message.content or not message.tool_calls %}{{ '\n' + write(message.content) }}{% endif %}"
+    "{% if tools and loop.first and message.role == 'system' %}{{ '\n\n' }}" + _TOOLS + "{% endif %}"
+    "{% for call in message.tool_calls or [] %}"
+    "{% set function = call.function or call %}"
+    '{{ \'\n<tool_call>\n{"name": "\' + function.name + \'", "arguments": \' }}'
+    "{{ function.arguments if function.arguments is string else function.arguments | tojson }}"
+    "{{ '}\n</tool_call>' }}"
+    "{% endfor %}"
     "{{ '<|im_end|>AFTER_TURN' }}"
+    "{% endif %}"
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
@@ -63,10 +91,11 @@ def system_message(name: str) -> str:
 
 
 def chat_template(name: str) -> str:
-    """Return a template as Jinja text, for a tokenizer that has no chat template.
+    """Return a template as Jinja text.
 
     An image or video part becomes `<image>` or `<video>` and a newline, in the order of the parts. The caller
-    adds the system message, the template doesn't. Raises as `system_message` does.
+    adds the system message, the template doesn't. Tools, calls and their results are written as in Qwen2.5's
+    template. Raises as `system_message` does.
     """
     return _CHAT.replace("AFTER_TURN", _template(name).after_turn)
 

@@ -25,7 +25,6 @@ from vllm.v1.engine.async_llm import AsyncLLM
 
 from model.checkpoint.description import Checkpoint, read_checkpoint
 from model.checkpoint.missing import require_tensors
-from model.checkpoint.templates import chat_template
 from model.plugin.architectures import CRITIC_TASK
 from model.plugin.register import PluginError, require_plugin
 from server.engine_interface import Engine
@@ -38,6 +37,7 @@ from server.vllm_engine.critic.step_critic import StepCritic
 from server.vllm_engine.policy.chat_run import PolicySettings
 
 from .arguments import engine_arguments, engine_config
+from .conversation_format import set_conversation_format
 from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_roles
 from .grammars.checker import started_checker
@@ -97,7 +97,9 @@ async def start(settings: Settings) -> Engine:
     running = [outcome for outcome in outcomes if isinstance(outcome, StartedEngine)]
     for engine, args in zip(running, prepared.arguments, strict=True):
         await engine.client.reset_mm_cache()
-        _set_chat_template(engine, args)
+        set_conversation_format(
+            args, engine.checkpoint, engine.client.renderer.get_tokenizer(), engine.client.model_config
+        )
         await init_app_state(engine.client, engine.handlers, args, await engine.client.get_supported_tasks())
     critics = [
         await _critic(role, engine, settings)
@@ -164,14 +166,6 @@ def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
         handlers=State(),
         registry=registry,
     )
-
-
-def _set_chat_template(engine: StartedEngine, args: Namespace) -> None:
-    """Use the published conversation format if neither the operator nor the tokenizer has a chat template."""
-    if engine.checkpoint.layout == "opengvlab" and args.chat_template is None:
-        tokenizer = engine.client.renderer.get_tokenizer()
-        if not getattr(tokenizer, "chat_template", None):
-            args.chat_template = chat_template(engine.checkpoint.template)
 
 
 async def _critic(role: EngineRole, running: StartedEngine, settings: Settings) -> StepCritic:
