@@ -1,8 +1,8 @@
 """The tokens of an image, the texts that stand for media in a prompt, and the labels of frames."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 IMAGE_START = "<img>"
 IMAGE_END = "</img>"
@@ -13,13 +13,22 @@ IMAGE_TEXT = "<image>"
 VIDEO_TEXT = "<video>"
 """Ordinary text that stands for an image or a video in prompts of OpenGVLab's style."""
 
+GROUNDING_TOKENS = ("<ref>", "</ref>", "<box>", "</box>", "<quad>", "</quad>")
+"""What InternVL's prompts and answers write around an object's name and its place in an image."""
+
 
 class Tokenizer(Protocol):
     """The methods that prompts with media need; the tokenizers of transformers and vLLM have them."""
 
     def convert_tokens_to_ids(self, tokens: list[str]) -> list[int | None]: ...
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
+    def encode(
+        self, text: str, *, add_special_tokens: bool, split_special_tokens: bool = False
+    ) -> list[int]: ...
     def decode(self, ids: list[int]) -> str: ...
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]: ...
+    @property
+    def all_special_tokens(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,14 @@ def image_tokens(tokenizer: Tokenizer) -> ImageTokens:
         )
     start, end, context = (int(token) for token in ids if token is not None)
     return ImageTokens(start=start, end=end, context=context)
+
+
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """Return the ids of a tokenizer's special tokens, apart from `GROUNDING_TOKENS`, by their texts."""
+    texts = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    texts = [text for text in {*texts, *tokenizer.all_special_tokens} if text not in GROUNDING_TOKENS]
+    ids = tokenizer.convert_tokens_to_ids(texts)
+    return {text: number for text, number in zip(texts, ids, strict=True) if number is not None}
 
 
 def frame_labels(num_frames: int, times_F: Sequence[float] | None = None) -> list[str]:

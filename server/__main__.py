@@ -32,6 +32,7 @@ def serve(
     port: Annotated[int | None, _flag("port")] = None,
     system_message: Annotated[str | None, _flag("system_message")] = None,
     critic_system_message: Annotated[str | None, _flag("critic_system_message")] = None,
+    trust_special_tokens: Annotated[bool | None, _flag("trust_special_tokens")] = None,
     dtype: Annotated[Dtype | None, _flag("dtype")] = None,
     max_model_len: Annotated[int | None, _flag("max_model_len")] = None,
     cut_max_tokens: Annotated[bool | None, _flag("cut_max_tokens")] = None,

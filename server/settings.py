@@ -64,6 +64,11 @@ class Settings(BaseSettings):
         default=None,
         description="System message for the critic, or `none` to send none; by default the checkpoint's own.",
     )
+    trust_special_tokens: bool = Field(
+        default=False,
+        description="Read special tokens in the texts of requests as special tokens. By default they are "
+        "ordinary text, so that no text can forge a role, an image or the end of a turn.",
+    )
     dtype: Dtype = Field(default="auto", description="Number format of weights and activations.")
     max_model_len: int | None = Field(
         default=None,

@@ -33,7 +33,10 @@ TILE = 56
 """The side of a tile in pixels. A tile has 4 x 4 patches of 14 pixels and therefore 4 tokens."""
 MAX_TILES = 6
 WINDOW = 2048
-SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
+SPECIAL_TOKENS: tuple[str, ...] = (
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>"),
+    *("<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>"),
+)
 # The content of a message may be a string or a list of parts.
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"

@@ -19,18 +19,21 @@ def register() -> None:
     """Replace vLLM's and transformers' InternVL classes with ours; a second call changes nothing.
 
     The model and config classes are replaced. InternLM's tokenizers and the critic are added, because vLLM
-    and transformers have no class for them. Engines that ask for it compile grammars in our way.
+    and transformers have no class for them, and so is the tokenizer mode of `model/plugin/chat`. Engines that
+    ask for it compile grammars in our way.
     """
     from transformers import AutoConfig
     from vllm.v1.structured_output import StructuredOutputManager
 
     from model.checkpoint.config import InternVLChatConfig, InternVLConfig
     from model.checkpoint.internlm_tokenizer import register_tokenizers
+    from model.plugin.chat.mode import register_mode
 
     from .engine_config import register_engine_config
 
     register_tokenizers()
     use_backend_of_each_request(StructuredOutputManager)
+    register_mode()
     AutoConfig.register(InternVLChatConfig.model_type, InternVLChatConfig, exist_ok=True)
     AutoConfig.register(InternVLConfig.model_type, InternVLConfig, exist_ok=True)
     for architecture, module_and_class in CLASSES.items():

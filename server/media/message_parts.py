@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model.media_in_text import INLINE, place_media
 from server.errors import ApiError
 from server.request_media import HANDLE
 
@@ -58,8 +59,8 @@ def video_part(handle: str) -> Mapping[str, Any]:
 def with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Mapping[str, Any]]) -> Message:
     """Return the message at `index` with its media parts replaced by the checked `parts`.
 
-    Text parts keep only their text, so that no other field carries unchecked media to vLLM. Media that follow
-    all texts come before them.
+    Text parts keep only their text, so that no other field carries unchecked media to vLLM. Media stand where
+    the texts say it (see `place_media`). Other media that follow all texts come before them.
 
     Args:
         index: the index of `message` in the conversation.
@@ -73,7 +74,7 @@ def with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Map
         parts.get((index, part_index)) or {"type": part["type"], part["type"]: part[part["type"]]}
         for part_index, part in enumerate(content)
     ]
-    return {**message, "content": _media_first(checked)}
+    return {**message, "content": _media_first(place_media(checked))}
 
 
 def _media_first(parts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -82,7 +83,7 @@ def _media_first(parts: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     InternVL3 was trained with the images of a message before its text, and a model that is asked in the other
     order answers worse. Parts that mix texts and media stay as they are, because their order has a meaning.
     """
-    kinds = [part["type"] in MEDIA_PARTS for part in parts]
+    kinds = [part["type"] in MEDIA_PARTS and not part[INLINE] for part in parts]
     first_media = kinds.index(True) if True in kinds else 0
     return parts[first_media:] + parts[:first_media] if all(kinds[first_media:]) else parts
 

@@ -38,6 +38,7 @@ STRUCTURED_OUTPUTS = "structured_outputs_config"  # with it the operator decides
 INSTEAD = {
     "model": "use --policy or --critic",
     "served_model_name": "use --name",
+    "tokenizer_mode": "the server sets the mode in which texts of clients are text",
     "host": "use --host",
     "port": "use --port",
     "api_key": "this server checks no keys; put a gateway in front of it that does",

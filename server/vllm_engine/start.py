@@ -47,6 +47,7 @@ from .memory.need import require_whole_groups
 from .operator_flags import check_operator_flags
 from .start_order import build_all
 from .stat_logger import stat_logger_for
+from .text_rules import set_text_rules
 
 logger = logging.getLogger("internvl3.engine")
 
@@ -95,8 +96,9 @@ async def start(settings: Settings) -> Engine:
                 outcome.client.shutdown()
         raise failures[0]
     running = [outcome for outcome in outcomes if isinstance(outcome, StartedEngine)]
-    for engine, args in zip(running, prepared.arguments, strict=True):
+    for role, engine, args in zip(roles, running, prepared.arguments, strict=True):
         await engine.client.reset_mm_cache()
+        set_text_rules(engine.client.renderer, role, trusting=settings.trust_special_tokens)
         set_conversation_format(
             args, engine.checkpoint, engine.client.renderer.get_tokenizer(), engine.client.model_config
         )

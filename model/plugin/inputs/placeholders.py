@@ -1,10 +1,11 @@
-"""Find the placeholders of images and videos in a prompt, and replace them with markers for vLLM.
+"""Find the slots of images and videos in a prompt, and replace them with markers for vLLM.
 
-A prompt holds one placeholder for each image: `<IMG_CONTEXT>`, which our chat requests and transformers'
-templates write, or the text `<image>` of prompts in OpenGVLab's style. The placeholder of a video is
-`<video>`. An image becomes `<img>`, its context tokens and `</img>`. A video becomes the same for each frame,
-in one line for each frame that begins with "Frame1: ". Source: OpenGVLab/InternVL
-`modeling_internvl_chat.py`, `chat`; transformers `processing_internvl.py`.
+The prompt of a chat request comes from our renderer, which puts IMAGE_MARKER and VIDEO_MARKER where media
+stand. Any other prompt holds one placeholder for each image: `<IMG_CONTEXT>`, which transformers' templates
+write, or the text `<image>` of prompts in OpenGVLab's style. There the placeholder of a video is `<video>`.
+An image becomes `<img>`, its context tokens and `</img>`. A video becomes the same for each frame, in one
+line for each frame that begins with "Frame1: ". Source: OpenGVLab/InternVL `modeling_internvl_chat.py`,
+`chat`; transformers `processing_internvl.py`.
 """
 
 import re
@@ -15,10 +16,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.image_tokens import IMAGE_CONTEXT, IMAGE_TEXT, VIDEO_TEXT, ImageTokens, Tokenizer
+from model.image_tokens import IMAGE_CONTEXT, IMAGE_TEXT, VIDEO_TEXT, ImageTokens, Tokenizer, special_ids
 
-# vLLM replaces these ids in a prompt. No tokenizer has negative ids, so text can't contain them.
-IMAGE_MARKER, FRAME_MARKER, DELTA_MARKER = -1, -2, -3
+# No tokenizer has negative ids, so text can't contain them. vLLM replaces the first three in a prompt. A
+# VIDEO_MARKER becomes the lines of the video's frames before that.
+IMAGE_MARKER, FRAME_MARKER, DELTA_MARKER, VIDEO_MARKER = -1, -2, -3, -4
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def find_media_slots(
         num_images: how many images there are.
         videos: the labels of the frames of each video.
         tokens: the image tokens of the tokenizer.
-        tokenizer: it finds placeholders that are text.
+        tokenizer: it encodes the labels, and finds placeholders that are text.
 
     Raises:
         ValueError: the placeholders don't match the images and videos.
@@ -93,7 +95,9 @@ def find_media_slots(
     contexts = prompt.count(tokens.context)
     modalities: list[Literal["image", "video"]] = ["image"] * num_images
     ids = list(prompt)
-    if videos or contexts != num_images:
+    if min(ids, default=0) < 0:
+        ids, modalities = _read_markers(ids, num_images, videos, tokens, tokenizer)
+    elif videos or contexts != num_images:
         # `<image>` and `<video>` are ordinary text. The tokenizer may split them or merge them with their
         # neighbours, so they are searched in the text and not in the ids.
         image_text = IMAGE_CONTEXT if contexts else IMAGE_TEXT
@@ -102,6 +106,46 @@ def find_media_slots(
         )
         ids = tokenizer.encode(text, add_special_tokens=False)
     return _open_slots(ids, modalities, [len(labels) for labels in videos], tokens)
+
+
+def _read_markers(
+    prompt: Sequence[int],
+    num_images: int,
+    videos: Sequence[Sequence[str]],
+    tokens: ImageTokens,
+    tokenizer: Tokenizer,
+) -> tuple[list[int], list[Literal["image", "video"]]]:
+    """Return the renderer's prompt with a context token for every image and frame, and each modality."""
+    counts = prompt.count(IMAGE_MARKER), prompt.count(VIDEO_MARKER)
+    if counts != (num_images, len(videos)):
+        raise ValueError(
+            f"the prompt holds {counts[0]} of {num_images} images and {counts[1]} of {len(videos)} videos: "
+            "the chat template or truncate_prompt_tokens has left out a message, so send fewer messages"
+        )
+    labels_of_videos = iter(videos)
+    special = special_ids(tokenizer).values() if videos else ()
+    ids, modalities = list[int](), list[Literal["image", "video"]]()
+    for token in prompt:
+        if token >= 0:
+            ids.append(token)
+        elif token == IMAGE_MARKER:
+            ids.append(tokens.context)
+            modalities.append("image")
+        else:
+            modalities.append("video")
+            first, *others = next(labels_of_videos)
+            begin = len(ids)  # of the text that ends here; its last token may be merged with the label
+            while begin and ids[begin - 1] not in special:
+                begin -= 1
+            ids[begin:] = _text_ids(tokenizer.decode(ids[begin:]) + first, tokenizer)
+            ids.append(tokens.context)
+            for label in others:
+                ids += [*_text_ids(f"\n{label}", tokenizer), tokens.context]
+    return ids, modalities
+
+
+def _text_ids(text: str, tokenizer: Tokenizer) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 
 def _read_placeholders(

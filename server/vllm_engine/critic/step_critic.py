@@ -13,6 +13,7 @@ from typing import Any
 from vllm.exceptions import VLLMError
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from model.media_in_text import INLINE
 from server.engine_interface import CountTokens, ignore_tokens
 from server.errors import ApiError, too_many_steps
 from server.telemetry.logs import error_line
@@ -138,7 +139,8 @@ def step_keys(prefixes: CriticPrefixes, vision: Mapping[str, Any]) -> list[bytes
     """Return for each prefix a key that covers everything its score depends on.
 
     This is the messages, the media and `vision`, the request's mm_processor_kwargs. `server/media` gives each
-    medium a `uuid` that is a hash of its content. The key covers this uuid instead of the medium's bytes.
+    medium a `uuid` that is a hash of its content. The key covers this uuid instead of the medium's bytes, and
+    whether the medium stands within a text.
     With delta "auto" the length of the prompt decides the delta, so the key also covers the steps that
     follow.
     """
@@ -163,4 +165,9 @@ def _by_content(message: Message) -> Message:
     content = message["content"]
     if isinstance(content, str):
         return message
-    return {**message, "content": [part.get("uuid") or part for part in content]}
+    return {
+        **message,
+        "content": [
+            [part["uuid"], part.get(INLINE, False)] if part.get("uuid") else part for part in content
+        ],
+    }

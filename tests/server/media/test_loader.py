@@ -270,3 +270,18 @@ async def test_images_after_all_texts_come_first(order: str, expected: str):
     assert kinds == expected
     texts = [part["text"] for part in message["content"] if part["type"] == "text"]
     assert texts == [part["text"] for part in parts if part["type"] == "text"]
+
+
+@pytest.mark.parametrize(
+    ("order", "word", "expected"),
+    [
+        ("ti", "<image>", ["", "i", "\nWhat?"]),
+        ("ti", "a word", ["i", "a word\nWhat?"]),
+        ("it", "<image> <image>", ["i", "<image> <image>\nWhat?"]),
+    ],
+)
+async def test_a_word_for_each_image_says_where_it_stands(order: str, word: str, expected: list[str]):
+    image = {"type": "image_url", "image_url": {"url": data_url(encoded("PNG", (10, 10)))}}
+    text = {"type": "text", "text": f"{word}\nWhat?"}
+    (message,) = await load([{"role": "user", "content": [image if kind == "i" else text for kind in order]}])
+    assert [part.get("text", "i") for part in message["content"]] == expected

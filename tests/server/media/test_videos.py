@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from model.images.tiling import TilingConfig
+from model.media_in_text import INLINE
 from model.video.frames import FrameRequest
 from model.video.tiles import read_video
 from server.media.loader import MediaLoader
@@ -56,6 +57,7 @@ async def test_a_video_becomes_a_handle_and_its_tiles(clip, tmp_path):
         "type": "video_url",
         "video_url": {"url": handle},
         "uuid": handle.removeprefix("internvl3:"),
+        INLINE: False,
     }
     assert text == {"type": "text", "text": "What happens?"}
     (tmp_path / "clip.mp4").write_bytes(clip)

@@ -32,6 +32,7 @@ def test_flags_of_the_engine_and_the_chat_handler_pass(extra):
         ("--uds /tmp/socket", "--uds"),
         ("--served-model-name other", "--served-model-name"),
         ("--model other", "--model"),
+        ("--tokenizer-mode hf", "--tokenizer-mode"),
         ("""--allowed-origins '["*"]'""", "--allowed-origins"),
         ("--middleware a.b", "--middleware"),
         ("--root-path /x", "--root-path"),

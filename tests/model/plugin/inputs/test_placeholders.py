@@ -1,12 +1,19 @@
 """Placeholders of every style become framed markers, and are refused if they don't match the media."""
 
-import pytest
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
+import pytest
+from transformers import AutoTokenizer
+
+import model
 from model.image_tokens import frame_labels, image_tokens
 from model.plugin.inputs.placeholders import (
     DELTA_MARKER,
     FRAME_MARKER,
     IMAGE_MARKER,
+    VIDEO_MARKER,
     MediaSlot,
     PromptWithSlots,
     find_media_slots,
@@ -32,11 +39,15 @@ def test_ids_of_image_tokens_are_those_of_the_tokenizer():
 def test_a_tokenizer_without_the_tokens_is_refused():
     class Bare:
         unk_token_id = 0
+        added_tokens_decoder: ClassVar[Mapping[int, Any]] = {}
+        all_special_tokens: ClassVar[list[str]] = []
 
         def convert_tokens_to_ids(self, tokens: list[str]) -> list[int | None]:
             return [None if token == "<img>" else 0 for token in tokens]
 
-        def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        def encode(
+            self, text: str, *, add_special_tokens: bool, split_special_tokens: bool = False
+        ) -> list[int]:
             raise NotImplementedError
 
         def decode(self, ids: list[int]) -> str:
@@ -100,6 +111,41 @@ def test_images_and_videos_mix_in_the_order_of_the_prompt(image: str):
         MediaSlot(14, "video", item=2, medium=2),
         MediaSlot(17, "image", item=1, medium=3),
     )
+
+
+def place_in_markers(*pieces: str | int, images: int = 0, videos: list[list[str]] | None = None) -> str:
+    """Return a prompt of texts and the renderer's markers with its slots, as text."""
+    prompt = [token for piece in pieces for token in ([piece] if isinstance(piece, int) else ids(piece))]
+    return with_marker_names(find_media_slots(prompt, images, videos or [], TOKENS, TOKENIZER))
+
+
+def test_markers_of_the_renderer_say_where_media_stand_and_placeholders_are_text():
+    said = "<image> <video>"
+    shown = place_in_markers(said, IMAGE_MARKER, "\n", VIDEO_MARKER, said, images=1, videos=[["a: ", "b: "]])
+    framed = "<img>{}</img>"
+    image, frame = framed.format("IMAGE"), framed.format("FRAME")
+    assert shown == f"{said}{image}\na: {frame}\nb: {frame}{said}"
+
+
+def test_a_label_is_encoded_together_with_the_text_before_it():
+    """In nano's vocabulary a space and the word after it are one token."""
+    nano = AutoTokenizer.from_pretrained(Path(str(model.__file__)).parent / "nano" / "policy")
+    tokens = image_tokens(nano)
+    before, label = "</img>Look at <|im_end|> row ", "sum 1: "
+    start = nano.encode("</img>", add_special_tokens=False)
+    text = nano.encode(before.removeprefix("</img>"), add_special_tokens=False, split_special_tokens=True)
+    found = find_media_slots([*start, *text, VIDEO_MARKER], 0, [[label]], tokens, nano)
+    joint = before.removeprefix("</img>") + label
+    expected = [*start, *nano.encode(joint, add_special_tokens=False, split_special_tokens=True)]
+    assert list(found.ids[:-3]) == expected
+    apart = text + nano.encode(label, add_special_tokens=False)
+    assert expected != [*start, *apart], "the tokens at the border are merged"
+
+
+@pytest.mark.parametrize(("images", "videos"), [(0, [["a"]]), (2, [["a"]]), (1, []), (1, [["a"], ["b"]])])
+def test_markers_must_match_the_media(images: int, videos: list[list[str]]):
+    with pytest.raises(ValueError, match=f"1 of {images} images and 1 of {len(videos)} videos"):
+        place_in_markers(IMAGE_MARKER, VIDEO_MARKER, images=images, videos=videos)
 
 
 def test_each_token_of_a_prompt_has_its_medium():

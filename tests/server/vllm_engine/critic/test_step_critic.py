@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from model.media_in_text import INLINE
 from server.engine_interface import CountTokens
 from server.vllm_engine.critic.step_critic import LabelLogits, StepCritic, step_keys
 from ttscaling.critic_prompt import critic_prefixes
@@ -149,9 +150,15 @@ async def test_labels_that_decide_nothing_are_a_critic_error():
         await critic_of(read).score(CONVERSATION, "a")
 
 
-def keys(*steps: str, vision: Mapping[str, Any] = VISION, image: str = "A", uuid: str = "1") -> list[bytes]:
+def keys(
+    *steps: str,
+    vision: Mapping[str, Any] = VISION,
+    image: str = "A",
+    uuid: str = "1",
+    inline: bool = False,
+) -> list[bytes]:
     """Return the keys of these steps, for a question with an image of these bytes and this uuid."""
-    part = {"type": "image_url", "image_url": {"url": f"data:{image}"}, "uuid": uuid}
+    part = {"type": "image_url", "image_url": {"url": f"data:{image}"}, "uuid": uuid, INLINE: inline}
     content = [part, {"type": "text", "text": "How many?"}]
     conversation = Conversation(messages=({"role": "user", "content": content},))
     return step_keys(critic_prefixes(conversation, steps), vision)
@@ -162,6 +169,7 @@ def test_a_key_knows_everything_before_its_step_and_nothing_after():
     assert keys("a", "b")[1] != keys("a", "c")[1] != keys("b", "c")[1]
     assert keys("a\n\nb")[0] not in keys("a", "b")
     assert keys("a")[0] != keys("a", uuid="2")[0]
+    assert keys("a")[0] != keys("a", inline=True)[0], "the image stands elsewhere"
     assert keys("a")[0] == keys("a", image="B")[0], "the uuid stands for the bytes"
     assert keys("a")[0] != keys("a", vision={"v2pe_delta": 0.25})[0]
     assert keys("a", vision={"x": 1, "y": 2}) == keys("a", vision={"y": 2, "x": 1})
