@@ -1,4 +1,4 @@
-"""What vLLM's configuration of an engine gets from us: its length, its stop tokens, and two checks.
+"""What vLLM's configuration of an engine gets from us: length, stop tokens, tokenizer mode and a check.
 
 vLLM asks the tables that `register_engine_config` writes to while it builds an engine's configuration. It
 derives the length of a context from the first, and calls the classes of the second for an architecture.
@@ -18,6 +18,7 @@ from model.checkpoint.config import InternVLChatConfig, InternVLConfig
 from model.checkpoint.end_of_turn import end_of_turn
 
 from .architectures import CLASSES
+from .chat.mode import choose_tokenizer_mode
 
 # The ways of guessing tokens ahead that need no second model.
 _WITHOUT_DRAFT_MODEL = ("ngram", "ngram_gpu", "suffix", "custom_class")
@@ -49,12 +50,14 @@ class InternVLEngineConfig(VerifyAndUpdateConfig):
 
     @staticmethod
     def verify_and_update_model_config(model_config: ModelConfig) -> None:
-        """Let answers also stop at the token that ends a turn, which most published files don't name.
+        """Choose our tokenizer mode, and let answers also stop at the token that ends a turn.
 
+        Most published files don't name that token.
         vLLM takes the stop tokens from the tokenizer and from `generation_config.json`. InternVL3's
         `generation_config.json` names none, and InternLM's tokenizers name another token. The tokenizer's
         files are those that the engine's arguments name, in their revision and with their access token.
         """
+        choose_tokenizer_mode(model_config)
         stop = end_of_turn(
             str(model_config.tokenizer),
             revision=model_config.tokenizer_revision,
