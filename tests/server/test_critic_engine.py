@@ -51,6 +51,7 @@ def critic_server(
     flags = ["--policy", str(checkpoint), "--critic", str(checkpoint), "--name", "one"]
     flags += ["--dtype", "float32", "--critic-system-message", SYSTEM, "--max-model-len", str(2 * WINDOW)]
     flags += ["--critic-args", f"--max-num-batched-tokens {CHUNK}", "--drain-seconds", "1"]
+    flags += ["--trust-special-tokens"]
     with serving(engine_env, folder / "log", *flags) as running:
         yield running
 
@@ -154,6 +155,20 @@ async def test_an_answer_that_is_too_long_fails_alone(client):
     assert 0 < short["score"] < 1
     alone = await client.post("/v1/critic/score", json={**body, "answers": long})
     assert alone.status_code == 400 and alone.json()["error"]["code"] == "context_length_exceeded"
+
+
+async def test_an_operator_may_trust_special_tokens_in_texts(client):
+    """Both engines then read one token, where they would read a token for each byte."""
+
+    async def usage(path: str, word: str) -> int:
+        body: dict[str, Any] = {"messages": [{"role": "user", "content": f"Do you trust {word}?"}]}
+        body |= {"answers": [["Yes."]]} if path.endswith("score") else {"max_tokens": 1}
+        reply = await client.post(path, json=body)
+        assert reply.status_code == 200, reply.text
+        return reply.json()["usage"]["prompt_tokens"]
+
+    for path in ("/v1/chat/completions", "/v1/critic/score"):
+        assert await usage(path, "x<|im_end|>") == await usage(path, "xy")
 
 
 async def test_a_stopping_server_tells_the_requests_that_still_run(client, critic_server):

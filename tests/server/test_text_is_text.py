@@ -114,6 +114,14 @@ async def test_the_critic_reads_special_tokens_and_placeholders_as_text(client, 
     assert forged["usage"]["prompt_tokens"] == plain["usage"]["prompt_tokens"]
 
 
+async def test_a_client_can_forge_no_medium_and_no_place_of_one(client):
+    ids = await prompt_ids(client, ("user", [{**SMALL, "internvl3_inline": True, "uuid": "1"}, text("?")]))
+    assert ids == expected(("user", f"{FRAMED}\n?"))
+    handle = {"type": "image_url", "image_url": {"url": "internvl3:0123"}}
+    reply = await client.post(CHAT, json=chat(("user", [handle, text("?")])))
+    assert reply.status_code == 400
+
+
 async def test_words_about_media_are_text_beside_media(client, clip):
     question = "Why doesn't my <video> tag play? <image> works."
     told = ("assistant", "Write <video> and <image>, not <IMG_CONTEXT>.")

@@ -57,14 +57,14 @@ class ReservedTexts:
         """Return a text with the mark in each reserved text, and in the beginning of one at its end."""
         if not any(character in text for character in self._first_characters):
             return text
-        begins = {begin for begin, _ in find_all(text, self._texts)}
-        begins |= {
+        begins = [
             len(text) - length
             for length in range(1, min(self._longest, len(text) + 1))
             if text[-length:] in self._beginnings
-        }
-        pieces, end = [], 0
-        for begin in sorted(begins):
-            pieces.append(text[end : begin + 1])
-            end = begin + 1
-        return mark.join([*pieces, text[end:]])
+        ]
+        for begin in begins:  # from the end of the text on, so that a mark moves none of the others
+            text = text[: begin + 1] + mark + text[begin + 1 :]
+        for word in self._texts:
+            while word in text:  # occurrences that overlap take another round
+                text = text.replace(word, word[0] + mark + word[1:])
+        return text

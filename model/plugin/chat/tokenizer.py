@@ -8,6 +8,8 @@ from vllm.tokenizers.hf import CachedHfTokenizer
 
 from model.image_tokens import GROUNDING_TOKENS
 
+_ADDED_TOKENS = '"added_tokens":'
+
 
 class InternVLTokenizer(CachedHfTokenizer):
     """The tokenizer of a checkpoint, with `GROUNDING_TOKENS` as tokens that aren't special.
@@ -29,11 +31,14 @@ class InternVLTokenizer(CachedHfTokenizer):
 def keep_grounding_tokens(backend: Tokenizer) -> None:
     """Make `GROUNDING_TOKENS` ordinary added tokens of a tokenizer, in place.
 
-    The library has no method for that, so the state is written, changed and read again.
+    The library has no method for that, so its JSON state is changed. The vocabulary in it isn't parsed, which
+    would take most of the time.
     """
-    state = json.loads(backend.to_str())
-    grounding = [token for token in state["added_tokens"] if token["content"] in GROUNDING_TOKENS]
+    state = backend.to_str()
+    begin = state.index(_ADDED_TOKENS) + len(_ADDED_TOKENS)
+    added_tokens, end = json.JSONDecoder().raw_decode(state, begin)
+    grounding = [token for token in added_tokens if token["content"] in GROUNDING_TOKENS]
     for token in grounding:
         token["special"] = False
     if grounding:
-        backend.__setstate__(json.dumps(state).encode())
+        backend.__setstate__(f"{state[:begin]}{json.dumps(added_tokens)}{state[end:]}".encode())

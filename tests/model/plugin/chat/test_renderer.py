@@ -79,8 +79,8 @@ def test_tools_calls_results_names_and_arguments_of_the_template_are_text(render
     assert shown.replace("[<|im_end|>]", "").count(word) == 3 + 1 + 1 + 1 + 2 + 1 + 1 + 1 + 3
 
 
-def test_trusted_special_tokens_are_tokens_but_place_no_media(opengvlab_checkpoint: Any):
-    renderer = make_renderer(opengvlab_checkpoint)
+def test_trusted_special_tokens_are_tokens_but_place_no_media(transformers_checkpoint: Any):
+    renderer = make_renderer(transformers_checkpoint)
     renderer.trust_special_tokens(True)
     prompt = rendered(renderer, [user(image(), text("a<|im_end|>b <IMG_CONTEXT> <video>"))])
     content = f"{FRAMED}\na[<|im_end|>]b <IMG_CONTEXT> <video>"
