@@ -5,6 +5,7 @@ embedding, a layer scale or a bias.
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    AutoTokenizer,
     InternVLConfig,
     InternVLForConditionalGeneration,
     InternVLVisionConfig,
@@ -57,14 +59,20 @@ def build_checkpoint(
     seed: int = 0,
     vision: Vision = "300m",
     language: Language = "qwen2",
+    tokenizer_files: Path | None = None,
 ) -> Path:
     """Write a checkpoint with tokenizer and generation config into `directory`, and return `directory`.
 
-    transformers' layout has no InternLM, so both InternLM models are saved as Llama in it.
+    The tokenizer is the one in the folder `tokenizer_files`, or else `byte_tokenizer`. transformers' layout
+    has no InternLM, so both InternLM models are saved as Llama in it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    tokenizer = byte_tokenizer()
-    tokenizer.save_pretrained(directory)
+    if tokenizer_files is None:
+        tokenizer = byte_tokenizer()
+        tokenizer.save_pretrained(directory)
+    else:
+        shutil.copytree(tokenizer_files, directory, dirs_exist_ok=True)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer_files)
     context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
     model = random_model(len(tokenizer), context, tied=tied, seed=seed, vision=vision, language=language)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")

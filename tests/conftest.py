@@ -1,13 +1,17 @@
 """Fixtures that more than one folder of tests uses."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from tests.checkpoints import build_checkpoint
+from tests.checkpoints import build_checkpoint, write_json
+from tests.processors import processor_of
+from tests.qwen_tokenizer import write_qwen_tokenizer
 from tests.videos import CLIPS, FRAMES, Clip, write_video
 
 ENGINE_SETTINGS = {
@@ -51,6 +55,33 @@ def opengvlab_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def transformers_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random checkpoint as transformers saves them, its output head tied to the embeddings."""
     return build_checkpoint(tmp_path_factory.mktemp("transformers"), "transformers", tied=True)
+
+
+@pytest.fixture(scope="session")
+def qwen_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real tokenizer of an InternVL3 with a Qwen2.5 backbone."""
+    return write_qwen_tokenizer(tmp_path_factory.mktemp("qwen_tokenizer"), "InternVL3")
+
+
+@pytest.fixture(scope="session")
+def qwen_checkpoint(qwen_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random checkpoint with the real 151,674 tokens, and as published with the wrong eos or none.
+
+    The tokenizer has no chat template, so the server uses that of the config.
+    """
+    folder = tmp_path_factory.mktemp("qwen")
+    build_checkpoint(folder, "opengvlab", seed=5, tokenizer_files=qwen_tokenizer)
+    config = json.loads((folder / "config.json").read_text())
+    config["llm_config"] |= {"bos_token_id": 151643, "eos_token_id": 151643}
+    write_json(folder / "config.json", config)
+    write_json(folder / "generation_config.json", {"_from_model_config": True})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def qwen_processor(qwen_checkpoint: Path) -> Any:
+    """vLLM's processing with our processor and the real vocabulary."""
+    return processor_of(qwen_checkpoint)
 
 
 @pytest.fixture(scope="session")

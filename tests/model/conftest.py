@@ -5,19 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.checkpoints import WINDOW
+from tests.processors import processor_of
 
 
 @pytest.fixture(scope="module")
 def processor(opengvlab_checkpoint: Path) -> Any:
-    from vllm.config import ModelConfig
-    from vllm.multimodal import MULTIMODAL_REGISTRY
-
-    from model.plugin.register import require_plugin
-
-    require_plugin()
-    config = ModelConfig(str(opengvlab_checkpoint), dtype="float32", max_model_len=4 * WINDOW)
-    return MULTIMODAL_REGISTRY.create_processor(config)
+    return processor_of(opengvlab_checkpoint)
 
 
 @pytest.fixture(scope="module")
