@@ -8,6 +8,7 @@ nothing then, and takes the longest piece at each place. Sources: OpenGVLab/Inte
 `tokenization_internlm2.py` and `tokenization_internlm2_fast.py`; InternLM3's `tokenization_internlm3.py`.
 """
 
+import os
 from typing import Any, ClassVar
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
@@ -71,6 +72,15 @@ def register_tokenizers() -> None:
     """
     AutoTokenizer.register(InternLM2Config, fast_tokenizer_class=InternLM2Tokenizer, exist_ok=True)
     AutoTokenizer.register(InternLM3Config, fast_tokenizer_class=InternLM3Tokenizer, exist_ok=True)
+
+
+def checkpoint_tokenizer(checkpoint: str | os.PathLike[str]) -> Any:
+    """Return the tokenizer of a checkpoint, a folder or a name on the hub, without running code from it.
+
+    Raises OSError if a file is missing.
+    """
+    register_tokenizers()
+    return AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
 
 
 def _model_tokenizer(extractor: SentencePieceExtractor, added: dict[int, Any]) -> Tokenizer:

@@ -2,6 +2,8 @@
 
 import gettext
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -86,6 +88,17 @@ def test_each_text_between_special_tokens_is_divided_alone(kind: Kind, dummy_pre
     between = files.oracle.encode("user\nthe quick fox")
     start, end = files.ids["<|im_start|>"], files.ids["<|im_end|>"]
     assert tokenizer.encode("<|im_start|>user\nthe quick fox<|im_end|>") == [1, start, *between, end]
+
+
+@each_kind
+def test_training_loads_the_same_tokenizer_where_nothing_else_has_registered_it(kind: Kind, small: Small):
+    """Training loads no plugin of vLLM. So this runs in a process of its own."""
+    files, text = small(kind, False), "tstep 你好"
+    code = "import sys; from model.checkpoint.internlm_tokenizer import checkpoint_tokenizer; "
+    code += "print(checkpoint_tokenizer(sys.argv[1]).encode(sys.argv[2], add_special_tokens=False))"
+    command = [sys.executable, "-c", code, str(files.directory), text]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert json.loads(result.stdout) == files.oracle.encode(text)
 
 
 @each_kind

@@ -8,10 +8,11 @@ import torch
 from accelerate import init_empty_weights
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, InternVLConfig
+from transformers import InternVLConfig
 
 from model.checkpoint.config_file import described
 from model.checkpoint.config_layouts import config_to_transformers
+from model.checkpoint.internlm_tokenizer import checkpoint_tokenizer
 from model.checkpoint.tensor_names import opengvlab_name
 from model.checkpoint.tensors import stream_to_opengvlab, to_transformers
 from model.image_tokens import image_tokens
@@ -61,10 +62,12 @@ def _config(directory: Path) -> InternVLConfig:
             "alone, so use a checkpoint such as InternVL3's"
         )
     content = json.loads((directory / "config.json").read_text())
+    # Only the tokenizer is sure to know the id of the context token. OpenGVLab's layout doesn't hold it, and
+    # transformers' converter writes InternLM2's id for every Llama.
+    context = image_tokens(checkpoint_tokenizer(directory)).context
     if "llm_config" in content:
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-        content = config_to_transformers(content, image_tokens(tokenizer).context)
-    config = InternVLConfig(**content)
+        content = config_to_transformers(content, context)
+    config = InternVLConfig(**content | {"image_token_id": context})
     # transformers' configs say "tied" by default, even for models whose embeddings aren't tied.
     config.tie_word_embeddings = config.tie_word_embeddings and not _has_head(directory)
     return config

@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from model.checkpoint.config_file import described
+from model.checkpoint.internlm_tokenizer import checkpoint_tokenizer
 from ttscaling.records.bad_records import BadRecords
 from ttscaling.records.chats import parse_chat
 from ttscaling.records.judged_steps import parse_judged
@@ -124,7 +123,7 @@ def preparation_of(checkpoint: Path, recipe: Recipe) -> Preparation:
     if recipe.image_tiles is not None:
         max_tiles = recipe.image_tiles
         tiling = replace(tiling, min_tiles=min(tiling.min_tiles, max_tiles), max_tiles=max_tiles)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
+    tokenizer = checkpoint_tokenizer(checkpoint)
     encoder = ChatEncoder(
         tokenizer, tokens_per_tile=description.tokens_per_tile, system=description.system_message or None
     )

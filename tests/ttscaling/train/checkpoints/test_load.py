@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import TILE, Layout, build_checkpoint, byte_tokenizer, random_model
-from ttscaling.train.checkpoints.load import load_model
+from ttscaling.train.checkpoints.load import empty_model, load_model
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -24,6 +24,16 @@ def test_both_layouts_hold_the_same_model(layout: Layout, tied: bool, tmp_path: 
         assert torch.equal(weights.pop(name), tensor), name
     assert not weights
     assert (model.lm_head.weight is model.model.language_model.embed_tokens.weight) == tied
+
+
+@pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
+def test_the_tokenizer_says_which_token_stands_for_pixels(layout: Layout, tmp_path: Path) -> None:
+    """transformers' converter writes InternLM2's id into the config of every Llama, also of InternVL3-9B."""
+    path = build_checkpoint(tmp_path, layout) / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_token_id": 92546}))
+    context = byte_tokenizer().convert_tokens_to_ids("<IMG_CONTEXT>")
+    assert load_model(tmp_path, dtype=torch.float32).config.image_token_id == context
+    assert empty_model(tmp_path).config.image_token_id == context
 
 
 @pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
