@@ -10,6 +10,8 @@ InternLM3 as Llama.
 from collections.abc import Mapping
 from typing import Any
 
+from transformers import CONFIG_MAPPING
+
 LANGUAGE_MODELS = ("qwen2", "qwen3", "llama")
 """The model types of transformers that the engine serves."""
 
@@ -27,6 +29,10 @@ _INTERNLM_DEFAULTS = {
 }
 
 
+class UnsupportedLanguageModel(ValueError):
+    """The error for a language model for which V2PE isn't available here."""
+
+
 def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a language model's part of `config.json` for transformers; InternLM becomes a Llama.
 
@@ -34,8 +40,8 @@ def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
         config: `llm_config` or `text_config` as published.
 
     Raises:
-        ValueError: neither an architecture nor a model type is named, or an InternLM3 has biases in its
-            attention alone or in its MLP alone, which Llama can't express.
+        ValueError: neither an architecture nor a model type is named, transformers has no class for it, or an
+            InternLM3 has biases in its attention alone or in its MLP alone, which Llama can't express.
     """
     architecture = (config.get("architectures") or [None])[0]
     # OpenGVLab's code chooses by the architecture and ignores the model type.
@@ -45,6 +51,10 @@ def language_config(config: Mapping[str, Any]) -> dict[str, Any]:
             "config.json doesn't name its language model: add a model_type to llm_config or text_config"
         )
     if model_type not in _INTERNLM_DEFAULTS:
+        if model_type not in CONFIG_MAPPING:
+            raise ValueError(
+                f"transformers has no class for the language model {model_type!r}: use another checkpoint"
+            )
         return dict(config) | {"model_type": model_type}
     settings: dict[str, Any] = {**_INTERNLM_DEFAULTS[model_type], **config}
     bias = settings.pop("bias")
@@ -72,21 +82,22 @@ def require_language_model(text_config: Any) -> None:
         text_config: transformers' config; its `rope_parameters` are replaced.
 
     Raises:
-        ValueError: the language model isn't supported, or V2PE isn't defined for its rotary embedding.
+        UnsupportedLanguageModel: the language model isn't supported, or V2PE isn't defined for its rotary
+            embedding.
     """
     if text_config.model_type not in LANGUAGE_MODELS:
-        raise ValueError(
+        raise UnsupportedLanguageModel(
             f"the language model {text_config.model_type!r} isn't supported: use "
             f"{', '.join(LANGUAGE_MODELS[:-1])} or {LANGUAGE_MODELS[-1]}"
         )
     rope = text_config.rope_parameters
     if rope.get("rope_type", "default") not in ("default", "dynamic"):
-        raise ValueError(
+        raise UnsupportedLanguageModel(
             f"V2PE isn't defined for the rotary scaling {rope['rope_type']!r}: "
             "use a checkpoint without rotary scaling, or with dynamic"
         )
     if rope.get("partial_rotary_factor", 1) != 1:
-        raise ValueError(
+        raise UnsupportedLanguageModel(
             "V2PE isn't defined for a partial rotary embedding: use a checkpoint that rotates every channel"
         )
     text_config.rope_parameters = {"rope_type": "default", "rope_theta": rope["rope_theta"]}

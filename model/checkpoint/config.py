@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import transformers
 
-from .backbones import head_dim, language_config, require_language_model
+from .backbones import UnsupportedLanguageModel, head_dim, language_config, require_language_model
 from .config_layouts import CHAT_DEFAULTS, config_to_transformers
+from .foreign import foreign_config
 
 # The longest context that the engine accepts, in tokens. The window counts positions, not tokens: with a
 # small delta a prompt of a million tokens can stay within the window (V2PE, arXiv 2412.09616).
@@ -37,11 +38,21 @@ class InternVLConfig(transformers.InternVLConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
-        """Build the config from `config.json`; InternLM becomes a Llama."""
+        """Return the config of `config.json`; InternLM becomes a Llama.
+
+        If V2PE isn't available for the language model, the config is one for vLLM's own class
+        (`model.checkpoint.foreign`).
+        """
+        try:
+            return super().from_dict(cls._translated(config_dict), **kwargs)
+        except UnsupportedLanguageModel as error:
+            foreign: Self = foreign_config(config_dict, str(error), **kwargs)
+            return foreign
+
+    @classmethod
+    def _translated(cls, config_dict: dict[str, Any]) -> dict[str, Any]:
         text = config_dict.get("text_config")
-        if isinstance(text, dict):
-            config_dict = config_dict | {"text_config": language_config(text)}
-        return super().from_dict(config_dict, **kwargs)
+        return config_dict | {"text_config": language_config(text)} if isinstance(text, dict) else config_dict
 
 
 class InternVLChatConfig(InternVLConfig):
@@ -53,11 +64,11 @@ class InternVLChatConfig(InternVLConfig):
     model_type = "internvl_chat"
 
     @classmethod
-    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Self:
-        if "llm_config" in config_dict:
-            other_keys = {
-                k: v for k, v in config_dict.items() if k not in ("llm_config", "vision_config", "auto_map")
-            }
-            # Only the tokenizer knows the id of the context token; nothing reads it from the config.
-            config_dict = CHAT_DEFAULTS | other_keys | config_to_transformers(config_dict, image_token_id=0)
-        return super().from_dict(config_dict, **kwargs)
+    def _translated(cls, config_dict: dict[str, Any]) -> dict[str, Any]:
+        if "llm_config" not in config_dict:
+            return super()._translated(config_dict)
+        other_keys = {
+            k: v for k, v in config_dict.items() if k not in ("llm_config", "vision_config", "auto_map")
+        }
+        # Only the tokenizer knows the id of the context token; nothing reads it from the config.
+        return CHAT_DEFAULTS | other_keys | config_to_transformers(config_dict, image_token_id=0)

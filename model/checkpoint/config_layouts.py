@@ -21,7 +21,7 @@ _SHARED_VISION_KEYS = (
     "layer_norm_eps", "num_channels", "initializer_range",
 )  # fmt: skip
 # The defaults of OpenGVLab's `InternVisionConfig`: InternViT-6B as it was first published.
-_VISION_DEFAULTS = {
+VISION_DEFAULTS = {
     "hidden_size": 3200,
     "intermediate_size": 12800,
     "num_hidden_layers": 48,
@@ -36,12 +36,15 @@ _VISION_DEFAULTS = {
     "initializer_factor": 0.1,
 }
 # The defaults of OpenGVLab's `InternVLChatConfig`. All released checkpoints name these keys.
-CHAT_DEFAULTS = {
+CHAT_DEFAULTS: dict[str, Any] = {
     "dynamic_image_size": False,
     "use_thumbnail": False,
     "ps_version": "v1",
     "min_dynamic_patch": 1,
     "max_dynamic_patch": 6,
+    "downsample_ratio": 0.5,
+    "select_layer": -1,
+    "force_image_size": None,
 }
 _ARCHITECTURES = {"qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM"}
 
@@ -97,12 +100,12 @@ def config_to_transformers(config: Mapping[str, Any], image_token_id: int) -> di
     `image_token_id` is the id of `<IMG_CONTEXT>`, which only the tokenizer holds in the OpenGVLab layout.
     Raises as `language_config` does.
     """
-    vision, text = _VISION_DEFAULTS | config["vision_config"], language_config(config["llm_config"])
+    vision, text = VISION_DEFAULTS | config["vision_config"], language_config(config["llm_config"])
     # InternVL3's code never ties the output head; InternVL3.5's code follows the language model's config. The
     # weights agree with both: a head is tied where the checkpoint holds none. `tied` only permits that.
     tied = bool(config.get("tie_word_embeddings") or text.get("tie_word_embeddings"))
     tile_size, patch_size = config.get("force_image_size") or vision["image_size"], vision["patch_size"]
-    ratio = config.get("downsample_ratio", 0.5)
+    ratio = config.get("downsample_ratio", CHAT_DEFAULTS["downsample_ratio"])
     return {
         "text_config": text | {"tie_word_embeddings": tied},
         "vision_config": {
@@ -114,6 +117,6 @@ def config_to_transformers(config: Mapping[str, Any], image_token_id: int) -> di
         "image_token_id": image_token_id,
         "image_seq_length": int((tile_size // patch_size) ** 2 * ratio**2),
         "downsample_ratio": ratio,
-        "vision_feature_layer": config.get("select_layer", -1),
+        "vision_feature_layer": config.get("select_layer", CHAT_DEFAULTS["select_layer"]),
         "tie_word_embeddings": tied,
     }

@@ -11,6 +11,7 @@ from model.images.tiling import TilingConfig
 from model.v2pe import parse_delta
 
 from .config import InternVLChatConfig, InternVLConfig
+from .foreign import REASON
 from .templates import DEFAULT_TEMPLATE, system_message
 
 
@@ -92,6 +93,16 @@ def num_vision_layers(config: transformers.InternVLConfig) -> int:
     return selected if selected >= 0 else layers + 1 + selected
 
 
+def require_v2pe(config: Any) -> None:
+    """Raise ValueError if V2PE isn't available for a checkpoint's language model; the message says why."""
+    reason = getattr(config, REASON, None)
+    if reason is not None:
+        raise ValueError(
+            f"{reason}. V2PE isn't available for this one; `vllm serve` serves it with vLLM's own class, "
+            "without V2PE"
+        )
+
+
 def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) -> Checkpoint:
     """Return the description of a checkpoint.
 
@@ -101,8 +112,9 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
             empty.
 
     Raises:
-        ValueError: the model can't be built with one of the values.
+        ValueError: the model can't be built with one of the values, or V2PE isn't available for it.
     """
+    require_v2pe(config)
     vision = config.vision_config
     side, patch = getattr(config, "force_image_size", None) or vision.image_size[0], vision.patch_size[0]
     tokens_per_side = side / patch * config.downsample_ratio

@@ -14,7 +14,7 @@ import transformers
 from safetensors import safe_open
 
 from .config import InternVLChatConfig, InternVLConfig
-from .description import num_vision_layers
+from .description import num_vision_layers, require_v2pe
 from .quantization import is_quantized
 from .tensor_names import internlm2_name, is_internlm2, opengvlab_name, transformers_name
 from .tensors import to_opengvlab
@@ -32,15 +32,18 @@ def require_tensors(directory: Path) -> None:
     checks it while it loads.
 
     Raises:
-        ValueError: tensors are missing; the message is one line with the first few names.
+        ValueError: tensors are missing, or V2PE isn't available for the checkpoint. The message is one line,
+            with the first few names.
         FileNotFoundError: there is no `config.json`.
     """
-    config = json.loads((directory / "config.json").read_text())
+    content = json.loads((directory / "config.json").read_text())
+    kind = InternVLChatConfig if "llm_config" in content else InternVLConfig
+    config = kind.from_pretrained(directory)
+    require_v2pe(config)
     names = [name for path in sorted(directory.glob("*.safetensors")) for name in _tensor_names(path)]
     if not names:
         return
-    kind = InternVLChatConfig if "llm_config" in config else InternVLConfig
-    missing = missing_from(kind.from_pretrained(directory), names)
+    missing = missing_from(config, names)
     if missing:
         first_names = ", ".join(missing[:_MOST_NAMES])
         more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""

@@ -4,6 +4,7 @@ vLLM asks the tables that `register_engine_config` writes to while it builds an 
 derives the length of a context from the first, and calls the classes of the second for an architecture.
 """
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,12 @@ from vllm.transformers_utils.model_arch_config_convertor import (
 
 from model.checkpoint.config import InternVLChatConfig, InternVLConfig
 from model.checkpoint.end_of_turn import end_of_turn
+from model.checkpoint.foreign import PREFIX, REASON
 
 from .architectures import CLASSES
 from .chat.mode import choose_tokenizer_mode
+
+logger = logging.getLogger("internvl3.plugin")
 
 # The ways of guessing tokens ahead that need no second model.
 _WITHOUT_DRAFT_MODEL = ("ngram", "ngram_gpu", "suffix", "custom_class")
@@ -30,6 +34,7 @@ def register_engine_config() -> None:
         MODEL_ARCH_CONFIG_CONVERTORS[config.model_type] = WindowConvertor
     for architecture in CLASSES:
         MODELS_CONFIG_MAP[architecture] = InternVLEngineConfig
+        MODELS_CONFIG_MAP[PREFIX + architecture] = ForeignEngineConfig
 
 
 class WindowConvertor(ModelArchConfigConvertorBase):
@@ -76,6 +81,19 @@ class InternVLEngineConfig(VerifyAndUpdateConfig):
                 f"--speculative-config: the method {speculation.method!r} needs a draft model, and V2PE's "
                 'positions can\'t be passed to one. Use the method "ngram" or "suffix"'
             )
+
+
+class ForeignEngineConfig(VerifyAndUpdateConfig):
+    """What the operator has to know of an engine with vLLM's own class."""
+
+    @staticmethod
+    def verify_and_update_model_config(model_config: ModelConfig) -> None:
+        """Write one line to the log: the model is served without V2PE, and why."""
+        logger.warning(
+            "vLLM's own InternVL class serves %s, without V2PE: %s",
+            model_config.model,
+            getattr(model_config.hf_config, REASON, "its config names that class"),
+        )
 
 
 def _with_stop(generation_config: Any, stop: int) -> dict[str, Any]:

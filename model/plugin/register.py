@@ -7,6 +7,8 @@ own InternVL, without V2PE. So code that starts an engine calls `require_plugin`
 from vllm import ModelRegistry
 from vllm.plugins import load_general_plugins
 
+from model.checkpoint.foreign import PREFIX
+
 from .architectures import CLASSES
 from .grammars import use_backend_of_each_request
 
@@ -18,9 +20,10 @@ class PluginError(RuntimeError):
 def register() -> None:
     """Replace vLLM's and transformers' InternVL classes with ours; a second call changes nothing.
 
-    The model and config classes are replaced. InternLM's tokenizers and the critic are added, because vLLM
-    and transformers have no class for them, and so is the tokenizer mode of `model/plugin/chat`. Engines that
-    ask for it compile grammars in our way.
+    The model and config classes are replaced. vLLM's own model classes stay available under a longer name,
+    for checkpoints whose language model isn't ours. InternLM's tokenizers and the critic are added, because
+    vLLM and transformers have no class for them, and so is the tokenizer mode of `model/plugin/chat`. Engines
+    that ask for it compile grammars in our way.
     """
     from transformers import AutoConfig
     from vllm.v1.structured_output import StructuredOutputManager
@@ -37,6 +40,9 @@ def register() -> None:
     AutoConfig.register(InternVLChatConfig.model_type, InternVLChatConfig, exist_ok=True)
     AutoConfig.register(InternVLConfig.model_type, InternVLConfig, exist_ok=True)
     for architecture, module_and_class in CLASSES.items():
+        entry = ModelRegistry.models.get(architecture)
+        if entry is not None and not _is_ours(architecture):
+            ModelRegistry.models[PREFIX + architecture] = entry
         # The class is registered by its name, because the module must not be imported, and CUDA not be
         # touched, before the engine's process needs it.
         ModelRegistry.register_model(architecture, ":".join(module_and_class))
@@ -51,11 +57,15 @@ def require_plugin() -> None:
         do.
     """
     load_general_plugins()
-    for architecture, module_and_class in CLASSES.items():
-        entry = ModelRegistry.models.get(architecture)
-        if (getattr(entry, "module_name", None), getattr(entry, "class_name", None)) != module_and_class:
+    for architecture in CLASSES:
+        if not _is_ours(architecture):
             raise PluginError(
                 f"vLLM would serve {architecture} without our model, because the plugin internvl3 is "
                 "inactive. Install internvl3-serving in this environment; if VLLM_PLUGINS is set, add "
                 "internvl3 to it"
             )
+
+
+def _is_ours(architecture: str) -> bool:
+    entry = ModelRegistry.models.get(architecture)
+    return (getattr(entry, "module_name", None), getattr(entry, "class_name", None)) == CLASSES[architecture]

@@ -11,6 +11,7 @@ from vllm.transformers_utils.config import get_config
 from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 
+from model.checkpoint.description import require_v2pe
 from model.plugin.grammars import GRAMMARS
 from server.errors import StartupError
 from server.settings import Settings
@@ -28,6 +29,7 @@ def engine_arguments(roles: Sequence[EngineRole], settings: Settings, *, cpu: bo
 
 def _flags(role: EngineRole, settings: Settings, *, cpu: bool) -> list[str]:
     config = get_config(role.path, trust_remote_code=False)
+    require_v2pe(config)
     return engine_flags(
         role,
         settings,

@@ -192,6 +192,8 @@ def prompt(request: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
     from PIL import Image
 
+    if not request["images"] and not request.get("videos"):
+        return {"prompt": request["prompt"]}
     return {
         "prompt": request["prompt"],
         "multi_modal_data": {
