@@ -17,13 +17,21 @@ class ApiError(Exception):
     """A request failed; the reply is OpenAI's error body with the HTTP status `status`."""
 
     def __init__(
-        self, message: str, *, status: int = 400, param: str | None = None, code: str | None = None
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        code: str | None = None,
+        can_retry: bool = True,
     ) -> None:
+        """`can_retry` is false for a 503 that stays until somebody restarts the server."""
         super().__init__(message)
         self.message = message
         self.status = status
         self.param = param
         self.code = code
+        self.can_retry = can_retry
 
     @property
     def body(self) -> Mapping[str, Any]:
@@ -85,6 +93,7 @@ def stopped() -> ApiError:
         "The engine has stopped. Restart the server, or send the request to another one.",
         status=503,
         code="engine_stopped",
+        can_retry=False,
     )
 
 

@@ -1,8 +1,9 @@
 """Decide whether and when a refused request is sent again.
 
-The rules are those of OpenAI's Python client. 408, 409, 429 and 5xx are worth another try. Retry-After says
-when. Without it, the wait begins with half a second and doubles each time. It is shortened by a random
-fraction (jitter), so that clients that were refused together don't come back together.
+The rules are those of OpenAI's Python client. 408, 409, 429 and 5xx are worth another try, unless the header
+x-should-retry decides otherwise. Retry-After says when. Without it, the wait begins with half a second and
+doubles each time. It is shortened by a random fraction (jitter), so that clients that were refused together
+don't come back together.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,9 @@ def delay(
     `attempt` is the number of the try that was refused, from 0. `headers` has lower-case keys or ignores
     case. `jitter` is a random number in [0, 1]. `now` has a time zone.
     """
-    if attempt >= max_retries or not (status in (408, 409, 429) or status >= 500):
+    may_pass = status in (408, 409, 429) or status >= 500
+    may_pass = {"true": True, "false": False}.get(headers.get("x-should-retry", ""), may_pass)
+    if attempt >= max_retries or not may_pass:
         return None
     seconds = _retry_after(headers.get("retry-after"), now)
     if seconds is None:

@@ -10,9 +10,13 @@ from .access_log import CLIENT_CLOSED
 
 
 async def api_error(request: Request, error: Exception) -> Response:
-    """Return an ApiError's body; with status 503 the client is told to retry after 5 seconds."""
+    """Return an ApiError's body; with status 503 the headers say whether and when to retry.
+
+    OpenAI's clients retry every 503 unless x-should-retry is false.
+    """
     assert isinstance(error, ApiError)
-    headers = {"Retry-After": "5"} if error.status == 503 else None
+    retry = {"Retry-After": "5"} if error.can_retry else {"x-should-retry": "false"}
+    headers = retry if error.status == 503 else None
     return JSONResponse(error.body, status_code=error.status, headers=headers)
 
 
@@ -20,8 +24,10 @@ async def http_error(request: Request, error: Exception) -> Response:
     """Return the error body for a request that routing refuses, with status 404 or 405."""
     assert isinstance(error, HTTPException)
     call = f"{request.method} {request.scope['path'][:100]}"
+    asks_otherwise = request.scope["path"].endswith(("/responses", "/completions"))
+    advice = "Set your client to chat completions:" if asks_otherwise else "See GET /v1/models and"
     message = {
-        404: f"There is no {call}. See GET /v1/models and POST /v1/chat/completions.",
+        404: f"There is no {call}. {advice} POST /v1/chat/completions.",
         405: f"{call}: this path takes another method; see the Allow header.",
     }.get(error.status_code, str(error.detail))
     return JSONResponse(

@@ -4,12 +4,14 @@ With a list no new field of vLLM gets in unseen. A test compares the lists with 
 each field that they lack.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from server.errors import ApiError
 
+WORD = re.compile(r"[a-z_]+")
 MAX_TOOLS = 128  # as OpenAI's API allows
 MAX_FIELDS = 256  # each unknown one is compared with ours, which takes up to 0.1 ms
 PASSED = frozenset(
@@ -114,6 +116,22 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
     if isinstance(tools, list) and len(tools) > MAX_TOOLS:
         raise ApiError(f"A request may hold {MAX_TOOLS} tools, not {len(tools)}. Send fewer.", param="tools")
     return {name: value for name, value in body.items() if name in PASSED and name not in ours}
+
+
+def named_field(message: str) -> str | None:
+    """Return the field that an error message of vLLM's is about, or None if it names none.
+
+    Fields such as `stop` and `model` are ordinary words, too. So a field counts if the message begins with
+    it, has it in backticks or before an equals sign, or if its name holds an underscore.
+    """
+    if "structured outputs" in message:
+        return "structured_outputs"
+    for match in WORD.finditer(message):
+        word, before, after = match[0], message[: match.start()][-1:], message[match.end() :][:1]
+        marked = match.start() == 0 or "_" in word or before == "`" or after == "="
+        if word in PASSED and marked:
+            return word
+    return None
 
 
 def _plain(name: str) -> str:

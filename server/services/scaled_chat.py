@@ -77,9 +77,13 @@ class ScaledChat:
                     self._scaling, policy, self._critic, conversation, self._report_progress
                 )
         except CriticError as error:
-            retry = "Retry, or send" if self._engine.critic_alive else "Send"
+            can_retry = self._engine.critic_alive
+            advice = "Retry, or send" if can_retry else "Send"
             raise ApiError(
-                f"The critic failed: {error}. {retry} another on_critic_error.", status=503
+                f"The critic failed: {error}. {advice} another on_critic_error.",
+                status=503,
+                code="critic_failed",
+                can_retry=can_retry,
             ) from error
         except OutOfTime as error:
             raise ApiError(

@@ -10,6 +10,7 @@ from vllm.exceptions import VLLMError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from server.errors import TOO_LONG, ApiError, internal_error, stopped
+from server.protocol.engine_fields import named_field
 from ttscaling.types import PolicyError
 
 logger = logging.getLogger("internvl3.engine")
@@ -40,7 +41,7 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
     if "--tool-call-parser" in message:
         message = f"{message}. The server's operator sets it in --policy-args."
     status = 404 if info.code == HTTPStatus.NOT_FOUND else 400
-    return ApiError(message, status=status, param=info.param)
+    return ApiError(message, status=status, param=info.param or named_field(plain))
 
 
 def candidate_error(error: Exception) -> Exception:

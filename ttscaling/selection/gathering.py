@@ -102,9 +102,8 @@ class _Gathering:
         if self._complete and not self._cut_off:
             stopped = None  # the last candidate met the rule, so the rule ended nothing
         faults = [f"candidate {index} failed: {reason}" for index, reason in sorted(self._failed.items())]
-        faults += [
-            f"candidate {index} has no score: {error}" for index, error in sorted(self._unscored.items())
-        ]
+        unscored = sorted(self._unscored.items())
+        faults += [f"candidate {index} has no score: {error}" for index, error in unscored]
         valid = bool(self._entries or not self._invalid)
         if not valid:
             first = self._invalid[min(self._invalid)]

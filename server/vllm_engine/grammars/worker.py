@@ -73,7 +73,7 @@ def run_child(params: StructuredOutputsParams, compiler: Compiler, memory_mib: i
         try:
             outcome = compiler.outcome(params)
         except (MemoryError, RecursionError):
-            outcome = "slow"
+            outcome = "crashed"
         os.write(pipe, outcome.encode())
 
     thread = threading.Thread(target=work)

@@ -134,8 +134,13 @@ class Schema:
         self._limit = limit or TimeLimit(SECONDS)
         try:
             error = self._first_error(self._validator_of(dialect, dialect.META_SCHEMA), schema)
-        except (_TooSlow, RecursionError):
+        except _TooSlow:
             raise ApiError(f"{param} takes too long to be checked. Simplify it.", param=param) from None
+        except RecursionError:
+            raise ApiError(
+                f"{param} has too many levels for a check of every candidate. Send a flatter one.",
+                param=param,
+            ) from None
         if error is not None:
             raise ApiError(f"{param} is no JSON schema: {error.message[:200]}. Correct it.", param=param)
         self._validator = self._validator_of(dialect, schema)
@@ -146,8 +151,10 @@ class Schema:
             error = self._first_error(self._validator, json.loads(text, parse_constant=_no_json))
         except ValueError:
             return f"{subject} is not JSON"
-        except (_TooSlow, RecursionError):
+        except _TooSlow:
             return f"{subject} takes too long to be checked"
+        except RecursionError:
+            return f"{subject} has too many levels to be checked"
         except Unresolvable:
             return f"{subject} can't be checked, because the schema refers to another document"
         if error is None:

@@ -4,6 +4,7 @@ import asyncio
 import copy
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import ValidationError
@@ -48,7 +49,7 @@ def lower_max_tokens(body: Mapping[str, Any], most: int) -> dict[str, Any]:
     return {**body, **{name: min(limit, most) for name, limit in limits.items() if limit is not None}}
 
 
-def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
+def read_request(body: Mapping[str, Any]) -> ChatCompletionRequest:
     """Return vLLM's request object. Raise ApiError for all errors of its validators."""
     try:
         return ChatCompletionRequest.model_validate(dict(body))
@@ -56,11 +57,24 @@ def _request(body: Mapping[str, Any]) -> ChatCompletionRequest:
         raise field_error(error) from None
     except VLLMError as error:
         raise api_error(error) from None
-    except (TypeError, ValueError, AttributeError, KeyError):
+    except (TypeError, ValueError, AttributeError, KeyError):  # a validator of vLLM's that failed itself
+        param = _unreadable_field(body)
+        subject = param or "A field of the request"
         raise ApiError(
-            "A field of the request has a type or value that the API does not allow. "
-            "Check the types and values of all fields."
+            f"{subject} has a type or value that the API does not allow. Correct it.", param=param
         ) from None
+
+
+def _unreadable_field(body: Mapping[str, Any]) -> str | None:
+    """Return the field at which vLLM's validators fail with an error of their own, or None."""
+    for name, value in body.items():
+        try:
+            ChatCompletionRequest.model_validate({"messages": [{"role": "user", "content": ""}], name: value})
+        except (ValidationError, VLLMError):
+            continue
+        except (TypeError, ValueError, AttributeError, KeyError):
+            return name
+    return None
 
 
 ROLES = ("system", "developer")
@@ -126,7 +140,7 @@ class ChatRun:
             body = lower_max_tokens(body, chat.model_config.max_model_len)
         answer = body.get("max_completion_tokens") or body.get("max_tokens")
         vision = with_reserve(body.get("mm_processor_kwargs"), settings.checkpoint.window, answer)
-        self._request = _request({**body, "messages": messages, "mm_processor_kwargs": vision})
+        self._request = read_request({**body, "messages": messages, "mm_processor_kwargs": vision})
         self._grammar_checked = GrammarCheckedClient(
             chat.engine_client, settings.grammars, param=grammar_param(body)
         )
@@ -173,7 +187,10 @@ class ChatRun:
         except ApiError:
             raise
         except Exception as error:
-            raise api_error(error) from error
+            failure = api_error(error)
+            if failure.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.prompt_stats is None:
+                failure.param = failure.param or "messages"  # they could not be rendered
+            raise failure from error
 
     def _find_problem(self, text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
         assert self._validation is not None, "answer() makes it before it asks for candidates"

@@ -36,6 +36,12 @@ def test_retry_after_is_obeyed() -> None:
     assert seconds_to_wait(503, format_datetime(NOW - timedelta(seconds=9), usegmt=True)) == 0
 
 
+def test_the_server_may_decide_whether_to_retry() -> None:
+    for status, decision, seconds in ((503, "false", None), (400, "true", 0.5), (503, "maybe", 0.5)):
+        headers = {"x-should-retry": decision}
+        assert delay(status, headers, attempt=0, max_retries=2, jitter=0.0, now=NOW) == seconds
+
+
 def test_too_long_a_retry_after_ends_the_tries() -> None:
     assert seconds_to_wait(429, "3600") is None
 

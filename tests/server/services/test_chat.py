@@ -136,6 +136,17 @@ async def test_a_critic_that_fails_fails_the_request_if_asked(stream):
         assert reply.status_code == 503 and "critic failed" in reply.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("alive", [True, False])
+async def test_nobody_is_asked_to_retry_with_a_critic_that_is_gone(alive: bool):
+    fake = FakeEngine(["yes", "no"], FakeCritic({}))
+    fake.critic_alive = alive
+    reply = await post(fake, test_time_scaling={"n": 2, "on_critic_error": "fail"})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"]) == (503, "critic_failed")
+    assert ("Retry" in error["message"]) == ("retry-after" in reply.headers) == alive
+    assert reply.headers.get("x-should-retry") == (None if alive else "false")
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"best_of": 2}, {"model": "nano:bo2"}, {"test_time_scaling": {"n": 2, "method": "weighted_vote"}}],

@@ -5,7 +5,7 @@ from vllm.exceptions import QueueOverflowError, VLLMValidationError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from server.errors import ApiError
-from server.vllm_engine.error_mapping import candidate_error
+from server.vllm_engine.error_mapping import api_error, candidate_error
 from ttscaling.types import PolicyError
 
 
@@ -28,3 +28,22 @@ def test_a_bug_fails_one_candidate_and_is_logged(caplog: pytest.LogCaptureFixtur
 )
 def test_what_meets_every_candidate_ends_the_selection(error: Exception):
     assert candidate_error(error) is error
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("top_k must be 0 (disable), or at least 1, got -5.", "top_k"),
+        ("stop cannot contain an empty string.", "stop"),
+        ("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs"),
+        ("You can only use one kind of constraints for structured outputs.", "structured_outputs"),
+        ("the model and its user can't stop", None),
+        ('tool_choice="required" requires more', "tool_choice"),
+    ],
+)
+def test_a_refusal_names_the_field_that_its_message_names(message: str, param: str | None):
+    assert api_error(ValueError(message)).param == param
+
+
+def test_the_field_that_vllm_names_itself_wins():
+    assert api_error(VLLMValidationError("top_k and min_p", parameter="min_p")).param == "min_p"

@@ -38,10 +38,7 @@ def nano_mpo(
     ] = None,
     variants: Annotated[
         str | None,
-        typer.Option(
-            help="Variants of the loss, with commas: all terms, without preference, without quality, without "
-            "generation, preference alone, quality alone, generation alone. By default all."
-        ),
+        typer.Option(help="all terms, without X or X alone, with commas; X: preference, quality, generation"),
     ] = None,
     ablation_seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds for each variant but 'all terms'. By default all.")

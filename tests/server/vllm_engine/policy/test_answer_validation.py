@@ -188,3 +188,12 @@ def test_unique_items_are_not_compared_pair_by_pair(monkeypatch: pytest.MonkeyPa
     draft4 = {"$schema": "http://json-schema.org/draft-04/schema#", "enum": items}
     assert Schema(draft4, "p").find_problem("it", '{"a": 3}') is None
     assert Schema({"uniqueItems": True}, "p").find_problem("it", json.dumps(items)) is None
+
+
+def test_a_schema_of_many_levels_is_not_called_slow():
+    schema: dict[str, Any] = {"type": "integer"}
+    for _ in range(120):
+        schema = {"type": "object", "properties": {"a": schema}}
+    with pytest.raises(ApiError, match="too many levels") as refusal:
+        Schema(schema, "response_format")
+    assert refusal.value.param == "response_format"

@@ -1,8 +1,16 @@
 """The system message in front of a conversation."""
 
+from typing import Any
+
 import pytest
 
-from server.vllm_engine.policy.chat_run import lower_max_tokens, prepend_system_message, with_reserve
+from server.errors import ApiError
+from server.vllm_engine.policy.chat_run import (
+    lower_max_tokens,
+    prepend_system_message,
+    read_request,
+    with_reserve,
+)
 
 QUESTION = {"role": "user", "content": "Who?"}
 
@@ -35,6 +43,16 @@ def test_auto_keeps_room_for_an_answer_without_a_limit():
     assert with_reserve({"v2pe_delta": "auto"}, 8192, 9999) == {"v2pe_delta": "auto", "v2pe_reserve": 1024}
     for vision in (None, {}, {"v2pe_delta": 0.25}, {"v2pe_delta": "auto", "v2pe_max_tokens": 5}):
         assert with_reserve(vision, 8192) == vision
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("structured_outputs", 5), ("messages", [{"role": "assistant", "tool_calls": 5}])],
+)
+def test_a_field_that_breaks_vllms_validators_is_named(field: str, value: Any):
+    with pytest.raises(ApiError) as refusal:
+        read_request({"model": "nano", "messages": [QUESTION], field: value})
+    assert (refusal.value.status, refusal.value.param) == (400, field)
 
 
 def test_a_limit_of_the_answer_is_only_ever_lowered():
