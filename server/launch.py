@@ -63,7 +63,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
 
     def report_start(failure: Exception | None) -> None:
         if failure is None:
-            logs.stop_collecting()
+            logs.engines_started()
             logger.info("ready: %s%s on %s/v1", settings.served_name, critic, url)
         else:
             server.should_exit = True

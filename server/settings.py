@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     critic_seconds: float = Field(
         default=120.0,
         gt=0,
-        description="Seconds that the critic has to score one answer; after that, scoring has failed.",
+        description="Seconds without any score of the critic's, after which scoring has failed.",
     )
     on_critic_error: OnCriticError = Field(
         default="self_consistency",

@@ -9,6 +9,7 @@ import json
 import logging
 import logging.config
 import os
+import traceback
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -46,16 +47,31 @@ class WithError(logging.Filter):
         return bool(record.exc_info and record.exc_info[1])
 
 
+class StackFormatter(logging.Formatter):
+    """Formats a record with its stack, but without the message of an error that a client may have caused.
+
+    vLLM answers 400 to errors of these types, and their messages may hold what the client sent.
+    """
+
+    def formatException(self, ei: Any) -> str:
+        kind, error, stack = ei
+        if isinstance(error, ValueError | TypeError | OverflowError):
+            return "".join(traceback.format_tb(stack)) + kind.__name__
+        return super().formatException(ei)
+
+
 class NoRefusals(logging.Filter):
     """Drops records of requests that were refused, with a status below 500.
 
-    vLLM's chat handler logs every exception in a stream as an error, those of ours that tell a client what to
-    change included.
+    vLLM's chat handler logs every exception in a stream as an error, also those that tell a client what to
+    change: our ApiError, and vLLM's VLLMClientError, which is known by its name, as vllm isn't imported here.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        return not (isinstance(error, ApiError) and error.status < HTTPStatus.INTERNAL_SERVER_ERROR)
+        if isinstance(error, ApiError):
+            return error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return all(kind.__name__ != "VLLMClientError" for kind in type(error).__mro__)
 
 
 def error_line(error: BaseException) -> str:
@@ -123,12 +139,16 @@ def configure(folder: Path, level: str) -> Path:
     return reasons
 
 
-def stop_collecting() -> None:
-    """Stop collecting reasons in this process, once its engines have started.
+def engines_started() -> None:
+    """Stop collecting reasons in this process, once its engines have started, and show the stacks of errors.
 
-    Later errors would let the file grow for as long as the server runs, and clients can cause them.
+    Later errors would let the file grow for as long as the server runs, and clients can cause them. They are
+    bugs, and nobody can find a bug by one line.
     """
     logger = logging.getLogger("vllm")
-    for handler in [one for one in logger.handlers if isinstance(one, logging.FileHandler)]:
-        logger.removeHandler(handler)
-        handler.close()
+    for handler in list(logger.handlers):
+        if isinstance(handler, logging.FileHandler):
+            logger.removeHandler(handler)
+            handler.close()
+        else:
+            handler.setFormatter(StackFormatter(LINE))

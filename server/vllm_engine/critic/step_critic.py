@@ -55,7 +55,8 @@ class StepCritic:
             name: the critic's name in replies.
             read: reads the label logits.
             system: the system message that the critic was trained with, or None.
-            seconds: the time limit for scoring one answer.
+            seconds: the time without any reading of the critic's, after which scoring has failed. The
+                time in which it reads other answers doesn't count, so a long queue fails nobody.
             max_steps: the most steps of an answer that are scored.
         """
         self._name = name
@@ -64,6 +65,7 @@ class StepCritic:
         self._seconds = seconds
         self._max_steps = max_steps
         self._memo = StepMemo(MEMO_STEPS)
+        self._limits: set[asyncio.Timeout] = set()  # of the answers that are being scored
         self._is_dead = False  # its process has ended, and the log has said so
 
     @property
@@ -105,7 +107,7 @@ class StepCritic:
 
         Raises:
             ApiError: there are more than `max_steps` steps.
-            CriticError: the time limit is exceeded. Exceptions of `read` pass through.
+            CriticError: the critic read nothing for the time limit. Exceptions of `read` pass through.
         """
         if len(steps) > self._max_steps:
             raise too_many_steps(len(steps), self._max_steps, "the answer")
@@ -120,19 +122,30 @@ class StepCritic:
 
         async def read(step_indices: Sequence[int]) -> Sequence[float]:
             logits = await self._read(prefixes, step_indices, vision, add)
+            self._renew_limits()
             return [label_probability(plus, minus) for plus, minus in logits]
 
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds) as limit:
+                self._limits.add(limit)
                 scores = await self._memo.scores(step_keys(prefixes, vision), read)
         except TimeoutError:
             raise CriticError(f"the critic did not answer within {self._seconds:g} seconds") from None
+        finally:
+            self._limits.discard(limit)
         return StepScores(
             steps=tuple(steps),
             scores=scores,
             prompt_tokens=used.critic_prompt,
             cached_tokens=used.critic_cached,
         )
+
+    def _renew_limits(self) -> None:
+        """Give every answer that waits the whole time again, because the critic is at work."""
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        for limit in self._limits:
+            if not limit.expired():
+                limit.reschedule(deadline)
 
 
 def step_keys(prefixes: CriticPrefixes, vision: Mapping[str, Any]) -> list[bytes]:

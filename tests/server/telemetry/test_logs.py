@@ -7,6 +7,7 @@ from typing import Self
 
 import pytest
 from pydantic import BaseModel, ValidationError, model_validator
+from vllm.exceptions import VLLMValidationError
 
 from server.errors import ApiError
 from server.telemetry import logs
@@ -48,10 +49,30 @@ def test_the_first_reason_is_kept_and_no_stack_is_shown(tmp_path, capsys, restor
 def test_nothing_is_collected_after_the_start(tmp_path, capsys, restored):
     reasons = logs.configure(tmp_path, "error")
     fail()
-    logs.stop_collecting()
+    logs.engines_started()
     fail()
     assert len(reasons.read_text().splitlines()) == 1
     assert capsys.readouterr().err.count("WorkerProc failed to start") == 2
+
+
+def test_after_the_start_a_bug_has_its_stack_and_a_client_nothing_in_the_log(tmp_path, capsys, restored):
+    """vLLM logs each exception in a stream as an error, and answers 400 to some of them."""
+    logs.configure(tmp_path, "error")
+    logs.engines_started()
+    shown = []
+    for error in (
+        RuntimeError("a bug"),
+        ValueError("sent by the client"),
+        VLLMValidationError("no", parameter="stop", value="sent by the client"),
+    ):
+        try:
+            raise error
+        except Exception:
+            logging.getLogger("vllm.entrypoints").exception("Error in chat completion stream generator.")
+        shown.append(capsys.readouterr().err)
+    assert "test_logs.py" in shown[0] and "RuntimeError: a bug" in shown[0]
+    assert "test_logs.py" in shown[1] and shown[1].endswith("\nValueError\n")
+    assert shown[2] == ""
 
 
 @pytest.mark.parametrize(("status", "shown"), [(400, False), (404, False), (500, True), (503, True)])

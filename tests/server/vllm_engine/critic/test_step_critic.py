@@ -142,6 +142,21 @@ async def test_what_a_scoring_had_read_before_it_failed_is_counted(ending: str):
     assert counts == [TokenUsage(critic_prompt=7, critic_cached=3)]
 
 
+async def test_waiting_while_the_critic_reads_other_answers_is_no_failure():
+    """The critic reads one answer after the other, and the last one waits longer than the limit."""
+    turn = asyncio.Lock()
+    reads = Reads()
+
+    async def read(*arguments: Any) -> LabelLogits:
+        async with turn:
+            await asyncio.sleep(0.5)
+            return await reads(*arguments)
+
+    critic = critic_of(read, seconds=2)
+    answers = [critic.score(CONVERSATION, f"answer {number}") for number in range(6)]
+    assert len([scores.scores for scores in await asyncio.gather(*answers)]) == 6
+
+
 async def test_labels_that_decide_nothing_are_a_critic_error():
     async def read(*arguments: Any) -> LabelLogits:
         return [(-math.inf, -math.inf)]
