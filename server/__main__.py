@@ -39,6 +39,7 @@ def serve(
     kv_cache_gib: Annotated[int | None, _flag("kv_cache_gib")] = None,
     policy_args: Annotated[str | None, _flag("policy_args")] = None,
     critic_args: Annotated[str | None, _flag("critic_args")] = None,
+    critic_delta: Annotated[str | None, _flag("critic_delta")] = None,
     critic_seconds: Annotated[float | None, _flag("critic_seconds")] = None,
     on_critic_error: Annotated[OnCriticError | None, _flag("on_critic_error")] = None,
     max_best_of: Annotated[int | None, _flag("max_best_of")] = None,

@@ -88,6 +88,11 @@ class Settings(BaseSettings):
     critic_args: str = Field(
         default="", description="Further flags of `vllm serve` for the critic, in one string."
     )
+    critic_delta: Literal["own", "request"] = Field(
+        default="own",
+        description="Delta of V2PE with which the critic sees the images of candidates: its `own`, as long "
+        "as they fit its window so, or that of the `request`.",
+    )
     critic_seconds: float = Field(
         default=120.0,
         gt=0,

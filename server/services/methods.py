@@ -77,17 +77,13 @@ async def _reading_ahead(critic: Critic, conversation: Conversation) -> AsyncGen
     """Let the critic read the question and its images while the policy writes.
 
     They are then in the critic's prefix cache when the first candidate ends. The critic scores an empty
-    answer for that. With delta "auto" the answer's length decides how the images are seen, so the cache would
-    not help.
+    answer for that.
     """
 
     async def read() -> None:
         with suppress(CriticError):  # if the critic fails, scoring the candidates fails, too, and is reported
             await critic.score(conversation, "")
 
-    if conversation.mm_processor_kwargs.get("v2pe_delta") == "auto":
-        yield
-        return
     reading = asyncio.create_task(read())
     try:
         yield

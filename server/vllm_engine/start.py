@@ -104,7 +104,7 @@ async def start(settings: Settings) -> Engine:
         )
         await init_app_state(engine.client, engine.handlers, args, await engine.client.get_supported_tasks())
     critics = [
-        await _critic(role, engine, settings)
+        await _critic(role, engine, running[0], settings)
         for role, engine in zip(roles, running, strict=True)
         if role.judges
     ]
@@ -170,7 +170,9 @@ def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
     )
 
 
-async def _critic(role: EngineRole, running: StartedEngine, settings: Settings) -> StepCritic:
+async def _critic(
+    role: EngineRole, running: StartedEngine, policy: StartedEngine, settings: Settings
+) -> StepCritic:
     if CRITIC_TASK not in await running.client.get_supported_tasks():
         raise StartupError(
             "--critic-args: the server sets --runner, --convert and architectures itself; remove them"
@@ -189,6 +191,8 @@ async def _critic(role: EngineRole, running: StartedEngine, settings: Settings) 
         system=system,
         seconds=settings.critic_seconds,
         max_steps=settings.max_answer_steps,
+        follows_request=settings.critic_delta == "request",
+        policy_delta=policy.checkpoint.v2pe_delta,
     )
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from vllm.exceptions import VLLMError
@@ -15,8 +16,9 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from model.media_in_text import INLINE
 from server.engine_interface import CountTokens, ignore_tokens
-from server.errors import ApiError, too_many_steps
+from server.errors import TOO_LONG, ApiError, too_many_steps
 from server.telemetry.logs import error_line
+from server.vllm_engine.error_mapping import api_error
 from ttscaling.critic_prompt import CriticPrefixes, critic_prefixes, label_probability
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores, TokenUsage
@@ -48,6 +50,8 @@ class StepCritic:
         system: str | None = None,
         seconds: float,
         max_steps: int = 512,
+        follows_request: bool = False,
+        policy_delta: float = 1.0,
     ) -> None:
         """Create a critic with an empty memory.
 
@@ -58,12 +62,17 @@ class StepCritic:
             seconds: the time without any reading of the critic's, after which scoring has failed. The
                 time in which it reads other answers doesn't count, so a long queue fails nobody.
             max_steps: the most steps of an answer that are scored.
+            follows_request: whether the critic sees a candidate's images with the delta of the request, and
+                not with its own.
+            policy_delta: the policy's delta in a request that names none.
         """
         self._name = name
         self._read = read
         self._system = system or None
         self._seconds = seconds
         self._max_steps = max_steps
+        self._follows_request = follows_request
+        self._policy_delta = policy_delta
         self._memo = StepMemo(MEMO_STEPS)
         self._limits: set[asyncio.Timeout] = set()  # of the answers that are being scored
         self._is_dead = False  # its process has ended, and the log has said so
@@ -77,7 +86,7 @@ class StepCritic:
     ) -> StepScores:
         """See `EngineCritic.score`. Every failure is a CriticError, except for cancellation."""
         try:
-            return await self.score_steps(conversation, split_steps(answer), count)
+            return await self._score_candidate(conversation, split_steps(answer), count)
         except CriticError:
             raise
         except ApiError as error:
@@ -97,10 +106,32 @@ class StepCritic:
             logger.exception("the critic failed")
             raise CriticError(f"the critic failed ({type(error).__name__})") from error
 
+    async def _score_candidate(
+        self, conversation: Conversation, steps: Sequence[str], count: CountTokens
+    ) -> StepScores:
+        """Score with the critic's own delta, or with the policy's if the answer doesn't fit the window so.
+
+        A critic that was trained without V2PE has seen no other delta than 1 (docs/decisions/0043).
+        """
+        vision = dict(conversation.mm_processor_kwargs)
+        delta = vision.pop("v2pe_delta", self._policy_delta)
+        with_policys = replace(conversation, mm_processor_kwargs={**vision, "v2pe_delta": delta})
+        if self._follows_request:
+            return await self.score_steps(with_policys, steps, count)
+        try:
+            with_own = replace(conversation, mm_processor_kwargs=vision)
+            return await self.score_steps(with_own, steps, count)
+        except (VLLMError, ValueError) as error:
+            if api_error(error).code != TOO_LONG:
+                raise
+        return await self.score_steps(with_policys, steps, count)
+
     async def score_steps(
         self, conversation: Conversation, steps: Sequence[str], count: CountTokens = ignore_tokens
     ) -> StepScores:
         """Return the scores of these steps, and the tokens that the critic's engine took for them.
+
+        The critic sees the images as `conversation` says, with its own delta if none is named there.
 
         A remembered score takes no tokens. Neither does a score that is being read for another answer.
         `count` gets the tokens of each engine request, also if this call then fails or is cancelled.

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ class Reads:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Sequence[Sequence[Message]], Sequence[int]]] = []
+        self.visions: list[Mapping[str, Any]] = []
 
     async def __call__(
         self,
@@ -31,7 +33,7 @@ class Reads:
         vision: Mapping[str, Any],
         count: CountTokens,
     ) -> LabelLogits:
-        assert vision == VISION
+        self.visions.append(vision)
         self.calls.append((prefixes, step_indices))
         count(TokenUsage(critic_prompt=10 * len(step_indices), critic_cached=len(step_indices)))
         return [(1.0, 1.0 + step) for step in step_indices]
@@ -163,6 +165,74 @@ async def test_labels_that_decide_nothing_are_a_critic_error():
 
     with pytest.raises(CriticError):
         await critic_of(read).score(CONVERSATION, "a")
+
+
+class NarrowReads(Reads):
+    """Has a window that fits no answer with three steps at delta 1."""
+
+    async def __call__(
+        self,
+        prefixes: Sequence[Sequence[Message]],
+        step_indices: Sequence[int],
+        vision: Mapping[str, Any],
+        count: CountTokens,
+    ) -> LabelLogits:
+        if len(prefixes) > 2 and vision.get("v2pe_delta", 1.0) == 1.0:
+            raise ValueError("the prompt takes 99 positions; the model's window is 50")
+        return await super().__call__(prefixes, step_indices, vision, count)
+
+
+async def test_candidates_are_seen_with_the_critics_own_delta():
+    """A critic may be trained without V2PE, and then knows no other delta than 1."""
+    read = Reads()
+    vision = {**VISION, "max_dynamic_patch": 4}
+    await critic_of(read).score(replace(CONVERSATION, mm_processor_kwargs=vision), "a")
+    assert read.visions == [{"max_dynamic_patch": 4}]
+
+
+@pytest.mark.parametrize("delta", [0.5, "auto", [1, 0.25]])
+async def test_what_does_not_fit_so_is_seen_with_the_policys_delta(delta):
+    """All steps of an answer are seen alike, also those whose scores at the other delta are remembered."""
+    read = NarrowReads()
+    critic = critic_of(read, policy_delta=0.125)
+    conversation = replace(CONVERSATION, mm_processor_kwargs={"v2pe_delta": delta})
+    await critic.score(conversation, "a\n\nb")
+    await critic.score(conversation, "a\n\nb\n\nc")
+    assert read.visions == [{}, {"v2pe_delta": delta}]
+    assert [list(indices) for _, indices in read.calls] == [[0, 1], [0, 1, 2]]
+    await critic.score(replace(CONVERSATION, mm_processor_kwargs={}), "a\n\nb\n\nd")
+    assert read.visions[-1] == {"v2pe_delta": 0.125}
+
+
+async def test_an_answer_that_never_fits_has_no_score():
+    with pytest.raises(CriticError, match="model's window"):
+        await critic_of(NarrowReads()).score(replace(CONVERSATION, mm_processor_kwargs={}), "a\n\nb\n\nc")
+
+
+async def test_other_failures_are_not_tried_again():
+    calls = []
+
+    async def read(prefixes: Any, step_indices: Any, vision: Any, count: CountTokens) -> LabelLogits:
+        calls.append(vision)
+        raise ValueError("no such image")
+
+    with pytest.raises(CriticError, match="no such image"):
+        await critic_of(read).score(CONVERSATION, "a")
+    assert calls == [{}]
+
+
+async def test_a_critic_that_follows_the_request_sees_what_the_policy_sees():
+    read = Reads()
+    critic = critic_of(read, follows_request=True, policy_delta=0.125)
+    await critic.score(CONVERSATION, "a")
+    await critic.score(replace(CONVERSATION, mm_processor_kwargs={}), "a")
+    assert read.visions == [VISION, {"v2pe_delta": 0.125}]
+
+
+async def test_a_request_to_the_critic_itself_means_the_critic():
+    read = Reads()
+    await critic_of(read).score_steps(CONVERSATION, ["a"])
+    assert read.visions == [VISION]
 
 
 def keys(
