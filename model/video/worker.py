@@ -96,7 +96,7 @@ async def _run_worker(order: dict[str, Any], seconds: float) -> dict[str, Any]:
             output, errors = await process.communicate()
     except TimeoutError:
         raise VideoError(
-            f"Decoding the video took longer than {seconds:g} s. Send a shorter clip or ask for fewer frames."
+            f"Decoding the video took longer than {seconds:g} s. {_less_work(order['request']['mode'])}"
         ) from None
     finally:
         if process.returncode is None:
@@ -134,6 +134,12 @@ def decode_job(order: dict[str, Any]) -> dict[str, Any]:
     reply = asdict(replace(video, tiles=np.empty(0, np.uint8)))
     del reply["tiles"]
     return reply | {"shape": video.tiles.shape, "times": reply.pop("times_F").tolist()}
+
+
+def _less_work(mode: str) -> str:
+    if mode == "keyframe":
+        return "Ask for fewer frames or send a shorter clip."
+    return 'Ask for keyframes (mode "keyframe"), which take far less work, or for fewer frames.'
 
 
 def _too_much(memory_mib: int) -> str:

@@ -93,10 +93,15 @@ async def test_errors_of_the_process_are_raised_unchanged(clip: Clip, tmp_path: 
         await read_video_isolated(clip("plain.mp4"), FrameRequest(), TILING, limit=9, bounds=bounds)
 
 
-async def test_a_deadline_ends_the_process(heavy: Path):
+@pytest.mark.parametrize(
+    ("mode", "advice"),
+    [("exact", r'keyframes \(mode "keyframe"\).*fewer frames'), ("keyframe", "fewer frames.*shorter clip")],
+)
+async def test_a_deadline_ends_the_process_and_the_message_names_what_helps(heavy: Path, mode, advice):
     others = children()
-    with pytest.raises(VideoError, match=r"longer than 0.05 s.*shorter clip or.*fewer frames"):
-        await read_video_isolated(heavy, FrameRequest(FRAMES), TILING, limit=FRAMES, seconds=0.05)
+    with pytest.raises(VideoError, match=f"longer than 0.05 s. Ask for {advice}"):
+        request = FrameRequest(FRAMES, mode=mode)
+        await read_video_isolated(heavy, request, TILING, limit=FRAMES, seconds=0.05)
     assert children() == others
 
 
