@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFas
 from transformers.convert_slow_tokenizer import SentencePieceExtractor
 
 from .longest_match import longest_match
+from .regex_warning import drop_regex_warning
 
 _SPACE = "▁"  # The sign with which sentencepiece writes a space.
 
@@ -80,6 +81,7 @@ def checkpoint_tokenizer(checkpoint: str | os.PathLike[str]) -> Any:
     Raises OSError if a file is missing.
     """
     register_tokenizers()
+    drop_regex_warning()
     return AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
 
 

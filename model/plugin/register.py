@@ -30,11 +30,13 @@ def register() -> None:
 
     from model.checkpoint.config import InternVLChatConfig, InternVLConfig
     from model.checkpoint.internlm_tokenizer import register_tokenizers
+    from model.checkpoint.regex_warning import drop_regex_warning
     from model.plugin.chat.mode import register_mode
 
     from .engine_config import register_engine_config
 
     register_tokenizers()
+    drop_regex_warning()
     use_backend_of_each_request(StructuredOutputManager)
     register_mode()
     AutoConfig.register(InternVLChatConfig.model_type, InternVLChatConfig, exist_ok=True)
