@@ -56,12 +56,30 @@ class InternVLProcessingInfo(BaseProcessingInfo):
         return {}
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        """Return the most context tokens of an image and of a frame; each frame of a video is one item."""
+        """Return the context tokens of the items of vLLM's memory profile, which no image or frame exceeds.
+
+        Each frame of a video is one item.
+        """
         per_tile = self.checkpoint.tokens_per_tile
-        return {
-            "image": max_num_tiles(self.options({}).tiling) * per_tile,
-            "video": self.largest_frame * per_tile,
-        }
+        return {"image": self.profiled_image * per_tile, "video": self.profiled_frame * per_tile}
+
+    @property
+    def profiled_image(self) -> int:
+        """The tiles of an image in vLLM's memory profile: the most that an image can have, rounded up.
+
+        vLLM profiles as many of the largest items as fit into a batch. Of 13 tiles only 2 items, 26 tiles,
+        fit into a batch of 32, but a real batch may hold 32 items of one tile. A power of two leaves no rest.
+        """
+        return _power_of_two(max_num_tiles(self.options({}).tiling))
+
+    @property
+    def profiled_frame(self) -> int:
+        """The same for a frame of a video."""
+        return _power_of_two(self.largest_frame)
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
 
 
 class InternVLDummyInputsBuilder(BaseDummyInputsBuilder[InternVLProcessingInfo]):
@@ -73,13 +91,12 @@ class InternVLDummyInputsBuilder(BaseDummyInputsBuilder[InternVLProcessingInfo])
     def get_dummy_mm_data(
         self, seq_len: int, mm_counts: Mapping[str, int], mm_options: Mapping[str, Any]
     ) -> dict[str, Any]:
-        tiling = self.info.options({}).tiling
-        side = tiling.tile_size
+        side = self.info.checkpoint.tiling.tile_size
         images = self._get_dummy_images(
-            width=side * tiling.max_tiles,
+            width=side * self.info.profiled_image,
             height=side,
             num_images=mm_counts.get("image", 0),
             overrides=mm_options.get("image"),
         )
-        frame = np.zeros((1, self.info.largest_frame, side, side, 3), dtype=np.uint8)
+        frame = np.zeros((1, self.info.profiled_frame, side, side, 3), dtype=np.uint8)
         return {"image": images, "video": [frame] * mm_counts.get("video", 0)}

@@ -20,6 +20,7 @@ from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
 from vllm.multimodal.parse import ImageProcessorItems, MultiModalDataItems
 from vllm.multimodal.processing import (
     BaseMultiModalProcessor,
+    ProcessorInputs,
     PromptReplacement,
     PromptUpdate,
     PromptUpdateDetails,
@@ -35,6 +36,10 @@ from .processing_info import InternVLProcessingInfo
 from .prompt_positions import DELTA_MODALITY
 
 _MARKERS = {"image": IMAGE_MARKER, "video": FRAME_MARKER}
+
+
+class ProfileInputs(ProcessorInputs):
+    """The input of vLLM's memory profile, whose items have more tiles than those of a request may have."""
 
 
 class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo]):
@@ -57,7 +62,12 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         options = self.info.options(inputs.hf_processor_mm_kwargs)
         images, clips = _images(inputs.mm_data_items), _clips(inputs.mm_data_items)
         sizes = [images.get_image_size(index) for index in range(len(images))]
-        image_tiling = options.image_tiling(sizes)
+        image_tiling, largest_frame = options.image_tiling(sizes), self.info.largest_frame
+        if isinstance(inputs, ProfileInputs):
+            tiles_in_grid, largest_frame = self.info.profiled_image, self.info.profiled_frame
+            if image_tiling.use_thumbnail and tiles_in_grid > 1:
+                tiles_in_grid -= 1
+            image_tiling = replace(image_tiling, min_tiles=tiles_in_grid, max_tiles=tiles_in_grid)
         prompt = find_media_slots(
             inputs.prompt,
             len(images),
@@ -68,7 +78,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         frames = [frame for clip in clips for frame in clip.frames]
         tiles = {
             "image": [num_tiles(width, height, image_tiling) for width, height in sizes],
-            "video": [self._num_tiles(frame, options.frame_tiling) for frame in frames],
+            "video": [_frame_num_tiles(frame, options.frame_tiling, largest_frame) for frame in frames],
         }
         per_tile = self.info.checkpoint.tokens_per_tile
         deltas = choose_deltas(
@@ -93,23 +103,12 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         )
         return super().apply(resolved, timing_ctx)
 
-    def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> Any:
+    def get_dummy_inputs(self, *args: Any, **kwargs: Any) -> ProfileInputs:
         """Return the largest input, with a delta that fits, because at delta 1 it may exceed the window."""
-        return replace(
-            super().get_dummy_inputs(*args, **kwargs), hf_processor_mm_kwargs={"v2pe_delta": "auto"}
+        largest = super().get_dummy_inputs(*args, **kwargs)
+        return ProfileInputs(
+            largest.prompt, largest.mm_data_items, hf_processor_mm_kwargs={"v2pe_delta": "auto"}
         )
-
-    def _num_tiles(self, frame: Frame, tiling: TilingConfig) -> int:
-        if not frame.is_cut:
-            height, width, _ = frame.pixels.shape
-            return num_tiles(width, height, tiling)
-        tiles, height, width, _ = frame.pixels.shape
-        if (height, width) != (tiling.tile_size,) * 2 or not 1 <= tiles <= self.info.largest_frame:
-            raise ValueError(
-                f"a frame has {tiles} tiles of {width} x {height} pixels: send 1 to "
-                f"{self.info.largest_frame} tiles of {tiling.tile_size} x {tiling.tile_size}"
-            )
-        return tiles
 
     def _get_mm_hashes(self, inputs: Any) -> Any:
         hashes = super()._get_mm_hashes(inputs)
@@ -190,6 +189,19 @@ def _labels(clip: Clip, timestamps: bool) -> list[str]:
             'video_timestamps needs to know when frames are shown: send (frames, {"times": [seconds, ...]})'
         )
     return frame_labels(len(clip.frames), clip.times_F if timestamps else None)
+
+
+def _frame_num_tiles(frame: Frame, tiling: TilingConfig, most: int) -> int:
+    if not frame.is_cut:
+        height, width, _ = frame.pixels.shape
+        return num_tiles(width, height, tiling)
+    tiles, height, width, _ = frame.pixels.shape
+    if (height, width) != (tiling.tile_size,) * 2 or not 1 <= tiles <= most:
+        raise ValueError(
+            f"a frame has {tiles} tiles of {width} x {height} pixels: send 1 to "
+            f"{most} tiles of {tiling.tile_size} x {tiling.tile_size}"
+        )
+    return tiles
 
 
 def _frame_uuids(uuids: Mapping[str, Sequence[str | None]] | None, clips: Sequence[Clip]) -> Any:

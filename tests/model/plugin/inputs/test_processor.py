@@ -211,7 +211,7 @@ def test_the_dummy_input_reaches_the_maximum_that_vllm_knows(processor: Any, mod
     maxima = processor.info.get_mm_max_tokens_per_item(seq_len=WINDOW, mm_counts={modality: 1})
     dummy = processor.get_dummy_mm_inputs({modality: 1})
     (slot,) = dummy["mm_placeholders"][modality]
-    assert slot.get_num_embeds() == maxima[modality] == 4 * (MAX_TILES + 1)
+    assert slot.get_num_embeds() == maxima[modality] == 4 * 8
 
 
 def test_the_dummy_input_may_exceed_the_window(processor: Any, monkeypatch: pytest.MonkeyPatch):
