@@ -10,13 +10,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import httpx
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.harness.logs import logs_folder
 from ttscaling.asking.local_server import serving
 from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes
 from ttscaling.types import Conversation
@@ -38,8 +38,7 @@ class Ours:
     def work(self, case: Mapping[str, Any]) -> list[dict[str, Any]]:
         flags = ["--max-tiles", str(case["tiles"]), "--max-best-of", str(case["most"])]
         with (
-            TemporaryDirectory() as logs,
-            serving(flags, Path(logs, "log")) as url,
+            serving(flags, logs_folder("critic") / "ours.log") as url,
             httpx.Client(base_url=url, timeout=600) as client,
         ):
             return [self._round(client, one) for one in case["rounds"]]

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from bench.harness.contest import Sample, System, measure
+from bench.harness.logs import logs_folder
 from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.peer_packages import install_peers, peers_folder
 from bench.harness.report import Report, ratio, versions, worst_case
@@ -62,10 +61,10 @@ def tts(
         System(STOPPING, "bench.tts.systems:OursStopping"),
         *(System(peer, PEERS[peer], path) for peer in rivals),
     ]
-    with TemporaryDirectory() as logs, ExitStack() as stack:
+    with ExitStack() as stack:
         try:
             with console.status("starting the servers"):
-                servers = stack.enter_context(all_servers(Path(logs), numbers, path[0]))
+                servers = stack.enter_context(all_servers(logs_folder("tts"), numbers, path[0]))
         except CommandError as error:
             console.print(str(error), markup=False)
             raise typer.Exit(1) from None

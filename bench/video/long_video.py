@@ -11,13 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import httpx
 import typer
 from rich.console import Console
 
+from bench.harness.logs import logs_folder
 from bench.harness.output import JsonOption
 from bench.harness.report import machine
 from ttscaling.asking.local_server import free_port, running_process, wait_until_ready
@@ -86,11 +86,10 @@ def _server(max_model_len: int, frames: int) -> Iterator[tuple[str, subprocess.P
     """Run a server on the nano checkpoints, and yield its address and its process once it is ready."""
     port = free_port()
     command = [sys.executable, "-m", "server", "--port", str(port), "--max-model-len", str(max_model_len)]
-    with TemporaryDirectory() as folder:
-        log, url = Path(folder) / "server.log", f"http://127.0.0.1:{port}"
-        with running_process([*command, "--max-frames", str(frames)], log) as process:
-            wait_until_ready(f"{url}/readyz", process, log)
-            yield url, process
+    log, url = logs_folder("video") / "server.log", f"http://127.0.0.1:{port}"
+    with running_process([*command, "--max-frames", str(frames)], log) as process:
+        wait_until_ready(f"{url}/readyz", process, log)
+        yield url, process
 
 
 def _ask(client: httpx.Client, clip: Path, frames: int, delta: float | str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ import httpx
 
 from ttscaling.console import CommandError
 
+from .start_failure import start_failure
+
 CONSOLE_COMMAND = "from clients.cli import main; main()"
 START_SECONDS = 600
 STOP_SECONDS = 60
@@ -67,22 +69,21 @@ def wait_until_ready(
 ) -> None:
     """Wait until `url` answers with status 200.
 
-    Raises CommandError if the server ends first or `seconds` pass; the message names `log` and quotes its
-    last three lines.
+    Raises CommandError if the server ends first or `seconds` pass; the message says why, as far as `log`
+    tells it, and names `log`.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise CommandError(f"the server ended while it started; {_last_lines(log)}")
+            raise CommandError(f"the server ended while it started: {_reason(log, server)}")
         try:
             if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass  # The server doesn't listen yet, or is too busy to answer.
         time.sleep(1)
-    raise CommandError(f"the server was not ready after {seconds:g} s; {_last_lines(log)}")
+    raise CommandError(f"the server was not ready after {seconds:g} s: {_reason(log, server)}")
 
 
-def _last_lines(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-3:]
-    return f"its log {log} ends with: {' / '.join(lines)[-500:]}"
+def _reason(log: Path, server: subprocess.Popen[bytes]) -> str:
+    return f"{start_failure(log, server.poll())} (its whole log is {log})"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,8 +15,6 @@ from bench.cli import app
 from bench.harness.contest import Sample, System, measure
 from bench.tts.command import OURS, PEERS, PEERS_FOLDER, STOPPING, rows
 from bench.tts.servers import cpu_seconds, total
-from ttscaling.asking.local_server import running_process, wait_until_ready
-from ttscaling.console import CommandError
 
 METRICS = """# TYPE http_requests_total counter
 http_requests_total{handler="/v1/chat/completions",method="POST",status="2xx"} 5.0
@@ -142,15 +139,6 @@ def test_cpu_time_is_that_of_a_process_and_its_descendants(tmp_path: Path) -> No
         fields = ["S", parent, *[0] * 9, ticks, ticks, *[0] * 5]
         (tmp_path / str(pid) / "stat").write_text(f"{pid} (a) b) {' '.join(map(str, fields))}")
     assert cpu_seconds(10, tmp_path) * os.sysconf("SC_CLK_TCK") == pytest.approx(2 * 135)
-
-
-def test_a_server_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
-    log = tmp_path / "policy.log"
-    with (
-        running_process([sys.executable, "-c", "raise SystemExit('no such model')"], log) as server,
-        pytest.raises(CommandError, match=r"policy\.log ends with: no such model"),
-    ):
-        wait_until_ready("http://127.0.0.1:9/health", server, log)
 
 
 def test_rows_are_per_answer() -> None:
