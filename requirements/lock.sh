@@ -12,14 +12,16 @@ cd "$(dirname "$0")"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install --quiet uv==0.13.9
+"$work/venv/bin/pip" install --quiet -r uv.txt
 
 # lock NAME [uv option...]: NAME.in -> NAME.txt. The old lock is uv's starting point.
 lock() {
     name=$1
     shift
+    source=$name.in
+    test -e "$source" || source=$work/$name.in
     cp "$name.txt" "$work/$name.txt" 2>/dev/null || true
-    "$work/venv/bin/uv" pip compile "$name.in" --output-file "$work/$name.txt" --quiet --no-header --no-annotate \
+    "$work/venv/bin/uv" pip compile "$source" --output-file "$work/$name.txt" --quiet --no-header --no-annotate \
         --python-version 3.11 --python-platform x86_64-manylinux_2_28 "$@"
     echo "$name.txt: $(grep -c == "$work/$name.txt") packages"
 }
@@ -36,6 +38,9 @@ keep() {
 cuda_libraries='^(nvidia|cuda)-'
 
 lock dev --override overrides.txt "$@"
+# The tools alone, for a machine with a GPU, where they come beside cuda.txt.
+grep -v '^-r' dev.in >"$work/tools.in"
+lock tools --override overrides.txt --constraint "$work/dev.txt" "$@"
 lock cpu --override overrides.txt --constraint "$work/dev.txt" "$@"
 lock train --override overrides.txt --constraint "$work/dev.txt" "$@"
 lock clients --constraint "$work/dev.txt" "$@"
@@ -46,5 +51,7 @@ lock cuda --constraint "$work/common.txt" "$@"
 keep dev "$cuda_libraries"
 keep cpu "$cuda_libraries"
 keep train "$cuda_libraries"
+keep tools "$cuda_libraries"
+sed -i '1s/tools.in/the tools in dev.in/' tools.txt
 keep clients
 keep cuda

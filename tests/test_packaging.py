@@ -114,7 +114,7 @@ def test_every_import_is_declared():
 
 def test_locks_agree():
     """Whatever two locks both pin, they pin alike, so that one can be installed on top of another."""
-    locks = {name: lock(name) for name in ("cpu", "cuda", "train", "clients", "dev")}
+    locks = {name: lock(name) for name in ("cpu", "cuda", "train", "tools", "clients", "dev")}
     # vLLM's two builds pin this one differently.
     locks["cuda"].pop("apache-tvm-ffi")
     for pins in locks.values():
@@ -122,9 +122,12 @@ def test_locks_agree():
         assert {name: pins[name] for name in shared} == {name: locks["dev"][name] for name in shared}
     assert locks["cpu"].keys() <= locks["dev"].keys()
     assert locks["train"].keys() <= locks["dev"].keys()
+    # On a GPU machine, `make check` and `make test` need the same tools.
+    with_gpu = locks["cuda"].keys() | locks["train"].keys() | locks["tools"].keys()
+    assert locks["dev"].keys() - locks["cpu"].keys() <= with_gpu
 
 
-@pytest.mark.parametrize("name", ["cpu", "train", "dev"])
+@pytest.mark.parametrize("name", ["cpu", "train", "tools", "dev"])
 def test_cpu_locks_hold_nothing_of_cuda(name: str):
     """Beside a CPU torch these break `import transformers`, or weigh gigabytes for nothing."""
     unwanted = re.compile("(nvidia|cuda)-.*|triton|torch(vision|audio|codec)")
