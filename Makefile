@@ -8,23 +8,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
+LOCKS := $(addprefix requirements/,dev.txt cuda.txt train.txt tools.txt)
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; do
 		printf '  make %-8s %s\n' "$$name" "$$what"
 	done
 
-setup: $(STAMP) ## make .venv from the lock (Python 3.11+ and a package index; a few minutes, once)
+setup: $(STAMP) ## make .venv from the locks (Python 3.11+ and a package index; a few minutes, once)
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/install.py $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make setup PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --no-deps -r requirements/dev.txt
-	$(BIN)/python -c 'import torch' || {
-		echo 'torch does not import. If its CUDA build was installed, remove .venv, put the address of'
-		echo "PyTorch's CPU wheel index into PIP_EXTRA_INDEX_URL and run make setup again (see CONTRIBUTING.md)."
-		exit 1
-	} >&2
+	$(PYTHON) requirements/install.py $(VENV)
+	echo 'installing this checkout, so that its code runs as it stands'
 	PYTHONWARNINGS=ignore $(BIN)/pip install --no-deps --no-build-isolation --quiet --editable .
 	touch $@
 
@@ -58,12 +54,16 @@ serve: setup ## start the server on the nano checkpoints and leave it up (ARGS='
 test: setup ## run the tests, the real engine included
 	@$(BIN)/pytest $(ARGS)
 
-check: setup ## formatting, lint, types, imports between packages, packaging, docs
+check: setup ## formatting, lint, types, imports, and the tests without an engine, under odd conditions
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -q tests/test_architecture.py tests/test_packaging.py tests/test_docs.py tests/test_texts.py
+	seed=$$(date +%s) folder=$$(mktemp -d)
+	echo "tests without an engine: narrow dumb terminal, long paths, far time zone, random order with seed $$seed"
+	trap 'rm -rf "$$folder"' EXIT
+	COLUMNS=60 TERM=dumb TZ=Asia/Kathmandu $(BIN)/pytest -q -m 'not engine' --random-order --random-order-seed=$$seed \
+		--basetemp "$$folder/$$(printf 'a-long-name-%.0s' 1 2 3 4 5 6 7 8 9 10)" $(ARGS)
 
 contents: setup ## print what each file of the packages is about, in a line
 	@$(BIN)/python -m tests.contents

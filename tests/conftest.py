@@ -24,11 +24,9 @@ ENGINE_SETTINGS = {
 
 
 def pytest_configure() -> None:
-    """What commands print is wrapped at the same width wherever the tests run, and without colours."""
-    os.environ |= {"COLUMNS": "200", "TERMINAL_WIDTH": "200", "TERM": "dumb"}
+    """Nobody forces colours, and no example of a property fails because the machine is busy."""
     for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS"):
         os.environ.pop(name, None)
-    # No example of a property may fail because the machine is busy.
     settings.register_profile("without a clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("without a clock")
 

@@ -12,6 +12,7 @@ from clients.sdk.messages import user_message
 from tests.clients.test_cli import run
 from tests.server.apps import app_with, listening
 from tests.server.fakes import FakeCritic, FakeEngine
+from tests.terminal import unwrapped
 
 SCALING = {"n": 3, "return_candidates": True}
 
@@ -57,5 +58,5 @@ async def test_ask_prints_the_winner(stream_flag: str, capsys: pytest.CaptureFix
         options = f"--best-of 3 --delta 0.25 --max-tiles 6 --seed 1 --json {stream_flag} --base-url {url}"
         assert await asyncio.to_thread(run, "ask", "How many?", *options.split()) == 0
     shown = capsys.readouterr().out
-    assert "scored by fake-critic" in shown
+    assert "scored by fake-critic" in unwrapped(shown)
     assert json.loads(shown.rstrip("\n").split("\n")[-1])["answer"] == "seven"

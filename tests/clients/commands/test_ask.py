@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.clients.chat_server import Reply, chat_server, completion, event_stream, scaling
 from tests.clients.test_cli import run
+from tests.terminal import unwrapped
 
 WINNER = "3 + 4 = 7.\n\nFinal answer: 7"
 CHOSEN = completion(WINNER, test_time_scaling=scaling(("3 + 4 = 8.", 0.25), (WINNER, 0.875), selected=1))
@@ -67,7 +68,7 @@ def test_question_answer_candidates_and_json(
     *lines, json_line = shown.rstrip("\n").split("\n")
     assert lines[0] == "Question: Sum?"
     assert f"\n\n{WINNER}\n\n" in shown
-    assert "scored by nano-critic" in shown
+    assert "scored by nano-critic" in unwrapped(shown)
     assert any(line.split()[:3] == ["0", "0.250", "0.250"] for line in lines)
     result = json.loads(json_line)
     assert (result["question"], result["answer"], result["finish_reason"]) == ("Sum?", WINNER, "stop")

@@ -8,6 +8,7 @@ import pytest
 
 from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server
+from tests.terminal import unwrapped
 from tests.ttscaling.evaluation.sampling_server import TOKENS, sampling_server
 from ttscaling.evaluation.question_sets import heldout_questions
 
@@ -89,4 +90,4 @@ def test_the_rule_is_chosen_on_other_questions(tmp_path: Path, capsys: pytest.Ca
 
 def test_an_agreement_out_of_range_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capsys, "--stop-agreement", "0.4")
-    assert code == 2 and "agreement must be above 0.5" in err
+    assert code == 2 and "agreement must be above 0.5" in unwrapped(err)

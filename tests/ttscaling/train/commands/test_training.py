@@ -16,7 +16,7 @@ from ttscaling.train.settings.published import published
 
 def run_command(*arguments: str) -> tuple[int, str]:
     """Return the exit status and the output of a command."""
-    result = CliRunner().invoke(app, list(arguments))
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, list(arguments))
     return result.exit_code, result.output
 
 
