@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from ttscaling.types import OnCriticError
 
 from .launch import run
-from .settings import Dtype, LogLevel, Settings, VideoBackend
+from .limit_settings import VideoBackend
+from .settings import CriticDelta, Dtype, LogLevel, Settings
 
 
 def _flag(field: str) -> Any:
@@ -39,7 +40,7 @@ def serve(
     kv_cache_gib: Annotated[int | None, _flag("kv_cache_gib")] = None,
     policy_args: Annotated[str | None, _flag("policy_args")] = None,
     critic_args: Annotated[str | None, _flag("critic_args")] = None,
-    critic_delta: Annotated[str | None, _flag("critic_delta")] = None,
+    critic_delta: Annotated[CriticDelta | None, _flag("critic_delta")] = None,
     critic_seconds: Annotated[float | None, _flag("critic_seconds")] = None,
     on_critic_error: Annotated[OnCriticError | None, _flag("on_critic_error")] = None,
     max_best_of: Annotated[int | None, _flag("max_best_of")] = None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clients.cli import SUB_COMMANDS, load
+from server.limit_settings import LimitSettings
 from server.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -121,9 +122,10 @@ def test_the_index_lists_every_page() -> None:
 
 
 def test_settings_are_those_of_the_server() -> None:
-    """Flag, default and description of every setting, word for word."""
+    """Flag, default and description of every setting, word for word, the limits of requests last."""
     rows = []
-    for name, field in Settings.model_fields.items():
+    in_order = sorted(Settings.model_fields.items(), key=lambda item: item[0] in LimitSettings.model_fields)
+    for name, field in in_order:
         default = "" if field.default in (None, "", ()) else f"`{field.default}` "
         meaning = (field.description or "").rstrip(".")
         rows.append(f"| `--{name.replace('_', '-')}` | {default}| {meaning[:1].lower()}{meaning[1:]} |")

@@ -20,7 +20,7 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Collect what transformers' tokenizers log, in a state without our filter."""
     collected: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: collected.append(record.getMessage())
+    monkeypatch.setattr(handler, "emit", lambda record: collected.append(record.getMessage()))
     monkeypatch.setattr(LOGGER, "filters", [])
     LOGGER.addHandler(handler)
     yield collected
