@@ -95,7 +95,7 @@ class PoolingReader:
             logits = await self._request_logits(_cut(prompt, token_indices[-1]), token_indices, count)
             for token_index in [token_index for token_index in token_indices if token_index not in logits]:
                 logits |= await self._request_logits(_cut(prompt, token_index), [token_index], count)
-        else:  # a step contains the tag, so that only a prompt per step shows where each step ends
+        else:  # special tokens are trusted, and a step contains the tag: only a prompt per step shows its end
             token_indices, logits = [], {}
             for step in step_indices:
                 step_prompt = await self._render(prefixes[step], vision)
