@@ -1,5 +1,7 @@
 """Images and videos stand where they belong in prompts of the real vocabulary, under their published ids."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,21 +9,65 @@ import pytest
 from PIL import Image
 
 from model.image_tokens import frame_labels
-from tests.qwen_tokenizer import rank_encoder
+from tests.checkpoints import Language, Layout, build_checkpoint
+from tests.processors import processor_of
+from tests.qwen_tokenizer import Family, rank_encoder, write_qwen_tokenizer
 
-START, END, CONTEXT = 151665, 151666, 151667
 PER_TILE = 4
 FRAMES = [Image.fromarray(np.full((56, 56, 3), shade, dtype=np.uint8)) for shade in (0, 90, 200)]
 WIDE = Image.fromarray(np.zeros((190, 300, 3), dtype=np.uint8))  # 2 x 3 tiles and a thumbnail
 SMALL = FRAMES[0]
 
 
-def ids(text: str) -> list[int]:
-    return rank_encoder("InternVL3").encode(text, allowed_special="all")
+@dataclass(frozen=True)
+class Vocabulary:
+    """A family's checkpoint: the ids of the three image tokens, and the text that stands for an image."""
+
+    family: Family
+    layout: Layout
+    language: Language
+    start: int
+    end: int
+    context: int
+    placeholder: str
+
+    def ids(self, text: str) -> list[int]:
+        return rank_encoder(self.family).encode(text, allowed_special="all")
+
+    def image_run(self, tiles: int) -> list[int]:
+        return [self.start, *[self.context] * (PER_TILE * tiles), self.end]
 
 
-def image_run(tiles: int) -> list[int]:
-    return [START, *[CONTEXT] * (PER_TILE * tiles), END]
+VOCABULARIES = (
+    Vocabulary("InternVL3", "opengvlab", "qwen2", 151665, 151666, 151667, "<image>"),
+    Vocabulary("InternVL3.5", "opengvlab", "qwen3", 151669, 151670, 151671, "<image>"),
+    # Here "<video>" is a token of its own.
+    Vocabulary(
+        "InternVL3.5 in transformers' layout",
+        "transformers",
+        "qwen3",
+        151669,
+        151670,
+        151671,
+        "<IMG_CONTEXT>",
+    ),
+)
+
+
+@pytest.fixture(scope="module", params=VOCABULARIES, ids=lambda vocabulary: vocabulary.family)
+def vocabulary(request: pytest.FixtureRequest) -> Vocabulary:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def processor(vocabulary: Vocabulary, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder: Path = tmp_path_factory.mktemp("vocabulary")
+    files = write_qwen_tokenizer(folder / "tokenizer", vocabulary.family)
+    return processor_of(
+        build_checkpoint(
+            folder / "checkpoint", vocabulary.layout, language=vocabulary.language, tokenizer_files=files
+        )
+    )
 
 
 def process(processor: Any, prompt: str, images: list[Any], videos: list[Any] | None = None) -> list[int]:
@@ -43,33 +89,31 @@ def process(processor: Any, prompt: str, images: list[Any], videos: list[Any] | 
         ("\n\n", "\n\n\n", "\n"),
     ],
 )
-def test_images_stand_between_their_texts(qwen_processor: Any, before: str, between: str, after: str):
-    prompt = f"<|im_start|>user\n{before}<image>{between}<image>{after}<|im_end|>\n<|im_start|>assistant\n"
-    assert process(qwen_processor, prompt, [WIDE, SMALL]) == [
+def test_images_stand_between_their_texts(
+    processor: Any, vocabulary: Vocabulary, before: str, between: str, after: str
+):
+    image, ids = vocabulary.placeholder, vocabulary.ids
+    prompt = f"<|im_start|>user\n{before}{image}{between}{image}{after}<|im_end|>\n<|im_start|>assistant\n"
+    assert process(processor, prompt, [WIDE, SMALL]) == [
         *ids(f"<|im_start|>user\n{before}"),
-        *image_run(7),
+        *vocabulary.image_run(7),
         *ids(between),
-        *image_run(1),
+        *vocabulary.image_run(1),
         *ids(f"{after}<|im_end|>\n<|im_start|>assistant\n"),
     ]
 
 
-def test_every_frame_of_a_video_has_its_label(qwen_processor: Any):
+def test_every_frame_of_a_video_has_its_label(processor: Any, vocabulary: Vocabulary):
     """The text and the first label are one text, so that a space between them joins the label's word."""
     prompt = "<|im_start|>user\nWatch: <video>\nWhat happens?<|im_end|>\n<|im_start|>assistant\n"
     first, second, third = frame_labels(len(FRAMES))
-    assert process(qwen_processor, prompt, [], [FRAMES]) == [
+    frame, ids = vocabulary.image_run(1), vocabulary.ids
+    assert process(processor, prompt, [], [FRAMES]) == [
         *ids(f"<|im_start|>user\nWatch: {first}"),
-        *image_run(1),
+        *frame,
         *ids(f"\n{second}"),
-        *image_run(1),
+        *frame,
         *ids(f"\n{third}"),
-        *image_run(1),
+        *frame,
         *ids("\nWhat happens?<|im_end|>\n<|im_start|>assistant\n"),
     ]
-
-
-def test_the_config_has_the_published_ids(qwen_processor: Any):
-    tokenizer = qwen_processor.info.get_tokenizer()
-    assert tokenizer.convert_tokens_to_ids(["<img>", "</img>", "<IMG_CONTEXT>"]) == [START, END, CONTEXT]
-    assert qwen_processor.info.ctx.model_config.get_vocab_size() == 151674
