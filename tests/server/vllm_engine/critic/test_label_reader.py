@@ -21,6 +21,7 @@ from server.engine_interface import ignore_tokens
 from server.errors import ApiError
 from server.vllm_engine.critic.label_reader import PoolingReader, find_label_slot, tag_ends
 from tests.checkpoints import byte_tokenizer
+from tests.qwen_tokenizer import ranks
 from tests.sentencepiece_tokenizers import Kind, write_tokenizer
 from ttscaling.critic_prompt import critic_prefixes
 from ttscaling.types import Conversation, CriticError, TokenUsage
@@ -101,6 +102,13 @@ async def test_the_slot_is_where_template_and_tokenizer_put_it():
     slot = await find_label_slot(Renderer(tokenizer))
     assert tokenizer.decode(slot.tag) == "<|im_start|>assistant\n"
     assert [tokenizer.decode([label]) for label in slot.labels] == ["+", "-"]
+
+
+async def test_the_labels_of_the_real_vocabulary_are_those_after_the_role_tag(qwen_tokenizer: Path):
+    tokenizer = AutoTokenizer.from_pretrained(qwen_tokenizer)
+    slot = await find_label_slot(Renderer(tokenizer))
+    assert list(slot.tag) == [151644, 77091, 198]  # <|im_start|>, assistant, a line break
+    assert list(slot.labels) == [ranks()[b"+"], ranks()[b"-"]]
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

@@ -1,8 +1,14 @@
-"""Answers parsed by vLLM's tool parsers: complete calls, incomplete calls, and text."""
+"""Answers parsed by vLLM's tool parsers: complete calls, incomplete calls, and text.
 
-from typing import Any
+In the real vocabulary `<tool_call>` is one token; in that of bytes it's eleven.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
+from transformers import AutoTokenizer
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.parser import ParserManager
 
@@ -12,10 +18,19 @@ from tests.checkpoints import byte_tokenizer
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 CALL = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
+Read = Callable[..., ParsedAnswer]
 
 
-def read(text: str, *, parser: str = "hermes", **body: Any) -> ParsedAnswer:
-    tokenizer = byte_tokenizer()
+@pytest.fixture(scope="module", params=["bytes", "real"])
+def read(request: pytest.FixtureRequest, qwen_tokenizer: Path) -> Read:
+    """Return a function that parses an answer, which has the tokens of one of two vocabularies."""
+    kind: Literal["bytes", "real"] = request.param
+    tokenizer = byte_tokenizer() if kind == "bytes" else AutoTokenizer.from_pretrained(qwen_tokenizer)
+    assert len(tokenizer.encode("<tool_call>", add_special_tokens=False)) == (11 if kind == "bytes" else 1)
+    return lambda text, **options: parsed(tokenizer, text, **options)
+
+
+def parsed(tokenizer: Any, text: str, *, parser: str = "hermes", **body: Any) -> ParsedAnswer:
     body_with_tools = {"messages": [{"role": "user", "content": "x"}], "tools": [TOOL], **body}
     request = ChatCompletionRequest.model_validate(body_with_tools)
     parser_class = ParserManager.get_parser(
@@ -37,7 +52,7 @@ def read(text: str, *, parser: str = "hermes", **body: Any) -> ParsedAnswer:
 
 
 @pytest.mark.parametrize("choice", ["auto", "required", {"type": "function", "function": {"name": "add"}}])
-def test_complete_calls(choice: Any):
+def test_complete_calls(read: Read, choice: Any):
     one = ToolCall(name="add", arguments='{"a": 1}')
     assert read(CALL, tool_choice=choice).calls == (one,)
     assert read(CALL + CALL, tool_choice=choice).calls == (one, one)
@@ -45,16 +60,16 @@ def test_complete_calls(choice: Any):
 
 
 @pytest.mark.parametrize("length", range(len("<tool_call>"), len(CALL) - len("}</tool_call>")))
-def test_a_call_that_was_cut_off_anywhere(length: int):
+def test_a_call_that_was_cut_off_anywhere(read: Read, length: int):
     assert read(f"I add. {CALL[:length]}").broken
 
 
 @pytest.mark.parametrize("text", ["text", "a < b", "ends with <", "x <tool>", '{"a": 1}', "", " padded \n"])
-def test_text_calls_nothing(text: str):
+def test_text_calls_nothing(read: Read, text: str):
     assert read(text) == ParsedAnswer(content=text)
 
 
-def test_a_parser_that_raises_has_found_no_call():
+def test_a_parser_that_raises_has_found_no_call(read: Read):
     assert read('<|action_start|><|plugin|>{"name":"add","parameters":{"a"', parser="internlm").broken
 
 
