@@ -5,10 +5,7 @@ OpenGVLab/V2PE `get_rope_pos_id`). Delta 1 is the ordinary numbering. With a sma
 into the window that the model was trained on.
 """
 
-import math
-from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -42,12 +39,16 @@ def positions(visual_T: ArrayLike, delta_T: ArrayLike) -> NDArray[np.float64]:
     step = np.where(visual, np.broadcast_to(np.asarray(delta_T, dtype=np.float64), visual.shape), 1.0)
     if not np.all((step > 0) & (step <= 1)):
         raise ValueError("every visual token needs a delta above 0 and at most 1")
-    position = np.empty(visual.shape, dtype=np.float64)
-    last = -step[0] if len(step) else 0.0
-    for start, stop in _runs(visual):
-        position[start:stop] = np.cumsum(np.concatenate([[last], step[start:stop]]))[1:]
-        last = _round_up(position[stop - 1])
-    return position
+    starts = _starts_of_runs(visual)
+    if not len(starts):
+        return np.empty(0)
+    step[0] = 0.0
+    # Each run of equal tokens begins after a whole number of positions.
+    before = np.concatenate([[0.0], np.cumsum(_round_up(np.add.reduceat(step, starts)))[:-1]])
+    lengths = np.diff([*starts, len(step)])
+    counted = np.cumsum(step)
+    counted_before = counted[starts] - step[starts]
+    return counted + np.repeat(before - counted_before, lengths)
 
 
 def next_position(position_T: NDArray[np.float64]) -> int:
@@ -56,7 +57,7 @@ def next_position(position_T: NDArray[np.float64]) -> int:
     Args:
         position_T: the positions of the prompt.
     """
-    return _round_up(position_T[-1]) + 1 if len(position_T) else 0
+    return int(_round_up(position_T[-1])) + 1 if len(position_T) else 0
 
 
 def encode(position_T: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -117,11 +118,19 @@ def parse_deltas(value: object) -> Deltas:
 
 
 def choose_deltas(
-    requested: Deltas, medium_T: ArrayLike, *, max_tokens: int, window: int, reserve: int = 0
+    requested: Deltas,
+    medium_T: ArrayLike,
+    *,
+    max_tokens: int,
+    window: int,
+    reserve: int = 0,
+    growth: int = 0,
 ) -> tuple[float, ...]:
     """Return the delta of each image or video of a prompt, checked against the model's window.
 
-    "auto" becomes the largest trained delta with which prompt and answer fit, for all images and videos.
+    "auto" becomes the largest trained delta with which prompt and answer fit, for all images and videos. As a
+    chat grows, its earlier images would move and be computed again when this delta changes. So "auto" keeps
+    room for further turns after the last image or video, if a delta allows it.
 
     Args:
         requested: the result of `parse_deltas`.
@@ -129,6 +138,8 @@ def choose_deltas(
             belongs to, counted from 0 in the order of the prompt; -1 for text.
         max_tokens: positions kept free for the answer. window: how many positions the model was trained on.
         reserve: positions that "auto" keeps free for an answer of unknown length, if a delta allows it.
+        growth: positions that "auto" keeps free after the last image or video, for all that follows in the
+            conversation, if a delta allows it.
 
     Returns:
         One delta for each image or video, in the order of the prompt.
@@ -148,15 +159,22 @@ def choose_deltas(
         deltas = requested if isinstance(requested, tuple) else (requested,) * media
         if positions_needed(medium_of, deltas) + max_tokens <= window:
             return deltas
-    roomy, fitting = (
-        next((d for d in TRAINED_DELTAS if positions_needed(medium_of, (d,) * media) + room <= window), None)
-        for room in (max(max_tokens, reserve), max_tokens)
-    )
+    visual = np.flatnonzero(medium_of >= 0)
+    head = medium_of[: visual[-1] + 1] if len(visual) else medium_of[:0]
+
+    def largest(room: int, growth: int) -> float | None:
+        for delta in TRAINED_DELTAS:
+            grows = not growth or positions_needed(head, (delta,) * media) + growth <= window
+            if grows and positions_needed(medium_of, (delta,) * media) + room <= window:
+                return delta
+        return None
+
+    fitting = largest(max_tokens, 0)
     if requested == "auto":
-        if roomy is not None:
-            return (roomy,) * media
-        if fitting is not None:
-            return (fitting,) * media
+        room = max(max_tokens, reserve)
+        auto = largest(room, growth) or largest(room, 0) or fitting
+        if auto is not None:
+            return (auto,) * media
         deltas = (TRAINED_DELTAS[-1],) * media
     listed = ", ".join(f"{delta:g}" for delta in dict.fromkeys(deltas))
     needed = positions_needed(medium_of, deltas)
@@ -171,19 +189,18 @@ def choose_deltas(
 
 def positions_needed(medium_T: NDArray[np.int64], deltas: tuple[float, ...]) -> int:
     """Return how many positions a prompt takes; `medium_T` and `deltas` are those of `choose_deltas`."""
-    delta_T = np.array([*deltas, 1.0])[medium_T]  # Text has the index -1, which picks the last number.
-    return next_position(positions(medium_T >= 0, delta_T))
+    if not len(medium_T):
+        return 0
+    step_T = np.array([*deltas, 1.0])[medium_T]  # Text has the index -1, which picks the last number.
+    step_T[0] = 0.0
+    return int(_round_up(np.add.reduceat(step_T, _starts_of_runs(medium_T >= 0))).sum()) + 1
 
 
-def _round_up(position: float) -> int:
+def _round_up(position: Any) -> Any:
     # Ten steps of a delta such as 0.1 add up to 0.9999.. or 1.0000..1 in floating point; both mean 1.
-    return math.ceil(round(position, 9))
+    return np.ceil(np.round(position, 9))
 
 
-def _runs(visual_T: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of every maximal stretch of equal values, in order."""
-    borders = np.flatnonzero(np.diff(visual_T)) + 1
-    edges = [0, *borders.tolist(), len(visual_T)]
-    for start, stop in pairwise(edges):
-        if stop > start:
-            yield start, stop
+def _starts_of_runs(visual_T: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the index at which every maximal stretch of equal values begins."""
+    return np.flatnonzero(np.concatenate([np.ones(min(1, len(visual_T)), bool), np.diff(visual_T)]))

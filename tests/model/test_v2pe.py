@@ -18,6 +18,7 @@ from model.v2pe import (
     parse_delta,
     parse_deltas,
     positions,
+    positions_needed,
 )
 
 T, V = False, True
@@ -195,6 +196,40 @@ def test_auto_reserves_room_as_far_as_a_delta_allows():
     }
     assert chosen == {0: 1, 1: 0.5, 320: 0.5, 480: 1 / 4, 637: 1 / 256, 638: 1, 10_000: 1}
     assert choose_deltas(1, PROMPT, max_tokens=0, window=670, reserve=10_000) == (1, 1, 1)
+
+
+def test_auto_changes_its_delta_less_often_with_room_for_growth():
+    """The room counts from the last image on, so that text after it changes nothing for a while."""
+
+    def chosen(text: int, *, growth: int, max_tokens: int = 8) -> float:
+        turns = [*PROMPT, *[-1] * text]
+        return choose_deltas("auto", turns, max_tokens=max_tokens, window=700, growth=growth)[0]
+
+    assert [chosen(text, growth=0) for text in (0, 20, 40, 60)] == [1, 1, 0.5, 0.5]
+    assert [chosen(text, growth=87) for text in (0, 20, 40, 60)] == [0.5, 0.5, 0.5, 0.5]
+    assert [chosen(0, growth=87, max_tokens=limit) for limit in (1, 30, 60)] == [0.5, 0.5, 0.5]
+    assert [chosen(text, growth=87) for text in (340, 360, 600, 659)] == [0.5, 0.25, 1 / 16, 1 / 256]
+    assert chosen(0, growth=10_000) == 1, "no delta leaves that room"
+
+
+@given(kinds, st.integers(0, 60), st.integers(0, 60))
+def test_auto_never_takes_a_larger_delta_as_text_is_added(visual_T, growth, more):
+    medium_T = [0 if visual else -1 for visual in [*visual_T, V]]
+    room: dict[str, int] = {"max_tokens": 4, "window": 60, "growth": growth}
+    try:
+        later = choose_deltas("auto", [*medium_T, *[-1] * more], **room)
+    except ValueError:  # nothing fits any more
+        return
+    assert later <= choose_deltas("auto", medium_T, **room)
+
+
+@given(st.lists(st.tuples(st.booleans(), deltas), min_size=1, max_size=60))
+def test_the_positions_needed_are_those_counted(tokens):
+    """The sum over runs agrees with the recurrence, token by token."""
+    medium_T = np.array([index if visual else -1 for index, (visual, _) in enumerate(tokens)])
+    of_tokens = [delta for _, delta in tokens]
+    expected = recurrence([visual for visual, _ in tokens], of_tokens)
+    assert positions_needed(medium_T, tuple(of_tokens)) == ceil(expected[-1]) + 1
 
 
 @pytest.mark.parametrize("length", [0, 2, 4])

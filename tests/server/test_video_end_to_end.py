@@ -140,6 +140,22 @@ async def test_positions_count_and_not_tokens(client, clip):
     assert by_number["choices"] == auto["choices"]
 
 
+async def test_a_growing_chat_keeps_its_delta(client, clip):
+    """At delta 1 the first turn would fit and the third would not, so the video would move between them."""
+    body = video_question(clip, media_io_kwargs=frames(120), v2pe_delta="auto", max_tokens=4)
+    deltas = []
+    for _ in range(3):
+        reply = await answer(client, body)
+        deltas.append(reply["vision"]["v2pe_delta"])
+        said = {"role": "assistant", "content": "x" * 40}
+        more = {"role": "user", "content": "And what happens then?"}
+        body = {**body, "messages": [*body["messages"], said, more]}
+    assert deltas == [0.5, 0.5, 0.5]
+    assert reply["usage"]["prompt_tokens"] > WINDOW
+    first = await answer(client, {**body, "messages": body["messages"][:1], "v2pe_delta": 1})
+    assert first["vision"]["highest_position"] < WINDOW
+
+
 async def test_seeds_hold_though_a_long_prompt_is_computed_in_pieces(client, clip):
     """The pieces have 2048 tokens. Without our repair, vLLM's seeded sampling ends the engine on a CPU."""
     body = video_question(clip, media_io_kwargs=frames(LONG), v2pe_delta="auto", best_of=3, seed=5)

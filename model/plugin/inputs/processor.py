@@ -86,6 +86,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
             prompt.medium_of_tokens([tiles[slot.modality][slot.item] * per_tile for slot in prompt.slots]),
             max_tokens=options.max_tokens,
             reserve=options.reserve,
+            growth=options.growth,
             window=self.info.checkpoint.window,
         )
         ids, marked_deltas = prompt.with_delta_markers(deltas)

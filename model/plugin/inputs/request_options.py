@@ -10,6 +10,7 @@ _KNOWN = (
     "v2pe_delta",
     "v2pe_max_tokens",
     "v2pe_reserve",
+    "v2pe_growth",
     "min_dynamic_patch",
     "max_dynamic_patch",
     "max_dynamic_patch_total",
@@ -25,7 +26,8 @@ class VisionOptions:
     `tiling` holds for each image, `frame_tiling` for each frame of a video. `max_tiles_total` is the most
     tiles that all images may have together, without thumbnails. `timestamps` is whether the labels of frames
     hold their times. `max_tokens` positions are kept free for the answer when the prompt is checked against
-    the trained window, and with delta "auto" `reserve` positions where that is possible.
+    the trained window. Where that is possible, delta "auto" keeps `reserve` positions free for the answer,
+    and `growth` positions after the last image or video for the conversation.
     """
 
     deltas: Deltas
@@ -35,6 +37,7 @@ class VisionOptions:
     timestamps: bool
     max_tokens: int
     reserve: int = 0
+    growth: int = 0
 
     def image_tiling(self, sizes: Sequence[tuple[int, int]]) -> TilingConfig:
         """Return the tiling for each image of a prompt with several images.
@@ -77,6 +80,7 @@ def parse_options(
     - `video_timestamps`: whether the prompt says when each frame is shown.
     - `v2pe_max_tokens`: how many positions the answer may need.
     - `v2pe_reserve`: how many positions "auto" keeps for an answer that has no limit of its own.
+    - `v2pe_growth`: how many positions "auto" keeps after the last image or video.
 
     A maximum above the engine's limit is lowered to the limit.
 
@@ -114,6 +118,7 @@ def parse_options(
         timestamps=timestamps,
         max_tokens=_count("v2pe_max_tokens", options.get("v2pe_max_tokens", 0), least=0),
         reserve=_count("v2pe_reserve", options.get("v2pe_reserve", 0), least=0),
+        growth=_count("v2pe_growth", options.get("v2pe_growth", 0), least=0),
     )
 
 

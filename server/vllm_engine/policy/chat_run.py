@@ -94,18 +94,24 @@ def prepend_system_message(
     return [{"role": "system", "content": system}, *messages]
 
 
-def with_reserve(
+def with_room(
     vision: Mapping[str, Any] | None, window: int, answer: int | None = None
 ) -> Mapping[str, Any] | None:
-    """Return `mm_processor_kwargs` with positions reserved for an answer whose max_tokens is no demand.
+    """Return `mm_processor_kwargs` with the room that delta "auto" keeps for what is yet to be written.
 
-    Without a reserve "auto" would take the largest delta that fits the prompt alone, and leave an answer of a
-    few tokens. The reserve is an eighth of the window, and at most 2,048 positions or `answer` tokens.
+    An eighth of the window is kept after the last image or video. So the delta of a chat seldom changes from
+    turn to turn, which would move its images and have them computed again. If the max_tokens of the request
+    is absent or no demand, an eighth of the window, and at most 2,048 positions or `answer` tokens, are kept
+    for the answer. Otherwise "auto" would take the largest delta that fits the prompt alone, and leave an
+    answer of a few tokens.
     """
-    if vision is None or vision.get("v2pe_delta") != "auto" or "v2pe_max_tokens" in vision:
+    if vision is None or vision.get("v2pe_delta") != "auto":
         return vision
-    reserve = min(2048, window // 8)
-    return {**vision, "v2pe_reserve": reserve if answer is None else min(reserve, answer)}
+    room = {"v2pe_growth": window // 8}
+    if "v2pe_max_tokens" not in vision:
+        reserve = min(2048, window // 8)
+        room["v2pe_reserve"] = reserve if answer is None else min(reserve, answer)
+    return {**vision, **room}
 
 
 class ChatRun:
@@ -139,7 +145,7 @@ class ChatRun:
         if settings.cut_max_tokens:
             body = lower_max_tokens(body, chat.model_config.max_model_len)
         answer = body.get("max_completion_tokens") or body.get("max_tokens")
-        vision = with_reserve(body.get("mm_processor_kwargs"), settings.checkpoint.window, answer)
+        vision = with_room(body.get("mm_processor_kwargs"), settings.checkpoint.window, answer)
         self._request = read_request({**body, "messages": messages, "mm_processor_kwargs": vision})
         self._grammar_checked = GrammarCheckedClient(
             chat.engine_client, settings.grammars, param=grammar_param(body)

@@ -9,7 +9,7 @@ from server.vllm_engine.policy.chat_run import (
     lower_max_tokens,
     prepend_system_message,
     read_request,
-    with_reserve,
+    with_room,
 )
 
 QUESTION = {"role": "user", "content": "Who?"}
@@ -37,12 +37,18 @@ def test_nothing_to_put_in_front(nothing):
 
 def test_auto_keeps_room_for_an_answer_without_a_limit():
     """64 frames once left 33 of 32,768 positions for the answer."""
-    assert with_reserve({"v2pe_delta": "auto"}, 32_768) == {"v2pe_delta": "auto", "v2pe_reserve": 2048}
-    assert with_reserve({"v2pe_delta": "auto"}, 8192) == {"v2pe_delta": "auto", "v2pe_reserve": 1024}
-    assert with_reserve({"v2pe_delta": "auto"}, 8192, 5) == {"v2pe_delta": "auto", "v2pe_reserve": 5}
-    assert with_reserve({"v2pe_delta": "auto"}, 8192, 9999) == {"v2pe_delta": "auto", "v2pe_reserve": 1024}
-    for vision in (None, {}, {"v2pe_delta": 0.25}, {"v2pe_delta": "auto", "v2pe_max_tokens": 5}):
-        assert with_reserve(vision, 8192) == vision
+    for window, answer, reserve in (
+        (32_768, None, 2048),
+        (8192, None, 1024),
+        (8192, 5, 5),
+        (8192, 9999, 1024),
+    ):
+        kept = {"v2pe_delta": "auto", "v2pe_reserve": reserve, "v2pe_growth": window // 8}
+        assert with_room({"v2pe_delta": "auto"}, window, answer) == kept
+    limited = {"v2pe_delta": "auto", "v2pe_max_tokens": 5}
+    assert with_room(limited, 8192) == {**limited, "v2pe_growth": 1024}
+    for vision in (None, {}, {"v2pe_delta": 0.25}):
+        assert with_room(vision, 8192) == vision
 
 
 @pytest.mark.parametrize(
