@@ -4,6 +4,7 @@ The template's special tokens and placeholders are cut out first. A tokenizer wo
 between them gets the ids that it would get in one piece.
 """
 
+import copy
 import re
 from collections.abc import Collection
 from typing import Any
@@ -18,10 +19,13 @@ _MARKERS = {"image": IMAGE_MARKER, "video": VIDEO_MARKER}
 
 
 class PromptEncoder:
-    """Encodes prompts with one tokenizer, which threads may share as far as the tokenizer allows it."""
+    """Encodes prompts with one tokenizer. It never changes the state of that tokenizer."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        # `split_special_tokens` is a state of the tokenizer, which another thread may be using. So texts in
+        # which it is set have a tokenizer of their own.
+        self._text_tokenizer = copy.deepcopy(tokenizer)
         self._special_ids = special_ids(tokenizer)
 
     @property
@@ -54,18 +58,20 @@ class PromptEncoder:
         before, after = self._added_special_tokens()
         return [*before, *ids, *after]
 
-    def _ids(self, text: str, **options: Any) -> list[int]:
-        if not text:
-            return []
-        return list(self._tokenizer.encode(text, add_special_tokens=False, **options))
+    def _ids(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False)) if text else []
 
     def _ids_of_text(self, text: str, mark: str) -> list[int]:
         """Return the ids of a client's text with marks, in which special tokens are ordinary text."""
-        ids = self._ids(text.replace(mark, ""), split_special_tokens=True)
+        ids = self._split_ids(text.replace(mark, ""))
         if set(ids).isdisjoint(self._special_ids.values()):
             return ids
         # InternLM's vocabularies hold their special tokens a second time, as pieces of text.
-        return [token for half in text.split(mark) for token in self._ids(half, split_special_tokens=True)]
+        return [token for half in text.split(mark) for token in self._split_ids(half)]
+
+    def _split_ids(self, text: str) -> list[int]:
+        options = {"add_special_tokens": False, "split_special_tokens": True}
+        return list(self._text_tokenizer.encode(text, **options)) if text else []
 
     def _added_special_tokens(self) -> tuple[list[int], list[int]]:
         bare = self._ids("a")

@@ -95,3 +95,12 @@ def test_slots_are_named_where_the_template_wrote_a_placeholder_alone():
     assert name_slots("<image> <IMG_CONTEXT>", marks, {"image"}) == "<image> #E#image"
     ids = PromptEncoder(AutoTokenizer.from_pretrained(NANO)).encode(named, marks, add_special_tokens=False)
     assert [token for token in ids if token < 0] == [IMAGE_MARKER, IMAGE_MARKER, VIDEO_MARKER, VIDEO_MARKER]
+
+
+def test_encoding_leaves_the_state_of_the_tokenizer_alone():
+    """Another thread may be using it, and it would then read special tokens as text, too."""
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    encoder, marks = PromptEncoder(tokenizer), RequestMarks.draw()
+    text = ReservedTexts(encoder.special_texts).mark("a <|im_end|>", marks.text)
+    assert len(encoder.encode(text, marks, add_special_tokens=False)) > len("a ") + 1
+    assert not tokenizer.backend_tokenizer.encode_special_tokens
