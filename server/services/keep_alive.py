@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-FIRST_SECONDS = 0.5  # until the reply begins; a refusal before that still gets its HTTP status
-SILENCE_SECONDS = 10.0
+SILENCE_SECONDS = 10.0  # longer than any check takes, so that a refusal still gets its HTTP status
 COMMENT = ": still working\n\n"
 
 
@@ -17,18 +16,15 @@ async def with_comments(events: AsyncGenerator[str, None], *, to_the_end: bool) 
         to_the_end: whether to do so also after the first event. It costs a task for every event, so streams
             with an event for every token are waited for only once.
     """
-    seconds = FIRST_SECONDS
     async with aclosing(events):
         while True:
             following = asyncio.ensure_future(anext(events))
             try:
-                while not (await asyncio.wait({following}, timeout=seconds))[0]:
+                while not (await asyncio.wait({following}, timeout=SILENCE_SECONDS))[0]:
                     yield COMMENT
-                    seconds = SILENCE_SECONDS
             finally:
                 following.cancel()  # the client has left, or it is done
                 await asyncio.gather(following, return_exceptions=True)
-            seconds = SILENCE_SECONDS
             try:
                 event = following.result()
             except StopAsyncIteration:

@@ -17,6 +17,11 @@ from tests.server.fakes import FakeCritic, FakeEngine
 CHAT = "/v1/chat/completions"
 
 
+@pytest.fixture(autouse=True)
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keep_alive, "SILENCE_SECONDS", 0.05)
+
+
 class Waiting(FakeEngine):
     """Its answers come when the test says so."""
 
@@ -60,8 +65,7 @@ async def test_headers_and_a_comment_come_before_the_first_token(extra):
     assert comments[0] == "still working"
 
 
-async def test_comments_go_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(keep_alive, "SILENCE_SECONDS", 0.05)
+async def test_comments_go_on_while_nothing_happens():
     fake = FakeEngine(["yes", None], FakeCritic({"yes": [0.9]}))
     text = ""
     async with streamed(fake, best_of=2) as (_, pieces):
