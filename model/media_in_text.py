@@ -41,10 +41,15 @@ def place_media(parts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
     If the texts say where the media of a kind stand, each text is cut at those words, and the media stand
     between the pieces, in their order. There is a text, which may be empty, on both sides of each. Other
-    media keep their places. Parts that carry `INLINE` already stay unchanged.
+    media keep their places. Media that all carry `INLINE` already are not placed again.
     """
-    if any(INLINE in part for part in parts):
-        return list(parts)
+    if all(INLINE in part for part in parts if media_modality(part)):
+        return [
+            {**part, INLINE: bool(part[INLINE]) and _has_texts_beside(parts, index)}
+            if media_modality(part)
+            else part
+            for index, part in enumerate(parts)
+        ]
     named = [modality for modality in _WORDS if _is_named(modality, parts)]
     media = {
         modality: iter([part for part in parts if media_modality(part) == modality]) for modality in named
@@ -71,3 +76,8 @@ def _is_named(modality: str, parts: Sequence[Mapping[str, Any]]) -> bool:
     texts = [part["text"] for part in parts if part.get("type") == "text"]
     num_media = sum(media_modality(part) == modality for part in parts)
     return 0 < num_media == sum(len(_WORDS[modality].findall(text)) for text in texts)
+
+
+def _has_texts_beside(parts: Sequence[Mapping[str, Any]], index: int) -> bool:
+    beside = [*parts[max(0, index - 1) : index], *parts[index + 1 : index + 2]]
+    return [part.get("type") for part in beside] == ["text", "text"]

@@ -68,6 +68,14 @@ def test_media_that_are_placed_already_are_not_placed_again():
     assert again == [*once, {"type": "text", "text": "The tag <image> is not closed."}]
 
 
+@pytest.mark.parametrize("contents", [["IMAGE1", "a"], ["a", "IMAGE1"], ["IMAGE1", "IMAGE2", "a"]])
+def test_a_key_of_a_client_places_nothing_that_has_no_texts_beside_it(contents: list[str]):
+    claimed = [{**part, INLINE: True} if media_modality(part) else part for part in parts(*contents)]
+    assert [part[INLINE] for part in place_media(claimed) if media_modality(part)] == [
+        False for part in claimed if media_modality(part)
+    ]
+
+
 def test_every_part_that_carries_a_medium_has_its_modality():
     kinds = [
         "image_url",

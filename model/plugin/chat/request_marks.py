@@ -15,6 +15,7 @@ PLACEHOLDERS = {"image": IMAGE_CONTEXT, "video": VIDEO_TEXT}
 """What stands for a medium where vLLM or nobody but us writes it."""
 
 _BY_PARTS = ("content", "tool_calls")
+_MEDIA_KEYS = ("image_url", "image_pil", "image_embeds", "video_url", "video_embeds", "uuid", INLINE)
 _TEXTS = ("text", "refusal", "thinking")  # the keys of vLLM's text parts
 
 
@@ -80,7 +81,10 @@ class RequestMarks:
         if content is None or isinstance(content, str):
             return {**marked, "content": self.add(content, reserved)}
         parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
-        parts = [part if media_modality(part) else self.add(part, reserved) for part in place_media(parts)]
+        parts = [
+            {key: value if key in _MEDIA_KEYS else self.add(value, reserved) for key, value in part.items()}
+            for part in place_media(parts)
+        ]
         if not any(media_modality(part) for part in parts):
             return {**marked, "content": parts}
         if content_format == "string":
