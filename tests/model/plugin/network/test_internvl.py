@@ -1,6 +1,7 @@
 """Parts of the engine's model agree with transformers' parts; test_parity.py compares the complete model."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,24 @@ def test_pixel_unshuffle_is_that_of_transformers(side: int):
     patches = torch.randn(3, side, side, 8, generator=torch.Generator().manual_seed(0))
     expected = TransformersModel.pixel_shuffle(SimpleNamespace(), patches, scale_factor=0.5)
     assert torch.equal(pixel_unshuffle(patches, 0.5), expected)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_tokens_of_a_tile_are_in_the_published_order(version: str):
+    """The steps of `pixel_shuffle` in OpenGVLab/InternVL `modeling_internvl_chat.py`."""
+    hidden_NPC = torch.randn(2, 17, 8, generator=torch.Generator().manual_seed(0))
+    model: Any = SimpleNamespace(
+        pixel_mean=torch.zeros(3),
+        pixel_std=torch.ones(3),
+        vision_model=lambda pixels_NCHW: hidden_NPC,
+        downsample_ratio=0.5,
+        transposes_tiles=version == "v1",
+    )
+    got = InternVLModel._vision_features(model, torch.zeros(2, 56, 56, 3, dtype=torch.uint8))
+    halved = hidden_NPC[:, 1:].reshape(2, 4, 2, 16).permute(0, 2, 1, 3)
+    shuffled = halved.reshape(2, 2, 2, 32)
+    expected = shuffled if version == "v1" else shuffled.permute(0, 2, 1, 3)
+    assert torch.equal(got, expected.reshape(2, 4, 32))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
