@@ -1,15 +1,17 @@
 """A training sample has the tokens of the real vocabulary that the server computes for the same texts."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 from transformers import AutoTokenizer
 
+from model.checkpoint.internlm_tokenizer import checkpoint_tokenizer
 from model.checkpoint.templates import DEFAULT_TEMPLATE, chat_template, system_message
 from tests.qwen_tokenizer import rank_encoder
+from tests.sentencepiece_tokenizers import Kind, write_tokenizer
 from ttscaling.records.chats import Turn
 from ttscaling.train.samples.chat_encoder import ChatEncoder
 
@@ -62,3 +64,26 @@ def test_the_loss_is_on_the_answer_and_on_the_published_end(name: str, encoder: 
     answer = rank_encoder("InternVL3").encode(texts[1])
     assert chat.ids_T[chat.assistant_mask_T].tolist() == [*answer, 151645]
     assert chat.ids_T[~chat.assistant_mask_T].tolist().count(151667) == 4 * 7
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_text_of_internlm_begins_with_its_own_token(kind: Kind, tmp_path: Path):
+    """The server's template writes `<s>`. sentencepiece divides each text between special tokens alone."""
+    files = write_tokenizer(tmp_path / "tokenizer", kind, dummy_prefix=False)
+    tokenizer = checkpoint_tokenizer(files.directory)
+    turns = [Turn("user", "the quick fox"), Turn("assistant", "tstep 12"), Turn("user", "it?")]
+    prompt = tokenizer.apply_chat_template(
+        [{"role": turn.role, "content": turn.text} for turn in turns],
+        chat_template=chat_template(DEFAULT_TEMPLATE),
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    chat = ChatEncoder(tokenizer, tokens_per_tile=4, system=None).encode(turns, answering=True)
+    assert chat.ids_T.tolist() == tokenizer.encode(prompt, add_special_tokens=False)
+    start, end, text = files.ids["<|im_start|>"], files.ids["<|im_end|>"], files.oracle.encode
+    answer = [start, *text("assistant\n"), *text("tstep 12"), end, *text("\n")]
+    assert chat.ids_T.tolist() == [
+        *(1, start, *text("user\nthe quick fox"), end, *text("\n")),
+        *answer,
+        *(start, *text("user\nit?"), end, *text("\n"), start, *text("assistant\n")),
+    ]
