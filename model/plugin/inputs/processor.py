@@ -128,7 +128,7 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         fields = {"v2pe_delta": torch.tensor(hf_data.get("deltas", ()), dtype=torch.float64)}
         for modality, arrays in tiles.items():
             if arrays:
-                fields[f"{modality}_tiles"] = torch.from_numpy(np.concatenate(arrays))
+                fields[f"{modality}_tiles"] = torch.from_numpy(_joined(arrays))
                 fields[f"{modality}_num_tiles"] = torch.tensor([len(array) for array in arrays])
         return BatchFeature(fields)
 
@@ -219,3 +219,19 @@ def _frame_uuids(uuids: Mapping[str, Sequence[str | None]] | None, clips: Sequen
 
 def _frame_tiles(frame: Frame, tiling: TilingConfig) -> NDArray[np.uint8]:
     return frame.pixels if frame.is_cut else tile_image(frame.pixels, tiling)
+
+
+def _joined(arrays: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return the arrays one after the other, without a copy where they lie so in memory.
+
+    The frames of a video do, and 512 of them take 308 MB.
+    """
+    first = arrays[0]
+    ends = [array.ctypes.data + array.nbytes for array in arrays]
+    in_one_block = all(
+        array.base is not None and array.base is first.base and array.flags.c_contiguous for array in arrays
+    )
+    if in_one_block and ends[:-1] == [array.ctypes.data for array in arrays[1:]]:
+        shape = (sum(map(len, arrays)), *first.shape[1:])
+        return np.lib.stride_tricks.as_strided(first, shape=shape, strides=first.strides)
+    return first if len(arrays) == 1 else np.concatenate(arrays)
