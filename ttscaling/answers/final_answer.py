@@ -1,45 +1,71 @@
 """Find the final answer that a solution states, and count votes on final answers.
 
 The formats are those that InternVL's published pipeline asks for (reasoning_data_pipeline, prompts `en`,
-`zh`, `en_v2`; evaluation prompts of VLMEvalKit): `Final answer: ..`, `答案: ..`, `Answer: ..`, `\\boxed{..}`,
-letters. Every function takes time linear in the length of its texts, because the server's event loop calls
-them on what a model wrote.
+`zh`, `en_v2`; evaluation prompts of VLMEvalKit), and those that models write without being asked. Every
+function takes time linear in the length of its texts, because the server's event loop calls them on what a
+model wrote.
 """
 
 import re
 from collections.abc import Sequence
 
-from .normal_form import normal_form
+from .boxes import last_box
+from .condensing import condensed, first_content_line
+from .labels import has_label, labelled, statements
+from .normal_form import Core, normal_form, number, read_answer
 
-_TRIGGER = re.compile(r"(?:final answer|答案|^[ \t*]*answer)[ \t*]*[:：]", re.IGNORECASE | re.MULTILINE)
-_STATEMENT = re.compile(
-    r"(?:\b(?:answer|option|choice)[ \t*]+is\b|答案[是为选])[ \t*:：]*(?P<stated>\S[^\n]*)", re.IGNORECASE
+_CONCLUSION = re.compile(
+    r"(?:[*#>\s]|so|thus|hence|therefore|finally|∴|所以|因此|故|于是|[,，:：])*", re.IGNORECASE
 )
-_SENTENCE = re.compile(r"[.。](?:\s|$)")
-_BOX = re.compile(r"\\boxed\s?\{")
+_TAG = re.compile(r"<answer>:?", re.IGNORECASE)
+_CLOSING_TAG = re.compile(r"</answer>", re.IGNORECASE)
+_NUMBERED = re.compile(r"\d{1,2}[.)]")
 
 
 def final_answer(text: str) -> str | None:
     """Return the final answer of a solution, or None if it states none.
 
-    After the last trigger (such as `Final answer:`) it is the last box, or without a box the first line of
-    text. Without a trigger it is the last box, or without a box what follows the last "the answer is" up to
-    the end of the sentence. Otherwise a text of one line is the answer, as in the reply to "answer with the
-    letter".
+    The places are tried in this order: the last `<answer>`; what follows the last label, such as
+    `Final answer:` or a heading `Answer`, which is the last box there, or without a box the first line that
+    says something; the last box of the text; what follows the last "the answer is". Otherwise a text of one
+    line is the answer, as in the reply to "answer with the letter", and of a longer text a last or first line
+    that is only a number or a letter.
     """
-    triggers = list(_TRIGGER.finditer(text))
-    if triggers:
-        ending = text[triggers[-1].end() :].strip().strip("*").strip()
-        answer = _last_box(ending) or ending.partition("\n")[0].strip(" *")
-        if answer:
+    text = text.rpartition("</think>")[2].strip() or text
+    if tags := list(_TAG.finditer(text)):
+        inside = _CLOSING_TAG.split(text[tags[-1].end() :], maxsplit=1)[0]
+        return _stated(inside) or condensed(first_content_line(inside)) or None
+    answer = _stated(text)
+    if answer is not None or has_label(text):
+        return answer
+    return _bare_answer(text)
+
+
+def _stated(text: str) -> str | None:
+    """Return the answer behind the last label, in the last box, or in the last sentence that states one."""
+    for part in labelled(text):
+        if answer := last_box(part) or condensed(first_content_line(part)):
             return answer
-    box = _last_box(text)
-    if box or triggers:
-        return box
-    if statements := list(_STATEMENT.finditer(text)):
-        return _SENTENCE.split(statements[-1]["stated"], maxsplit=1)[0].strip(" *") or None
-    line = text.strip()
-    return line if line and "\n" not in line else None
+    return last_box(text) or next(filter(None, map(condensed, statements(text))), None)
+
+
+def _bare_answer(text: str) -> str | None:
+    """Return the one line of a text, or of several lines the last or first if it is a number or letter."""
+    stripped = text.strip()
+    if "\n" not in stripped:
+        return condensed(_concluded(stripped)) or None
+    lines = _concluded(stripped.rpartition("\n")[2]), stripped.partition("\n")[0]
+    for line in (condensed(line) for line in lines if not _NUMBERED.fullmatch(line.strip())):
+        if read_answer(line).kind in ("number", "options"):
+            return line
+    return None
+
+
+def _concluded(line: str) -> str:
+    """Return the line without "therefore" and the like before a name and its value."""
+    match = _CONCLUSION.match(line)
+    bare = line[match.end() :] if match else line
+    return bare if "=" in bare or number(bare) is not None else line
 
 
 def same_answer(left: str, right: str) -> bool:
@@ -48,12 +74,27 @@ def same_answer(left: str, right: str) -> bool:
 
 
 def group_equal_answers(answers: Sequence[str | None]) -> list[list[int]]:
-    """Return groups of indices whose answers are the same, all in order; None (no answer) is in no group."""
+    """Return groups of indices whose answers are the same, all in order; None (no answer) is in no group.
+
+    Answers with one normal form are the same. An answer that leaves out its unit, its name or its option's
+    text joins those that state it, if all of these state the same: 5 joins 5 cm unless there is also 5 m.
+    """
+    readings = [None if answer is None else read_answer(answer) for answer in answers]
+    details: dict[Core, set[str]] = {}
+    for reading in readings:
+        if reading is not None and reading.detail is not None:
+            details.setdefault(reading.core, set()).add(reading.detail)
     groups: dict[object, list[int]] = {}
-    for index, answer in enumerate(answers):
-        if answer is not None:
-            groups.setdefault(normal_form(answer), []).append(index)
+    for index, reading in enumerate(readings):
+        if reading is not None:
+            alone = len(details.get(reading.core, ())) < 2
+            groups.setdefault(reading.core if alone else reading.form, []).append(index)
     return list(groups.values())
+
+
+def agree(answer: str, known: str) -> bool:
+    """Return whether two answers are the same but for a unit, a name or an option's text that one lacks."""
+    return len(group_equal_answers([answer, known])) == 1
 
 
 def majority(answers: Sequence[str | None]) -> int:
@@ -66,18 +107,3 @@ def majority(answers: Sequence[str | None]) -> int:
         raise ValueError("there are no answers to vote on: give at least one")
     groups = group_equal_answers(answers)
     return max(groups, key=len)[0] if groups else 0
-
-
-def _last_box(text: str) -> str | None:
-    """Return the content of the last `\\boxed{..}` whose braces balance."""
-    boxes = {match.end() for match in _BOX.finditer(text)}
-    opened: list[int] = []
-    last: tuple[int, int] | None = None
-    for at, character in enumerate(text) if boxes else ():
-        if character == "{":
-            opened.append(at + 1)
-        elif character == "}" and opened:
-            start = opened.pop()
-            if start in boxes and (last is None or start > last[0]):
-                last = start, at
-    return text[slice(*last)].strip() if last else None

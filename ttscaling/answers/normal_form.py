@@ -1,93 +1,162 @@
-"""The normal form of a final answer: a number's value, an option's letter, or a plain text.
+"""The normal form of a final answer: a number's value, letters, a formula's spelling, or plain words.
 
 Votes need an equivalence, so answers are the same if their normal forms are equal; no pair of answers is
-compared in another way (docs/decisions/0018). Grading against a known answer is in `grading.py`. Every
+compared in another way (docs/decisions/0046). Grading against a known answer is in `grading.py`. Every
 function takes time linear in the length of the answer.
 """
 
+from __future__ import annotations
+
 import re
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
+
+from .formulas import canonical_formula
+from .notation import plain_notation
+from .options import read_options
+from .products import UnreadableFormula
+from .units import CURRENCIES, DEGREE, unit_symbol
+from .words import words
 
 LONGEST = 1000  # a longer answer, in characters, is only compared as text
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
-    0x2212: "-",
-    0x3002: ".",
-    0x3000: " ",
-}
-_MARKUP = re.compile(r"\\(?:text|mathrm|mathbf|textbf|boldsymbol|operatorname|mbox)\s?\{([^{}]*)\}")
-_SPACING = re.compile(r"\\(?:[,;:! ]|left(?![a-z])|right(?![a-z])|quad(?![a-z])|displaystyle(?![a-z]))|~")
-_FRACTION = re.compile(r"\\[dtc]?frac\s?(?:\{([^{}]*)\}|([0-9]))\s?(?:\{([^{}]*)\}|([0-9]))")
-_SIGNS = {"\\%": "%", "\\$": "", "\\times": "*", "\\cdot": "*", "×": "*", "·": "*", "−": "-"}
-_ASSIGNED = re.compile(r"\\?[A-Za-z]{1,10}\s?=\s?(?=\S)")
-_OPTION = re.compile(
-    r"(?:(?:[Oo]ption|[Cc]hoice) |选项? ?)?(?:\(([A-Za-z])\)[.:]?(?: .*)?|([A-Za-z])[).:]?|([A-H])[).:] .*)"
+Core = str | Fraction
+_ABOUT = re.compile(
+    r"(?:about|approximately|approx\.?|around|roughly|circa|大约|约为?|\\approx|\\sim)\s?(?=[^A-Za-z\s])",
+    re.IGNORECASE,
 )
-_DEGREES = r"\^\s?\{?\s?\\circ\s?\}?|°|\\degree|degrees?"
-_UNIT = (
-    r"(?:square |sq\.? |cubic )?(?:[mckdnμ]?m|miles?|inch(?:es)?|ft|feet|foot|yards?|[kmμ]?g|lbs?|pounds?|oz"
-    r"|m?[lL]|liters?|litres?|m?s|secs?|seconds?|mins?|minutes?|h|hrs?|hours?|days?|weeks?|months?|years?|yrs?"
-    r"|(?:kilo|centi|milli)?met(?:er|re)s?|(?:kilo)?grams?|dollars?|cents?|euros?|yuan|USD|units?"
-    rf"|[kM]?[NJWVAK]|k?Pa|[kMG]?Hz|mol|rad(?:ians)?|{_DEGREES})(?:\s?\^?\s?\{{?[23²³]\}}?)?"
+_NAMED = re.compile(
+    r"(?P<name>[^\W\d][^=<>,;:\d]{0,39}?|\\[^=<>,;:]{1,40}?|[a-zA-Z]_\d) ?= ?(?P<value>[^=]+)"
 )
-# The number of digits is bounded, because the value of a number with a million digits would take long.
-_NUMBER = re.compile(
-    r"[$€£¥]?\s?(?P<sign>[-+]?)\s?[$€£¥]?\s?"
-    r"(?P<decimal>(?:[0-9]{1,3}(?:,[0-9]{3}){1,9}|[0-9]{1,30}|(?=\.[0-9]))(?:\.[0-9]{0,30})?)"
-    r"(?:\s?/\s?(?P<divisor>[0-9]{1,30})|(?:[eE]|\s?\*\s?10\s?\^\s?)\{?(?P<exponent>[-+]?[0-9]{1,3})\}?)?"
-    rf"(?P<percent>\s?%|\s?percent)?(?:\s?{_UNIT}(?:\s?/\s?{_UNIT})?)?"
+_HAS_X = re.compile(r"(?<![A-Za-z\\])x(?![A-Za-z])")
+_WITH_UNIT = (
+    re.compile(r"(?P<amount>.*[\d})\]])\s?(?P<unit>[^\d\s{}()\]^].*)"),
+    re.compile(r"(?P<amount>.*\S) (?P<unit>\S+)"),
 )
+_SCALE = re.compile(r"(?P<number>.*\d)\s?(?P<scale>thousand|million|billion|trillion|万|亿)")
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "万": 4, "亿": 8}
+_PERCENT = re.compile(r"(?P<number>.*[\d)}])\s?(?:percent|per cent)", re.IGNORECASE)
+_MONEY = re.compile(r"(?P<sign>[-+]?)\s?(?P<currency>US\$|[$€£¥])\s?(?P<rest>[-+.\d].*)")
+_SPACED = re.compile(r"[-+]?\s?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_AND = re.compile(r",?\s(?:and|和|与)\s|(?<=[\d}])\s?(?:和|与)\s?(?=[\d\\])")
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3}|[^\x00-\x7f°]")
+_COMPOUND = re.compile(r"(?:[A-Z][a-z]?(?:\s?_\{?\d+\}?\s?|\d+)?){1,20}")  # H_2O is H2O
+_MATH = re.compile(r"[\d\\^_=+*/<>|°%]|[\[({,:-]")
 
 
-def normal_form(answer: str) -> str | Fraction:
-    """Return the normal form, which is equal for final answers that say the same.
+def normal_form(answer: str) -> Core | tuple[Core, str]:
+    """Return the normal form, which is equal only for final answers that say the same.
 
-    Case, dollar signs, emphasis, LaTeX's spacing and text markup, and a full stop at the end don't matter.
-    The normal form of an option is its letter, for (B), B., "B: the red one" and option B. The normal form of
-    a number is its value: 1,234.0 is 1234; 1/2, \\frac12 and 50% are .5; 1.5e3 is 1.5 \\times 10^3. Units
-    after a number and `x =` before it are left out, so 5 kg is 5.
+    LaTeX's markup, emphasis, quotes, full-width forms and a full stop at the end don't matter. The form of an
+    option is its letter, for (B), B., "B: the red one" and option B. That of several options is all letters.
+    A number is its value: 1,234.0 is 1234; 1/2, \\frac12 and 50% are .5; 1 1/2 is 1.5; 1.5e3 is
+    1.5 \\times 10^3. A unit or a name belongs to the form (5 km isn't 5 m, and y = 3 isn't z = 3), except
+    `x =` and the degrees of an angle. A formula is its canonical spelling, and a text is its words.
     """
-    answer = answer.strip()
-    if len(answer) > LONGEST:
-        return _words(answer)
-    plain = _bare(answer)
-    option = _OPTION.fullmatch(plain)
-    if option:
-        return (option[1] or option[2] or option[3]).lower()
-    value = _value(plain)
-    if value is not None:
-        return value
-    symbolic = "\\" in answer or re.search(r"[=^_+*/(\[,]", plain)
-    return re.sub(r"\s+", "", plain).lower() if symbolic else _words(plain)
+    return read_answer(answer).form
 
 
 def number(answer: str) -> Fraction | None:
-    """Return the value of an answer that is a number, or None for other answers."""
-    return _value(_bare(answer)) if len(answer) <= LONGEST else None
+    """Return the value of an answer that is a number, whatever its unit or name, or None if it is none."""
+    core = read_answer(answer).core
+    return core if isinstance(core, Fraction) else None
 
 
-def _bare(answer: str) -> str:
-    """Return the answer without markup, emphasis, and other notation that doesn't change what it says."""
-    plain = answer.translate(_FULL_WIDTH).replace("\\(", "$").replace("\\)", "$")
-    plain = _SPACING.sub(" ", _MARKUP.sub(r" \1 ", plain))
-    for sign, meaning in _SIGNS.items():
-        plain = plain.replace(sign, meaning)
-    plain = _FRACTION.sub(lambda part: f"{part[1] or part[2]}/{part[3] or part[4]}", plain)
-    return " ".join(plain.strip(" \t\n$*").removesuffix(".").strip(" \t\n$*`\"'").split())
+def read_answer(answer: str) -> Reading:
+    """Return the reading of a final answer."""
+    answer = answer.strip()
+    if len(answer) > LONGEST:
+        return Reading("text", words(answer))
+    plain = plain_notation(answer)
+    if _COMPOUND.fullmatch(plain):
+        plain = re.sub(r"[_{}\s]", "", plain)
+    if options := read_options(plain):
+        letters = options.letters if len(options.letters) == 1 else f"({options.letters})"
+        return Reading("options", letters, None if options.sure else words(options.text or ""))
+    named = _NAMED.fullmatch(plain)
+    name, value = (named["name"].strip(), named["value"]) if named else ("", plain)
+    core, unit = _quantity(value)
+    if core is None:
+        core, unit = _formula(value), None
+    if core is None:
+        return Reading("text", words(plain))
+    kind: Literal["number", "formula"] = "number" if isinstance(core, Fraction) else "formula"
+    detail = f"{words(name)} = {unit or ''}" if name else unit
+    usual = (not name or _is_usual(name, value)) and unit in (None, DEGREE)
+    return Reading(kind, core, detail, usual)
 
 
-def _value(plain: str) -> Fraction | None:
-    match = _NUMBER.fullmatch(_ASSIGNED.sub("", plain, count=1))
-    if match is None:
+def _is_usual(name: str, value: str) -> bool:
+    """Return whether a name before `=` is usually left out: x, and y or f(x) of an x."""
+    of_x = _HAS_X.search(value) is not None
+    return (name == "x" and not of_x) or (name in ("y", "f(x)") and of_x)
+
+
+def _quantity(text: str) -> tuple[Core | None, str | None]:
+    """Return a number or formula and its unit; (None, None) if the text is neither."""
+    text = _ABOUT.sub("", text, count=1) if _ABOUT.match(text) else text
+    if money := _MONEY.fullmatch(text):
+        value = _value(f"{money['sign']}{money['rest']}")
+        return (None, None) if value is None else (value, CURRENCIES[money["currency"]])
+    value = _value(text)
+    if value is not None:
+        return value, None
+    for expression in _WITH_UNIT:
+        match = expression.fullmatch(text)
+        unit = match and unit_symbol(match["unit"])
+        core = _amount(match["amount"]) if match and unit is not None else None
+        if core is not None:
+            return core, unit
+    return None, None
+
+
+def _amount(text: str) -> Core | None:
+    value = _value(text)
+    return value if value is not None or not _MATH.search(text) else _formula(text)
+
+
+def _value(text: str) -> Fraction | None:
+    """Return the value of a number, also of 5 million, 50 percent and 1 234."""
+    if match := _SCALE.fullmatch(text):
+        value = _value(match["number"])
+        return None if value is None else value * 10 ** _SCALES[match["scale"]]
+    if match := _PERCENT.fullmatch(text):
+        value = _value(match["number"])
+        return None if value is None else value / 100
+    if _SPACED.fullmatch(text):
+        text = text.replace(" ", "")
+    try:
+        value_or_formula = canonical_formula(text)
+    except UnreadableFormula:
         return None
-    divisor = int(match["divisor"] or 1)
-    if divisor == 0:
+    return value_or_formula if isinstance(value_or_formula, Fraction) else None
+
+
+def _formula(text: str) -> Core | None:
+    text = _AND.sub(", ", text)
+    if _WORD.search(text) or not _MATH.search(text):
         return None
-    value = (
-        Fraction(match["decimal"].replace(",", "")) / divisor * Fraction(10) ** int(match["exponent"] or 0)
-    )
-    value = value / 100 if match["percent"] else value
-    return -value if match["sign"] == "-" else value
+    try:
+        formula = canonical_formula(text)
+    except UnreadableFormula:
+        return None
+    return f"${formula}" if isinstance(formula, str) else formula
 
 
-def _words(text: str) -> str:
-    return " ".join(text.lower().split())
+@dataclass(frozen=True)
+class Reading:
+    """What an answer says, and what others leave out when they say the same.
+
+    `detail` is the unit and name of a quantity, or the text of an option. It is None if there is none. The
+    form leaves out a detail that is `usual`: `x =`, and the degrees of an angle.
+    """
+
+    kind: Literal["number", "options", "formula", "text"]
+    core: Core
+    detail: str | None = None
+    usual: bool = False
+
+    @property
+    def form(self) -> Core | tuple[Core, str]:
+        """The normal form."""
+        return self.core if self.detail is None or self.usual else (self.core, self.detail)

@@ -2,9 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.answers.final_answer import final_answer, majority, same_answer
+from ttscaling.answers.final_answer import final_answer, group_equal_answers, majority, same_answer
 
-ANSWERS = st.sampled_from(["7", "7.0", "seven", "B", "(b)", "1/2", "0.5", "", "x = 3"])
+ANSWERS = st.sampled_from(
+    ["7", "7.0", "seven", "B", "(b)", "1/2", "0.5", "", "x = 3", "3", "y = 3", "7 m", "B. red"]
+)
+BARE = st.sampled_from(["7", "7.0", "seven", "B", "(b)", "1/2", "0.5", "", "x = 3"])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,24 @@ def test_no_votes_elect_the_first() -> None:
         majority([])
 
 
-@given(st.lists(ANSWERS, min_size=1, max_size=12))
+@pytest.mark.parametrize(
+    ("answers", "groups"),
+    [
+        (["5", "5 cm", "7 cm", "5cm"], [[0, 1, 3], [2]]),
+        (["5", "5 km", "5 m"], [[0], [1], [2]]),
+        (["x=3", "y=3"], [[0], [1]]),
+        (["3", "y=3"], [[0, 1]]),
+        (["30 cm", "30°"], [[0], [1]]),
+        (["B", "B. red", "(B)"], [[0, 1, 2]]),
+        (["C", "C. Brown", "C. Smith"], [[0], [1], [2]]),
+        ([None, "5"], [[1]]),
+    ],
+)
+def test_a_vote_joins_what_leaves_out_a_unit(answers: list[str | None], groups: list[list[int]]) -> None:
+    assert group_equal_answers(answers) == groups
+
+
+@given(st.lists(BARE, min_size=1, max_size=12))
 def test_the_elected_answer_has_the_most_votes(answers: list[str]) -> None:
     def votes(index: int) -> int:
         return sum(same_answer(answers[index], other) for other in answers)

@@ -28,11 +28,45 @@ from ttscaling.answers.math_verifier import MathVerifier
         ("Pariss", "Paris", "relaxed", False),
         ("the quick brown foxes", "the quick brown fox", "anls", True),
         ("entirely different", "the quick brown fox", "anls", False),
+        ("25°C", "25", "exact", True),
+        ("25", "25 °C", "relaxed", True),
+        ("B. Mitosis", "B", "exact", True),
+        ("y = 3", "3", "math", True),
+        ("(B) the red one", "B", "anls", False),
+        ("(B)", "B", "anls", True),
+        ("C. Browne", "C. Brown", "anls", False),
+        ("C. Brownsville-Hamiltan", "C. Brownsville-Hamilton", "anls", True),
+        ("“Main Street”", "main street", "anls", True),
         (None, "7", "exact", False),
     ],
 )
 def test_right_or_wrong(answer: str | None, known: str, mode: Mode, right: bool) -> None:
     assert is_right(answer, known, mode=mode) is right
+
+
+@pytest.mark.parametrize("mode", ["exact", "relaxed", "math", "anls"])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("5 km", "5 m"),
+        ("5000000000000 km", "5000000000000 m"),
+        ("5 dollars", "5 cents"),
+        ("x=3", "y=3"),
+        ("5K", "5"),
+        ("2\\frac{1}{3}", "7"),
+        ("(A) and (C)", "(A)"),
+        ("A, B, C, D, E", "A, B, C, D, F"),
+        ("A: 3, B: 5", "A: 7, B: 9"),
+        ("D: 12", "D: 14"),
+        ("C. Brown", "C. Smith"),
+        ("C. Brownsville-Hamilton", "D. Brownsville-Hamilton"),
+        ("J. Brownsville-Hamilton", "K. Brownsville-Hamilton"),
+        ("E. coli", "E. faecalis"),
+    ],
+)
+def test_wrong_in_every_mode(left: str, right: str, mode: Mode) -> None:
+    assert not is_right(left, right, mode=mode)
+    assert not is_right(right, left, mode=mode)
 
 
 def test_similarity_is_the_share_that_agrees() -> None:

@@ -55,6 +55,11 @@ def test_a_hostile_formula_costs_its_seconds_and_nothing_else(hostile: str) -> N
         assert verifier.same("\\sqrt{8}", "2\\sqrt{2}")  # a new process does this
 
 
+@pytest.mark.parametrize(("answer", "known"), [("5 km", "5 m"), ("x=3", "y=3"), ("(A) and (C)", "(A)")])
+def test_what_math_verify_drops_still_counts(verifier: MathVerifier, answer: str, known: str) -> None:
+    assert not is_right(answer, known, mode="math", verifier=verifier)
+
+
 def test_long_formulas_are_not_read(verifier: MathVerifier) -> None:
     assert not verifier.same("1+" * 50_000 + "1", "50001")
 

@@ -1,0 +1,67 @@
+"""The content of LaTeX's boxes, in which a solution states its final answer."""
+
+import re
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s?(?:(\{)|(?=[^\s{])(\\?[A-Za-z]+|[-+]?[\d.]*\d|\S))")
+_BETWEEN = re.compile(
+    r"[\s$,;]*(?:and|or|和|或|与)?[\s$]*"
+    r"(?:\\?[A-Za-z](?:_\{?\w\}?)?\s?=\s?|\\text\{ ?(?:and|or) ?\}\s?)?[\s$]*"
+)
+_NAME = re.compile(r"(?:^|(?<=[\s$,;.(]))(?:\\?[A-Za-z](?:_\{?\w\}?)?)\s?=\s?$")
+
+
+def last_box(text: str) -> str | None:
+    """Return the content of the last box, or of the last boxes that stand side by side; None without a box.
+
+    Boxes side by side are parts of one answer: x=\\boxed{1}, y=\\boxed{2} states "x=1, y=2". A box whose
+    braces don't balance is none.
+    """
+    boxes = _boxes(text)
+    if not boxes:
+        return None
+    first = len(boxes) - 1
+    while first > 0 and _side_by_side(text[boxes[first - 1][3] : boxes[first][0]]):
+        first -= 1
+    if first == len(boxes) - 1:
+        return text[boxes[-1][1] : boxes[-1][2]].strip()
+    parts = []
+    for start, inner_start, inner_end, _ in boxes[first:]:
+        name = _NAME.search(text[max(0, start - 12) : start])
+        parts.append(f"{name[0] if name else ''}{text[inner_start:inner_end].strip()}")
+    return ", ".join(parts)
+
+
+def _side_by_side(between: str) -> bool:
+    return len(between) < 40 and "\n" not in between and _BETWEEN.fullmatch(between) is not None
+
+
+def _boxes(text: str) -> list[tuple[int, int, int, int]]:
+    """Return start, start of the content, end of the content and end of each outermost box."""
+    closed = _closing_braces(text)
+    boxes: list[tuple[int, int, int, int]] = []
+    for match in _BOX.finditer(text):
+        if match[1] is None:
+            box = match.start(), match.start(2), match.end(2), match.end()
+        elif match.end() in closed:
+            box = match.start(), match.end(), closed[match.end()], closed[match.end()] + 1
+        else:
+            continue
+        if boxes and box[3] <= boxes[-1][3]:
+            boxes[-1] = box  # a box within a box: the inner one states the answer
+        else:
+            boxes.append(box)
+    return boxes
+
+
+def _closing_braces(text: str) -> dict[int, int]:
+    """Return the place of the closing brace for the place behind each opening one."""
+    if "\\boxed" not in text and "\\fbox" not in text:
+        return {}
+    opened: list[int] = []
+    closed: dict[int, int] = {}
+    for brace in re.finditer(r"[{}]", text):
+        if brace[0] == "{":
+            opened.append(brace.end())
+        elif opened:
+            closed[opened.pop()] = brace.start()
+    return closed
