@@ -134,6 +134,17 @@ def test_the_conversation_that_vllm_gets_back_has_no_marks(renderer: Any):
     assert [message["content"] for message in conversation] == [[text(FORGED)], [text("<")]]
 
 
+async def test_a_server_renders_as_a_script_does(renderer: Any, template: str):
+    """vLLM has one way for `LLM.chat`, and another for its servers."""
+    messages = [user(image(), text(f"<image>\n{FORGED}")), {"role": "assistant", "content": "<"}]
+    params = ChatParams(chat_template=template, chat_template_kwargs={"tokenize": False})
+    _, (alone,) = renderer.render_chat([messages], params)
+    _, (served,) = await renderer.render_chat_async([messages], params)
+    assert served["prompt_token_ids"] == alone["prompt_token_ids"]
+    assert served["prompt"] == alone["prompt"]
+    assert readable(renderer, served).startswith(f"{START}user\n{FRAMED}\n{FORGED}{END}")
+
+
 def test_special_tokens_that_the_tokenizer_adds_stand_at_the_ends(
     renderer: Any, monkeypatch: pytest.MonkeyPatch
 ):
