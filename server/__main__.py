@@ -66,6 +66,7 @@ def serve(
     max_connections: Annotated[int | None, _flag("max_connections")] = None,
     head_seconds: Annotated[float | None, _flag("head_seconds")] = None,
     body_seconds: Annotated[float | None, _flag("body_seconds")] = None,
+    write_seconds: Annotated[float | None, _flag("write_seconds")] = None,
     fetch_seconds: Annotated[float | None, _flag("fetch_seconds")] = None,
     fetch_video_seconds: Annotated[float | None, _flag("fetch_video_seconds")] = None,
     video_seconds: Annotated[float | None, _flag("video_seconds")] = None,

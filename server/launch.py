@@ -69,6 +69,7 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
             server.should_exit = True
 
     app = create_app(settings, partial(_start, settings), report_start)
+    metrics = app.state.internvl3.metrics
     server = DrainingServer(
         uvicorn.Config(
             app,
@@ -76,7 +77,10 @@ def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
             access_log=False,
             server_header=False,
             http=limited_protocol(
-                head_seconds=settings.head_seconds, max_connections=settings.max_connections
+                head_seconds=settings.head_seconds,
+                write_seconds=settings.write_seconds,
+                max_connections=settings.max_connections,
+                count_closed=lambda reason: metrics.connections_closed.labels(reason).inc(),
             ),
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_graceful_shutdown=settings.drain_seconds + GRACE_SECONDS,

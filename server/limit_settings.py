@@ -88,6 +88,11 @@ class LimitSettings(BaseSettings):
         default=10.0, gt=0, description="Seconds that a client has to send the head of a request."
     )
     body_seconds: float = Field(default=60.0, gt=0, description="Seconds that a client has to send its body.")
+    write_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds after which a client that reads nothing of its reply is left.",
+    )
     fetch_seconds: float = Field(
         default=10.0, gt=0, description="Seconds to fetch one image, with all redirects."
     )

@@ -1,7 +1,8 @@
-"""Connections to the server: how many there may be, and how long a request's head may take to arrive."""
+"""Connections to the server: how many there may be, and how long a client may be silent or not read."""
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -9,23 +10,39 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 logger = logging.getLogger("internvl3.server")
 
 
-def limited_protocol(*, head_seconds: float, max_connections: int) -> type[H11Protocol]:
-    """Return uvicorn's protocol with two limits that uvicorn does not have.
+def limited_protocol(
+    *,
+    head_seconds: float,
+    write_seconds: float,
+    max_connections: int,
+    count_closed: Callable[[str], None] = lambda reason: None,
+) -> type[H11Protocol]:
+    """Return uvicorn's protocol with three limits that uvicorn does not have.
 
-    A connection is closed when it has not sent the whole head of a request `head_seconds` after it was
-    opened, or after the first byte of a later head. (Between two requests uvicorn's own `timeout_keep_alive`
-    holds, and the body has a limit of its own.) Beyond `max_connections` a new connection is closed at once.
+    - A connection is closed when it has not sent the whole head of a request `head_seconds` after it was
+      opened, or after the first byte of a later head. (Between two requests uvicorn's own
+      `timeout_keep_alive` holds, and the body has a limit of its own.)
+    - A connection is closed when its client has read nothing of a reply for `write_seconds`. Then uvicorn
+      tells the app that the client has left, which ends the generation. Until then the app waits with one
+      event, so a reply that nobody reads takes no more memory.
+    - Beyond `max_connections` a new connection is closed at once.
+
+    `count_closed` gets the reason of each such end: "head", "unread" or "full".
     """
 
     class LimitedProtocol(H11Protocol):
         _head_timer: asyncio.TimerHandle | None = None
+        _read_timer: asyncio.TimerHandle | None = None
+        _unread = 0  # bytes of the reply that the kernel didn't take when the timer was set
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             if len(self.connections) > max_connections:
                 logger.warning("a connection was closed: there are %d already", max_connections)
+                count_closed("full")
                 transport.abort()
                 return
+            transport.set_write_buffer_limits(high=0)  # whatever the kernel doesn't take pauses the app
             self._watch_head()
 
         def data_received(self, data: bytes) -> None:
@@ -33,21 +50,48 @@ def limited_protocol(*, head_seconds: float, max_connections: int) -> type[H11Pr
             self._watch_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
+            self._stop_head_timer()
+            self._stop_read_timer()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._watch_reading()
+
+        def resume_writing(self) -> None:
+            self._stop_read_timer()
+            super().resume_writing()
 
         def _watch_head(self) -> None:
             if self.conn.their_state is not h11.IDLE:  # the head is complete, or the connection at its end
-                self._stop_timer()
+                self._stop_head_timer()
             elif self._head_timer is None:
-                self._head_timer = self.loop.call_later(head_seconds, self._close)
+                self._head_timer = self.loop.call_later(head_seconds, self._close_silent)
 
-        def _stop_timer(self) -> None:
+        def _stop_head_timer(self) -> None:
             if self._head_timer is not None:
                 self._head_timer.cancel()
                 self._head_timer = None
 
-        def _close(self) -> None:
+        def _close_silent(self) -> None:
+            count_closed("head")
             self.transport.close()
+
+        def _watch_reading(self) -> None:
+            self._unread = self.transport.get_write_buffer_size()
+            self._read_timer = self.loop.call_later(write_seconds, self._close_unread)
+
+        def _stop_read_timer(self) -> None:
+            if self._read_timer is not None:
+                self._read_timer.cancel()
+                self._read_timer = None
+
+        def _close_unread(self) -> None:
+            if self.transport.get_write_buffer_size() < self._unread:  # the client reads, if slowly
+                self._watch_reading()
+                return
+            logger.warning("a connection was closed: its client read nothing for %g seconds", write_seconds)
+            count_closed("unread")
+            self.transport.abort()
 
     return LimitedProtocol

@@ -71,6 +71,13 @@ class Metrics:
             "HTTP requests whose client closed the connection before the reply ended.",
             registry=registry,
         )
+        self.connections_closed = Counter(
+            "internvl3_http_connections_closed",
+            "Connections that the server closed: without a complete head in time (head), with a reply that "
+            "the client did not read (unread), or beyond the most connections (full).",
+            ("reason",),
+            registry=registry,
+        )
         self.stream_errors = Counter(
             "internvl3_http_stream_errors",
             "Streamed replies that began with status 200 and ended with an error event.",

@@ -40,7 +40,7 @@ from .arguments import engine_arguments, engine_config
 from .conversation_format import set_conversation_format
 from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_roles
-from .grammars.checker import started_checker
+from .grammars.checker import GrammarChecker, grammar_settings
 from .media_connector import CONNECTOR_NAME
 from .memory.machine import engine_plan, share_gpus, share_memory, visible_gpus
 from .memory.need import require_whole_groups
@@ -77,6 +77,16 @@ async def start(settings: Settings) -> Engine:
     Raises:
         StartupError: an engine can't start. The message is one line for the operator.
     """
+    grammars = GrammarChecker()
+    grammars.start()  # beside the engines, because both import vLLM for seconds
+    try:
+        return await _start(settings, grammars)
+    except BaseException:
+        grammars.close()
+        raise
+
+
+async def _start(settings: Settings, grammars: GrammarChecker) -> Engine:
     roles = engine_roles(settings)
     try:
         prepared = await asyncio.to_thread(_prepare, roles, settings)
@@ -103,12 +113,14 @@ async def start(settings: Settings) -> Engine:
             args, engine.checkpoint, engine.client.renderer.get_tokenizer(), engine.client.model_config
         )
         await init_app_state(engine.client, engine.handlers, args, await engine.client.get_supported_tasks())
+    grammars.configure(grammar_settings(running[0].client, settings.grammar_seconds))
     critics = [
         await _critic(role, engine, running[0], settings)
         for role, engine in zip(roles, running, strict=True)
         if role.judges
     ]
-    return _engine_of(running, critics[0] if critics else None, settings)
+    await grammars.ready()
+    return _engine_of(running, critics[0] if critics else None, grammars, settings)
 
 
 def _prepare(roles: Sequence[EngineRole], settings: Settings) -> Preparation:
@@ -196,7 +208,9 @@ async def _critic(
     )
 
 
-def _engine_of(running: Sequence[StartedEngine], critic: StepCritic | None, settings: Settings) -> Engine:
+def _engine_of(
+    running: Sequence[StartedEngine], critic: StepCritic | None, grammars: GrammarChecker, settings: Settings
+) -> Engine:
     policy, *critics = running
     checkpoint_message = policy.checkpoint.system_message
     policy_settings = PolicySettings(
@@ -205,7 +219,7 @@ def _engine_of(running: Sequence[StartedEngine], critic: StepCritic | None, sett
         critic_shares_tiles=all(
             engine.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for engine in critics
         ),
-        grammars=started_checker(policy.client, settings.grammar_seconds),
+        grammars=grammars,
         cut_max_tokens=settings.cut_max_tokens,
     )
     return VllmEngine(

@@ -1,6 +1,7 @@
 """Compile grammars of requests in a process that may crash, before the engine compiles them.
 
-Grammars that compiled are remembered by their hashes, so an ordinary schema is compiled here only once.
+The outcomes are remembered by the grammars' hashes. So an ordinary schema is compiled here only once, and one
+that took too long or crashed its compiler is refused at once when it comes again.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from typing import Any
 from vllm.sampling_params import StructuredOutputsParams
 
 from model.plugin.grammars import GRAMMARS
-from server.errors import ApiError
+from server.errors import ApiError, StartupError
 
 from .compiler import GrammarSettings
 from .worker import packed
@@ -28,28 +29,11 @@ logger = logging.getLogger("internvl3.engine")
 CHECK_SECONDS = 0.1
 MEMORY_MIB = 1024
 SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
-REMEMBERED = 4096  # hashes of grammars that compiled
+NICENESS = 5  # of the process: the engines come first, also while it starts beside them
+REMEMBERED = 4096  # hashes of grammars, of those that compiled and of all others
+REFUSED_SECONDS = 600.0  # a grammar may have failed because the machine was busy, so it gets another chance
 TOO_COMPLEX = "grammar_too_complex"
 ENDED = "ended"  # the outcome of a check that the end of its process, or of its requests, has interrupted
-
-
-def started_checker(client: Any, seconds: float) -> "GrammarChecker":
-    """Return a checker for the engine of an `AsyncLLM`. Its process is starting; checks wait for it."""
-    config = client.vllm_config
-    settings = GrammarSettings(
-        tokenizer=client.renderer.get_tokenizer(),
-        vocab_size=config.model_config.get_vocab_size(),
-        config=config.structured_outputs_config,
-        compact_json=config.additional_config[GRAMMARS],
-        seconds=seconds,
-        check_seconds=CHECK_SECONDS,
-        memory_mib=MEMORY_MIB,
-    )
-    checker = GrammarChecker(settings)
-    checker.start()
-    return checker
-
-
 PROBLEMS = {
     "slow": "takes too long: its check may take a tenth of a second of CPU time, and check and compilation "
     "{seconds:g} s. Send a smaller or simpler one.",
@@ -59,12 +43,30 @@ PROBLEMS = {
 }
 
 
-class GrammarChecker:
-    """Compiles grammars in a process of its own, which it starts and, should it end, starts anew."""
+def grammar_settings(client: Any, seconds: float) -> GrammarSettings:
+    """Return what the engine of an `AsyncLLM` compiles with; one compilation may take so many seconds."""
+    config = client.vllm_config
+    return GrammarSettings(
+        tokenizer=client.renderer.get_tokenizer(),
+        vocab_size=config.model_config.get_vocab_size(),
+        config=config.structured_outputs_config,
+        compact_json=config.additional_config[GRAMMARS],
+        seconds=seconds,
+        check_seconds=CHECK_SECONDS,
+        memory_mib=MEMORY_MIB,
+    )
 
-    def __init__(self, settings: GrammarSettings) -> None:
-        self._settings = settings
-        self._compiled: OrderedDict[bytes, None] = OrderedDict()
+
+class GrammarChecker:
+    """Compiles grammars in a process of its own, which it starts and, should it end, starts anew.
+
+    It may be started before it is configured, so that its process imports vLLM while the engines load.
+    """
+
+    def __init__(self) -> None:
+        self._settings: asyncio.Future[GrammarSettings] = asyncio.get_running_loop().create_future()
+        self._passed: OrderedDict[bytes, str] = OrderedDict()
+        self._refused: OrderedDict[bytes, tuple[str, float]] = OrderedDict()  # and when that is forgotten
         self._checks: dict[bytes, asyncio.Task[str]] = {}
         self._waiting: Counter[bytes] = Counter()  # the requests that wait for each check
         self._outcomes: dict[int, asyncio.Future[str]] = {}
@@ -76,12 +78,22 @@ class GrammarChecker:
     @property
     def compact_json(self) -> bool:
         """Whether the engine writes JSON without white space."""
-        return self._settings.compact_json
+        return self._settings.result().compact_json
 
     def start(self) -> None:
         """Start the process, in the background; it takes seconds to be ready."""
         if self._starting is None or (self._starting.done() and self._ended()):
             self._starting = asyncio.create_task(self._start())
+
+    def configure(self, settings: GrammarSettings) -> None:
+        """Give the process what it compiles with, once."""
+        self._settings.set_result(settings)
+
+    async def ready(self) -> None:
+        """Wait until the process can compile. Raises StartupError if it does not start."""
+        self.start()
+        assert self._starting is not None
+        await asyncio.shield(self._starting)
 
     async def check(self, params: StructuredOutputsParams, *, param: str) -> None:
         """Compile a grammar; `param` is the field of the request that it came with.
@@ -97,7 +109,7 @@ class GrammarChecker:
         if outcome == ENDED:
             raise ApiError(f"The check of {param} was interrupted. Retry in a few seconds.", status=503)
         if outcome in PROBLEMS:
-            problem = PROBLEMS[outcome].format(seconds=self._settings.seconds)
+            problem = PROBLEMS[outcome].format(seconds=self._settings.result().seconds)
             raise ApiError(f"The grammar of {param} {problem}", param=param, code=TOO_COMPLEX)
 
     def close(self) -> None:
@@ -115,9 +127,9 @@ class GrammarChecker:
         """Return the outcome of a compilation that all requests with this grammar share."""
         fields = {name: value for name, value in asdict(params).items() if not name.startswith("_")}
         key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()
-        if key in self._compiled:
-            self._compiled.move_to_end(key)
-            return "compiled"
+        known = self._remembered(key)
+        if known is not None:
+            return known
         if key not in self._checks:
             self._checks[key] = asyncio.create_task(self._outcome(key, StructuredOutputsParams(**fields)))
         self._waiting[key] += 1
@@ -136,16 +148,30 @@ class GrammarChecker:
                 outcome = await self._compile(params)
         finally:
             del self._checks[key]  # at once, so that no request joins a check that has ended
-        if outcome == "compiled":
-            self._compiled[key] = None
-            while len(self._compiled) > REMEMBERED:
-                self._compiled.popitem(last=False)
+        self._remember(key, outcome)
         return outcome
 
+    def _remembered(self, key: bytes) -> str | None:
+        if key in self._passed:
+            self._passed.move_to_end(key)
+            return self._passed[key]
+        outcome, forgotten_at = self._refused.get(key, (None, 0.0))
+        return outcome if asyncio.get_running_loop().time() < forgotten_at else None
+
+    def _remember(self, key: bytes, outcome: str) -> None:
+        if outcome in PROBLEMS:
+            self._refused[key] = outcome, asyncio.get_running_loop().time() + REFUSED_SECONDS
+            self._refused.move_to_end(key)
+        elif outcome != ENDED:
+            self._passed[key] = outcome
+        for memory in (self._passed, self._refused):
+            while len(memory) > REMEMBERED:
+                memory.popitem(last=False)
+
     async def _compile(self, params: StructuredOutputsParams) -> str:
-        self.start()
+        await self.ready()
         assert self._starting is not None
-        process = await asyncio.shield(self._starting)
+        process = self._starting.result()
         self._numbers += 1
         number, outcome = self._numbers, asyncio.get_running_loop().create_future()
         self._outcomes[number] = outcome
@@ -174,14 +200,15 @@ class GrammarChecker:
         )
         assert process.stdin is not None and process.stdout is not None, "started with pipes"
         try:
-            process.stdin.write(packed(self._settings))
+            os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
+            process.stdin.write(packed(await asyncio.shield(self._settings)))
             ready = await _next_message(process.stdout)
         except BaseException:  # includes the cancellation by `close`
             with suppress(ProcessLookupError):
                 process.kill()
             raise
         if ready is None:
-            raise RuntimeError("the process that compiles grammars did not start")
+            raise StartupError("the process that compiles grammars did not start")
         self._reading = asyncio.create_task(self._read_outcomes(process))
         return process
 

@@ -122,7 +122,6 @@ def finish(reading: int, compilation: Compilation) -> Mapping[str, Any]:
 
 def main() -> None:
     """Serve the messages on standard input until it ends."""
-    os.nice(5)  # the engines come first
     messages = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
     settings: GrammarSettings = read_message(messages)
     compiler = Compiler(settings)

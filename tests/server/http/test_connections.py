@@ -1,25 +1,40 @@
-"""Connections are bounded in number, and in the time that a request's head may take."""
+"""Connections are bounded in number, in the time for a request's head, and in the time without reading."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import uvicorn
 
 from server.http.connections import limited_protocol
-from tests.server.apps import app_with
+from tests.server.apps import app_with, question
 from tests.server.fakes import FakeEngine
 
+CHAT = "/v1/chat/completions"
 HEAD = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @asynccontextmanager
-async def listening(*, head_seconds: float, max_connections: int) -> AsyncIterator[int]:
-    """The port of the app behind the limited protocol."""
-    http = limited_protocol(head_seconds=head_seconds, max_connections=max_connections)
-    config = uvicorn.Config(
-        app_with(FakeEngine(["yes"])), host="127.0.0.1", port=0, log_level="error", http=http
+async def listening(
+    *,
+    head_seconds: float = 10,
+    write_seconds: float = 10,
+    max_connections: int = 10,
+    engine: FakeEngine | None = None,
+    closed: list[str] | None = None,
+) -> AsyncIterator[int]:
+    """The port of the app behind the limited protocol; `closed` gets the reasons of closed connections."""
+    http = limited_protocol(
+        head_seconds=head_seconds,
+        write_seconds=write_seconds,
+        max_connections=max_connections,
+        count_closed=(list[str]() if closed is None else closed).append,
     )
+    app = app_with(engine or FakeEngine(["yes"]))
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", http=http)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())
     while not server.started:
@@ -32,10 +47,12 @@ async def listening(*, head_seconds: float, max_connections: int) -> AsyncIterat
 
 
 async def test_half_a_head_is_not_waited_for():
-    async with listening(head_seconds=0.2, max_connections=10) as port:
+    closed: list[str] = []
+    async with listening(head_seconds=0.2, closed=closed) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HEAD)
         assert await reader.read() == b"", "the connection was closed without a reply"
+    assert closed == ["head"]
 
 
 async def test_a_connection_without_a_byte_is_not_kept():
@@ -75,3 +92,62 @@ async def test_connections_beyond_the_limit_are_closed():
         assert (await first_reader.readuntil(b"}")).startswith(b"HTTP/1.1 200")
         for _, writer in held:
             writer.close()
+
+
+class Endless(FakeEngine):
+    """Streams events of 64 KiB without end, and counts them."""
+
+    events = 0
+    ended = False
+
+    async def stream(self, body: Any, choose: Any = None, *, videos: Any) -> AsyncGenerator[str, None]:
+        return self._endless()
+
+    async def _endless(self) -> AsyncGenerator[str, None]:
+        try:
+            while True:
+                self.events += 1
+                await asyncio.sleep(0)
+                yield "data: {}\n\n".ljust(2**16, "\n")
+        finally:
+            self.ended = True
+
+
+def stream_request() -> bytes:
+    body = json.dumps(question(stream=True)).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_reads_nothing_is_left_and_its_generation_ended():
+    """Once the connection, and the generation with it, was kept for as long as the client liked."""
+    engine, closed = Endless(["yes"]), list[str]()
+    async with listening(write_seconds=0.5, engine=engine, closed=closed) as port:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(stream_request())
+            await until(lambda: engine.ended)
+            assert closed == ["unread"]
+            produced = engine.events
+            await asyncio.sleep(0.1)
+            assert engine.events == produced
+    assert produced < 1000, "the reply that nobody read took little memory"
+
+
+async def test_a_client_that_reads_slowly_is_not_left():
+    """Each pause is shorter than the limit, and all of them together are longer."""
+    engine, closed = Endless(["yes"]), list[str]()
+    async with listening(write_seconds=0.5, engine=engine, closed=closed) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**16)
+        writer.write(stream_request())
+        for _ in range(8):
+            await asyncio.sleep(0.2)
+            await reader.readexactly(2**20)
+        assert not engine.ended and not closed
+        writer.close()
+        await until(lambda: engine.ended)

@@ -52,7 +52,9 @@ HOSTILE: dict[str, dict[str, Any]] = {
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def checker() -> AsyncIterator[GrammarChecker]:
     tokenizer = AutoTokenizer.from_pretrained(NANO)
-    checker = GrammarChecker(
+    checker = GrammarChecker()
+    checker.start()
+    checker.configure(
         GrammarSettings(
             tokenizer=tokenizer,
             vocab_size=len(tokenizer),
@@ -63,7 +65,7 @@ async def checker() -> AsyncIterator[GrammarChecker]:
             memory_mib=1024,
         )
     )
-    checker.start()
+    await checker.ready()
     yield checker
     process = await checker._starting  # type: ignore[misc]
     checker.close()
@@ -90,6 +92,19 @@ async def test_hostile_grammars_are_refused(checker: GrammarChecker, fields: dic
         "response_format",
     )
     await checker.check(StructuredOutputsParams(**ORDINARY["object"]), param="response_format")
+
+
+async def test_a_refused_grammar_is_refused_at_once_the_second_time(checker: GrammarChecker):
+    """Once every repetition took five seconds of a core."""
+    params = StructuredOutputsParams(**HOSTILE["100,000 words"])
+    messages = []
+    for _ in range(2):
+        compilations = checker._numbers
+        with pytest.raises(ApiError) as refusal:
+            await checker.check(params, param="response_format")
+        messages.append(refusal.value.message)
+    assert messages[0] == messages[1]
+    assert checker._numbers == compilations, "the process was not asked again"
 
 
 @pytest.mark.parametrize(

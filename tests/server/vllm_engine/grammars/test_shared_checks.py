@@ -10,7 +10,7 @@ from vllm.config.structured_outputs import StructuredOutputsConfig
 from vllm.sampling_params import StructuredOutputsParams
 
 from server.errors import ApiError
-from server.vllm_engine.grammars.checker import SIDE_BY_SIDE, TOO_COMPLEX, GrammarChecker
+from server.vllm_engine.grammars.checker import REFUSED_SECONDS, SIDE_BY_SIDE, TOO_COMPLEX, GrammarChecker
 from server.vllm_engine.grammars.compiler import GrammarSettings
 
 SETTINGS = GrammarSettings(
@@ -29,7 +29,8 @@ class WaitingChecker(GrammarChecker):
     """A checker whose compilations end when the test lets them."""
 
     def __init__(self) -> None:
-        super().__init__(SETTINGS)
+        super().__init__()
+        self.configure(SETTINGS)
         self.begun: list[Any] = []
         self.may_end = asyncio.Event()
 
@@ -43,7 +44,8 @@ class ReplacedProcess(GrammarChecker):
     """A checker with another program in the place of its process; it may be started once."""
 
     def __init__(self, program: str) -> None:
-        super().__init__(SETTINGS)
+        super().__init__()
+        self.configure(SETTINGS)
         self._program = program
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -97,6 +99,33 @@ async def test_a_schema_that_is_nested_too_deeply_is_refused():
     with pytest.raises(ApiError, match="smaller or simpler") as refusal:
         await WaitingChecker().check(StructuredOutputsParams(json=schema), param="response_format")
     assert (refusal.value.status, refusal.value.code) == (400, TOO_COMPLEX)
+
+
+async def test_refusals_are_remembered_for_a_while_and_their_number_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    class RefusingChecker(WaitingChecker):
+        async def _compile(self, params: StructuredOutputsParams) -> str:
+            await super()._compile(params)
+            return "slow"
+
+    async def refused(word: str) -> None:
+        with pytest.raises(ApiError, match="takes too long"):
+            await check(checker, word)
+
+    monkeypatch.setattr("server.vllm_engine.grammars.checker.REMEMBERED", 2)
+    checker = RefusingChecker()
+    checker.may_end.set()
+    for word in ("a", "a", "b", "a"):
+        await refused(word)
+    assert checker.begun == [["a"], ["b"]]
+    await refused("c")  # and "a", the oldest of three, is forgotten
+    await refused("a")
+    assert checker.begun == [["a"], ["b"], ["c"], ["a"]]
+    later = asyncio.get_running_loop().time() + REFUSED_SECONDS
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: later)
+    await refused("a")
+    assert checker.begun[-2:] == [["a"], ["a"]], "the machine may have been busy the first time"
 
 
 async def test_a_process_that_ends_blames_no_grammar():
