@@ -73,7 +73,11 @@ class LimitSettings(BaseSettings):
     max_frames: int = Field(
         default=512, ge=1, description="Most frames taken from one video; requests for more get this many."
     )
-    max_video_bytes: int = Field(default=256 * MIB, ge=1, description="Most bytes of one encoded video.")
+    max_video_bytes: int = Field(
+        default=256 * MIB,
+        ge=1,
+        description="Most bytes of one encoded video; if it is sent inline, `--max-body-bytes` allows fewer.",
+    )
     max_body_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a request's body.")
     in_flight_mib: int = Field(
         default=4096,

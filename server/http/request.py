@@ -16,6 +16,7 @@ from server.settings import Settings
 from .held_bytes import held_bytes
 
 T = TypeVar("T")
+LARGE = 2**20  # bytes of a body from which on it is parsed in a thread
 MAX_VALUES = 250_000  # of one body; they are parsed in less than a tenth of a second
 
 
@@ -34,7 +35,7 @@ async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
             f"The body did not arrive within {settings.body_seconds:g} seconds. Send a smaller one.",
             status=408,
         ) from None
-    return _parse(raw)
+    return _parse(raw) if len(raw) < LARGE else await asyncio.to_thread(_parse, raw)
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -62,7 +63,7 @@ async def _wait_for_disconnect(request: Request) -> None:
 
 async def _read(request: Request, limit: int, held: HeldBytes) -> bytes:
     too_large = ApiError(
-        f"The body is larger than {limit} bytes. Send fewer or smaller images, or send them by URL.",
+        f"The body is larger than {limit} bytes. Send fewer or smaller media, or send them by URL.",
         status=413,
         code="request_too_large",
     )

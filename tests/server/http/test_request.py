@@ -1,11 +1,14 @@
 """Probes, models and metrics work, and every bad request gets OpenAI's error body."""
 
 import asyncio
+import threading
+from typing import Any
 
 import pytest
 
 from server.engine_interface import Engine
 from server.http.app import create_app
+from server.http.request import _parse
 from tests.server.apps import app_with, client_of, question, settings
 from tests.server.fakes import FakeCritic, FakeEngine
 
@@ -275,3 +278,20 @@ async def test_the_reply_to_a_bug_holds_nothing_of_the_server():
     async with client_of(app_with(Broken(["yes"]))) as client:
         error = refusal(await client.post(CHAT, json=question()), 500)
     assert "secret" not in error["message"] and "0x" not in error["message"]
+
+
+@pytest.mark.parametrize(("size", "in_thread"), [(100, False), (2**20, True)])
+async def test_large_bodies_are_parsed_in_a_thread(
+    size: int, in_thread: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """On the event loop a body of 60 MB would let all other requests wait for seconds."""
+    threads: list[bool] = []
+
+    def spy(raw: bytes) -> dict[str, Any]:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return _parse(raw)
+
+    monkeypatch.setattr("server.http.request._parse", spy)
+    async with client_of(app_with(engine())) as client:
+        reply = await client.post(CHAT, json=question(metadata={"padding": "x" * size}))
+    assert reply.status_code == 200 and threads == [in_thread]
