@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
-    AutoTokenizer,
     InternVLConfig,
     InternVLForConditionalGeneration,
     InternVLVisionConfig,
@@ -24,6 +23,7 @@ from transformers import (
 )
 
 from model.checkpoint.config_layouts import config_to_opengvlab
+from model.checkpoint.internlm_tokenizer import checkpoint_tokenizer
 from model.checkpoint.tensors import to_opengvlab
 from tests.internlm import internlm2_config, internlm2_state, internlm3_config
 
@@ -72,7 +72,7 @@ def build_checkpoint(
         tokenizer.save_pretrained(directory)
     else:
         shutil.copytree(tokenizer_files, directory, dirs_exist_ok=True)
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_files)
+        tokenizer = checkpoint_tokenizer(tokenizer_files)
     context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
     model = random_model(len(tokenizer), context, tied=tied, seed=seed, vision=vision, language=language)
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")

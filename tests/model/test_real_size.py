@@ -1,4 +1,4 @@
-"""InternVL3-1B at its real dimensions answers under `internvl3 serve` as it does in transformers.
+"""InternVL3-1B with real dimensions and tokens answers under `internvl3 serve` as it does in transformers.
 
 The weights are random and in bfloat16. Rounding to 8 bits in each of 48 layers moves the log-probability of a
 token by about 0.1, and of a few among all 151,674 by 0.5 (transformers in bfloat16 against float32). Another
@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.model.real_size import build_real_size, tokenizer
+from tests.model.real_size import build_real_size
 from tests.model.reference import Reference
 from tests.model.sizes import SIZES
 from tests.server.running import serving
@@ -40,8 +40,8 @@ def picture() -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_real_size(tmp_path_factory.mktemp("InternVL3-1B"), SIZES[0], "opengvlab")
+def checkpoint(qwen_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_real_size(tmp_path_factory.mktemp("InternVL3-1B"), SIZES[0], "opengvlab", qwen_tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +92,8 @@ def all_threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("all_threads")
 def test_first_tokens_are_as_likely_as_in_transformers(checkpoint: Path, replies: dict[float, Any]) -> None:
-    prompt = tokenizer().apply_chat_template(
-        [{"role": "system", "content": SYSTEM}, {"role": "user", "content": f"<image>\n{TEXT}"}],
-        tokenize=False,
-        add_generation_prompt=True,
-    )
+    prompt = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n<image>\n{TEXT}<|im_end|>\n"
+    prompt += "<|im_start|>assistant\n"
     expected = {}
     for dtype in (torch.bfloat16, torch.float32):  # Only one model at a time fits into memory.
         reference = Reference(load_model(checkpoint, dtype=dtype), checkpoint, 448, 12)

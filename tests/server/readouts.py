@@ -69,7 +69,8 @@ async def by_token(
 
 def by_transformers(exam: Exam, reference: Reference, system: str) -> list[list[float]]:
     """Return the step scores from transformers' model, for a conversation that is built by hand."""
-    begin = f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
+    begin = reference.tokenizer.bos_token or ""  # InternLM's texts begin with one.
+    begin += f"<|im_start|>system\n{system}<|im_end|>\n" if system else ""
     image = "<image>\n" if exam.image is not None else ""
     begin += f"<|im_start|>user\n### Question:\n{image}{exam.text}\n\n### Solution Process:\n"
     scores = []
