@@ -89,7 +89,7 @@ async def start(settings: Settings) -> Engine:
 async def _start(settings: Settings, grammars: GrammarChecker) -> Engine:
     roles = engine_roles(settings)
     try:
-        prepared = await asyncio.to_thread(_prepare, roles, settings)
+        prepared = await asyncio.to_thread(prepare, roles, settings)
     except (PluginError, ValueError, OSError) as error:
         raise StartupError(str(error)) from error
     try:
@@ -123,8 +123,12 @@ async def _start(settings: Settings, grammars: GrammarChecker) -> Engine:
     return _engine_of(running, critics[0] if critics else None, grammars, settings)
 
 
-def _prepare(roles: Sequence[EngineRole], settings: Settings) -> Preparation:
-    """Return what each engine is started with, after all checks that need no running engine."""
+def prepare(roles: Sequence[EngineRole], settings: Settings) -> Preparation:
+    """Return what each engine is started with, after all checks that need no running engine.
+
+    On GPUs each configuration holds the engine's share of their memory. Raises StartupError, PluginError,
+    ValueError or OSError.
+    """
     require_plugin()
     if settings.video_backend == "decord" and find_spec("decord") is None:
         raise StartupError(

@@ -1,5 +1,6 @@
 """Starts that must fail with one clear line and exit status 1."""
 
+import json
 import shutil
 import socket
 import subprocess
@@ -46,6 +47,25 @@ def test_with_a_tensor_missing(engine_env, opengvlab_checkpoint, tmp_path, role)
     paths = {"policy": opengvlab_checkpoint, "critic": opengvlab_checkpoint} | {role: cut}
     line = refused(engine_env, "--policy", str(paths["policy"]), "--critic", str(paths["critic"]))
     assert f"lacks {tensor}" in line
+
+
+def test_with_quantised_weights_that_can_not_be_split(engine_env, opengvlab_checkpoint, tmp_path):
+    """vLLM would refuse them too, but only while it loads, and without saying what to do."""
+    awq = shutil.copytree(opengvlab_checkpoint, tmp_path / "awq")
+    config = json.loads((awq / "config.json").read_text())
+    rows = config["llm_config"]["intermediate_size"]
+    config["llm_config"]["quantization_config"] = {
+        "quant_method": "awq",
+        "bits": 4,
+        "group_size": rows,
+        "version": "gemm",
+        "zero_point": True,
+    }
+    (awq / "config.json").write_text(json.dumps(config))
+    split = "--tensor-parallel-size 2"
+    line = refused(engine_env, "--policy", str(awq), "--critic", "none", "--policy-args", split)
+    assert f"can't be split by {split}, because its {rows} quantised rows are 1 groups of {rows}" in line
+    assert "use --policy-args '--pipeline-parallel-size 2' instead" in line
 
 
 def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint):
