@@ -88,7 +88,9 @@ def show_bar(venv: Path, log: Path, total: int) -> None:
     """Draw how many packages pip has fetched, and how many of them it has then put in their place."""
     if not sys.stdout.isatty():
         return
-    fetched = len(re.findall(rb"^(?:Collecting|Requirement already satisfied)", log.read_bytes(), re.M))
+    fetched = len(
+        re.findall(rb"^(?:Collecting|Processing|Requirement already satisfied)", log.read_bytes(), re.M)
+    )
     placed = len(list(venv.glob("lib/python*/site-packages/*.dist-info")))
     done = fetched + placed if fetched >= total else fetched
     filled = min(BAR_WIDTH, BAR_WIDTH * done // (2 * total))
