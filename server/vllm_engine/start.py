@@ -41,6 +41,7 @@ from .conversation_format import set_conversation_format
 from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_roles
 from .grammars.checker import GrammarChecker, grammar_settings
+from .media_cache import change_in_media_thread
 from .media_connector import CONNECTOR_NAME
 from .memory.machine import engine_plan, share_gpus, share_memory, visible_gpus
 from .memory.need import require_whole_groups
@@ -108,6 +109,7 @@ async def _start(settings: Settings, grammars: GrammarChecker) -> Engine:
     running = [outcome for outcome in outcomes if isinstance(outcome, StartedEngine)]
     for role, engine, args in zip(roles, running, prepared.arguments, strict=True):
         await engine.client.reset_mm_cache()
+        change_in_media_thread(engine.client.renderer)
         set_text_rules(engine.client.renderer, role, trusting=settings.trust_special_tokens)
         set_conversation_format(
             args, engine.checkpoint, engine.client.renderer.get_tokenizer(), engine.client.model_config

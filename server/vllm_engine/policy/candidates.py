@@ -16,6 +16,7 @@ from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
 from server.vllm_engine.aborting import read_or_abort
 from server.vllm_engine.error_mapping import candidate_error
+from server.vllm_engine.media_cache import touch_in_media_thread
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,
@@ -212,7 +213,8 @@ class Candidates:
         """
         name = f"{self._name}-{generated.index}"
         failure: list[Exception] = []
-        self._touch_media()
+        # A candidate that begins later would only use the engine's cache.
+        touch_in_media_thread(self._client.renderer, self._prompt)
 
         async def read() -> None:
             try:
@@ -229,14 +231,3 @@ class Candidates:
             self.usage += generated.usage
         if failure:
             raise candidate_error(failure[0])
-
-    def _touch_media(self) -> None:
-        """Mark the prompt's media as used in the cache of this process, as the engine does in its cache.
-
-        Both caches must drop the same media. A candidate that begins later would only use the engine's cache.
-        """
-        cache = self._client.renderer.mm_processor_cache
-        if cache is not None:
-            for hashes in self._prompt.get("mm_hashes", {}).values():
-                for media_hash in hashes:
-                    cache.touch_sender_cache_item(media_hash)

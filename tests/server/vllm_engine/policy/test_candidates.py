@@ -218,7 +218,8 @@ async def test_media_stay_as_fresh_here_as_in_the_engine():
     touched: list[str] = []
     client = Client([output("a")], [output("b")])
     cache = SimpleNamespace(touch_sender_cache_item=touched.append)
-    client.renderer = SimpleNamespace(mm_processor_cache=cache)
+    thread = SimpleNamespace(submit=lambda function, *arguments: function(*arguments))
+    client.renderer = SimpleNamespace(mm_processor_cache=cache, _mm_executor=thread)
     policy = candidates(client)
     for index in range(2):
         await policy.sample(CONVERSATION, index=index, greedy=False)
