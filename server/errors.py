@@ -44,7 +44,14 @@ class StartupError(Exception):
 
 
 class EngineDied(StartupError):
-    """An engine's process ended while it started; only the engine's log says why."""
+    """An engine's process ended while it started.
+
+    Only the engine's log says why. `without_reason` is what is known if the log has no error of the engine.
+    """
+
+    def __init__(self, message: str, *, without_reason: str) -> None:
+        super().__init__(message)
+        self.without_reason = without_reason
 
 
 def error_body(

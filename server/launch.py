@@ -48,22 +48,25 @@ def run(settings: Settings) -> int:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         # This process has threads, so forking it isn't safe.
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-        failure = _serve(settings, listener)
+        failure = _serve(settings, listener, reasons)
         if failure is None:
             return 0
         if isinstance(failure, EngineDied):
-            return _refuse(f"{failure}: {_first_line(reasons)}")
+            return _refuse(f"{failure}: {_first_line(reasons) or failure.without_reason}")
         return _refuse(str(failure) or type(failure).__name__)
 
 
-def _serve(settings: Settings, listener: socket.socket) -> Exception | None:
-    """Run the server until it stops. Return the error if its engines could not start, else None."""
+def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Exception | None:
+    """Run the server until it stops. Return the error if its engines could not start, else None.
+
+    The engines collect what they fail on in the file `reasons`.
+    """
     url = _url(settings, listener)
     critic = f" with critic {settings.critic_name}" if settings.critic_path else ", without a critic"
 
     def report_start(failure: Exception | None) -> None:
         if failure is None:
-            logs.engines_started()
+            logs.engines_started(reasons)
             logger.info("ready: %s%s on %s/v1", settings.served_name, critic, url)
         else:
             server.should_exit = True
@@ -120,9 +123,9 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _first_line(reasons: Path) -> str:
+def _first_line(reasons: Path) -> str | None:
     lines = reasons.read_text().splitlines() if reasons.exists() else []
-    return lines[0] if lines else "its process ended; read the log lines above"
+    return lines[0] if lines else None
 
 
 def _refuse(line: str) -> int:

@@ -95,7 +95,7 @@ class ScaledChat:
             first = error.__cause__  # of the first candidate that failed
             if first is not None and isinstance(first.__cause__, ApiError):
                 raise first.__cause__ from error
-            logger.error("the policy wrote no candidate to choose from: %s", error)
+            logger.exception("the policy wrote no candidate to choose from")
             raise internal_error() from error
         self._metrics.selections.count_selection(self._selection, by_critic=self._critic is not None)
         order = ranking(self._selection)[: self._call.n]

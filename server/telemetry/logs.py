@@ -2,7 +2,8 @@
 
 vLLM's processes read this configuration from a file. An engine that can't start logs pages of traceback. The
 log shows them only at log level debug. In any case the one-line errors are collected in a second file, and
-its first line is the reason why the engine did not start.
+its first line is the reason why the engine did not start. Once the engines have started, every error has its
+traceback in the log.
 """
 
 import json
@@ -21,10 +22,35 @@ from server.errors import ApiError
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
-class OneLineFormatter(logging.Formatter):
-    """Formats a record without its traceback, as its message and the first line of its error."""
+class StackFormatter(logging.Formatter):
+    """Formats a record with its stack, but without the message of an error that a client may have caused.
+
+    vLLM answers 400 to errors of these types, and their messages may hold what the client sent.
+    """
+
+    def formatException(self, ei: Any) -> str:
+        kind, error, stack = ei
+        if isinstance(error, ValueError | TypeError | OverflowError):
+            return "".join(
+                ["Traceback (most recent call last):\n", *traceback.format_tb(stack), kind.__name__]
+            )
+        return super().formatException(ei)
+
+
+class OneLineFormatter(StackFormatter):
+    """Formats a record without its traceback, as its message and the first line of its error.
+
+    As soon as the file `started` exists, it formats records with their stacks. A file tells this to the
+    engines' processes as well.
+    """
+
+    def __init__(self, fmt: str, started: str) -> None:
+        super().__init__(fmt)
+        self._started = Path(started)
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info and self._started.exists():
+            return super().format(record)
         plain = logging.makeLogRecord(
             record.__dict__ | {"exc_info": None, "exc_text": None, "stack_info": None}
         )
@@ -45,19 +71,6 @@ class WithError(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return bool(record.exc_info and record.exc_info[1])
-
-
-class StackFormatter(logging.Formatter):
-    """Formats a record with its stack, but without the message of an error that a client may have caused.
-
-    vLLM answers 400 to errors of these types, and their messages may hold what the client sent.
-    """
-
-    def formatException(self, ei: Any) -> str:
-        kind, error, stack = ei
-        if isinstance(error, ValueError | TypeError | OverflowError):
-            return "".join(traceback.format_tb(stack)) + kind.__name__
-        return super().formatException(ei)
 
 
 class NoRefusals(logging.Filter):
@@ -95,6 +108,7 @@ def configure(folder: Path, level: str) -> Path:
         level: the log level of vLLM, in lower case.
     """
     reasons = folder / "reasons"
+    formatter = f"{__name__}.{OneLineFormatter.__name__}"
     engines = "full" if level == "debug" else "line"
     config: dict[str, Any] = {
         "version": 1,
@@ -105,7 +119,7 @@ def configure(folder: Path, level: str) -> Path:
         },
         "formatters": {
             "full": {"format": LINE},
-            "line": {"()": f"{__name__}.{OneLineFormatter.__name__}", "fmt": LINE},
+            "line": {"()": formatter, "fmt": LINE, "started": str(_started(reasons))},
             "reason": {"()": f"{__name__}.{ReasonFormatter.__name__}"},
         },
         "handlers": {
@@ -139,16 +153,18 @@ def configure(folder: Path, level: str) -> Path:
     return reasons
 
 
-def engines_started() -> None:
-    """Stop collecting reasons in this process, once its engines have started, and show the stacks of errors.
+def engines_started(reasons: Path) -> None:
+    """Log errors with their tracebacks from now on, and stop collecting reasons in this process.
 
-    Later errors would let the file grow for as long as the server runs, and clients can cause them. They are
-    bugs, and nobody can find a bug by one line.
+    Later errors would let that file grow for as long as the server runs, and clients can cause them.
+    `reasons` is what `configure` has returned.
     """
+    _started(reasons).touch()
     logger = logging.getLogger("vllm")
-    for handler in list(logger.handlers):
-        if isinstance(handler, logging.FileHandler):
-            logger.removeHandler(handler)
-            handler.close()
-        else:
-            handler.setFormatter(StackFormatter(LINE))
+    for handler in [one for one in logger.handlers if isinstance(one, logging.FileHandler)]:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _started(reasons: Path) -> Path:
+    return reasons.with_name("started")

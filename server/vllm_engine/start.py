@@ -46,6 +46,7 @@ from .media_connector import CONNECTOR_NAME
 from .memory.machine import engine_plan, share_gpus, share_memory, visible_gpus
 from .memory.need import require_whole_groups
 from .operator_flags import check_operator_flags
+from .silent_end import silent_end
 from .start_order import build_all
 from .stat_logger import stat_logger_for
 from .text_rules import set_text_rules
@@ -175,7 +176,7 @@ def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
     except Exception as error:
         line = f"the {role.title} {role.path} did not start"
         if "core initialization failed" in str(error):
-            raise EngineDied(line) from error
+            raise EngineDied(line, without_reason=silent_end(str(error))) from error
         raise StartupError(f"{line}: {error_line(error)}") from error
     for process in client.engine_core.resources.engine_manager.processes:
         logger.info("%s runs in process %d", role.title, process.pid)

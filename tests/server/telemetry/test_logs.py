@@ -1,7 +1,9 @@
-"""The log of a failed engine: one line on the terminal, the reason in a file, and no stack trace."""
+"""The log of an engine: one line and no stack if it can't start, and a stack for every error after that."""
 
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Self
 
@@ -49,7 +51,7 @@ def test_the_first_reason_is_kept_and_no_stack_is_shown(tmp_path, capsys, restor
 def test_nothing_is_collected_after_the_start(tmp_path, capsys, restored):
     reasons = logs.configure(tmp_path, "error")
     fail()
-    logs.engines_started()
+    logs.engines_started(reasons)
     fail()
     assert len(reasons.read_text().splitlines()) == 1
     assert capsys.readouterr().err.count("WorkerProc failed to start") == 2
@@ -57,8 +59,7 @@ def test_nothing_is_collected_after_the_start(tmp_path, capsys, restored):
 
 def test_after_the_start_a_bug_has_its_stack_and_a_client_nothing_in_the_log(tmp_path, capsys, restored):
     """vLLM logs each exception in a stream as an error, and answers 400 to some of them."""
-    logs.configure(tmp_path, "error")
-    logs.engines_started()
+    logs.engines_started(logs.configure(tmp_path, "error"))
     shown = []
     for error in (
         RuntimeError("a bug"),
@@ -73,6 +74,28 @@ def test_after_the_start_a_bug_has_its_stack_and_a_client_nothing_in_the_log(tmp
     assert "test_logs.py" in shown[0] and "RuntimeError: a bug" in shown[0]
     assert "test_logs.py" in shown[1] and shown[1].endswith("\nValueError\n")
     assert shown[2] == ""
+
+
+def test_after_the_start_an_error_has_its_stack_in_every_process(tmp_path, capsys, restored):
+    """An error of an engine came to the log as one line, so nobody could find what had caused it."""
+    reasons = logs.configure(tmp_path, "error")
+    fail()
+    assert "Traceback" not in capsys.readouterr().err
+    logs.engines_started(reasons)
+    fail()
+    assert "Traceback" in capsys.readouterr().err
+    code = """
+import json, logging.config, os
+logging.config.dictConfig(json.load(open(os.environ["VLLM_LOGGING_CONFIG_PATH"])))
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("vllm.v1.engine").exception("Unexpected error")
+"""
+    engine = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Traceback" in engine.stderr and engine.stderr.rstrip().endswith(
+        "ZeroDivisionError: division by zero"
+    )
 
 
 @pytest.mark.parametrize(("status", "shown"), [(400, False), (404, False), (500, True), (503, True)])
