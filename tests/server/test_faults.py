@@ -1,8 +1,8 @@
 """A server whose engines hang, fail and die: the replies to its clients, and the requests that stay running.
 
-All tests share one server, so their order matters: temporary faults come first, permanent ones last. The
-critic can't score a question with SPOILED in it, because this token's embedding is NaN. Every test asks a new
-question, because the critic remembers the scores of old ones.
+All tests share one server, so their order matters: the first one meets it cold, then come temporary faults,
+then permanent ones. The critic can't score a question with SPOILED in it, because this token's embedding is
+NaN. Every test asks a new question, because the critic remembers the scores of old ones.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from tests.checkpoints import WINDOW, build_checkpoint, byte_tokenizer, save_weights
 from tests.server.apps import events_of, question
+from tests.server.mixed_load import faults_of_mixed_load
 from tests.server.running import RunningServer, serving
 
 pytestmark = pytest.mark.engine
@@ -126,6 +127,14 @@ async def assert_sound(client: httpx.AsyncClient, after: str) -> None:
     assert report["degraded"] is None and report["stopped"] is None
     assert all(candidate["score"] is not None for candidate in report["candidates"])
     assert (await client.get("/readyz")).json() == {"status": "ok"}
+
+
+async def test_a_cold_start_under_load(faulty_client, faulty):
+    """The first second after the start once gave an internal error within a stream."""
+    assert await faults_of_mixed_load(faulty_client, seed=0) == []
+    await idle(faulty_client)
+    assert "internal error" not in faulty.log.read_text()
+    await assert_sound(faulty_client, "its first second")
 
 
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])

@@ -69,8 +69,8 @@ class PoolingReader:
         """
         try:
             return await self._read(prefixes, step_indices, vision, count)
-        except _MediaForgotten:  # the second attempt sends the image again
-            return await self._read(prefixes, step_indices, vision, count)
+        except _MediaForgotten:
+            return await self._read(prefixes, step_indices, vision, count, with_tiles=True)
 
     async def _read(
         self,
@@ -78,8 +78,10 @@ class PoolingReader:
         step_indices: Sequence[int],
         vision: Mapping[str, Any],
         count: CountTokens,
+        *,
+        with_tiles: bool = False,
     ) -> LabelLogits:
-        prompt = await self._render(prefixes[-1], vision)
+        prompt = await self._render(prefixes[-1], vision, with_tiles)
         length = len(prompt["prompt_token_ids"])
         # Our processor checks the length of prompts with media.
         if not prompt.get("mm_placeholders") and length > self._window:
@@ -98,15 +100,18 @@ class PoolingReader:
         else:  # special tokens are trusted, and a step contains the tag: only a prompt per step shows its end
             token_indices, logits = [], {}
             for step in step_indices:
-                step_prompt = await self._render(prefixes[step], vision)
+                step_prompt = await self._render(prefixes[step], vision, with_tiles)
                 token_indices.append(len(step_prompt["prompt_token_ids"]) - 1)
                 logits |= await self._request_logits(step_prompt, token_indices[-1:], count)
         return [logits[token_index] for token_index in token_indices]
 
-    async def _render(self, messages: Sequence[Message], vision: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _render(
+        self, messages: Sequence[Message], vision: Mapping[str, Any], with_tiles: bool
+    ) -> Mapping[str, Any]:
         return await render(
             self._renderer,
             ChatCompletionRequest(messages=list(messages), mm_processor_kwargs=dict(vision) or None),
+            with_tiles=with_tiles,
         )
 
     async def _request_logits(
@@ -152,9 +157,15 @@ class _MediaForgotten(CriticError):
     """The engine has dropped an image that the renderer believed to be in the engine's cache."""
 
 
-async def render(renderer: OnlineRenderer, request: ChatCompletionRequest) -> Mapping[str, Any]:
-    """Return the engine's input for a conversation. Raise CriticError if vLLM can't render it."""
-    rendered = await renderer.render_chat(request)
+async def render(
+    renderer: OnlineRenderer, request: ChatCompletionRequest, *, with_tiles: bool = False
+) -> Mapping[str, Any]:
+    """Return the engine's input for a conversation. Raise CriticError if vLLM can't render it.
+
+    The input holds the tiles of an image only if the engine seems to have no copy of them, unless
+    `with_tiles` is true. Then it always holds them.
+    """
+    rendered = await renderer.render_chat(request, skip_mm_cache=with_tiles)
     if isinstance(rendered, ErrorResponse):
         raise CriticError(rendered.error.message)
     _, (prompt,) = rendered

@@ -26,6 +26,7 @@ from server.vllm_engine.media_connector import CURRENT_MEDIA
 from .answer_parser import read_answer
 from .answer_validation import ParsedAnswer, Validation
 from .candidates import CandidateClient
+from .media_resend import MediaResendingClient
 from .prompt_stats import PromptStats, add_vision_report
 from .window import WindowLimitedClient
 
@@ -140,15 +141,19 @@ class ChatRun:
         Raises:
             ApiError: 400, if a field of the request is invalid.
         """
-        CURRENT_MEDIA.set(RequestMedia(videos))
+        self._media = RequestMedia(videos)
+        CURRENT_MEDIA.set(self._media)
         messages = prepend_system_message(body["messages"], settings.system_message)
         if settings.cut_max_tokens:
             body = lower_max_tokens(body, chat.model_config.max_model_len)
         answer = body.get("max_completion_tokens") or body.get("max_tokens")
         vision = with_room(body.get("mm_processor_kwargs"), settings.checkpoint.window, answer)
-        self._request = read_request({**body, "messages": messages, "mm_processor_kwargs": vision})
+        self._engine_body = {**body, "messages": messages, "mm_processor_kwargs": vision}
+        self._request = read_request(self._engine_body)
         self._grammar_checked = GrammarCheckedClient(
-            chat.engine_client, settings.grammars, param=grammar_param(body)
+            MediaResendingClient(chat.engine_client, self._render_with_tiles),
+            settings.grammars,
+            param=grammar_param(body),
         )
         self._windowed = WindowLimitedClient(
             self._grammar_checked,
@@ -197,6 +202,18 @@ class ChatRun:
             if failure.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.prompt_stats is None:
                 failure.param = failure.param or "messages"  # they could not be rendered
             raise failure from error
+
+    async def _render_with_tiles(self) -> Mapping[str, Any]:
+        """Return the prompt, with the tiles of all media in it. The handler has rendered it before."""
+        CURRENT_MEDIA.set(self._media)  # the events of a stream are read in another task
+        # Rendering changes a request with tools, so it starts from a new one.
+        rendered = await self._handler.online_renderer.render_chat(
+            read_request(self._engine_body), skip_mm_cache=True
+        )
+        if isinstance(rendered, ErrorResponse):
+            raise api_error(rendered)
+        _, (prompt,) = rendered
+        return prompt
 
     def _find_problem(self, text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
         assert self._validation is not None, "answer() makes it before it asks for candidates"

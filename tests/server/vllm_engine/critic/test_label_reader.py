@@ -37,8 +37,10 @@ class Renderer:
 
     def __init__(self, tokenizer: Any, template: str | None = None) -> None:
         self.tokenizer, self.template = tokenizer, template or chat_template("internvl2_5")
+        self.with_tiles: list[bool] = []
 
-    async def render_chat(self, request: Any) -> Any:
+    async def render_chat(self, request: Any, *, skip_mm_cache: bool = False) -> Any:
+        self.with_tiles.append(skip_mm_cache)
         text = self.tokenizer.apply_chat_template(
             request.messages,
             chat_template=self.template,
@@ -170,8 +172,11 @@ async def test_a_step_within_the_cached_prefix_is_read_by_a_prompt_that_ends_the
 async def test_an_image_that_the_engine_dropped_is_sent_again_once():
     client = Client(forgets=1)
     reader, _ = await reader_of(client)
+    renderer: Any = reader._renderer
+    renderer.with_tiles.clear()
     counts: list[TokenUsage] = []
     assert len(await reader(PREFIXES, [2], {}, counts.append)) == 1 and len(client.requests) == 2
+    assert renderer.with_tiles == [False, True], "a second rendering could leave out the tiles, too"
     reader, _ = await reader_of(Client(forgets=2))
     with pytest.raises(CriticError):
         await reader(PREFIXES, [2], {}, ignore_tokens)
