@@ -21,7 +21,7 @@ from server.http.drain import GRACE_SECONDS, DrainingServer
 from server.telemetry import logs
 
 from .engine_interface import Engine
-from .errors import EngineDied
+from .errors import EngineDied, StartupError
 from .settings import Settings
 
 logger = logging.getLogger("internvl3.server")
@@ -53,7 +53,7 @@ def run(settings: Settings) -> int:
             return 0
         if isinstance(failure, EngineDied):
             return _refuse(f"{failure}: {_first_line(reasons) or failure.without_reason}")
-        return _refuse(str(failure) or type(failure).__name__)
+        return _refuse(str(failure) if isinstance(failure, StartupError) else logs.error_line(failure))
 
 
 def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Exception | None:

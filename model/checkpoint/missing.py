@@ -8,10 +8,11 @@ import copy
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from .config import InternVLChatConfig, InternVLConfig
 from .description import num_vision_layers, require_v2pe
@@ -32,11 +33,11 @@ def require_tensors(directory: Path) -> None:
     checks it while it loads.
 
     Raises:
-        ValueError: tensors are missing, or V2PE isn't available for the checkpoint. The message is one line,
-            with the first few names.
+        ValueError: tensors are missing, a file is damaged, or V2PE isn't available for the checkpoint. The
+            message is one line, with the first few names or the name of the file.
         FileNotFoundError: there is no `config.json`.
     """
-    content = json.loads((directory / "config.json").read_text())
+    content = _read_json(directory / "config.json")
     kind = InternVLChatConfig if "llm_config" in content else InternVLConfig
     config = kind.from_pretrained(directory)
     require_v2pe(config)
@@ -52,9 +53,20 @@ def require_tensors(directory: Path) -> None:
         )
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): copy or download it again") from None
+    return config
+
+
 def _tensor_names(path: Path) -> list[str]:
-    with safe_open(path, framework="numpy") as file:
-        return list(file.keys())
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return list(file.keys())
+    except SafetensorError as error:  # for example, half a file, or a pointer of Git LFS in its place
+        raise ValueError(f"{path} is damaged ({error}): copy or download it again") from None
 
 
 def missing_tensors(config: transformers.InternVLConfig, names: Iterable[str]) -> list[str]:

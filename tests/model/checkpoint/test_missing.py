@@ -99,3 +99,13 @@ def test_a_quantised_checkpoint_may_hold_its_weights_in_other_forms(removed: str
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
         require_tensors(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("content", ["half", "version https://git-lfs.github.com/spec/v1\nsize 5\n", ""])
+def test_a_damaged_file_is_named(name: str, content: str, tmp_path: Path):
+    file = build_checkpoint(tmp_path, "opengvlab") / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2] if content == "half" else content.encode())
+    with pytest.raises(ValueError, match=rf"{name} is damaged \(.+\): copy or download it again") as caught:
+        require_tensors(tmp_path)
+    assert "\n" not in str(caught.value)
