@@ -1,15 +1,21 @@
 """Starts that must fail with one clear line and exit status 1."""
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from tests.server.running import START_SECONDS, command
+from ttscaling.asking.local_server import running_process
+from ttscaling.asking.start_failure import start_failure
 
 pytestmark = pytest.mark.engine  # most need no engine, but all import vLLM, which takes ten seconds
 
@@ -68,18 +74,46 @@ def test_with_quantised_weights_that_can_not_be_split(engine_env, opengvlab_chec
     assert "use --policy-args '--pipeline-parallel-size 2' instead" in line
 
 
-def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint):
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ("--block-size 48 --load-format dummy", "ValueError: No common block size for 48"),
+        ("--kv-cache-memory-bytes 1000 --load-format dummy", "KV cache"),
+    ],
+)
+def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint, flags, reason):
     """Only the engine's process sees this failure. Its reason is still the last line, without a traceback."""
-    flags = [
-        "--policy",
-        str(opengvlab_checkpoint),
-        "--critic",
-        "none",
-        "--policy-args",
-        "--block-size 48 --load-format dummy",
-    ]
-    line = refused(engine_env, *flags)
-    assert "the policy" in line and "did not start: ValueError: No common block size for 48" in line
+    policy = ["--policy", str(opengvlab_checkpoint), "--critic", "none", "--policy-args", flags]
+    line = refused(engine_env, *policy)
+    assert "the policy" in line and "did not start: " in line and reason in line
+    assert "core initialization failed" not in line
+
+
+def test_when_the_engine_is_killed(engine_env, opengvlab_checkpoint, tmp_path):
+    """Linux kills a process so when the memory runs out. Nothing in the log says why."""
+    log = tmp_path / "log"
+    with running_process(
+        command("--policy", str(opengvlab_checkpoint), "--critic", "none"), log, engine_env
+    ) as server:
+        while not (engines := engine_processes(server.pid)):
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.05)
+        os.kill(engines[0], signal.SIGKILL)
+        assert server.wait(START_SECONDS) == 1
+    last = log.read_text().strip().splitlines()[-1]
+    assert last.startswith("internvl3: the policy ") and "memory" in last, last
+    assert start_failure(log, 1) == last.removeprefix("internvl3: ")
+
+
+def engine_processes(pid: int) -> list[int]:
+    """Return the ids of the processes that the server has spawned for its engines."""
+    engines = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # the process has ended meanwhile
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"spawn_main" in (folder / "cmdline").read_bytes():
+                engines.append(int(folder.name))
+    return engines
 
 
 def test_without_a_checkpoint(engine_env, tmp_path):

@@ -79,8 +79,8 @@ async def test_an_engine_that_fails_with_the_tiles_too_is_asked_twice_at_most():
 async def test_all_candidates_of_a_request_share_one_rendering():
     client, render = Client(), Renderer()
     resending = MediaResendingClient(client, render)
-    both = await asyncio.gather(outputs(resending, BY_HASH), outputs(resending, BY_HASH))
-    assert all(one == [("4", None), ("42", None)] for one in both)
+    for answer in await asyncio.gather(outputs(resending, BY_HASH), outputs(resending, BY_HASH)):
+        assert answer == [("4", None), ("42", None)]
     assert (len(client.prompts), render.calls) == (4, 1)
 
 
