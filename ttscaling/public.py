@@ -19,6 +19,7 @@ from .types import (
     StepPolicy,
     StepScores,
     TokenUsage,
+    Vote,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "StepScores",
     "StopRule",
     "TokenUsage",
+    "Vote",
     "beam_search",
     "best_of_n",
     "self_consistency",

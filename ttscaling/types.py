@@ -4,9 +4,13 @@ This file imports neither torch nor vLLM and speaks no HTTP. `server/` implement
 embedded engines, `ttscaling/remote/` over any OpenAI-compatible server.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol
+
+from .answers.final_answer import final_answer, group_equal_answers
 
 Aggregation = Literal["mean", "min", "last", "product", "max"]
 OnCriticError = Literal["self_consistency", "first", "fail"]
@@ -66,6 +70,23 @@ class ScoredCandidate:
     step_scores: StepScores | None
     score: float | None
 
+    @cached_property
+    def answer(self) -> str | None:
+        """The final answer that the candidate states; None if it states none or was ended early."""
+        return None if self.candidate.finish_reason == ABANDONED else final_answer(self.candidate.text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vote:
+    """A final answer and the indices of the candidates that state it.
+
+    `answer` is in the words of the first of them. `score` is the sum of their scores, None if none has one.
+    """
+
+    answer: str
+    candidates: tuple[int, ...]
+    score: float | None
+
 
 @dataclass(frozen=True, kw_only=True)
 class TokenUsage:
@@ -107,6 +128,29 @@ class Selection:
     def winner(self) -> ScoredCandidate:
         """The chosen candidate."""
         return next(entry for entry in self.candidates if entry.candidate.index == self.selected)
+
+    @property
+    def votes(self) -> tuple[Vote, ...]:
+        """The final answers that the candidates state, the one with most votes first.
+
+        Votes are counted by the sum of the scores if there are any, else by the number of candidates. A tie
+        keeps the order of the candidates. `best_of_n` and `beam_search` don't choose by them.
+        """
+        answers = [entry.answer for entry in self.candidates]
+        votes = []
+        for group in group_equal_answers(answers):
+            scores = [score for index in group if (score := self.candidates[index].score) is not None]
+            votes.append(
+                Vote(
+                    answer=answers[group[0]] or "",
+                    candidates=tuple(self.candidates[index].candidate.index for index in group),
+                    score=math.fsum(scores) if scores else None,
+                )
+            )
+        scored = any(vote.score is not None for vote in votes)
+        return tuple(
+            sorted(votes, key=lambda vote: -((vote.score or 0.0) if scored else len(vote.candidates)))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from clients.sdk.completions import Candidate, ScalingReport
+from clients.sdk.completions import Candidate, ScalingReport, Vote
 
 
 def candidates_view(scaling: ScalingReport) -> RenderableType:
     """Return the table of all candidates, best first and the chosen one marked.
 
-    Above it stands how the answer was chosen, and below it what failed, if anything did.
+    Above it stands how the answer was chosen, and below it the final answers with their candidates, and what
+    failed, if anything did.
     """
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("candidate", no_wrap=True)
@@ -26,6 +27,8 @@ def candidates_view(scaling: ScalingReport) -> RenderableType:
             heading_cells = "", ""
         table.add_row()
     parts: list[RenderableType] = [Text(_summary(scaling), style="dim"), Text(), table]
+    if scaling.votes:
+        parts.append(Text("Final answers: ") + Text("; ").join(map(_vote, scaling.votes)))
     if scaling.degraded:
         parts.append(Text(f"Not everything succeeded: {scaling.degraded}", style="yellow"))
     return Group(*parts)
@@ -44,6 +47,12 @@ def _summary(scaling: ScalingReport) -> str:
     critic = f", scored by {scaling.critic} ({scaling.aggregation} of the steps)" if scaling.critic else ""
     stopped = f", stopped by {scaling.stopped}" if scaling.stopped else ""
     return f"{scaling.method}: {len(scaling.candidates)} candidates{critic}{stopped}"
+
+
+def _vote(vote: Vote) -> Text:
+    noun = "candidate" if len(vote.candidates) == 1 else "candidates"
+    score = "" if vote.score is None else f", scores add up to {vote.score:.3f}"
+    return printable(f"{vote.answer} ({noun} {', '.join(map(str, vote.candidates))}{score})")
 
 
 def _rank(candidate: Candidate, selected: int) -> tuple[bool, float, int]:

@@ -11,9 +11,13 @@ class _Wire(BaseModel):
 
 
 class Candidate(_Wire):
-    """A candidate and its step scores. `text` and `steps` need return_candidates in the request."""
+    """A candidate, the final answer that it states, and its step scores.
+
+    `text` and `steps` need return_candidates in the request.
+    """
 
     index: int
+    answer: str | None = None
     score: float | None = None
     step_scores: list[float] | None = None
     finish_reason: str | None = None
@@ -22,8 +26,16 @@ class Candidate(_Wire):
     steps: list[str] | None = None
 
 
+class Vote(_Wire):
+    """A final answer, the indices of the candidates that state it, and the sum of their scores."""
+
+    answer: str
+    candidates: list[int]
+    score: float | None = None
+
+
 class ScalingReport(_Wire):
-    """How the answer was chosen; `selected` is the winner's index."""
+    """How the answer was chosen; `selected` is the winner's index, and `votes` begins with the leader."""
 
     method: str
     selected: int
@@ -32,6 +44,7 @@ class ScalingReport(_Wire):
     stopped: str | None = None
     degraded: str | None = None
     candidates: list[Candidate]
+    votes: list[Vote] = []
 
 
 class Message(_Wire):

@@ -7,12 +7,21 @@ class CandidateReport(BaseModel):
     """An entry of the reply's `test_time_scaling.candidates`."""
 
     index: int
+    answer: str | None  # the final answer that the candidate states
     score: float | None
     step_scores: list[float] | None
     finish_reason: str | None
     completion_tokens: int
     text: str | None = None
     steps: list[str] | None = None
+
+
+class VoteReport(BaseModel):
+    """An entry of the reply's `test_time_scaling.votes`: a final answer and who states it."""
+
+    answer: str
+    candidates: list[int]
+    score: float | None  # the sum of the candidates' scores
 
 
 class PolicyUsage(BaseModel):
@@ -57,4 +66,5 @@ class ScalingReport(BaseModel):
     stopped: str | None
     degraded: str | None
     candidates: list[CandidateReport]
+    votes: list[VoteReport]
     usage: ScalingUsage

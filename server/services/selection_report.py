@@ -8,6 +8,7 @@ from server.protocol.reply_fields import (
     PolicyUsage,
     ScalingReport,
     ScalingUsage,
+    VoteReport,
 )
 from server.protocol.request_fields import ScalingFields
 from ttscaling.types import ABANDONED, Critic, ScoredCandidate, Selection, TokenUsage
@@ -41,6 +42,10 @@ def scaling_report(
         stopped=selection.stopped,
         degraded=selection.degraded,
         candidates=[_candidate_report(entry) for entry in selection.candidates],
+        votes=[
+            VoteReport(answer=vote.answer, candidates=list(vote.candidates), score=vote.score)
+            for vote in selection.votes
+        ],
         usage=ScalingUsage(
             policy=PolicyUsage(prompt=usage.prompt, cached=usage.cached, completion=usage.completion),
             critic=CriticUsage(prompt=usage.critic_prompt, cached=usage.critic_cached),
@@ -52,6 +57,7 @@ def _candidate_report(entry: ScoredCandidate) -> CandidateReport:
     scores = entry.step_scores
     return CandidateReport(
         index=entry.candidate.index,
+        answer=entry.answer,
         score=entry.score,
         step_scores=None if scores is None else list(scores.scores),
         finish_reason=entry.candidate.finish_reason,

@@ -77,6 +77,7 @@ def scaling(*answers: tuple[str, float | None], selected: int) -> dict[str, Any]
     candidates = [
         {
             "index": index,
+            "answer": None,
             "score": score,
             "step_scores": [score] * len(text.split("\n\n")),
             "finish_reason": "stop",
@@ -95,6 +96,7 @@ def scaling(*answers: tuple[str, float | None], selected: int) -> dict[str, Any]
         "stopped": None,
         "degraded": None,
         "candidates": candidates,
+        "votes": [],
     }
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.server.apps import events_of, question
 from tests.server.media.test_fetch import host, ok
 from tests.server.media.test_loader import bomb, data_url, encoded
+from ttscaling.answers.final_answer import final_answer
 
 pytestmark = pytest.mark.engine
 CHAT = "/v1/chat/completions"
@@ -117,6 +118,12 @@ async def test_candidates_are_greedy_first_then_sampled_and_the_winner_is_one_of
     chosen = reply["test_time_scaling"]["selected"]
     assert reply["choices"][0]["message"]["content"] == texts[chosen]
     assert all(step in candidate["text"] for candidate in candidates for step in candidate["steps"])
+    answers = [candidate["answer"] for candidate in candidates]
+    assert answers == [final_answer(text) for text in texts]
+    votes = reply["test_time_scaling"]["votes"]
+    voters = sorted(index for vote in votes for index in vote["candidates"])
+    assert voters == [index for index, stated in enumerate(answers) if stated is not None] != []
+    assert all(vote["answer"] == answers[vote["candidates"][0]] for vote in votes)
 
 
 async def test_the_same_seed_chooses_the_same_answer_by_field_alias_or_stream(client):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ttscaling.selection.choosing import missing_vote
 from ttscaling.selection.gathering import gather_candidates
 from ttscaling.selection.plan import GatherPlan
 from ttscaling.selection.ranking import best_candidate
@@ -20,7 +21,8 @@ async def self_consistency(
 ) -> Selection:
     """Sample n candidates and choose the first one with the most frequent final answer.
 
-    A tie goes to the final answer that comes first in the order of the candidates. `stop.agreement` ends the
+    A tie goes to the final answer that comes first in the order of the candidates. If no candidate states a
+    final answer, the first one is chosen and `degraded` says so. `stop.agreement` ends the
     selection early, when the leading answer is sure enough to stay ahead. Raises PolicyError if no candidate
     was finished, and ValueError if n is below 1 or `stop` has a rule on scores.
     Cancelling the call ends all sampling.
@@ -39,7 +41,7 @@ async def self_consistency(
         selected=best_candidate(gathered.finished, by_votes=True).candidate.index,
         candidates=gathered.candidates,
         stopped=gathered.stopped,
-        degraded="; ".join(gathered.faults) or None,
+        degraded="; ".join([*gathered.faults, *missing_vote(gathered.finished)]) or None,
         failed=gathered.failed,
         valid=gathered.valid,
     )

@@ -1,6 +1,8 @@
 """Choose among gathered candidates by their scores, or without scores as `on_critic_error` says."""
 
-from ttscaling.types import CriticError, OnCriticError, Selection
+from collections.abc import Sequence
+
+from ttscaling.types import CriticError, OnCriticError, ScoredCandidate, Selection
 
 from .plan import GatheredCandidates
 from .ranking import best_candidate
@@ -11,8 +13,9 @@ def choose(gathered: GatheredCandidates, on_critic_error: OnCriticError, *, by_v
 
     A candidate without a score can't win while another has one. If none has a score, the earliest candidate
     is chosen with "first", and the most frequent final answer with the other values. If none is valid, the
-    first one is chosen, and the critic has no part in that. `degraded` names all failures. Raises CriticError
-    under "fail" if the time was over before there was a score.
+    first one is chosen, and the critic has no part in that. `degraded` names all failures, also a vote in
+    which no candidate states a final answer. Raises CriticError under "fail" if the time was over before
+    there was a score.
     """
     faults = list(gathered.faults)
     scored = [entry for entry in gathered.finished if entry.score is not None]
@@ -26,6 +29,9 @@ def choose(gathered: GatheredCandidates, on_critic_error: OnCriticError, *, by_v
     else:
         selected = best_candidate(gathered.finished, by_votes=on_critic_error != "first")
         faults.append(f"no candidate has a score; chosen by on_critic_error={on_critic_error}")
+        by_votes = on_critic_error != "first"
+    if by_votes:
+        faults += missing_vote(scored or gathered.finished)
     return Selection(
         selected=selected.candidate.index,
         candidates=gathered.candidates,
@@ -34,3 +40,11 @@ def choose(gathered: GatheredCandidates, on_critic_error: OnCriticError, *, by_v
         failed=gathered.failed,
         valid=gathered.valid,
     )
+
+
+def missing_vote(voters: Sequence[ScoredCandidate]) -> list[str]:
+    """Return the fault of a vote in which no candidate states a final answer, or nothing."""
+    if any(entry.answer is not None for entry in voters):
+        return []
+    chosen = "the first candidate" if voters[0].score is None else "the highest score"
+    return [f"no candidate states a final answer, so there was no vote; {chosen} was chosen"]

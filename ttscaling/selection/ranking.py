@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ttscaling.answers.final_answer import final_answer, group_equal_answers
+from ttscaling.answers.final_answer import group_equal_answers
 from ttscaling.types import ScoredCandidate
 
 
@@ -27,7 +27,7 @@ def leading_candidates(entries: Sequence[ScoredCandidate]) -> list[ScoredCandida
 
 def group_by_answer(entries: Sequence[ScoredCandidate]) -> list[list[ScoredCandidate]]:
     """Return the candidates of each final answer. Those that state no final answer are left out."""
-    groups = group_equal_answers([final_answer(entry.candidate.text) for entry in entries])
+    groups = group_equal_answers([entry.answer for entry in entries])
     return [[entries[index] for index in group] for group in groups]
 
 

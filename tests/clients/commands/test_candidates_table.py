@@ -38,6 +38,15 @@ def test_a_candidate_without_scores_is_shown_as_one_step() -> None:
     assert "Not everything succeeded: the critic is gone" in text
 
 
+def test_the_final_answers_stand_below_with_their_candidates() -> None:
+    votes = [
+        {"answer": "7", "candidates": [0, 2], "score": 1.25},
+        {"answer": "\x1b8", "candidates": [1], "score": None},
+    ]
+    text = shown({**scaling(("a", 0.5), selected=0), "votes": votes})
+    assert "Final answers: 7 (candidates 0, 2, scores add up to 1.250); \ufffd8 (candidate 1)" in text
+
+
 def test_text_can_neither_steer_the_terminal_nor_be_markup() -> None:
     assert printable("\x1b[2Jred\x07\n[bold]x[/bold]\té").plain == "\ufffd[2Jred\ufffd\n[bold]x[/bold]\té"
     assert "[bold]x[/bold]" in shown(scaling(("[bold]x[/bold] [/]", 0.5), selected=0))

@@ -18,10 +18,22 @@ async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> N
     reports: list[Progress] = []
     policy = playback_of(texts, finish=[4, 3, 2, 1, 0])
     selection = await self_consistency(policy, QUESTION, n=5, on_progress=reports.append)
-    assert selection.selected == 2
+    assert selection.selected == 2 and selection.degraded is None
+    assert [(vote.answer, vote.candidates, vote.score) for vote in selection.votes] == [
+        ("7", (2, 3), None),
+        ("6", (0,), None),
+    ]
     assert [entry.candidate.text for entry in selection.candidates] == texts
     assert all(entry.score is None and entry.step_scores is None for entry in selection.candidates)
     assert [(report.finished, report.scored) for report in reports] == [(n, 0) for n in range(1, 6)]
+
+
+async def test_a_vote_in_which_nobody_states_an_answer_says_so() -> None:
+    selection = await self_consistency(playback_of(["A man\nrides", "A dog\nruns"]), QUESTION, n=2)
+    assert selection.selected == 0 and selection.votes == ()
+    assert selection.degraded == (
+        "no candidate states a final answer, so there was no vote; the first candidate was chosen"
+    )
 
 
 async def test_cancelling_ends_sampling() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.ttscaling.scripted import QUESTION, ScriptedCritic, playback_of
 from ttscaling.answers.final_answer import same_answer
 from ttscaling.methods.weighted_vote import weighted_vote
-from ttscaling.types import OnCriticError
+from ttscaling.types import OnCriticError, Vote
 
 EIGHT, BOXED_EIGHT, SEVEN, NONE = "Final answer: 8", "\\boxed{8.0}", "Final answer: 7", "cut\n\noff"
 
@@ -47,8 +47,29 @@ async def test_candidates_without_an_answer_have_no_vote() -> None:
     critic = ScriptedCritic({NONE: (0.9,), SEVEN: (0.1,)})
     selection = await weighted_vote(playback_of([NONE, SEVEN]), critic, QUESTION, n=2)
     assert selection.selected == 1
+    assert selection.degraded is None
     selection = await weighted_vote(playback_of([NONE, NONE]), critic, QUESTION, n=2)
-    assert selection.selected == 0
+    assert selection.selected == 0 and selection.votes == ()
+    assert "no candidate states a final answer" in str(selection.degraded)
+
+
+async def test_votes_and_answers_are_in_the_selection() -> None:
+    critic = ScriptedCritic({EIGHT: (0.25,), SEVEN: (0.625,), BOXED_EIGHT: (0.5,), NONE: (0.875,)})
+    policy = playback_of([NONE, SEVEN, EIGHT, BOXED_EIGHT])
+    selection = await weighted_vote(policy, critic, QUESTION, n=4)
+    assert [entry.answer for entry in selection.candidates] == [None, "7", "8", "8.0"]
+    assert selection.votes == (
+        Vote(answer="8", candidates=(2, 3), score=0.75),
+        Vote(answer="7", candidates=(1,), score=0.625),
+    )
+    assert selection.selected == 3
+
+
+async def test_a_fallback_without_answers_says_so() -> None:
+    selection = await weighted_vote(
+        playback_of([NONE, NONE]), ScriptedCritic({}), QUESTION, n=2, on_critic_error="self_consistency"
+    )
+    assert "no candidate states a final answer, so there was no vote; the first" in str(selection.degraded)
 
 
 @pytest.mark.parametrize(("fallback", "selected"), [("first", 0), ("self_consistency", 1)])
