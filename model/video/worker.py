@@ -1,8 +1,9 @@
 """Read a video in a separate process, so that a hanging or crashing decoder costs only one request.
 
 The server awaits `read_video_isolated` in the parent process. The child process runs this file as a program
-and imports only what decoding needs. The tiles return through shared memory without a name. So they aren't
-pickled, and nothing remains, however the two processes end.
+and imports only what decoding needs. It has no network and none of the operator's keys
+(`model/isolated.py`). The tiles return through shared memory without a name. So they aren't pickled, and
+nothing remains, however the two processes end.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from model.images.tiling import TilingConfig
+from model.isolated import isolated_command, kept_environment
 from model.memory_limit import limit_memory
 
 from .file import VideoBounds, VideoError
@@ -81,15 +83,12 @@ async def read_video_isolated(
 
 async def _run_worker(order: dict[str, Any], seconds: float) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "model.video.worker",
-        json.dumps(order),
+        *isolated_command("model.video.worker", json.dumps(order)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         pass_fds=(order["shared"],),
+        env=kept_environment(os.environ),
     )
     try:
         async with asyncio.timeout(seconds):

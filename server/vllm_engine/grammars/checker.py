@@ -9,7 +9,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from typing import Any
 
 from vllm.sampling_params import StructuredOutputsParams
 
+from model.isolated import isolated_command, kept_environment
 from model.plugin.grammars import GRAMMARS
 from server.errors import ApiError, StartupError
 
@@ -189,13 +189,10 @@ class GrammarChecker:
 
     async def _start(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            "server.vllm_engine.grammars.worker",
+            *isolated_command("server.vllm_engine.grammars.worker"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"},
+            env=_environment(),
             start_new_session=True,  # Ctrl-C is for the server, which then ends the process itself
         )
         assert process.stdin is not None and process.stdout is not None, "started with pipes"
@@ -209,6 +206,11 @@ class GrammarChecker:
             raise
         if ready is None:
             raise StartupError("the process that compiles grammars did not start")
+        if ready.get("network") == "open":
+            logger.warning(
+                "the kernel does not let the processes that read videos and grammars of clients leave the "
+                "network; see docs/deployment.md"
+            )
         self._reading = asyncio.create_task(self._read_outcomes(process))
         return process
 
@@ -223,6 +225,14 @@ class GrammarChecker:
         for outcome in self._outcomes.values():
             if not outcome.done():
                 outcome.set_result(ENDED)
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of the process: vLLM's, because they change how it compiles, but no keys."""
+    vllm = {
+        name: value for name, value in os.environ.items() if name.startswith("VLLM_") and "KEY" not in name
+    }
+    return kept_environment(os.environ) | vllm | {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
 
 
 async def _next_message(stream: asyncio.StreamReader) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from typing import Any
 
 from vllm.sampling_params import StructuredOutputsParams
 
+from model.isolated import NETWORK
 from model.memory_limit import MIB, limit_memory
 
 from .compiler import Compiler, GrammarSettings
@@ -126,7 +127,7 @@ def main() -> None:
     settings: GrammarSettings = read_message(messages)
     compiler = Compiler(settings)
     compiler.warm_up()
-    print(json.dumps({"ready": True}), flush=True)
+    print(json.dumps({"ready": True, "network": os.environ.get(NETWORK)}), flush=True)
     under_way: dict[int, Compilation] = {}
     selector = selectors.DefaultSelector()
     selector.register(messages, selectors.EVENT_READ)
