@@ -60,7 +60,7 @@ class LimitSettings(BaseSettings):
         default=32_768, ge=1, description="Most steps of all answers in one request to `/v1/critic/score`."
     )
     max_request_characters: int = Field(
-        default=4_000_000, ge=1, description="Most characters of all answers in such a request."
+        default=4_000_000, ge=1, description="Most characters of all answers in one request to be scored."
     )
     max_request_mib: int = Field(
         default=3072, ge=1, description="Memory (MiB) that the body and the media of one request may take."
@@ -76,7 +76,7 @@ class LimitSettings(BaseSettings):
     max_video_bytes: int = Field(
         default=256 * MIB,
         ge=1,
-        description="Most bytes of one encoded video; if it is sent inline, `--max-body-bytes` allows fewer.",
+        description="Most bytes of one video; inline, `--max-body-bytes` allows fewer.",
     )
     max_body_bytes: int = Field(default=64 * MIB, ge=1, description="Most bytes of a request's body.")
     in_flight_mib: int = Field(
@@ -93,9 +93,7 @@ class LimitSettings(BaseSettings):
     )
     body_seconds: float = Field(default=60.0, gt=0, description="Seconds that a client has to send its body.")
     write_seconds: float = Field(
-        default=60.0,
-        gt=0,
-        description="Seconds after which a client that reads nothing of its reply is left.",
+        default=60.0, gt=0, description="Seconds after which a client that reads nothing is disconnected."
     )
     fetch_seconds: float = Field(
         default=10.0, gt=0, description="Seconds to fetch one image, with all redirects."
@@ -130,10 +128,7 @@ class LimitSettings(BaseSettings):
     @field_validator("private_media_hosts")
     @classmethod
     def _private_hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
-        lowered = tuple(entry.lower() for entry in entries)
-        for entry in lowered:
-            private_host(entry)
-        return lowered
+        return tuple(entry.lower() for entry in entries if private_host(entry))
 
     @property
     def private_hosts(self) -> tuple[PrivateHost, ...]:
