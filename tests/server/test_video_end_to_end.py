@@ -125,6 +125,29 @@ async def test_the_critic_sees_the_same_video(client, clip, extra):
     assert [candidate["score"] for candidate in streamed["candidates"]] == pytest.approx(scores, abs=1e-4)
 
 
+@pytest.mark.parametrize(("number", "own"), [(8, True), (LONG, False)])
+async def test_the_critic_has_its_own_delta_as_long_as_it_fits(client, clip, number: int, own: bool):
+    """Eight frames fit the window of the critic at its own delta, 1. All frames fit only at the policy's."""
+    scaling = {"n": 2, "return_candidates": True}
+    body = video_question(
+        clip, media_io_kwargs=frames(number), v2pe_delta=1 / 8, test_time_scaling=scaling, seed=3
+    )
+    report = (await answer(client, body))["test_time_scaling"]
+    assert report["degraded"] is None
+    scores = [candidate["score"] for candidate in report["candidates"]]
+    asked = {"messages": body["messages"], "media_io_kwargs": body["media_io_kwargs"]}
+    asked["answers"] = [candidate["text"] for candidate in report["candidates"]]
+
+    async def scored(delta: float) -> list[float]:
+        reply = await client.post("/v1/critic/score", json={**asked, "v2pe_delta": delta})
+        assert reply.status_code == 200, reply.text
+        return [entry["score"] for entry in reply.json()["data"]]
+
+    assert scores == pytest.approx(await scored(1 if own else 1 / 8), abs=1e-4)
+    if own:
+        assert scores != pytest.approx(await scored(1 / 8), abs=1e-4)
+
+
 async def test_positions_count_and_not_tokens(client, clip):
     """A long video exceeds the window at delta 1, and fits with the delta that the error message names."""
     body = video_question(clip, media_io_kwargs=frames(LONG))
