@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 CPU_LOCKS = ("dev.txt",)
 CUDA_LOCKS = ("cuda.txt", "train.txt", "tools.txt")
 BAR_WIDTH = 30
+CHANGE_INDEX = "set TORCH_INDEX_URL to an index of CPU wheels of torch that this machine reaches"
 
 
 def main() -> None:
@@ -115,13 +116,11 @@ def ensure_cpu_torch(venv: Path, version: str, uv_lock: Path) -> None:
     say(f"torch {version} {problem}: installing its CPU build from {source}")
     if index:
         pip = [str(venv / "bin/pip"), "install", "--quiet", "--no-deps", "--force-reinstall"]
-        run([*pip, "--index-url", index, f"torch=={version}+cpu"])
+        run([*pip, "--index-url", index, f"torch=={version}+cpu"], hint=CHANGE_INDEX)
     else:
         fetch_with_uv(venv, version, uv_lock)
     if (problem := torch_problem(venv)) is not None:
-        sys.exit(
-            f"the torch {version} from {source} {problem}; set TORCH_INDEX_URL to an index of CPU wheels"
-        )
+        sys.exit(f"torch {version} from {source} {problem}; {CHANGE_INDEX}")
 
 
 def fetch_with_uv(venv: Path, version: str, uv_lock: Path) -> None:
@@ -131,7 +130,8 @@ def fetch_with_uv(venv: Path, version: str, uv_lock: Path) -> None:
             [str(venv / "bin/pip"), "install", "--quiet", "--target", folder, "--no-deps", "-r", str(uv_lock)]
         )
         uv = [f"{folder}/bin/uv", "pip", "install", "--quiet", "--python", str(venv / "bin/python")]
-        run([*uv, "--torch-backend", "cpu", "--no-deps", "--reinstall", f"torch=={version}"])
+        command = [*uv, "--torch-backend", "cpu", "--no-deps", "--reinstall", f"torch=={version}"]
+        run(command, hint=CHANGE_INDEX)
 
 
 def torch_problem(venv: Path) -> str | None:
@@ -145,11 +145,11 @@ def torch_problem(venv: Path) -> str | None:
     return None if tried.stdout.strip() == "None" else "is a CUDA build"
 
 
-def run(command: Sequence[str]) -> None:
-    """Run a command, and end this program with its status if it fails; it has printed why."""
+def run(command: Sequence[str], hint: str = "") -> None:
+    """Run a command. If it fails, it has printed why, and this program ends with the hint or the status."""
     status = subprocess.run(command, check=False).returncode
     if status != 0:
-        sys.exit(status)
+        sys.exit(hint or status)
 
 
 def say(line: str) -> None:

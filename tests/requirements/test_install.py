@@ -155,6 +155,14 @@ def test_a_failure_shows_pips_own_reason(tmp_path: Path, locks: Path):
     assert "No matching distribution found for missing==1.0" in result.stderr
 
 
+def test_an_index_without_a_cpu_build_is_named_with_the_variable(tmp_path: Path, locks: Path):
+    with served(plain_index(tmp_path / "plain", CUDA)) as plain:
+        result = setup(tmp_path, locks, PIP_INDEX_URL=plain, TORCH_INDEX_URL=plain)
+    assert result.returncode != 0
+    assert f"No matching distribution found for torch=={VERSION}+cpu" in result.stderr
+    assert result.stderr.rstrip().splitlines()[-1].startswith("set TORCH_INDEX_URL to")
+
+
 def test_a_gpu_gets_the_cuda_locks(tmp_path: Path):
     (tmp_path / "nvidiactl").touch()
     cpu = run(tmp_path / "venv", "--devices", tmp_path, "--dry-run").stdout
