@@ -73,7 +73,9 @@ class ScoredCandidate:
     @cached_property
     def answer(self) -> str | None:
         """The final answer that the candidate states; None if it states none or was ended early."""
-        return None if self.candidate.finish_reason == ABANDONED else final_answer(self.candidate.text)
+        if self.candidate.finish_reason == ABANDONED:
+            return None
+        return final_answer(self.candidate.text, cut_off=self.candidate.finish_reason == "length")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,12 @@ _ADVERB = re.compile(
 )
 _REASON = re.compile(
     r"[\s,;]*(?:[,;(]\s*|\s|^)(?:because|since|as (?:it|this|the|shown|we)|given that|so that|due to|which"
-    r"|where|based on|according to|for the)\b"
+    r"|where|based on|according to|rather than|instead of|not(?=\s\(?[A-H]\b))\b"
     r"|[，,；。]?(?:因为|由于|理由)|(?<=[A-H])[)）]?\s?(?:是?正确|符合|对$)"
 )
 _NEXT_SENTENCE = re.compile(
     r"[.!]\s+(?=(?:It|This|That|These|Those|The|They|Because|Since|So|We|As|Therefore|Thus|Hence|Here|Note|In|All|"
-    r"Other|Among|If|When|By|For|However|There|Option|Each|Both|You|I)\b)|[。！](?=\s*\S)|\s{2,}"
+    r"Other|Among|If|When|By|For|However|There|Option|Each|Both|You|I)\b)|[。！](?=\s*\S)"
 )
 _ABBREVIATED = re.compile(r"(?:\.\w|\b(?:Inc|Ltd|Corp|Co|Jr|Sr|Dr|Mr|St|No|etc)|\.\.)\.$")
 _SUBJECT = re.compile(

@@ -19,17 +19,21 @@ _CONCLUSION = re.compile(
 )
 _TAG = re.compile(r"<answer>:?", re.IGNORECASE)
 _CLOSING_TAG = re.compile(r"</answer>", re.IGNORECASE)
-_NUMBERED = re.compile(r"\d{1,2}[.)]")
+_UNFINISHED = re.compile(
+    r"\d{1,2}[.)]|[^*].*[-+*/=(]", re.DOTALL
+)  # the next item of a list, or a cut-off step
+_OPTION = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
 
 
-def final_answer(text: str) -> str | None:
+def final_answer(text: str, *, cut_off: bool = False) -> str | None:
     """Return the final answer of a solution, or None if it states none.
 
     The places are tried in this order: the last `<answer>`; what follows the last label, such as
     `Final answer:` or a heading `Answer`, which is the last box there, or without a box the first line that
     says something; the last box of the text; what follows the last "the answer is". Otherwise a text of one
     line is the answer, as in the reply to "answer with the letter", and of a longer text a last or first line
-    that is only a number or a letter.
+    that is only a number or a letter. The last line of a text that was `cut_off` is no answer, because 18 may
+    be the beginning of 18 + 3.
     """
     text = text.rpartition("</think>")[2].strip() or text
     if tags := list(_TAG.finditer(text)):
@@ -38,7 +42,7 @@ def final_answer(text: str) -> str | None:
     answer = _stated(text)
     if answer is not None or has_label(text):
         return answer
-    return _bare_answer(text)
+    return _bare_answer(text, cut_off=cut_off)
 
 
 def _stated(text: str) -> str | None:
@@ -49,14 +53,16 @@ def _stated(text: str) -> str | None:
     return last_box(text) or next(filter(None, map(condensed, statements(text))), None)
 
 
-def _bare_answer(text: str) -> str | None:
+def _bare_answer(text: str, *, cut_off: bool) -> str | None:
     """Return the one line of a text, or of several lines the last or first if it is a number or letter."""
     stripped = text.strip()
     if "\n" not in stripped:
         return condensed(_concluded(stripped)) or None
-    lines = _concluded(stripped.rpartition("\n")[2]), stripped.partition("\n")[0]
-    for line in (condensed(line) for line in lines if not _NUMBERED.fullmatch(line.strip())):
-        if read_answer(line).kind in ("number", "options"):
+    ends = [stripped.rpartition("\n")[2].strip(), stripped.partition("\n")[0].strip()][cut_off:]
+    for end in (end for end in ends if not _UNFINISHED.fullmatch(end)):
+        line = condensed(_concluded(end))
+        reading = read_answer(line)
+        if reading.kind == "number" or (reading.kind == "options" and _OPTION.search(line)):
             return line
     return None
 

@@ -45,7 +45,9 @@ _STATEMENT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _RIGHT_OPTION = re.compile(
-    r"""\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)[ *]{1,4}\(?(?P<letter>[A-H])\b[)*]{0,3}(?:[:.]?[^.\n]{0,60}?)?
+    r"""(?<!nor\s)(?<!either\s)(?<!not\s)(?<![iI]f\s)(?<!whether\s)
+        \b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)[ *]{1,4}
+        \(?(?P<letter>[A-H])\b[)*]{0,3}(?:[:.]?(?:(?!\bis\b|\b[A-H]\b)[^.\n]){0,60}?)?
         \s(?:is|would\sbe)\s(?:therefore\s|thus\s)?(?:the\s)?(?:most\s)?(?:correct|right|best|answer|appropriate)
     |(?:^|[,.;]|\b[Ss]o|\b[Tt]hus|\b[Hh]ence|\b[Tt]herefore)\s?\(?(?P<alone>[A-H])\)?\sis\s(?:the\s)?(?:correct|right|best)
         (?:\s(?:answer|option|choice|one))?(?=[\s.,]|$)

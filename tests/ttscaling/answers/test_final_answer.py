@@ -83,6 +83,13 @@ def test_different(left: str, right: str) -> None:
     assert not same_answer(left, right)
 
 
+def test_the_last_line_of_a_cut_off_text_states_nothing() -> None:
+    assert final_answer("3 + 4 = 7\n\n7") == "7"
+    assert final_answer("3 + 4 = 7\n\n7", cut_off=True) is None
+    assert final_answer("B\n\nBecause", cut_off=True) == final_answer("B", cut_off=True) == "B"
+    assert final_answer("Final answer: 7\n\n8", cut_off=True) == "7"
+
+
 def test_majority_counts_same_answers_together() -> None:
     assert majority(["6", "7", "7.0", None, "(7)"]) == 1
 
