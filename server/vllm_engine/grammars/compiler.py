@@ -17,6 +17,7 @@ from model.plugin.grammars import build_backend
 WARM_UP: tuple[Mapping[str, Any], ...] = (
     {"json": {"type": "object", "properties": {"a": {"type": "integer"}}}},
     {"json": {"type": "integer", "multipleOf": 5}},  # only guidance knows it
+    {"json": {"type": "object", "properties": {}, "patternProperties": {"^b": {}}}},  # only outlines knows it
     {"json_object": True},
     {"regex": "a|b"},
     {"choice": ["a", "b"]},

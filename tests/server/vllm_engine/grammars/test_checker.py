@@ -33,7 +33,11 @@ ORDINARY: dict[str, dict[str, Any]] = {
     },
     "guidance's": {"json": {"type": "array", "items": {"type": "integer", "multipleOf": 5}}},
     "outlines'": {
-        "json": {"type": "object", "patternProperties": {"^a+$": {"type": "integer", "multipleOf": 5}}}
+        "json": {
+            "type": "object",
+            "properties": {"id": {"type": "integer"}},
+            "patternProperties": {"^x-": {"type": "string"}},
+        }
     },
     "any object": {"json_object": True},
     "regex": {"regex": "(yes|no)[.!]{1,3}"},
