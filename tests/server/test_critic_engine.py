@@ -183,7 +183,7 @@ async def test_a_stopping_server_tells_the_requests_that_still_run(client, criti
                 begun.set()
         return text
 
-    body = question(model="one", max_tokens=1900, ignore_eos=True)
+    body = question(model="one", max_tokens=1200, ignore_eos=True)
     plain = asyncio.create_task(client.post(CHAT, json=body))
     scaled = asyncio.create_task(client.post(CHAT, json={**body, "best_of": 2}))
     stream = asyncio.create_task(streamed({**body, "stream": True}))
