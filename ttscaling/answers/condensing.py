@@ -26,19 +26,27 @@ _NEXT_SENTENCE = re.compile(
     r"Other|Among|If|When|By|For|However|There|Option|Each|Both|You|I)\b)|[。！](?=\s*\S)"
 )
 _ABBREVIATED = re.compile(r"(?:\.\w|\b(?:Inc|Ltd|Corp|Co|Jr|Sr|Dr|Mr|St|No|etc)|\.\.)\.$")
+_JSON_END = re.compile(r'"?([^"{}]*)"?\s*\}')
 _SUBJECT = re.compile(
-    r"(?:(?:so|thus|hence|therefore|then)\s?,?\s)?(?:the|its|their|this|our|a)\s(?:[a-z'-]+\s){0,3}?"
+    r"(?:(?:so|thus|hence|therefore|then)\s?,?\s)?(?:(?:i (?:think|believe)(?: that)? )?it(?:'s| is)\s"
+    r"|(?:the|its|their|this|our|a)\s(?:[a-z'-]+\s){0,3}?"
     r"(?:area|perimeter|circumference|volume|length|width|height|radius|diameter|value|sum|total|difference|product|"
     r"ratio|mean|median|mode|range|average|number|amount|count|probability|angle|measure|distance|speed|velocity|"
     r"acceleration|force|energy|power|mass|weight|price|cost|slope|answer|result|solution|option|choice|age|"
     r"percentage|percent|fraction|rate|time|temperature|degree|score|side)\b"
-    r"(?:\s(?:of|in|for|between)\s[^.=\d]{1,60}?)?\s(?:is|are|was|=|equals|will be|would be)\s"
+    r"(?:\s(?:of|in|for|between)\s[^.=\d]{1,60}?)?\s(?:is|are|was|=|equals|will be|would be)\s)"
     r"(?:equal to\s|therefore\s|option\s)?(?P<value>.+)",
     re.IGNORECASE,
 )
 _CHINESE_SUBJECT = re.compile(
-    r"[^，。,\d]{0,20}?(?:面积|周长|体积|长度|长|宽|高|半径|直径|度数|角度|值|和|差|积|比|概率|数量|距离|速度|结果|答案)(?:是|为|等于)(?P<value>.+)"
+    r"[^，。,\d]{0,20}?(?:面积|周长|体积|长度|长|宽|高|半径|直径|度数|角度|值|和|差|积|比"
+    r"|概率|数量|距离|速度|结果|答案)(?:是|为|等于)(?P<value>.+)"
 )
+
+
+def content_lines(text: str) -> list[str]:
+    """Return the lines of a text, stripped, without those that only begin or end a displayed equation."""
+    return [line.strip() for line in text.splitlines() if line.strip() and not _FENCE.fullmatch(line)]
 
 
 def first_content_line(text: str) -> str:
@@ -83,7 +91,8 @@ def is_definite(text: str) -> bool:
 
 def _tidy(line: str) -> str:
     """Return the line without its full stop, which stays behind an abbreviation."""
-    line = _unpaired(line.strip().removesuffix("。"))
+    in_json = _JSON_END.fullmatch(line.strip())
+    line = _unpaired((in_json[1] if in_json else line).strip().removesuffix("。"))
     return line if _ABBREVIATED.search(line) else line.removesuffix(".").strip(" ,;")
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from .boxes import last_box
-from .condensing import condensed, first_content_line
+from .condensing import condensed, content_lines, first_content_line
 from .labels import has_label, labelled, statements
 from .normal_form import Core, normal_form, number, read_answer
 
@@ -55,10 +55,10 @@ def _stated(text: str) -> str | None:
 
 def _bare_answer(text: str, *, cut_off: bool) -> str | None:
     """Return the one line of a text, or of several lines the last or first if it is a number or letter."""
-    stripped = text.strip()
-    if "\n" not in stripped:
-        return condensed(_concluded(stripped)) or None
-    ends = [stripped.rpartition("\n")[2].strip(), stripped.partition("\n")[0].strip()][cut_off:]
+    lines = content_lines(text)
+    if len(lines) < 2:
+        return condensed(_concluded("".join(lines))) or None
+    ends = [lines[-1], lines[0]][cut_off:]
     for end in (end for end in ends if not _UNFINISHED.fullmatch(end)):
         line = condensed(_concluded(end))
         reading = read_answer(line)

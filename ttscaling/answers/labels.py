@@ -12,8 +12,9 @@ from .condensing import condensed, first_content_line, is_definite
 # Each label begins with its key word, so that a text without such words is read fast.
 _LABEL = re.compile(
     r"""(?<![A-Za-z])ans(?:wer)?(?![A-Za-z])
-        (?:(?:\s(?:is|choice|option|to\sthe\squestion))?(?:[ \t*_]{0,6}[:：]|[ \t]{1,3}[-–—=][ \t]|\.\*\*)
+        (?:(?:\s(?:is|choice|option|to\sthe\squestion))?(?:[ \t*_"']{0,6}[:：]|[ \t]{1,3}[-–—=→][ \t]|\.\*\*)
         |(?P<heading>[ \t#*_:：]{0,12}$)|(?P<open>\sis[ \t*]{0,6}$))
+    |(?:(?<=final\s)|(?<=correct\s)|(?<=right\s))(?:result|option|choice|solution)[ \t*_]{0,6}[:：]
     |(?:答案|结果|答)(?:[是为])?[ \t*_】\]]{0,6}(?:[:：]|(?<=】))
     |(?P<chinese_heading>答案[ \t#*_:：]{0,12}$)
     |选(?:择|项)?(?:[ \t]{0,3}[:：]|(?P<picked>[ \t]{0,3}(?=[(（]?[A-H])))""",
@@ -30,7 +31,7 @@ _BEFORE = re.compile(
 _BEFORE_HEADING = re.compile(rf"(?:[\s#*_>]|the |{_KINDS})*", re.IGNORECASE)
 _BEFORE_PICKED = re.compile(r".*(?:故|应|所以|因此|综上|答案|本题|正确答案)[，,应该]*", re.DOTALL)
 _BEFORE_LENGTH = 48
-_SENTENCE_END = re.compile(r"[.。!?！？](?:\s|$|(?<=[。！？]))|\n|\*\*|</?[a-z]{1,10}>")
+_SENTENCE_END = re.compile(r"[.。!?！？](?:\s|$|(?<=[。！？]))|\n|\*\*|</?[a-z]{1,10}>|[{,]\s?[\"']")
 _NO_ANSWER = re.compile(
     r"(?:must|should|will|has to|have to|needs?|can|could|may|might|would|is to|in the form|as an?)\b"
     r"|not\b(?! enough| given| possible)",
@@ -49,7 +50,7 @@ _RIGHT_OPTION = re.compile(
         \b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)[ *]{1,4}
         \(?(?P<letter>[A-H])\b[)*]{0,3}(?:[:.]?(?:(?!\bis\b|\b[A-H]\b)[^.\n]){0,60}?)?
         \s(?:is|would\sbe)\s(?:therefore\s|thus\s)?(?:the\s)?(?:most\s)?(?:correct|right|best|answer|appropriate)
-    |(?:^|[,.;]|\b[Ss]o|\b[Tt]hus|\b[Hh]ence|\b[Tt]herefore)\s?\(?(?P<alone>[A-H])\)?\sis\s(?:the\s)?(?:correct|right|best)
+    |(?:^|[,.;]|\b[Ss]o|\b[Tt]hus|\b[Hh]ence|\b[Tt]herefore)\s?\(?(?P<alone>[A-H])\)?\sis\s(?:the\s)?(?:correct|right|best|answer)
         (?:\s(?:answer|option|choice|one))?(?=[\s.,]|$)
     |(?:选项|选)[ *]{0,3}(?P<chinese>[A-H])[ *]{0,3}(?:是)?(?:正确|符合|对)
     |\b(?:[Cc]hoose|[Ss]elect|[Pp]ick)\s(?:option\s|answer\s|choice\s)?[ *]{0,4}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 _CASELESS = "ABCDEF"  # the case of other letters matters: R and r may be two radii
-_LABEL = r"(?:(?:[Tt]he )?(?:[Oo]ption|[Cc]hoice|[Aa]nswer):? ?|[选選](?:择|項|项)? ?)?"
+_LABEL = r"(?:(?:[Tt]he )?(?:[Oo]ption|[Cc]hoice|[Aa]nswer):? ?|答案:? ?|[选選](?:择|項|项)? ?)?"
 _LETTER = re.compile(
     rf"{_LABEL}(?:\((?:[Oo]ption )?([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\)|([A-Za-z]))[.:,]?(?: ?选?项)?"
 )

@@ -7,7 +7,7 @@ import re
 
 DEGREE = "°"  # the symbol of an angle in degrees
 
-_PREFIXES = {"": "", "kilo": "k", "centi": "c", "milli": "m", "nano": "n", "mega": "M", "deci": "d"}
+_PREFIXES = {"": "", "kilo": "k", "centi": "c", "milli": "m", "micro": "\\mu ", "nano": "n", "mega": "M"}
 _SPELLED = {
     f"{prefix}{name}": f"{symbol}{unit}"
     for prefix, symbol in _PREFIXES.items()
@@ -18,7 +18,7 @@ _SPELLED = {
 }  # fmt: skip
 _SYMBOL = re.compile(
     r"[kcmdn]?m|[km]?g|m?L|[mn]?s|k?N|[kM]?J|[kM]?W|[km]?V|m?A|[kM]?Pa|[kMG]?Hz|mol|rad"
-    r"|[kM]?eV|k?Wh|k?cal|T|ha|acre|°[CF]|ppm|dB|[kM]?\\Omega"
+    r"|[kM]?eV|k?Wh|k?cal|T|ha|acre|°[CF]|ppm|dB|[kM]?\\Omega|\\mu [mgsLAF]"
 )
 _OTHER = {
     "ml": "mL", "l": "L", "mile": "mi", "mi": "mi", "inch": "in", "inche": "in", "in": "in", "ft": "ft",
