@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
 from typing import NamedTuple
 
 from hypothesis import given, settings
@@ -81,7 +82,7 @@ def _close(left: Formula, right: Formula) -> bool:
     return all(math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12) for one, other in values)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(FORMULAS, min_size=2, max_size=12))
 def test_formulas_of_one_form_have_one_value(formulas: list[Formula]) -> None:
     """sqrt of a negative number is taken of its size on both sides, and 1/0 is left out, being no number."""
@@ -91,6 +92,30 @@ def test_formulas_of_one_form_have_one_value(formulas: list[Formula]) -> None:
             continue
         twin = by_form.setdefault(normal_form(formula.latex), formula)
         assert _close(twin, formula), f"{twin.latex} and {formula.latex} have one form"
+
+
+OPERATIONS: list[Callable[[Formula, Formula], Formula]] = [
+    lambda left, right: _fraction("frac", left, right),
+    lambda left, right: _fraction("/", left, right),
+    lambda left, right: _product(left, right, " "),
+    lambda left, right: _product(left, right, "\\cdot "),
+    lambda left, right: _sum(left, right, "+"),
+    lambda left, right: _sum(left, right, "-"),
+    lambda left, right: _product(left, _root(right, "\\sqrt{{{}}}"), ""),
+    lambda left, right: _product(_power(left, 2, "^{}"), right, ""),
+]
+
+
+def test_all_formulas_of_three_leaves() -> None:
+    """Whatever part the reader would lose or move, some two of these formulas would get one form."""
+    leaves = [_number(1), _number(2), *map(_variable, "xy")]
+    by_form: dict[object, Formula] = {}
+    for (a, b, c), outer, inner in product(product(leaves, repeat=3), OPERATIONS, OPERATIONS):
+        for formula in (outer(inner(a, b), c), outer(a, inner(b, c))):
+            if not any(math.isnan(formula.value(point)) for point in POINTS):
+                twin = by_form.setdefault(normal_form(formula.latex), formula)
+                assert _close(twin, formula), f"{twin.latex} and {formula.latex} have one form"
+    assert len(by_form) > 1000
 
 
 NUMBERS = st.fractions(max_denominator=60).filter(lambda value: abs(value) < 10**6)
