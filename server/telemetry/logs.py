@@ -30,6 +30,8 @@ class StackFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:
         kind, error, stack = ei
+        if isinstance(error, ApiError):  # it says itself what is wrong
+            return error_line(error)
         if isinstance(error, ValueError | TypeError | OverflowError):
             return "".join(
                 ["Traceback (most recent call last):\n", *traceback.format_tb(stack), kind.__name__]

@@ -65,6 +65,7 @@ def test_after_the_start_a_bug_has_its_stack_and_a_client_nothing_in_the_log(tmp
         RuntimeError("a bug"),
         ValueError("sent by the client"),
         VLLMValidationError("no", parameter="stop", value="sent by the client"),
+        ApiError("The critic failed.", status=503),
     ):
         try:
             raise error
@@ -74,6 +75,7 @@ def test_after_the_start_a_bug_has_its_stack_and_a_client_nothing_in_the_log(tmp
     assert "test_logs.py" in shown[0] and "RuntimeError: a bug" in shown[0]
     assert "test_logs.py" in shown[1] and shown[1].endswith("\nValueError\n")
     assert shown[2] == ""
+    assert "The critic failed." in shown[3] and "test_logs.py" not in shown[3]
 
 
 def test_after_the_start_an_error_has_its_stack_in_every_process(tmp_path, capsys, restored):
