@@ -19,7 +19,7 @@ from .words import words
 Mode = Literal["exact", "relaxed", "math", "anls"]
 RELATIVE = {"exact": Fraction(0), "relaxed": Fraction(5, 100), "math": Fraction(1, 1000)}
 RIGHT = 0.9  # an answer is right above this similarity, as upstream
-_INITIAL = re.compile(r"\b([A-Za-z])\.(?=\s|$)")
+_INITIAL = re.compile(r"(?<![\w'’])([A-Z])(?![\w'’])")
 CLOSE = 0.5  # a similarity below this counts as 0 (arXiv 1905.13648)
 
 
@@ -81,7 +81,10 @@ def _similar(answer: str, known: str, left: Reading, right: Reading) -> bool:
         answer, known = texts[0] or "", texts[1] or ""
     if words(plain_notation(answer)) == words(plain_notation(known)):
         return True
-    return _INITIAL.findall(answer) == _INITIAL.findall(known) and anls(answer, known) > RIGHT
+    initials, known_initials = _INITIAL.findall(answer), _INITIAL.findall(known)
+    if initials and known_initials and initials != known_initials:
+        return False
+    return anls(answer, known) > RIGHT
 
 
 def _distance(left: str, right: str) -> int:

@@ -37,6 +37,8 @@ from ttscaling.answers.math_verifier import MathVerifier
         ("C. Browne", "C. Brown", "anls", False),
         ("C. Brownsville-Hamiltan", "C. Brownsville-Hamilton", "anls", True),
         ("“Main Street”", "main street", "anls", True),
+        ("John F. Fitzgerald II", "John F Fitzgerald II", "anls", True),
+        ("US Department of Energy", "U.S. Department of Energy", "anls", True),
         (None, "7", "exact", False),
     ],
 )
