@@ -27,8 +27,8 @@ BODIES: Sequence[tuple[int, dict[str, Any]]] = (  # how many of them, and what t
     (1, {"n": 3, "stream": True}),
 )
 BAD: Sequence[dict[str, Any]] = (
-    {"mm_processor_kwargs": {"v2pe_delta": 0.3}},
-    {"mm_processor_kwargs": {"v2pe_delta": -1}, "stream": True},
+    {"v2pe_delta": 2},
+    {"v2pe_delta": -1, "stream": True},
     {"max_tokens": 100_000},
     {"response_format": NO_SCHEMA, "stream": True},
 )
