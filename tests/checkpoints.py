@@ -35,10 +35,8 @@ TILE = 56
 """The side of a tile in pixels. A tile has 4 x 4 patches of 14 pixels and therefore 4 tokens."""
 MAX_TILES = 6
 WINDOW = 2048
-SPECIAL_TOKENS: tuple[str, ...] = (
-    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>"),
-    *("<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>"),
-)
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
+GROUNDING_TOKENS = ("<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>")
 # The content of a message may be a string or a list of parts.
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n"
@@ -60,15 +58,16 @@ def build_checkpoint(
     vision: Vision = "300m",
     language: Language = "qwen2",
     tokenizer_files: Path | None = None,
+    grounding: bool = False,
 ) -> Path:
     """Write a checkpoint with tokenizer and generation config into `directory`, and return `directory`.
 
-    The tokenizer is the one in the folder `tokenizer_files`, or else `byte_tokenizer`. transformers' layout
-    has no InternLM, so both InternLM models are saved as Llama in it.
+    The tokenizer is the one in the folder `tokenizer_files`, or else `byte_tokenizer`, which gets `grounding`.
+    transformers' layout has no InternLM, so both InternLM models are saved as Llama in it.
     """
     directory.mkdir(parents=True, exist_ok=True)
     if tokenizer_files is None:
-        tokenizer = byte_tokenizer()
+        tokenizer = byte_tokenizer(grounding=grounding)
         tokenizer.save_pretrained(directory)
     else:
         shutil.copytree(tokenizer_files, directory, dirs_exist_ok=True)
@@ -164,8 +163,8 @@ def _text_config(language: Language, **more: Any) -> Qwen2Config | Qwen3Config |
     return LlamaConfig(num_attention_heads=4, num_key_value_heads=2, **shared | {"hidden_size": 128})
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """Return a tokenizer with one token for each byte and the special tokens."""
+def byte_tokenizer(*, grounding: bool = False) -> PreTrainedTokenizerFast:
+    """Return a tokenizer with one token for each byte and the special tokens; `grounding` adds six of them."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -174,7 +173,7 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        additional_special_tokens=list(SPECIAL_TOKENS),
+        additional_special_tokens=[*SPECIAL_TOKENS, *(GROUNDING_TOKENS if grounding else ())],
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
     )

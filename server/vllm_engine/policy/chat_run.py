@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from pydantic import ValidationError
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
-from vllm.exceptions import VLLMError
 
 from model.checkpoint.description import Checkpoint
 from server.engine_interface import ChooseCandidates
-from server.errors import ApiError, field_error
+from server.errors import ApiError
 from server.protocol.event_stream import is_error, read_event, write_event
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.error_mapping import api_error
@@ -26,6 +23,7 @@ from server.vllm_engine.media_connector import CURRENT_MEDIA
 from .answer_parser import read_answer
 from .answer_validation import ParsedAnswer, Validation
 from .candidates import CandidateClient
+from .engine_request import lower_max_tokens, prepend_system_message, read_request, with_room
 from .media_resend import MediaResendingClient
 from .prompt_stats import PromptStats, add_vision_report
 from .window import WindowLimitedClient
@@ -42,77 +40,6 @@ class PolicySettings:
     critic_shares_tiles: bool  # true if the critic's tiles have the size of the policy's
     grammars: GrammarChecker
     cut_max_tokens: bool  # whether a max_tokens beyond the window is lowered instead of refused
-
-
-def lower_max_tokens(body: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """Return a chat request's body whose max_tokens and max_completion_tokens are at most `most`."""
-    limits = {name: body.get(name) for name in ("max_tokens", "max_completion_tokens")}
-    return {**body, **{name: min(limit, most) for name, limit in limits.items() if limit is not None}}
-
-
-def read_request(body: Mapping[str, Any]) -> ChatCompletionRequest:
-    """Return vLLM's request object. Raise ApiError for all errors of its validators."""
-    try:
-        return ChatCompletionRequest.model_validate(dict(body))
-    except ValidationError as error:
-        raise field_error(error) from None
-    except VLLMError as error:
-        raise api_error(error) from None
-    except (TypeError, ValueError, AttributeError, KeyError):  # a validator of vLLM's that failed itself
-        param = _unreadable_field(body)
-        subject = param or "A field of the request"
-        raise ApiError(
-            f"{subject} has a type or value that the API does not allow. Correct it.", param=param
-        ) from None
-
-
-def _unreadable_field(body: Mapping[str, Any]) -> str | None:
-    """Return the field at which vLLM's validators fail with an error of their own, or None."""
-    for name, value in body.items():
-        try:
-            ChatCompletionRequest.model_validate({"messages": [{"role": "user", "content": ""}], name: value})
-        except (ValidationError, VLLMError):
-            continue
-        except (TypeError, ValueError, AttributeError, KeyError):
-            return name
-    return None
-
-
-ROLES = ("system", "developer")
-
-
-def prepend_system_message(
-    messages: Sequence[Mapping[str, Any]], system: str | None
-) -> list[Mapping[str, Any]]:
-    """Return the messages with the system message `system` in front.
-
-    The messages stay as they are if `system` is empty or None, or if one of them is a system message, even an
-    empty one.
-    """
-    has_system_message = any(message.get("role") in ROLES for message in messages)
-    if has_system_message or not system:
-        return list(messages)
-    return [{"role": "system", "content": system}, *messages]
-
-
-def with_room(
-    vision: Mapping[str, Any] | None, window: int, answer: int | None = None
-) -> Mapping[str, Any] | None:
-    """Return `mm_processor_kwargs` with the room that delta "auto" keeps for what is yet to be written.
-
-    An eighth of the window is kept after the last image or video. So the delta of a chat seldom changes from
-    turn to turn, which would move its images and have them computed again. If the max_tokens of the request
-    is absent or no demand, an eighth of the window, and at most 2,048 positions or `answer` tokens, are kept
-    for the answer. Otherwise "auto" would take the largest delta that fits the prompt alone, and leave an
-    answer of a few tokens.
-    """
-    if vision is None or vision.get("v2pe_delta") != "auto":
-        return vision
-    room = {"v2pe_growth": window // 8}
-    if "v2pe_max_tokens" not in vision:
-        reserve = min(2048, window // 8)
-        room["v2pe_reserve"] = reserve if answer is None else min(reserve, answer)
-    return {**vision, **room}
 
 
 class ChatRun:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.checkpoints import WINDOW
+from tests.checkpoints import WINDOW, build_checkpoint
 
 MakeRenderer = Callable[..., Any]
 
@@ -25,6 +25,13 @@ def make_renderer(checkpoint: Path, **options: Any) -> Any:
     return renderer_from_config(args.create_engine_config())
 
 
+@pytest.fixture(scope="session")
+def grounding_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random checkpoint whose tokenizer has the tokens that mark objects in an image."""
+    folder = tmp_path_factory.mktemp("with_grounding_tokens")
+    return build_checkpoint(folder, "opengvlab", grounding=True)
+
+
 @pytest.fixture(scope="module")
-def renderer(opengvlab_checkpoint: Path) -> Any:
-    return make_renderer(opengvlab_checkpoint)
+def renderer(grounding_checkpoint: Path) -> Any:
+    return make_renderer(grounding_checkpoint)

@@ -12,9 +12,9 @@ from model.plugin.chat.tokenizer import InternVLTokenizer
 ANSWER = "<ref>the cat</ref><box>[[1, 2, 3, 4]]</box> <quad>[1]</quad>"
 
 
-def test_grounding_tokens_are_decoded_and_special_tokens_are_not(opengvlab_checkpoint: Path):
-    ours = InternVLTokenizer.from_pretrained(opengvlab_checkpoint)
-    plain = AutoTokenizer.from_pretrained(opengvlab_checkpoint)
+def test_grounding_tokens_are_decoded_and_special_tokens_are_not(grounding_checkpoint: Path):
+    ours = InternVLTokenizer.from_pretrained(grounding_checkpoint)
+    plain = AutoTokenizer.from_pretrained(grounding_checkpoint)
     ids = plain.encode(f"<img>{ANSWER}<|im_end|>", add_special_tokens=False)
     assert ours.encode(f"<img>{ANSWER}<|im_end|>", add_special_tokens=False) == ids
     assert plain.decode(ids, skip_special_tokens=True) == "the cat[[1, 2, 3, 4]] [1]"
@@ -22,15 +22,15 @@ def test_grounding_tokens_are_decoded_and_special_tokens_are_not(opengvlab_check
     assert ours.get_vocab() == plain.get_vocab()
 
 
-def test_copies_of_the_tokenizer_keep_them_too(opengvlab_checkpoint: Path):
-    ours = InternVLTokenizer.from_pretrained(opengvlab_checkpoint)
+def test_copies_of_the_tokenizer_keep_them_too(grounding_checkpoint: Path):
+    ours = InternVLTokenizer.from_pretrained(grounding_checkpoint)
     ids = ours.encode(ANSWER, add_special_tokens=False)
     pool = maybe_make_thread_pool(ours, 2)
     assert pool.decode(ids, skip_special_tokens=True) == ANSWER
 
 
-def test_grounding_tokens_of_a_client_stay_tokens(opengvlab_checkpoint: Path):
-    ours = InternVLTokenizer.from_pretrained(opengvlab_checkpoint)
+def test_grounding_tokens_of_a_client_stay_tokens(grounding_checkpoint: Path):
+    ours = InternVLTokenizer.from_pretrained(grounding_checkpoint)
     assert set(special_ids(ours)).isdisjoint(GROUNDING_TOKENS)
     whole = ours.encode(ANSWER, add_special_tokens=False)
     assert ours.encode(ANSWER, add_special_tokens=False, split_special_tokens=True) == whole

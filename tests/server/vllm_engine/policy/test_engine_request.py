@@ -1,11 +1,11 @@
-"""The system message in front of a conversation."""
+"""The request that vLLM gets: its system message, its limits, and its room for an answer."""
 
 from typing import Any
 
 import pytest
 
 from server.errors import ApiError
-from server.vllm_engine.policy.chat_run import (
+from server.vllm_engine.policy.engine_request import (
     lower_max_tokens,
     prepend_system_message,
     read_request,
