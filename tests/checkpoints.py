@@ -62,7 +62,7 @@ def build_checkpoint(
 ) -> Path:
     """Write a checkpoint with tokenizer and generation config into `directory`, and return `directory`.
 
-    The tokenizer is the one in the folder `tokenizer_files`, or else `byte_tokenizer`, which gets `grounding`.
+    The tokenizer is the one in the folder `tokenizer_files`, or else `byte_tokenizer(grounding=grounding)`.
     transformers' layout has no InternLM, so both InternLM models are saved as Llama in it.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def _text_config(language: Language, **more: Any) -> Qwen2Config | Qwen3Config |
 
 
 def byte_tokenizer(*, grounding: bool = False) -> PreTrainedTokenizerFast:
-    """Return a tokenizer with one token for each byte and the special tokens; `grounding` adds six of them."""
+    """Return a tokenizer with one token for each byte and the special tokens; `grounding` adds six."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
