@@ -15,7 +15,7 @@ def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     """Start the server with real engines on a tiny random policy and critic, under the name nano."""
     folder: Path = tmp_path_factory.mktemp("server")
     policy = build_checkpoint(folder / "policy", "opengvlab", seed=0, grounding=True)
-    critic = build_checkpoint(folder / "critic", "opengvlab", seed=1, grounding=True)
+    critic = build_checkpoint(folder / "critic", "opengvlab", seed=2, grounding=True)
     # Some critics are published without a template. The server then uses the published format.
     (critic / "chat_template.jinja").unlink()
     flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]

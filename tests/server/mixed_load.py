@@ -29,7 +29,7 @@ BODIES: Sequence[tuple[int, dict[str, Any]]] = (  # how many of them, and what t
 BAD: Sequence[dict[str, Any]] = (
     {"v2pe_delta": 2},
     {"v2pe_delta": -1, "stream": True},
-    {"max_tokens": 100_000},
+    {"top_p": 7},
     {"response_format": NO_SCHEMA, "stream": True},
 )
 LEAVING: Sequence[dict[str, Any]] = ({}, {"stream": True}, {"best_of": 8}, {"best_of": 8, "stream": True})

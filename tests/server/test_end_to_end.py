@@ -196,7 +196,6 @@ REFUSED = {
         None,
     ),
     "bad regex": (image_question(structured_outputs={"regex": "("}), 400, None),
-    "placeholder in text": (image_question(text="<IMG_CONTEXT> and more"), 400, None),
     "own template": (image_question(chat_template="{{ 1 }}"), 400, None),
 }
 

@@ -21,7 +21,7 @@ ASKS = re.compile(r"curl -s|internvl3 ask |import OpenAI|from clients\.sdk impor
 NOT_RUN = {
     "make ": "continuous integration runs setup, check and test; the others start what is tested here",
     "pip install": "it installs packages, from an index that a test may not reach",
-    "export PIP_EXTRA_INDEX_URL": "it names an index that a test may not reach",
+    "export TORCH_INDEX_URL": "it names an index that a test may not reach",
     ".venv/bin/pytest": "this is pytest already",
     "internvl3 serve --policy OpenGVLab": "it needs released checkpoints and GPUs",
     "internvl3 train check": "tests/ttscaling/train runs check, sft, critic and mpo on small data",

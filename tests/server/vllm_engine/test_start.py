@@ -74,18 +74,12 @@ def test_with_quantised_weights_that_can_not_be_split(engine_env, opengvlab_chec
     assert "use --policy-args '--pipeline-parallel-size 2' instead" in line
 
 
-@pytest.mark.parametrize(
-    ("flags", "reason"),
-    [
-        ("--block-size 48 --load-format dummy", "ValueError: No common block size for 48"),
-        ("--kv-cache-memory-bytes 1000 --load-format dummy", "KV cache"),
-    ],
-)
-def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint, flags, reason):
+def test_when_the_engine_itself_dies(engine_env, opengvlab_checkpoint):
     """Only the engine's process sees this failure. Its reason is still the last line, without a traceback."""
+    flags = "--block-size 48 --load-format dummy"
     policy = ["--policy", str(opengvlab_checkpoint), "--critic", "none", "--policy-args", flags]
     line = refused(engine_env, *policy)
-    assert "the policy" in line and "did not start: " in line and reason in line
+    assert "the policy" in line and "did not start: ValueError: No common block size for 48" in line
     assert "core initialization failed" not in line
 
 
