@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 
@@ -54,6 +56,18 @@ def run(settings: Settings) -> int:
         if isinstance(failure, EngineDied):
             return _refuse(f"{failure}: {_first_line(reasons) or failure.without_reason}")
         return _refuse(str(failure) if isinstance(failure, StartupError) else logs.error_line(failure))
+
+
+def end_at_once(status: int) -> NoReturn:
+    """End this process and its children without Python's own end.
+
+    At that end vLLM closes the sockets to its engines, and it waits for ever if an engine was killed.
+    """
+    for process in multiprocessing.active_children():
+        process.kill()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Exception | None:
