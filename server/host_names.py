@@ -36,6 +36,8 @@ def private_host(entry: str) -> PrivateHost:
     host, port = (match["host"].strip("[]"), int(match["port"])) if match else (entry, None)
     if port is not None and not 1 <= port <= MAX_PORT:
         raise ValueError(f"{entry} has no valid port; write one from 1 to {MAX_PORT}")
+    if host == "*":
+        raise ValueError("* is no host; name hosts or networks")
     name = checked_host(host)
     try:
         network = ip_network(name.strip("[]"))

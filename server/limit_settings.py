@@ -60,7 +60,10 @@ class LimitSettings(BaseSettings):
         default=32_768, ge=1, description="Most steps of all answers in one request to `/v1/critic/score`."
     )
     max_request_characters: int = Field(
-        default=4_000_000, ge=1, description="Most characters of all answers in one request to be scored."
+        default=64_000_000,
+        ge=1,
+        description="Most characters in one request to `/v1/critic/score`: those of its answers, "
+        "and those of the question once for each answer.",
     )
     max_request_mib: int = Field(
         default=3072, ge=1, description="Memory (MiB) that the body and the media of one request may take."

@@ -96,7 +96,7 @@ class Settings(LimitSettings):
     critic_seconds: float = Field(
         default=120.0,
         gt=0,
-        description="Seconds without any score of the critic's, after which scoring has failed.",
+        description="Seconds in which the critic returns no score for any answer; then scoring has failed.",
     )
     on_critic_error: OnCriticError = Field(
         default="self_consistency",

@@ -138,14 +138,15 @@ class Selection:
         Votes are counted by the sum of the scores if there are any, else by the number of candidates. A tie
         keeps the order of the candidates. `best_of_n` and `beam_search` don't choose by them.
         """
-        answers = [entry.answer for entry in self.candidates]
+        # A candidate without a score has no vote while another has one.
+        voters = [entry for entry in self.candidates if entry.score is not None] or self.candidates
         votes = []
-        for group in group_equal_answers(answers):
-            scores = [score for index in group if (score := self.candidates[index].score) is not None]
+        for group in group_equal_answers([entry.answer for entry in voters]):
+            scores = [score for index in group if (score := voters[index].score) is not None]
             votes.append(
                 Vote(
-                    answer=answers[group[0]] or "",
-                    candidates=tuple(self.candidates[index].candidate.index for index in group),
+                    answer=voters[group[0]].answer or "",
+                    candidates=tuple(voters[index].candidate.index for index in group),
                     score=math.fsum(scores) if scores else None,
                 )
             )

@@ -38,7 +38,9 @@ def create_app(
     in `app.state.internvl3.failure`. `app.state.running` can end the requests that run.
     """
     metrics = Metrics()
-    in_flight = BytesInFlight(settings.in_flight_mib, request_mib=settings.max_request_mib)
+    in_flight = BytesInFlight(
+        settings.in_flight_mib, request_mib=min(settings.max_request_mib, settings.in_flight_mib)
+    )
     metrics.bytes_in_flight.set_function(lambda: in_flight.used)
     context = ServerContext(
         settings=settings, media=MediaLoader(settings, metrics), metrics=metrics, started=int(time.time())
@@ -78,7 +80,7 @@ def create_app(
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["X-Request-Id", "Retry-After"],
+            expose_headers=["X-Request-Id", "Retry-After", "x-should-retry"],
         )
     app.add_middleware(HoldBytes, in_flight=in_flight)
     app.add_middleware(AllowedHosts, settings=settings)

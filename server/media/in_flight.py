@@ -29,10 +29,13 @@ class BytesInFlight:
             with self._lock:
                 self.used -= held.count
                 held.count = 0
+                held.is_closed = True
 
     def take(self, held: "HeldBytes", count: int) -> None:
         """Count more bytes for a request; raises as `HeldBytes.take`."""
         with self._lock:
+            if held.is_closed:  # a thread goes on decoding after its request has ended
+                raise RequestOver
             if self._request_mib is not None and held.count + count > self._request_mib * MIB:
                 raise ApiError(
                     f"Body and media of the request take more than {self._request_mib} MiB of memory. "
@@ -51,16 +54,23 @@ class BytesInFlight:
         )
 
 
+class RequestOver(Exception):
+    """The request has ended, so that it can hold nothing more."""
+
+
 class HeldBytes:
     """The bytes of its body and its media that one request holds until it ends."""
 
     def __init__(self, server: BytesInFlight) -> None:
         self._server = server
         self.count = 0
+        self.is_closed = False
 
     def take(self, count: int) -> None:
         """Count more bytes for this request.
 
-        Raises ApiError: 413 if the request would then hold more than it may, 503 if the server has no room.
+        Raises:
+            ApiError: 413 if the request would then hold more than it may, 503 if the server has no room.
+            RequestOver: the request has ended.
         """
         self._server.take(self, count)

@@ -25,7 +25,8 @@ from .source import read_source
 from .tiles import count_tiles
 from .videos import VideoReader
 
-COPIES = 3  # of an image's bytes while its request runs: as fetched, in base64, and decoded for the engine
+COPIES = 2  # of an image's bytes while its request runs: as fetched, and in base64 for the engine
+CHANNELS = 3  # bytes of a pixel that vLLM decodes
 
 
 class MediaLoader:
@@ -122,6 +123,7 @@ class MediaLoader:
                 )
                 part, size = await asyncio.get_running_loop().run_in_executor(self._threads, check)
                 budget.take("pixels", size[0] * size[1], param=param)
+                budget.held.take(CHANNELS * size[0] * size[1])
         return part, size
 
     async def _fetch_image(self, media_part: MediaPart, budget: Budget) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-SILENCE_SECONDS = 10.0  # longer than any check takes, so that a refusal still gets its HTTP status
+SILENCE_SECONDS = 10.0  # longer than most checks take, so that a refusal still gets its HTTP status
 COMMENT = ": still working\n\n"
 
 

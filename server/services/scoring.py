@@ -116,12 +116,28 @@ async def _score_input(
         return error
 
 
+def _characters(answers: Sequence[str | Sequence[str]]) -> int:
+    return sum(len(answer) if isinstance(answer, str) else sum(map(len, answer)) for answer in answers)
+
+
+def _characters_of_texts(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Return the length of the question's texts, which the critic gets once for each answer."""
+    total = 0
+    for message in messages:
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts = (part.get("text") for part in parts if isinstance(part, Mapping))
+        total += sum(len(text) for text in texts if isinstance(text, str))
+    return total
+
+
 async def _score_question(
     context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: Budget
 ) -> dict[str, Any]:
     """Return the scores of one question's answers. Raises ApiError if none could be scored."""
     vision, video = parse_vision_options(question, context.settings)
-    characters = sum(len(part) for answer in question.answers for part in answer)
+    of_questions = len(question.answers) * _characters_of_texts(question.messages)
+    characters = _characters(question.answers) + of_questions
     budget.take("characters", characters, param="answers", code="answers_too_long")
     answers = _split(question.answers, most=context.settings.max_answer_steps)
     budget.take("steps", sum(map(len, answers)), param="answers", code=TOO_MANY_STEPS)

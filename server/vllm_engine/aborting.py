@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+ABORT_AGAIN_SECONDS = 0.5
 ABORT_SECONDS = 10.0  # the time for an engine to confirm an abort; it confirms at once unless it hangs
 
 
@@ -24,8 +25,12 @@ async def read_or_abort(read: Coroutine[Any, Any, T], client: Any, request_id: s
         return await asyncio.shield(reading)
     except asyncio.CancelledError:
         await asyncio.sleep(0)  # a task created in this turn of the loop must reach the engine first
-        await client.abort(request_id)
-        await asyncio.wait([reading], timeout=ABORT_SECONDS)
+        end = asyncio.get_running_loop().time() + ABORT_SECONDS
+        while not reading.done() and asyncio.get_running_loop().time() < end:
+            await client.abort(request_id)  # again and again, because it may reach the engine only now
+            await asyncio.wait([reading], timeout=ABORT_AGAIN_SECONDS)
         raise
     finally:
         reading.cancel()
+        if reading.done() and not reading.cancelled():
+            reading.exception()  # asyncio would log one that nobody has read

@@ -40,7 +40,8 @@ from .arguments import engine_arguments, engine_config
 from .conversation_format import set_conversation_format
 from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_roles
-from .grammars.checker import GrammarChecker, grammar_settings
+from .grammars.checker import GrammarChecker
+from .grammars.compiler import grammar_settings
 from .media_cache import change_in_media_thread
 from .media_connector import CONNECTOR_NAME
 from .memory.machine import engine_plan, share_gpus, share_memory, visible_gpus

@@ -90,7 +90,7 @@ class StepCritic:
         except CriticError:
             raise
         except ApiError as error:
-            raise CriticError(error.message) from error
+            raise CriticError(error.message.rstrip(".")) from error
         except EngineDeadError as error:
             if not self._is_dead:
                 self._is_dead = True
@@ -104,7 +104,7 @@ class StepCritic:
             raise CriticError(f"it can't read the answer: {error_line(error)}") from error
         except Exception as error:
             logger.exception("the critic failed")
-            raise CriticError(f"the critic failed ({type(error).__name__})") from error
+            raise CriticError(f"an internal error ({type(error).__name__})") from error
 
     async def _score_candidate(
         self, conversation: Conversation, steps: Sequence[str], count: CountTokens

@@ -17,7 +17,6 @@ from typing import Any
 from vllm.sampling_params import StructuredOutputsParams
 
 from model.isolated import isolated_command, kept_environment
-from model.plugin.grammars import GRAMMARS
 from server.errors import ApiError, StartupError
 
 from .compiler import GrammarSettings
@@ -26,8 +25,6 @@ from .worker import packed
 logger = logging.getLogger("internvl3.engine")
 # CPU time of vLLM's own check of a grammar. The server's event loop repeats it for every candidate; an
 # ordinary schema takes milliseconds.
-CHECK_SECONDS = 0.1
-MEMORY_MIB = 1024
 SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
 NICENESS = 5  # of the process: the engines come first, also while it starts beside them
 REMEMBERED = 4096  # hashes of grammars, of those that compiled and of all others
@@ -41,20 +38,6 @@ PROBLEMS = {
     "failed": "can't be compiled, or no answer fits it. Correct it, or send a smaller or simpler one.",
     "foreign": "refers to another document by $ref. Put what it refers to into the schema, under $defs.",
 }
-
-
-def grammar_settings(client: Any, seconds: float) -> GrammarSettings:
-    """Return what the engine of an `AsyncLLM` compiles with; one compilation may take so many seconds."""
-    config = client.vllm_config
-    return GrammarSettings(
-        tokenizer=client.renderer.get_tokenizer(),
-        vocab_size=config.model_config.get_vocab_size(),
-        config=config.structured_outputs_config,
-        compact_json=config.additional_config[GRAMMARS],
-        seconds=seconds,
-        check_seconds=CHECK_SECONDS,
-        memory_mib=MEMORY_MIB,
-    )
 
 
 class GrammarChecker:
@@ -120,6 +103,8 @@ class GrammarChecker:
             self._starting.cancel()
         elif not self._starting.cancelled() and self._starting.exception() is None:
             process = self._starting.result()
+            if self._reading is not None:
+                self._reading.cancel()
             if process.returncode is None:
                 process.kill()
 
@@ -146,6 +131,9 @@ class GrammarChecker:
                 if key not in self._waiting:  # all clients left before the turn came
                     return ENDED
                 outcome = await self._compile(params)
+        except (StartupError, OSError):  # the process has ended, and a new one can't be started
+            logger.exception("the process that compiles grammars did not start")
+            return ENDED
         finally:
             del self._checks[key]  # at once, so that no request joins a check that has ended
         self._remember(key, outcome)

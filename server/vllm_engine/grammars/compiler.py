@@ -12,7 +12,7 @@ from vllm.exceptions import VLLMError
 from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 from vllm.v1.structured_output.request import get_structured_output_key
 
-from model.plugin.grammars import build_backend
+from model.plugin.grammars import GRAMMARS, build_backend
 
 WARM_UP: tuple[Mapping[str, Any], ...] = (
     {"json": {"type": "object", "properties": {"a": {"type": "integer"}}}},
@@ -24,6 +24,8 @@ WARM_UP: tuple[Mapping[str, Any], ...] = (
     {"grammar": 'root ::= "a"'},
     {"structural_tag": '{"type": "structural_tag", "format": {"type": "const_string", "value": "a"}}'},
 )
+CHECK_SECONDS = 0.1
+MEMORY_MIB = 1024
 READY = ("xgrammar", "guidance")  # backends that are built once; another is built in the fork that needs it
 
 
@@ -43,6 +45,20 @@ class GrammarSettings:
     seconds: float
     check_seconds: float
     memory_mib: int
+
+
+def grammar_settings(client: Any, seconds: float) -> GrammarSettings:
+    """Return what the engine of an `AsyncLLM` compiles with; one compilation may take so many seconds."""
+    config = client.vllm_config
+    return GrammarSettings(
+        tokenizer=client.renderer.get_tokenizer(),
+        vocab_size=config.model_config.get_vocab_size(),
+        config=config.structured_outputs_config,
+        compact_json=config.additional_config[GRAMMARS],
+        seconds=seconds,
+        check_seconds=CHECK_SECONDS,
+        memory_mib=MEMORY_MIB,
+    )
 
 
 class Compiler:

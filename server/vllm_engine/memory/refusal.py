@@ -33,7 +33,11 @@ def _changes(usable: float, taken: Mapping[EnginePlan, float]) -> Iterator[str]:
     if len(taken) > 1 and max(taken.values()) <= usable:
         last = list(taken)[-1].title
         yield f"give the {last} a GPU of its own with --{last}-args '--device-ids N'"
+    if any(plan.share is not None for plan in taken):
+        yield "lower the --gpu-memory-utilization that you have set"
     by_need = [plan for plan in taken if plan.share is None]
+    if not by_need:
+        return
     largest = max(by_need, key=lambda plan: taken[plan])
     others = sum(size for plan, size in taken.items() if plan is not largest)
     if flag := _split(largest, usable - others):
@@ -49,12 +53,8 @@ def _changes(usable: float, taken: Mapping[EnginePlan, float]) -> Iterator[str]:
         if sum({**taken, **shorter}.values()) <= usable:
             yield f"set --max-model-len {window}"
             break
-    if any(plan.share is not None for plan in taken):
-        yield "lower the --gpu-memory-utilization that you have set"
-    if not is_quantized(largest.config):
-        yield f"use a quantised checkpoint for the {largest.title}"
-    elif others == 0:
-        yield "use a smaller checkpoint"
+    size = "smaller" if is_quantized(largest.config) else "quantised"
+    yield f"use a {size} checkpoint for the {largest.title}"
 
 
 def _split(plan: EnginePlan, room: float) -> str | None:

@@ -23,7 +23,9 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(handler, "emit", lambda record: collected.append(record.getMessage()))
     monkeypatch.setattr(LOGGER, "filters", [])
     LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.WARNING)  # our training commands silence transformers in the process of the tests
     yield collected
+    LOGGER.setLevel(logging.NOTSET)
     LOGGER.removeHandler(handler)
 
 

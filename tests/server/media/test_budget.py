@@ -61,15 +61,15 @@ def test_one_request_may_not_take_all_of_the_servers_memory():
 async def test_steps_and_characters_count_over_all_inputs():
     engine = FakeEngine(["x"], FakeCritic({"a\n\nb": (0.5, 0.5)}))
     question = {"messages": [{"role": "user", "content": "?"}], "answers": ["a\n\nb", ["a", "b"]]}
-    batch = {"inputs": [question, question]}
+    batch = {"inputs": [question, question]}  # the question counts once for each of its answers
     for limit, code in (
         ({"max_request_steps": 7}, "too_many_steps"),
-        ({"max_request_characters": 11}, "answers_too_long"),
+        ({"max_request_characters": 15}, "answers_too_long"),
     ):
         async with client_of(app_with(engine, **limit)) as client:
             first, second = (await client.post(SCORE, json=batch)).json()["data"]
         assert "scores" in first and second["error"]["code"] == code
-    async with client_of(app_with(engine, max_request_steps=8, max_request_characters=12)) as client:
+    async with client_of(app_with(engine, max_request_steps=8, max_request_characters=16)) as client:
         assert all("scores" in entry for entry in (await client.post(SCORE, json=batch)).json()["data"])
 
 

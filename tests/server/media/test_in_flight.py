@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from io import BytesIO
 
 import httpx
 import pytest
+from PIL import Image
 
 from server.errors import ApiError
-from server.media.in_flight import MIB, BytesInFlight
+from server.media.in_flight import MIB, BytesInFlight, RequestOver
 from tests.server.apps import app_with, client_of, question
 from tests.server.fakes import FakeEngine
 from tests.server.media.test_loader import data_url, encoded
@@ -70,6 +72,28 @@ async def test_images_count_too():
     body = json.dumps({"messages": [{"role": "user", "content": [image]}]}).encode()
     async with client_of(app_with(FakeEngine(["yes"]), in_flight_mib=5)) as client:
         reply = await post(client, body)
-    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "server_busy")
+    assert (reply.status_code, reply.json()["error"]["code"]) == (413, "request_too_large"), "it never fits"
     async with client_of(app_with(FakeEngine(["yes"]), in_flight_mib=7)) as client:
         assert (await post(client, body)).status_code == 200
+
+
+async def test_decoded_pixels_count_too():
+    """A picture of one colour has few bytes as a file, and many once it is decoded."""
+    file = BytesIO()
+    Image.new("RGB", (2000, 2000)).save(file, "PNG")
+    image = {"type": "image_url", "image_url": {"url": data_url(file.getvalue())}}
+    body = json.dumps({"messages": [{"role": "user", "content": [image]}]}).encode()
+    async with client_of(app_with(FakeEngine(["yes"]), in_flight_mib=11)) as client:
+        assert (await post(client, body)).status_code == 413
+    async with client_of(app_with(FakeEngine(["yes"]), in_flight_mib=13)) as client:
+        assert (await post(client, body)).status_code == 200
+
+
+def test_a_request_that_has_ended_holds_nothing_more():
+    """A thread may go on decoding for a request whose client has left."""
+    memory = BytesInFlight(1)
+    with memory.request() as held:
+        held.take(5)
+    with pytest.raises(RequestOver):
+        held.take(5)
+    assert memory.used == 0
