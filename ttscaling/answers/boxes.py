@@ -2,10 +2,22 @@
 
 import re
 
+from .units import unit_symbol
+
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?(?:(\{)|(?=[^\s{])(\\?[A-Za-z]+|[-+]?[\d.]*\d|\S))")
 _BETWEEN = re.compile(
     r"[\s$,;]*(?:and|or|和|或|与)?[\s$]*"
     r"(?:\\?[A-Za-z](?:_\{?\w\}?)?\s?=\s?|\\text\{ ?(?:and|or) ?\}\s?)?[\s$]*"
+)
+_MINUS = re.compile(r"(?:^|[\s$=({,:])-$")
+_TAIL = re.compile(
+    r"(?:\s?(?:\\?%|\^\{?\\circ\}?|°|(?:\\times|\\cdot)\s?10\s?\^(?:\{[-+]?\d+\}|\d)"
+    r"|\\sqrt\{[^{}$\n]{1,20}\}|\\pi(?![A-Za-z])))+"
+)
+_UNIT = re.compile(
+    r"(?:\\[,;: ]|~|\s)?"
+    r"(?:\\(?:text|mathrm|rm)\s?\{\s?(?P<written>[^{}$\n]{1,16}?)\s?\}|\$?\s?(?P<plain>[^\W\d_][\w²³/^·]{0,15}))"
+    r"(?=[\s$.,;)\]\\]|$)"
 )
 _NAME = re.compile(r"(?:^|(?<=[\s$,;.(]))(?:\\?[A-Za-z](?:_\{?\w\}?)?)\s?=\s?$")
 
@@ -23,12 +35,24 @@ def last_box(text: str) -> str | None:
     while first > 0 and _side_by_side(text[boxes[first - 1][3] : boxes[first][0]]):
         first -= 1
     if first == len(boxes) - 1:
-        return text[boxes[-1][1] : boxes[-1][2]].strip()
+        return _whole(text, *boxes[-1])
     parts = []
     for start, inner_start, inner_end, _ in boxes[first:]:
         name = _NAME.search(text[max(0, start - 12) : start])
         parts.append(f"{name[0] if name else ''}{text[inner_start:inner_end].strip()}")
     return ", ".join(parts)
+
+
+def _whole(text: str, start: int, inner_start: int, inner_end: int, end: int) -> str:
+    """Return the content of a box with its sign, its factor, its percent sign and its unit outside of it."""
+    sign = "-" if _MINUS.search(text[max(0, start - 4) : start]) else ""
+    tail = _TAIL.match(text, end)
+    unit = _UNIT.match(text, tail.end() if tail else end)
+    behind = tail[0] if tail else ""
+    symbol = (unit["written"] or unit["plain"]) if unit else None
+    if symbol is not None and unit_symbol(symbol) is not None:
+        behind += f" {symbol}"
+    return f"{sign}{text[inner_start:inner_end].strip()}{behind}"
 
 
 def _side_by_side(between: str) -> bool:

@@ -59,6 +59,11 @@ _RIGHT_OPTION = re.compile(
         (?=[ *]{0,3}(?:[。.，,\s]|$))""",
     re.VERBOSE | re.MULTILINE,
 )
+_SUPPOSING = re.compile(
+    r"\b(?:not|never|cannot|if|when|whether|who|whoever|those|wrong|avoid|could|might|may)\b|n't\b",
+    re.IGNORECASE,
+)
+_ANOTHER = re.compile(r"[)*]{0,3}\s?(?:or|and|/|,)\s?\(?[A-H]\b")
 _LETTER_WITH_TEXT = re.compile(r"[(*\s]{0,4}([A-H])[).:]\*{0,2}\s?(?=[\w$\\(])(?!\s?(?:and|or|[,&/、])\b)")
 
 
@@ -79,10 +84,20 @@ def labelled(text: str) -> Iterator[str]:
 def statements(text: str) -> Iterator[str]:
     """Yield what follows "the answer is" in its line, and the letter of "option C is correct", last first."""
     found = [(match.start(), _stated(match)) for match in _STATEMENT.finditer(text)]
-    found += [(match.start(), next(filter(None, match.groups()))) for match in _RIGHT_OPTION.finditer(text)]
+    found += [
+        (match.start(), next(filter(None, match.groups())))
+        for match in _RIGHT_OPTION.finditer(text)
+        if match["chosen"] is None or not _is_supposed(text, match)
+    ]
     for _, stated in sorted(found, reverse=True):
         if not _NO_ANSWER.match(stated):
             yield stated
+
+
+def _is_supposed(text: str, match: re.Match[str]) -> bool:
+    """Return whether a sentence denies or supposes that an option is chosen, or names another one, too."""
+    before = _SENTENCE_END.split(text[max(0, match.start() - _BEFORE_LENGTH) : match.start()])[-1]
+    return bool(_SUPPOSING.search(before) or _ANOTHER.match(text, match.end("chosen")))
 
 
 def _stated(match: re.Match[str]) -> str:

@@ -28,6 +28,12 @@ _ABOUT = re.compile(
 _NAMED = re.compile(
     r"(?P<name>[^\W\d][^=<>,;:\d]{0,39}?|\\[^=<>,;:]{1,40}?|[a-zA-Z]_\d) ?= ?(?P<value>[^=]+)"
 )
+# What stands before `=` then is an expression, or the sign is none of equality.
+_NO_NAME = re.compile(
+    r"[!~+*/^'|]|(?<![A-Za-z])-|-(?![A-Za-z])|\\(?:sqrt|d?frac|log|ln|lg|sin|cos|tan|not|neq?|approx|sim)(?![A-Za-z])"
+    r"|\bnot\b",
+    re.IGNORECASE,
+)
 _HAS_X = re.compile(r"(?<![A-Za-z\\])x(?![A-Za-z])")
 _WITH_UNIT = (
     re.compile(r"(?P<amount>.*[\d})\]])\s?(?P<unit>[^\d\s{}()\]^].*)"),
@@ -74,6 +80,8 @@ def read_answer(answer: str) -> Reading:
         letters = options.letters if len(options.letters) == 1 else f"({options.letters})"
         return Reading("options", letters, None if options.sure else words(options.text or ""))
     named = _NAMED.fullmatch(plain)
+    if named and _NO_NAME.search(named["name"]):
+        named = None
     name, value = (named["name"].strip(), named["value"]) if named else ("", plain)
     core, unit = _quantity(value)
     if core is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from ttscaling.answers.normal_form import normal_form
 from ttscaling.types import ScoredCandidate, Stopped
 
 from .plan import GatherPlan
@@ -23,7 +24,9 @@ def met_rule(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, left: int
     if rule.agreement is None or chosen not in leading_candidates(voters):
         return None
     votes = _votes(voters)
-    return "agreement" if answers_agree(votes, rule.agreement, left=left if plan.by_votes else None) else None
+    if answers_agree(votes, rule.agreement) or (plan.by_votes and _is_beyond_reach(voters, left)):
+        return "agreement"
+    return None
 
 
 def successors(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, unsettled: int) -> int:
@@ -38,6 +41,22 @@ def successors(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, unsettl
         return 2
     missing = votes_missing(*two_largest(_votes(_voters(plan, finished))), rule.agreement)
     return max(0, max(1, missing) - unsettled)
+
+
+def _is_beyond_reach(voters: list[ScoredCandidate], left: int) -> bool:
+    """Return whether `left` more votes of at most 1 can't bring another answer as far as the leading one.
+
+    An answer that leaves out a unit or a name joins those that state it, until one of the votes that are left
+    states another. So the leading answer counts only with the candidates whose answers are the same without
+    that, and those that joined it count for another answer.
+    """
+    leading = leading_candidates(voters)
+    parts: dict[object, list[ScoredCandidate]] = {}
+    for entry in leading:
+        parts.setdefault(normal_form(entry.answer or ""), []).append(entry)
+    sure, *joined = sorted((vote_weight(part) for part in parts.values()), reverse=True)
+    rivals = [vote_weight(group) for group in group_by_answer(voters) if group != leading]
+    return sure > max([*joined, *rivals], default=0.0) + left
 
 
 def _voters(plan: GatherPlan, finished: Iterable[ScoredCandidate]) -> list[ScoredCandidate]:

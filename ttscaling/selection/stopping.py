@@ -89,16 +89,12 @@ def votes_missing(leader: float, second: float, agreement: float) -> int:
     return votes
 
 
-def answers_agree(votes: Sequence[float], agreement: float, *, left: int | None = None) -> bool:
+def answers_agree(votes: Sequence[float], agreement: float) -> bool:
     """Return whether the answer with the most votes stays ahead with the probability `agreement`.
 
-    `votes` has one entry for each answer. The answers agree, too, if the `left` candidates that still have to
-    vote, with at most 1 vote each, can't bring any other answer as far.
+    `votes` has one entry for each answer.
     """
-    if not votes:
-        return False
-    leader, second = two_largest(votes)
-    return stays_ahead(leader, second) >= agreement or (left is not None and leader > second + left)
+    return bool(votes) and stays_ahead(*two_largest(votes)) >= agreement
 
 
 def two_largest(votes: Sequence[float]) -> tuple[float, float]:

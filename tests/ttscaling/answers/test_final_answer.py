@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ttscaling.answers.final_answer import final_answer, group_equal_answers, majority, same_answer
+from ttscaling.answers.final_answer import agree, final_answer, group_equal_answers, majority, same_answer
 
 ANSWERS = st.sampled_from(
     ["7", "7.0", "seven", "B", "(b)", "1/2", "0.5", "", "x = 3", "3", "y = 3", "7 m", "B. red"]
@@ -150,3 +150,37 @@ def test_hostile_lengths_are_read_in_linear_time(unit: str) -> None:
     text = unit * (2_000_000 // len(unit))
     answer = final_answer(text)
     assert answer is None or same_answer(answer, answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("So -\\boxed{5}", "-5"),
+        ("$\\boxed{5}$ km", "5 km"),
+        ("$\\boxed{50}\\%$", "50%"),
+        ("$\\boxed{5} \\times 10^3$", "5000"),
+        ("\\boxed{7}\\,\\text{m/s}", "7 m/s"),
+        ("\\boxed{5} is the answer", "5"),
+    ],
+)
+def test_what_stands_around_a_box_belongs_to_the_answer(text: str, answer: str) -> None:
+    stated = final_answer(text)
+    assert stated is not None and same_answer(stated, answer)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "You should not choose A.",
+        "It would be wrong to pick C.",
+        "If we select B we get 5.",
+        "Select A or B.",
+    ],
+)
+def test_an_option_that_is_denied_or_supposed_is_not_chosen(text: str) -> None:
+    assert final_answer(f"Let us see.\n{text}\nIt depends.") is None
+
+
+@pytest.mark.parametrize("equation", ["\\sqrt{x} = 5", "x != 5", "a+b=5", "x^n=5", "not x = 5"])
+def test_an_expression_before_the_equals_sign_is_no_name(equation: str) -> None:
+    assert not agree(equation, "5")

@@ -92,6 +92,15 @@ async def test_votes_that_cannot_be_overtaken_end_the_selection() -> None:
     assert (selection.stopped, len(selection.candidates), policy.abandoned) == ("agreement", 3, [3])
 
 
+async def test_a_vote_that_only_joined_the_leader_does_not_make_it_safe() -> None:
+    """The 5 without a unit counts for 5 cm only until an answer has another unit."""
+    answers = ["5 cm", "5 cm", "5 cm", "5", "5", "5", "7", "7", "7", "7", "5 m"]
+    policy = Playback([candidate(index, f"Final answer: {answer}") for index, answer in enumerate(answers)])
+    stop = StopRule(agreement=0.99999, max_parallel=11)
+    selection = await self_consistency(policy, QUESTION, n=11, stop=stop)
+    assert (selection.stopped, selection.winner.candidate.text) == (None, "Final answer: 7")
+
+
 @pytest.mark.parametrize(
     ("stop", "waves"),
     [
