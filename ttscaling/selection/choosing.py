@@ -30,7 +30,7 @@ def choose(gathered: GatheredCandidates, on_critic_error: OnCriticError, *, by_v
         selected = best_candidate(gathered.finished, by_votes=on_critic_error != "first")
         faults.append(f"no candidate has a score; chosen by on_critic_error={on_critic_error}")
         by_votes = on_critic_error != "first"
-    if by_votes:
+    if by_votes and gathered.valid:
         faults += missing_vote(scored or gathered.finished)
     return Selection(
         selected=selected.candidate.index,
