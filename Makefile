@@ -59,7 +59,7 @@ check: setup ## formatting, lint, types, imports, and the tests without an engin
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	seed=$$(date +%s) folder=$$(mktemp -d)
+	seed=$${SEED:-$$(date +%s)} folder=$$(mktemp -d)
 	echo "tests without an engine: narrow dumb terminal, long paths, far time zone, random order with seed $$seed"
 	trap 'rm -rf "$$folder"' EXIT
 	COLUMNS=60 TERM=dumb TZ=Asia/Kathmandu $(BIN)/pytest -q -m 'not engine' --random-order --random-order-seed=$$seed \
