@@ -123,7 +123,7 @@ def _read_markers(
             "the chat template or truncate_prompt_tokens has left out a message, so send fewer messages"
         )
     labels_of_videos = iter(videos)
-    special = special_ids(tokenizer).values() if videos else ()
+    special = set(special_ids(tokenizer).values()) if videos else set()
     ids, modalities = list[int](), list[Literal["image", "video"]]()
     for token in prompt:
         if token >= 0:

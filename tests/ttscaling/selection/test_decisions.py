@@ -1,10 +1,10 @@
 import asyncio
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from tests.ttscaling.scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate
+from tests.ttscaling.selection.short_answers import select, texts
 from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.methods.self_consistency import self_consistency
 from ttscaling.methods.weighted_vote import weighted_vote
@@ -13,20 +13,7 @@ from ttscaling.types import (
     Candidate,
     Conversation,
     PolicyError,
-    Selection,
 )
-
-SCORES = {"one": (0.5,), "two": (0.9,), "three": (0.7,)}
-
-
-async def select(
-    policy: Playback, scores: Mapping[str, Sequence[float]] = SCORES, *, n: int, **options: Any
-) -> Selection:
-    return await best_of_n(policy, ScriptedCritic(scores), QUESTION, n=n, on_critic_error="first", **options)
-
-
-def texts(selection: Selection) -> list[str]:
-    return [entry.candidate.text for entry in selection.candidates]
 
 
 async def test_a_high_enough_score_ends_the_selection() -> None:

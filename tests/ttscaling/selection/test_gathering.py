@@ -1,10 +1,9 @@
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pytest
 
 from tests.ttscaling.scripted import QUESTION, Failed, Playback, ScriptedCritic, candidate
+from tests.ttscaling.selection.short_answers import SCORES, select, texts
 from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.methods.self_consistency import self_consistency
 from ttscaling.selection.stopping import StopRule
@@ -16,20 +15,7 @@ from ttscaling.types import (
     OutOfTime,
     PolicyError,
     Progress,
-    Selection,
 )
-
-SCORES = {"one": (0.5,), "two": (0.9,), "three": (0.7,)}
-
-
-async def select(
-    policy: Playback, scores: Mapping[str, Sequence[float]] = SCORES, *, n: int, **options: Any
-) -> Selection:
-    return await best_of_n(policy, ScriptedCritic(scores), QUESTION, n=n, on_critic_error="first", **options)
-
-
-def texts(selection: Selection) -> list[str]:
-    return [entry.candidate.text for entry in selection.candidates]
 
 
 async def test_same_answers_are_scored_once() -> None:
