@@ -10,6 +10,7 @@ Source: OpenGVLab/InternVL `internvl_chat/tools/internvl_custom2hf.py`, transfor
 `convert_internvl_weights_to_hf.py`.
 """
 
+import re
 from collections.abc import Iterable
 
 # Fragments of names (transformers, OpenGVLab), anchored by dots. Specific fragments come first, so that no
@@ -39,6 +40,7 @@ _INTERNLM2_FRAGMENTS = (
     (".attention_norm.", ".input_layernorm."),
     (".ffn_norm.", ".post_attention_layernorm."),
 )
+_VISION_LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.")
 
 
 def opengvlab_name(name: str) -> str:
@@ -92,6 +94,12 @@ def internlm2_name(name: str) -> str:
     for part in "qkv":
         name = name.replace(f".self_attn.{part}_proj.", ".self_attn.wqkv.", 1)
     return _rename(name, _inverse(_INTERNLM2_FRAGMENTS))
+
+
+def vision_layer(name: str) -> int | None:
+    """Return the number of the vision tower's layer that a tensor of any layout belongs to, or None."""
+    layer = _VISION_LAYER.match(opengvlab_name(name))
+    return int(layer[1]) if layer else None
 
 
 def is_internlm2(name: str) -> bool:

@@ -5,7 +5,6 @@ first load, which vLLM makes before it puts the model into evaluation mode, has 
 vLLM doesn't build (`--mm-encoder-only`, `--limit-mm-per-prompt` with zeros) needs no tensors.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,12 +12,11 @@ import torch
 from vllm.model_executor.models.utils import AutoWeightsLoader, PPMissingLayer, StageMissingLayer
 
 from model.checkpoint.missing import missing_from
-from model.checkpoint.tensor_names import opengvlab_name
+from model.checkpoint.tensor_names import opengvlab_name, vision_layer
 from model.checkpoint.tensors import stream_to_opengvlab
 
 _LM_HEAD = "language_model.lm_head.weight"
 _EMBEDDINGS = "language_model.model.embed_tokens.weight"
-_VISION_LAYER = re.compile(r"vision_model\.encoder\.layers\.(\d+)\.")
 
 
 class CheckpointLoader:
@@ -69,10 +67,11 @@ class CheckpointLoader:
 
     def _is_unused(self, name: str) -> bool:
         """Return whether a tensor belongs to a layer of the vision tower that never runs."""
-        layer = _VISION_LAYER.match(name)
-        tower = self._model.vision_model
-        return bool(
-            layer and not isinstance(tower, StageMissingLayer) and int(layer[1]) >= len(tower.encoder.layers)
+        layer, tower = vision_layer(name), self._model.vision_model
+        return (
+            layer is not None
+            and not isinstance(tower, StageMissingLayer)
+            and layer >= len(tower.encoder.layers)
         )
 
     def _is_built(self, name: str) -> bool:

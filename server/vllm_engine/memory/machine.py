@@ -36,6 +36,7 @@ def engine_plan(role: EngineRole, config: VllmConfig) -> EnginePlan:
         current_platform.device_id_to_physical_device_id(rank)
         for rank in range(parallel.world_size_across_dp)
     ]
+    lora = config.lora_config
     chosen = operator_flag_names(role.title, role.extra)
     return EnginePlan(
         title=role.title,
@@ -52,6 +53,7 @@ def engine_plan(role: EngineRole, config: VllmConfig) -> EnginePlan:
         batched_tokens=config.scheduler_config.max_num_batched_tokens,
         sequences=config.scheduler_config.max_num_seqs,
         tokens_per_tile=read_checkpoint(model.hf_config, model.hf_image_processor_config).tokens_per_tile,
+        adapter_ranks=lora.max_loras * lora.max_lora_rank if lora else 0,
         cache_bytes=config.cache_config.kv_cache_memory_bytes,
         share=config.cache_config.gpu_memory_utilization if "gpu_memory_utilization" in chosen else None,
     )

@@ -1,7 +1,7 @@
 """Estimate the memory that an engine needs on each of its GPUs, from its checkpoint and its settings.
 
-Weights and key-value cache are exact arithmetic. The other two figures are estimates, which no GPU has
-confirmed yet:
+Weights, LoRA slots and key-value cache are exact arithmetic. The other two figures are estimates, which no
+GPU has confirmed yet:
 
 - `working` is what vLLM measures in its profile run: the activations of one step of the language model, the
   logits of all sequences, and the activations of the vision tower. The formula gives 1.2 GiB for Llama-3-8B,
@@ -43,6 +43,7 @@ class EnginePlan:
     batched_tokens: int = 8192  # the most tokens of one step, and of the images that are encoded at once
     sequences: int = 1024  # the most sequences of one step
     tokens_per_tile: int = 256
+    adapter_ranks: int = 0  # LoRA slots times the rank of each
     cache_bytes: int | None = None  # the operator's --kv-cache-memory-bytes
     share: float | None = None  # the operator's --gpu-memory-utilization
 
@@ -73,7 +74,7 @@ def memory_need(plan: EnginePlan) -> MemoryNeed:
     """
     require_whole_groups(plan.title, plan.name, plan.config, plan.tensor_parallel)
     return MemoryNeed(
-        weights=_weights(plan),
+        weights=_weights(plan) + _adapters(plan),
         cache=_cache(plan) if plan.cache_bytes is None else plan.cache_bytes,
         working=_working(plan),
     )
@@ -113,6 +114,21 @@ def _weights(plan: EnginePlan) -> int:
     if stages > 1:
         ends = max(weights.embeddings, weights.head)
     return round(tower + weights.projector + (weights.layers * _layers(plan) + ends) / ranks)
+
+
+def _adapters(plan: EnginePlan) -> int:
+    """Return the LoRA slots of the language model's layers. vLLM holds them even if no adapter is loaded.
+
+    The two matrices of a linear layer have the rank times its inputs and its outputs. Tensor parallelism
+    splits the outputs of queries, keys, values, gate and up, and the inputs of the other two layers
+    (`vllm/lora/layers`).
+    """
+    text, ranks = plan.config.text_config, plan.tensor_parallel
+    heads, groups = text.num_attention_heads * head_dim(text), text.num_key_value_heads * head_dim(text)
+    split = 2 * heads + 2 * groups + 3 * text.intermediate_size
+    whole = (3 + 1 + 2 + 1) * text.hidden_size
+    layers = text.num_hidden_layers * _layers(plan)
+    return round(plan.adapter_ranks * layers * (whole + split / ranks) * plan.width)
 
 
 def _layers(plan: EnginePlan) -> float:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from model.checkpoint.config import InternVLChatConfig, InternVLConfig
 from model.checkpoint.parameters import parameter_counts, weight_bytes
-from tests.checkpoints import save_weights, write_json
+from tests.checkpoints import Layout, build_checkpoint, save_weights, write_json
 from tests.model.size_tensors import tensors
 from tests.model.sizes import SIZES, UNPUBLISHED, Size, config_json
 
@@ -52,6 +52,32 @@ def test_the_bytes_are_those_of_the_published_index():
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     config = InternVLChatConfig.from_pretrained(folder)
     assert weight_bytes(config, width=2).total == index["metadata"]["total_size"] == 15_888_747_520
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published files are not on this machine")
+def test_a_head_counts_where_the_config_does_not_say_whether_it_is_tied():
+    """transformers then says "tied", but the 8,528,318,464 parameters include a head."""
+    config = InternVLConfig.from_pretrained(PUBLISHED / "InternVL3_5-8B-HF")
+    assert config.tie_word_embeddings
+    assert weight_bytes(config, width=2).total == 17_056_636_928
+
+
+@pytest.mark.parametrize("layout", ["opengvlab", "transformers"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_folder_counts_as_its_files_say(layout: Layout, tied: bool, tmp_path: Path):
+    """The config calls every head tied, and half of the vision layers never run."""
+    build_checkpoint(tmp_path, layout, tied=tied)
+    content = json.loads((tmp_path / "config.json").read_text()) | {"tie_word_embeddings": True}
+    content["select_layer" if layout == "opengvlab" else "vision_feature_layer"] = 1
+    write_json(tmp_path / "config.json", content)
+    config = (InternVLChatConfig if layout == "opengvlab" else InternVLConfig).from_pretrained(tmp_path)
+    sizes = weight_bytes(config, width=2, folder=tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    heads = [tensor for name, tensor in weights.items() if "lm_head" in name]
+    assert len(heads) == (0 if tied else 1) and sizes.head == sum(2 * head.numel() for head in heads)
+    computed = weight_bytes(config, width=2)
+    assert sizes.vision == computed.vision < 2 * parameter_counts(config).vision
+    assert sizes.layers == computed.layers and sizes.embeddings == computed.head
 
 
 def test_unquantised_weights_have_the_width_in_which_they_are_served():

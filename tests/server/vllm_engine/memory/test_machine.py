@@ -4,6 +4,8 @@ The GPUs are numbers here, and vLLM's platform is the CPU. So a GPU's defaults, 
 step, are given as flags.
 """
 
+from pathlib import Path
+
 import pytest
 
 from model.checkpoint.parameters import weight_bytes
@@ -40,7 +42,9 @@ def test_a_plan_says_what_the_engine_was_told():
     assert policy.width == policy.cache_width == 4
     assert policy.devices == critic.devices == (0,)
     assert policy.share is None and policy.cache_bytes is None and policy.splits_vision
-    assert policy.weights == weight_bytes(configs[0].model_config.hf_config, width=4)
+    assert policy.weights == weight_bytes(
+        configs[0].model_config.hf_config, width=4, folder=Path(policy.name)
+    )
     assert policy.tokens_per_tile == 9
     text = policy.config.text_config
     heads = text.num_key_value_heads * text.hidden_size // text.num_attention_heads
@@ -49,11 +53,13 @@ def test_a_plan_says_what_the_engine_was_told():
 
 def test_the_operators_flags_reach_the_plan():
     (policy, critic), _ = started(
-        policy_args="--gpu-memory-utilization 0.92 --kv-cache-dtype fp8",
+        policy_args="--gpu-memory-utilization 0.92 --kv-cache-dtype fp8"
+        " --enable-lora --max-loras 3 --max-lora-rank 32",
         critic_args=f"--kv-cache-memory-bytes {GIB}",
     )
     assert policy.share == 0.92  # also vLLM's default, but here the operator's
     assert policy.cache_width == 1 and critic.cache_bytes == GIB and critic.share is None
+    assert policy.adapter_ranks == 3 * 32 and critic.adapter_ranks == 0
 
 
 def test_the_shares_reach_vllm_and_engines_on_one_gpu_start_in_turn():

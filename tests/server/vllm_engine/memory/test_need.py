@@ -84,3 +84,11 @@ def test_quantised_weights_split_only_between_groups(name, ranks, divides):
         return
     with pytest.raises(StartupError, match=f"use --policy-args '--pipeline-parallel-size {ranks}' instead"):
         require_whole_groups("policy", name, engine.config, ranks)
+
+
+def test_lora_slots_take_their_matrices_in_every_layer():
+    """Four slots of rank 16; the 8B has 28 layers, 28 and 4 heads of 128, and an MLP of 18,944."""
+    inputs = 3 * 3584 + 3584 + 2 * 3584 + 18944  # of q, k, v; of the attention's output; of gate, up; of down
+    outputs = 3584 + 2 * 512 + 3584 + 2 * 18944 + 3584
+    plain, slots = memory_need(plan("InternVL3-8B")), memory_need(plan("InternVL3-8B", adapter_ranks=4 * 16))
+    assert slots.weights - plain.weights == 4 * 16 * 28 * (inputs + outputs) * 2
