@@ -5,6 +5,7 @@ import typer
 from ttscaling.train.commands.checks import check, memory
 from ttscaling.train.commands.mixture import ratio
 from ttscaling.train.commands.nano import nano, nano_critics, nano_mpo, nano_ratio, nano_v2pe
+from ttscaling.train.commands.nano_data import nano_data
 from ttscaling.train.commands.rollouts import rollouts
 from ttscaling.train.commands.training import command_of, critic, mpo, pretrain, sft
 
@@ -26,6 +27,7 @@ app.command("sft")(command_of("sft", sft))
 app.command("critic")(command_of("critic", critic))
 app.command("mpo")(command_of("mpo", mpo))
 app.command()(ratio)
+app.command("nano-data")(nano_data)
 app.command("nano-ratio")(nano_ratio)
 app.command("nano-mpo")(nano_mpo)
 app.command("nano-v2pe")(nano_v2pe)
