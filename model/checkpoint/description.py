@@ -33,10 +33,12 @@ class VisionShape:
     initializer_factor: float = 1.0
 
 
-def _system_message(config: InternVLChatConfig, template: str) -> str:
+def _system_message(config: InternVLConfig, template: str) -> str | None:
     # Published configs hold null under this key. Their code ignores it and uses the template's message.
     configured: str | None = getattr(config, "system_message", None)
-    return system_message(template) if configured is None else configured
+    if configured is not None or not isinstance(config, InternVLChatConfig):
+        return configured
+    return system_message(template)
 
 
 def _tiling(config: InternVLConfig, tile_size: int, image_processor: Mapping[str, Any]) -> TilingConfig:
@@ -59,7 +61,7 @@ class Checkpoint:
     trained on. `v2pe_delta` is the delta that `config.json` names, or 1. `template` names the conversation
     format (`model.checkpoint.templates`). `system_message` begins a conversation that has none: in
     OpenGVLab's layout it is that of `config.json`, or else the template's, and an empty one means that there
-    is none. It is None in transformers' layout.
+    is none. In transformers' layout it is None, unless our training wrote one into `config.json`.
     """
 
     layout: Literal["opengvlab", "transformers"]
@@ -156,5 +158,5 @@ def read_checkpoint(config: InternVLConfig, image_processor: Mapping[str, Any]) 
         window=config.text_config.max_position_embeddings,
         v2pe_delta=delta,
         template=template,
-        system_message=_system_message(config, template) if opengvlab else None,
+        system_message=_system_message(config, template),
     )

@@ -40,6 +40,7 @@ def export(
     *,
     layout: Layout,
     dtype: torch.dtype,
+    system: str | None = None,
 ) -> None:
     """Write a checkpoint; `directory` appears when it is complete, and replaces one that was there.
 
@@ -50,6 +51,8 @@ def export(
         directory: the folder to write.
         layout: the layout of the new checkpoint.
         dtype: the type of its weights.
+        system: the system message that it was trained with. It goes into the config, where the server finds
+            it. None keeps what the source has.
     """
     unfinished = directory.with_name(f"{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -68,6 +71,9 @@ def export(
         generation = source / "generation_config.json"
         if generation.exists():
             shutil.copy(generation, unfinished)  # This replaces the file that transformers' class wrote.
+    if system is not None:
+        written = json.loads((unfinished / "config.json").read_text())
+        _write(unfinished / "config.json", written | {"system_message": system})
     shutil.rmtree(directory, ignore_errors=True)
     unfinished.rename(directory)
 

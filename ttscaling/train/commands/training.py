@@ -15,9 +15,11 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from model.checkpoint.config_file import Layout
-from ttscaling.train.settings.kinds import CriticData, Form, History, Kind, Labelling, MpoWeights
+from ttscaling.train.settings.kinds import CriticData, CriticLoss, Form, History, Kind, Labelling, MpoWeights
 from ttscaling.train.settings.published import Size, published
 from ttscaling.train.settings.recipe import Recipe
+
+from .system_option import text_or_file
 
 Extras = Callable[..., Mapping[str, Any]]
 
@@ -66,6 +68,21 @@ def critic(
         History,
         typer.Option(help="Earlier answers of the critic in its input: always + (plus), or the labels."),
     ] = "plus",
+    critic_system: Annotated[
+        str | None,
+        typer.Option(
+            help="System message of the critic, a file with it, or `none` for none. The server reads it from "
+            "the trained checkpoint. By default that of the data (chats), or else that of --model."
+        ),
+    ] = None,
+    loss: Annotated[
+        CriticLoss,
+        typer.Option(help="Cross-entropy of a label among the labels (labels) or all tokens (full)."),
+    ] = "labels",
+    text_weight: Annotated[
+        float,
+        typer.Option(min=0, help="Weight of a token of a step labelled +, beside 1 for a label."),
+    ] = 0.0,
 ) -> Mapping[str, Any]:
     """Train a process reward critic as VisualPRM does, with the loss on its label for each step.
 
@@ -73,7 +90,14 @@ def critic(
     """
     return {
         "critic": CriticData(
-            form=form, labelling=labelling, threshold=threshold, early_stop=early_stop, history=history
+            form=form,
+            labelling=labelling,
+            threshold=threshold,
+            early_stop=early_stop,
+            history=history,
+            system=text_or_file(critic_system),
+            loss=loss,
+            text_weight=text_weight,
         )
     }
 

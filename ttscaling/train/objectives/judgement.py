@@ -1,34 +1,81 @@
-"""The objective of a critic, a cross-entropy among its labels."""
+"""The objective of a critic, a cross-entropy of its labels, among the labels or over the full vocabulary."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
 from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.log_probs import target_log_probs
+from ttscaling.train.packs.pack_stream import DrawnSample
+from ttscaling.train.packs.packed_batch import PackedBatch, pack_samples
 
 from .losses import weighted_cross_entropy
 from .next_token import NextToken
-from .objective import Loss, MicroBatch, supervised_tokens
+from .objective import Loss, MicroBatch, blank_sample, supervised_tokens
+
+
+@dataclass(frozen=True)
+class PackedJudgements:
+    """A pack of critics' conversations, and the positions at which a label is predicted, bool (1, T)."""
+
+    packed: PackedBatch
+    slot_1T: torch.Tensor
 
 
 class Judgement(NextToken):
-    """The weighted cross-entropy of a critic's label at each slot, among the labels only.
+    """The weighted cross-entropy of a critic's label at each slot, and of other supervised tokens.
 
-    The logits come from the rows of the labels in the output head, as in the read-out, which takes the
-    softmax over `+` and `-`. The loss doesn't depend on the logits of other tokens. `labels` holds the token
-    ids of the labels.
+    By default it is among the labels only. The logits come from the rows of the labels in the output head, as
+    in the read-out, which takes the softmax over `+` and `-`, and other tokens keep their logits. With `full`
+    it is over the full vocabulary, as published, so the labels become the most probable tokens of all. The
+    other supervised tokens are the text of steps (`critic_sample`), whose loss is over the vocabulary always.
+
+    Args:
+        image_token: the id of the context token of images.
+        labels: the token ids of the labels.
+        full: take the cross-entropy of a label over the full vocabulary.
+        text: add the loss of the other supervised tokens.
     """
 
-    def __init__(self, *, image_token: int, labels: Sequence[int]):
+    def __init__(self, *, image_token: int, labels: Sequence[int], full: bool = False, text: bool = False):
         super().__init__(image_token=image_token)
         self.labels = tuple(labels)
+        self.full = full
+        self.text = text
+
+    def micro(self, pack: Sequence[DrawnSample[Any]]) -> MicroBatch:
+        """Return the `PackedJudgements` of `CriticSample`s. Its weight is the sum of the labels' weights."""
+        samples = [drawn.sample for drawn in pack]
+        packed = pack_samples(samples or [blank_sample()], image_token=self.image_token)
+        slot_T = np.concatenate([sample.slot_T for sample in samples]) if samples else np.zeros(1, bool)
+        slot_1T = torch.from_numpy(slot_T)[None]
+        weight = float(packed.weight_1T[slot_1T].double().sum())
+        num_tokens = sum(drawn.num_tokens for drawn in pack)
+        return MicroBatch(PackedJudgements(packed, slot_1T), weight, len(pack), num_tokens)
 
     def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
         """Return the weighted sum of the cross-entropy, and of the slots whose best label is right."""
-        hidden_SD, target_S, weight_S = supervised_tokens(model, micro.batch)
+        batch: PackedJudgements = micro.batch
+        hidden_SD, target_S, weight_S = supervised_tokens(model, batch.packed)
+        slot_S = batch.slot_1T[batch.packed.weight_1T > 0].to(hidden_SD.device)
         label_L = torch.tensor(self.labels, device=target_S.device)
-        logits_SL = hidden_SD @ model.lm_head.weight[label_L].to(hidden_SD.dtype).T
-        target_S = (target_S[:, None] == label_L).int().argmax(dim=1)
-        loss = weighted_cross_entropy(logits_SL, target_S, weight_S)
-        right = ((logits_SL.argmax(dim=1) == target_S) * weight_S).sum()
-        return loss, {"loss": loss.detach(), "right": right}
+        logits_JL = hidden_SD[slot_S] @ model.lm_head.weight[label_L].to(hidden_SD.dtype).T
+        target_J = (target_S[slot_S, None] == label_L).int().argmax(dim=1)
+        right = ((logits_JL.argmax(dim=1) == target_J) * weight_S[slot_S]).sum()
+
+        def over_vocabulary(chosen_S: torch.Tensor) -> torch.Tensor:
+            log_prob_S = target_log_probs(model.lm_head, hidden_SD[chosen_S], target_S[chosen_S])
+            return -(log_prob_S * weight_S[chosen_S]).sum()
+
+        if self.full:
+            loss = over_vocabulary(slot_S)
+        else:
+            loss = weighted_cross_entropy(logits_JL, target_J, weight_S[slot_S])
+        figures = {"right": right}
+        if self.text:
+            figures["text"] = over_vocabulary(~slot_S)
+            loss = loss + figures["text"]
+        return loss, {name: figure.detach() for name, figure in {"loss": loss, **figures}.items()}

@@ -20,6 +20,7 @@ from ttscaling.records.meta import read_meta
 from ttscaling.train.checkpoints.export import export
 from ttscaling.train.checkpoints.load import empty_model, load_model, weights_dtype
 from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.samples.critic_chats import with_system
 from ttscaling.train.settings.kinds import CriticData, Kind, MpoWeights
 from ttscaling.train.settings.recipe import Recipe
 
@@ -81,7 +82,8 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     settings = checked_job_settings(job, resume=resume)
     set_seed(job.recipe.seed)
     data_sets = read_meta(job.data, base=job.base)
-    task = make_task(job.kind, job.model, data_sets, job.recipe, critic=job.critic, mpo=job.mpo)
+    critic = with_system(job.critic, data_sets)
+    task = make_task(job.kind, job.model, data_sets, job.recipe, critic=critic, mpo=job.mpo)
     model = _start_model(job.model, accelerator)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:  # not earlier, so that a mistyped path leaves no folder behind
@@ -103,6 +105,7 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
             job.output / "model",
             layout=job.layout or layout_of(job.model),
             dtype=weights_dtype(job.model),
+            system=critic.system if job.kind == "critic" else None,
         )
     accelerator.wait_for_everyone()
     return job.output / "model"

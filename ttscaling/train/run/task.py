@@ -20,8 +20,9 @@ from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.packs.mixture import Mixture, Shard
 from ttscaling.train.packs.pack_stream import Corpus, PackStream, one_pass
 from ttscaling.train.samples.chat_encoder import ChatEncoder
-from ttscaling.train.samples.chat_samples import Preparation, chat_sample, critic_sample
+from ttscaling.train.samples.chat_samples import Preparation, chat_sample
 from ttscaling.train.samples.critic_chats import label_steps, labels_of_chat
+from ttscaling.train.samples.critic_samples import critic_sample
 from ttscaling.train.samples.pair_samples import pair_sample
 from ttscaling.train.settings.kinds import CriticData, Kind, MpoWeights
 from ttscaling.train.settings.recipe import Recipe
@@ -81,14 +82,17 @@ def make_task(
         ValueError: this checkpoint can't be trained in this way.
         OSError: the checkpoint or the data can't be read.
     """
-    preparation = preparation_of(checkpoint, recipe)
+    critic = critic or CriticData()
+    preparation = preparation_of(checkpoint, recipe, system=critic.system if kind == "critic" else None)
     image_token = preparation.encoder.image_token
     if kind == "critic":
-        critic = critic or CriticData()
-        labels = "+-=" if critic.form == "chats" or critic.labelling == "advantage" else "+-"
-        tokens = [preparation.encoder.ids(label)[0] for label in labels]
-        corpus = _critic_corpus(data_sets, preparation, recipe, critic)
-        return TrainingTask(corpus, Judgement(image_token=image_token, labels=tokens), recipe)
+        judgement = Judgement(
+            image_token=image_token,
+            labels=[preparation.encoder.ids(label)[0] for label in critic.labels],
+            full=critic.loss == "full",
+            text=critic.text_weight > 0,
+        )
+        return TrainingTask(_critic_corpus(data_sets, preparation, recipe, critic), judgement, recipe)
     if kind == "mpo":
         pairs = Corpus(
             data_sets,
@@ -108,11 +112,12 @@ def make_task(
     return TrainingTask(chats, NextToken(image_token=image_token), recipe)
 
 
-def preparation_of(checkpoint: Path, recipe: Recipe) -> Preparation:
+def preparation_of(checkpoint: Path, recipe: Recipe, *, system: str | None = None) -> Preparation:
     """Return how records become samples for the model in `checkpoint`.
 
     Tiling, tokens per tile and system message are those that the checkpoint describes. `recipe.image_tiles`
-    lowers or raises the limit of tiles.
+    lowers or raises the limit of tiles. `system` takes the place of the system message, and an empty one puts
+    nothing there.
 
     Raises:
         ValueError: the tokenizer isn't InternVL's, or the model can't be built with a value in the config.
@@ -124,9 +129,8 @@ def preparation_of(checkpoint: Path, recipe: Recipe) -> Preparation:
         max_tiles = recipe.image_tiles
         tiling = replace(tiling, min_tiles=min(tiling.min_tiles, max_tiles), max_tiles=max_tiles)
     tokenizer = checkpoint_tokenizer(checkpoint)
-    encoder = ChatEncoder(
-        tokenizer, tokens_per_tile=description.tokens_per_tile, system=description.system_message or None
-    )
+    message = description.system_message if system is None else system
+    encoder = ChatEncoder(tokenizer, tokens_per_tile=description.tokens_per_tile, system=message or None)
     return Preparation(encoder=encoder, tiling=tiling, average=recipe.average, deltas=recipe.deltas)
 
 
@@ -134,10 +138,16 @@ def _critic_corpus(
     data_sets: Sequence[DataSet], preparation: Preparation, recipe: Recipe, critic: CriticData
 ) -> Corpus[Any, Any]:
     def prepare(record: Any, data_set: DataSet, rng: Any) -> Any:
-        return critic_sample(record, data_set, preparation, rng, history=critic.history)
+        return critic_sample(
+            record, data_set, preparation, rng, history=critic.history, text_weight=critic.text_weight
+        )
 
     if critic.form == "chats":
-        return Corpus(data_sets, lambda data: labels_of_chat(parse_chat(data)), prepare, seed=recipe.seed)
+
+        def labelled(data: Any) -> Any:
+            return labels_of_chat(parse_chat(data), critic.labels, system=critic.system)
+
+        return Corpus(data_sets, labelled, prepare, seed=recipe.seed)
     label = partial(
         label_steps,
         labelling=critic.labelling,

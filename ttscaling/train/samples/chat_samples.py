@@ -15,11 +15,9 @@ from model.v2pe import TRAINED_DELTAS
 from ttscaling.records.chats import ChatRecord, Turn
 from ttscaling.records.media_paths import media_path
 from ttscaling.records.meta import DataSet
-from ttscaling.train.settings.kinds import History
 from ttscaling.train.settings.recipe import Average
 
 from .chat_encoder import ChatEncoder, EncodedChat
-from .critic_chats import CriticRecord, critic_turns
 from .media_markers import announce_frames, announce_images
 from .media_tiles import image_tiles, jpeg_degraded, video_frames
 from .sample import Sample, token_weight
@@ -58,38 +56,6 @@ def chat_sample(
     chat = preparation.encoder.encode(turns, [len(tiles) for tiles in images_NHWC])
     targets_T = (chat.ids_T != preparation.encoder.image_token) if all_text else chat.assistant_mask_T
     return next_token_sample(chat, _predicting_T(targets_T), images_NHWC, preparation, rng)
-
-
-def critic_sample(
-    record: CriticRecord,
-    data_set: DataSet,
-    preparation: Preparation,
-    rng: np.random.Generator,
-    *,
-    history: History = "plus",
-) -> Sample:
-    """Return a critic's conversation as a sample with the loss only on its labels `+`, `-` and `=`.
-
-    `history` says what earlier turns hold (see `critic_turns`). Raises RecordError if the media can't be
-    used, and ValueError if the tokenizer has no single token for a label.
-    """
-    question_turns, images_NHWC = read_media(
-        (Turn("user", record.question),), record.images, record.video, data_set, preparation, rng
-    )
-    turns = critic_turns(replace(record, question=question_turns[0].text), history=history)
-    chat = preparation.encoder.encode(turns, [len(tiles) for tiles in images_NHWC], answering=True)
-    slots = np.array(chat.slots)
-    supervised_T = np.zeros(len(chat.ids_T), dtype=bool)
-    supervised_T[slots] = True
-    sample = next_token_sample(chat, supervised_T, images_NHWC, preparation, rng)
-    labels = [preparation.encoder.ids(label) for label in record.labels]
-    if any(len(ids) != 1 for ids in labels):
-        raise ValueError(
-            "the tokenizer has no single token for '+', '-' or '=', so it can't train a critic: use a model "
-            "with InternVL's tokenizer"
-        )
-    sample.target_T[slots] = [ids[0] for ids in labels]
-    return sample
 
 
 def next_token_sample(

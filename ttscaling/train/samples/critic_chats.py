@@ -5,14 +5,17 @@ read-out can't differ. Sources: arXiv 2503.10291 sections 3 and 4; OpenGVLab/Int
 `visualprm_data_pipeline_postprocess.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ttscaling.critic_prompt import MINUS, PLUS, critic_prefixes
 from ttscaling.records.bad_records import RecordError
-from ttscaling.records.chats import ChatRecord, Turn
+from ttscaling.records.chats import ChatRecord, Turn, parse_chat
+from ttscaling.records.jsonl import LineFile
 from ttscaling.records.judged_steps import JudgedRecord
-from ttscaling.train.settings.kinds import History, Labelling
+from ttscaling.records.meta import DataSet
+from ttscaling.train.settings.kinds import CriticData, History, Labelling
 from ttscaling.types import Conversation
 
 EQUAL = "="
@@ -73,14 +76,20 @@ def label_steps(
     )
 
 
-def labels_of_chat(record: ChatRecord) -> CriticRecord:
+def labels_of_chat(record: ChatRecord, labels: str = "+-=", *, system: str | None = None) -> CriticRecord:
     """Return the steps of a published VisualPRM400K conversation with the labels of its `gpt` turns.
 
+    Args:
+        record: the conversation.
+        labels: the labels that the critic learns.
+        system: the critic's system message. None keeps the conversation's own, and with any other value it
+            is left out, because the encoder puts the critic's in front.
+
     Raises:
-        RecordError: the conversation doesn't have VisualPRM400K's form.
+        RecordError: the conversation doesn't have VisualPRM400K's form, or has another label.
     """
-    system = record.turns[0].text if record.turns[0].role == "system" else None
-    turns = record.turns[system is not None :]
+    own_system = record.turns[0].text if record.turns[0].role == "system" else None
+    turns = record.turns[own_system is not None :]
     step_turns, label_turns = turns[0::2], turns[1::2]
     if len(step_turns) != len(label_turns) or any(turn.role != "user" for turn in step_turns):
         raise RecordError("this is no critic's conversation: 'human' and 'gpt' turns must alternate")
@@ -90,15 +99,32 @@ def labels_of_chat(record: ChatRecord) -> CriticRecord:
         raise RecordError(
             f"the first turn isn't of the form {form!r}: write question and first step like this"
         )
-    labels = tuple(_label(turn) for turn in label_turns)
     return CriticRecord(
         question=opening.removeprefix(_QUESTION),
         steps=(first, *(turn.text for turn in step_turns[1:])),
-        labels=labels,
+        labels=tuple(_label(turn, labels) for turn in label_turns),
         images=record.images,
         video=record.video,
-        system=system,
+        system=own_system if system is None else None,
     )
+
+
+def with_system(critic: CriticData, data_sets: Sequence[DataSet]) -> CriticData:
+    """Return the settings with the system message of published conversations, unless they name one already.
+
+    It is that of the first record. All records are trained with it, because the server shows one to all.
+
+    Raises:
+        RecordError: the first record is bad; the message names it.
+        OSError: its file can't be read.
+    """
+    if critic.form != "chats" or critic.system is not None:
+        return critic
+    for file in (LineFile(data_set.annotation) for data_set in data_sets):
+        if len(file):
+            first = file.record(0, lambda data: labels_of_chat(parse_chat(data)))
+            return replace(critic, system=first.system)
+    return critic
 
 
 def critic_turns(record: CriticRecord, *, history: History = "plus") -> tuple[Turn, ...]:
@@ -128,8 +154,12 @@ def _sign(difference: float) -> Label:
     return "+" if difference > 0 else "-" if difference < 0 else "="
 
 
-def _label(turn: Turn) -> Label:
+def _label(turn: Turn, labels: str) -> Label:
     text = turn.text.strip()
     if turn.role != "assistant" or text not in (PLUS, MINUS, EQUAL):
-        raise RecordError(f"a judgement is {turn.text[:40]!r}: use '+', '-' or '='")
+        raise RecordError(f"a judgement is {turn.text[:40]!r}: use '+' or '-'")
+    if text not in labels:
+        raise RecordError(
+            f"a judgement is {text!r}, which is a label by advantage: add --labelling advantage"
+        )
     return text  # type: ignore[return-value]

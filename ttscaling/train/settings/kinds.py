@@ -1,5 +1,6 @@
 """The kinds of training, and the settings that only one kind has."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ History = Literal["plus", "labels"]
 
 Kind = Literal["pretrain", "sft", "critic", "mpo"]
 Form = Literal["judged", "chats"]
+CriticLoss = Literal["labels", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,12 @@ class CriticData:
     """How the records of a critic are read and labelled; see `ttscaling.train.samples.critic_chats`.
 
     `form` is `judged` (VisualPRM400K-Raw, which holds Monte-Carlo scores) or `chats` (VisualPRM400K, whose
-    turns hold the labels already). With `chats` only `history` has an effect.
+    turns hold the labels already). With `chats`, `threshold` and `early_stop` have no effect, and of
+    `labelling` only whether there is a third label. `system` begins every conversation, None leaves the
+    checkpoint's own, and an empty text puts nothing there. `loss` is over the labels alone or over the full
+    vocabulary. `text_weight` is the weight of the next-token loss on each token of the steps labelled `+`.
+
+    Raises ValueError if `text_weight` is negative.
     """
 
     form: Form = "judged"
@@ -24,6 +31,21 @@ class CriticData:
     threshold: float = 0.0
     early_stop: bool = False
     history: History = "plus"
+    system: str | None = None
+    loss: CriticLoss = "labels"
+    text_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.text_weight < math.inf:
+            raise ValueError(f"the weight of the text is {self.text_weight}: give a number of at least 0")
+
+    @property
+    def labels(self) -> str:
+        """Return the labels that the critic answers with: the two that the server reads, and `=` if needed.
+
+        The third label says that a step changes nothing, which only the labelling by advantage can say.
+        """
+        return "+-=" if self.labelling == "advantage" else "+-"
 
 
 @dataclass(frozen=True, kw_only=True)

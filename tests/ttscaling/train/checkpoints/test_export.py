@@ -65,6 +65,19 @@ def test_the_system_message_stays(tmp_path: Path) -> None:
     assert described(out).system_message == described(tmp_path / "start").system_message != ""
 
 
+@pytest.mark.parametrize("target", ["opengvlab", "transformers"])
+@pytest.mark.parametrize("system", ["Judge each step.", ""])
+def test_a_system_message_of_training_is_read_by_the_server(
+    system: str, target: Layout, tmp_path: Path
+) -> None:
+    start = build_checkpoint(tmp_path / "start", "opengvlab")
+    model = load_model(start, dtype=torch.float32)
+    out = tmp_path / "out"
+    export(model.state_dict(), model.config, start, out, layout=target, dtype=torch.float32, system=system)
+    assert described(out).system_message == system
+    assert torch.equal(load_model(out, dtype=torch.float32).lm_head.weight, model.lm_head.weight)
+
+
 @torch.no_grad()
 def test_transformers_own_class_loads_its_layout(tmp_path: Path) -> None:
     model, out = exported(tmp_path, "opengvlab", "transformers")

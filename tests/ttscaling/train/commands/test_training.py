@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from model.checkpoint.config_file import described
 from model.v2pe import TRAINED_DELTAS
 from tests.checkpoints import build_checkpoint
 from tests.ttscaling.train.jobs import command_line, job, recipe
@@ -32,11 +33,27 @@ def test_a_run(tmp_path: Path) -> None:
 def test_a_critic_s_own_options(tmp_path: Path) -> None:
     training_job = job(tmp_path, "critic", recipe=recipe(steps=1))
     status, output = run_command(
-        *command_line(training_job), "--labelling", "advantage", "--history", "labels"
+        *command_line(training_job),
+        *("--labelling", "advantage", "--history", "labels", "--loss", "full", "--text-weight", "0.25"),
     )
     assert status == 0, output
     written = json.loads((training_job.output / "job.json").read_text())
-    assert written["critic"]["labelling"] == "advantage" and written["critic"]["history"] == "labels"
+    critic = {"labelling": "advantage", "history": "labels", "loss": "full", "text_weight": 0.25}
+    assert written["critic"].items() >= critic.items()
+    row = json.loads((training_job.output / "log.jsonl").read_text().splitlines()[-1])
+    assert 0 < row["text"] < row["loss"]
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_a_critic_is_served_with_the_system_message_that_it_was_trained_with(
+    from_file: bool, tmp_path: Path
+) -> None:
+    training_job = job(tmp_path, "critic", recipe=recipe(steps=1))
+    (tmp_path / "system.txt").write_text("Judge each step.\n")
+    value = str(tmp_path / "system.txt") if from_file else "Judge each step."
+    status, output = run_command(*command_line(training_job), "--critic-system", value)
+    assert status == 0, output
+    assert described(training_job.output / "model").system_message == "Judge each step."
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,9 @@ from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.objectives.references import References, write_references
 from ttscaling.train.packs.mixture import Draw
 from ttscaling.train.packs.pack_stream import DrawnSample
-from ttscaling.train.samples.chat_samples import chat_sample, critic_sample
+from ttscaling.train.samples.chat_samples import chat_sample
 from ttscaling.train.samples.critic_chats import CriticRecord
+from ttscaling.train.samples.critic_samples import critic_sample
 from ttscaling.train.samples.pair_samples import pair_sample
 from ttscaling.train.samples.sample import Sample
 from ttscaling.train.settings.kinds import MpoWeights
@@ -101,6 +102,30 @@ def test_a_judgement_is_among_the_labels_at_the_slots(model: V2PEInternVL, tmp_p
     touched = model.lm_head.weight.grad.abs().sum(dim=1).nonzero()[:, 0].tolist()
     assert sorted(touched) == sorted([plus, minus])
     model.zero_grad()
+
+
+def test_a_judgement_over_the_full_vocabulary_and_the_text(model: V2PEInternVL, tmp_path: Path) -> None:
+    """Both are log-probabilities of single tokens, and only the labels' weights count in the mean."""
+    record = CriticRecord(question="1+1?", steps=("1+1=2", "No."), labels=("+", "-"))
+    sample = critic_sample(
+        record, data_set(tmp_path), preparation(), np.random.default_rng(0), text_weight=0.5
+    )
+    plus, minus = (preparation().encoder.ids(label)[0] for label in "+-")
+    objective = Judgement(image_token=image_token(model), labels=[plus, minus], full=True, text=True)
+    micro = objective.micro(drawn([sample]))
+    loss, figures = objective.loss(model, micro)
+    log_prob_TV = log_probs_alone(model, sample)
+    slots = np.flatnonzero(sample.slot_T)
+    labels = -(log_prob_TV[slots[0], plus] + log_prob_TV[slots[1], minus]).item() / 2**0.5
+    text_at = np.flatnonzero((sample.weight_T > 0) & ~sample.slot_T)
+    assert len(text_at) == len("1+1=2") + 1, "a byte is a token, and the end of the turn is one"
+    text = -sum(log_prob_TV[t, sample.ids_T[t + 1]].item() for t in text_at) * 0.5 / 2**0.5
+    assert micro.weight == pytest.approx(2 / 2**0.5, abs=1e-5)
+    assert figures["text"].item() == pytest.approx(text, abs=1e-5)
+    assert loss.item() == pytest.approx(labels + text, abs=1e-5)
+    logits_S2 = log_prob_TV[slots][:, [plus, minus]]
+    right = (logits_S2.argmax(1) == torch.tensor([0, 1])).double().mean()
+    assert figures["right"].item() / micro.weight == pytest.approx(right.item(), abs=1e-6)
 
 
 def test_preference_is_mpo_with_the_shift_of_the_steps_before(model: V2PEInternVL, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from tests.ttscaling.train.samples.test_media_tiles import write_clip
 from ttscaling.records.bad_records import RecordError
 from ttscaling.records.chats import ChatRecord, Turn
 from ttscaling.records.meta import DataSet
-from ttscaling.train.samples.chat_samples import chat_sample, critic_sample
-from ttscaling.train.samples.critic_chats import CriticRecord
+from ttscaling.train.samples.chat_samples import chat_sample
 from ttscaling.train.samples.sample import Sample
 from ttscaling.train.settings.recipe import Average
 
@@ -97,16 +96,6 @@ def test_augmentation_is_the_data_set_s_choice_and_repeatable(tmp_path: Path) ->
     np.testing.assert_array_equal(degraded[0], degraded[1])
 
 
-def test_a_critic_sees_the_video_of_its_question(tmp_path: Path) -> None:
-    write_clip(tmp_path / "clip.mp4", levels=[0, 60, 120, 180])
-    folder = data_set(tmp_path)
-    record = CriticRecord(question="<video>\nWhat?", steps=("A cat.",), labels=("-",), video="clip.mp4")
-    sample = critic_sample(record, folder, preparation(frames=(3, 3)), rng())
-    assert sample.num_tiles == 3
-    assert "### Question:\nFrame-1: <img>" in decoded(sample.ids_T)
-    assert supervised(sample) == "-"
-
-
 def test_a_video_is_a_line_for_each_frame_and_a_delta_for_each(tmp_path: Path) -> None:
     folder = data_set(tmp_path)
     write_clip(tmp_path / "clip.mp4", levels=[0, 60, 120, 180])
@@ -122,19 +111,3 @@ def test_a_video_is_a_line_for_each_frame_and_a_delta_for_each(tmp_path: Path) -
 def test_a_missing_image_is_a_bad_record(drawings: DataSet, images: tuple[str, ...]) -> None:
     with pytest.raises(RecordError):
         chat_sample(ChatRecord(turns=ASKED, images=images), drawings, preparation(), rng())
-
-
-def test_a_critic_learns_its_judgements_only(drawings: DataSet) -> None:
-    record = CriticRecord(
-        question="1+1?", steps=("a", "b", "c"), labels=("+", "-", "="), images=("square.png",)
-    )
-    sample = critic_sample(record, drawings, preparation(), rng())
-    assert supervised(sample) == "+-="
-    for position in np.flatnonzero(sample.weight_T):
-        assert decoded(sample.ids_T[: position + 1]).endswith("<|im_start|>assistant\n")
-    text = decoded(sample.ids_T)
-    assert "### Question:\n<img>" in text
-    assert text.count("assistant\n+<|im_end|>") == 2, "earlier judgements stand as the read-out shows them"
-    labelled = critic_sample(record, drawings, preparation(), rng(), history="labels")
-    assert "assistant\n-<|im_end|>" in decoded(labelled.ids_T)
-    assert supervised(labelled) == "+-="

@@ -1,10 +1,14 @@
 """A critic is trained on the conversation that the server shows it, which has VisualPRM's form."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.ttscaling.train.data.material import data_set
 from ttscaling.critic_prompt import critic_prefixes
 from ttscaling.records.bad_records import RecordError
-from ttscaling.records.chats import ChatRecord, Turn
+from ttscaling.records.chats import ChatRecord, Turn, chat_json
+from ttscaling.records.jsonl import write_records
 from ttscaling.records.judged_steps import JudgedRecord, JudgedStep
 from ttscaling.train.samples.critic_chats import (
     CriticRecord,
@@ -13,8 +17,9 @@ from ttscaling.train.samples.critic_chats import (
     label_steps,
     labels_of_chat,
     published_chat,
+    with_system,
 )
-from ttscaling.train.settings.kinds import Labelling
+from ttscaling.train.settings.kinds import CriticData, Labelling
 from ttscaling.types import Conversation
 
 
@@ -92,6 +97,26 @@ def test_published_conversations_are_read_as_written() -> None:
 def test_other_conversations_are_refused(turns: list[Turn], problem: str) -> None:
     with pytest.raises(RecordError, match=problem):
         labels_of_chat(ChatRecord(turns=tuple(turns)))
+
+
+def test_a_label_that_the_critic_does_not_learn_is_named() -> None:
+    record = CriticRecord(question="q", steps=("a", "b"), labels=("+", "="))
+    chat = published_chat(record)
+    assert labels_of_chat(chat, "+-=") == record
+    with pytest.raises(RecordError, match="add --labelling advantage"):
+        labels_of_chat(chat, "+-")
+
+
+def test_published_conversations_bring_their_system_message(tmp_path: Path) -> None:
+    """All records are trained with that of the first one, unless the settings name another."""
+    folder = data_set(tmp_path)
+    chats = [published_chat(label_steps(judged_record(1.0), system=text)) for text in ("Judge.", "Other.")]
+    write_records(folder.annotation, map(chat_json, chats))
+    assert with_system(CriticData(form="chats"), [folder]).system == "Judge."
+    assert with_system(CriticData(form="chats", system=""), [folder]).system == ""
+    assert with_system(CriticData(), [folder]).system is None
+    assert labels_of_chat(chats[1], system="Judge.").system is None, "the encoder puts it in front"
+    assert labels_of_chat(chats[1]).system == "Other."
 
 
 def test_a_question_may_hold_the_headings() -> None:
