@@ -79,9 +79,10 @@ def command_line(job: Job) -> list[str]:
 
 
 def figures(job: Job) -> list[dict[str, float]]:
-    """Return the logged figures of each step, without the time."""
+    """Return the logged figures of each step, without those that depend on the time or the machine."""
     rows = [json.loads(line) for line in (job.output / "log.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in row.items() if name != "time"} for row in rows]
+    of_machine = ("time", "seconds", "gpu_memory_gb")
+    return [{name: value for name, value in row.items() if name not in of_machine} for row in rows]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

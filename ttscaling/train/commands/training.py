@@ -144,6 +144,13 @@ def start(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last saved state, if there is one.")
     ] = False,
+    log_every: Annotated[
+        int, typer.Option(min=1, help="Without a terminal, number of steps between two lines of progress.")
+    ] = 10,
+    track: Annotated[
+        str,
+        typer.Option(help="Trackers that get the figures too, with commas, like tensorboard,wandb."),
+    ] = "",
     recipe: Mapping[str, Any],
     **extras: Any,
 ) -> None:
@@ -152,11 +159,14 @@ def start(
 
     from ttscaling.train.run.job import Job, run_job
     from ttscaling.train.run.sharding import make_accelerator
+    from ttscaling.train.run.trackers import check_trackers
 
     logging.set_verbosity_error()  # its warnings and progress bars tell a user nothing here
     logging.disable_progress_bar()
 
+    trackers = [name.strip() for name in track.split(",") if name.strip()]
     try:
+        check_trackers(trackers)
         job = Job(
             kind=kind,
             model=model,
@@ -168,6 +178,8 @@ def start(
             save_every=save_every,
             keep=keep,
             workers=workers,
+            log_every=log_every,
+            track=trackers,
             **extras,
         )
         trained = run_job(job, make_accelerator(job.recipe.precision), resume=resume)

@@ -1,12 +1,12 @@
 """Run a training job in a folder, from a checkpoint and data to a trained checkpoint.
 
-The folder holds `job.json` (the settings), `log.jsonl` and `tensorboard/` (the figures of each step),
-`checkpoints/` (the states for resuming), `references/` for a preference run, and in the end `model/`, which
-the server loads.
+The folder holds `job.json` (the settings), `log.jsonl` (the figures of each step), `checkpoints/` (the states
+for resuming), `references/` for a preference run, the files of trackers, and in the end `model/`, which the
+server loads.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ from ttscaling.train.settings.recipe import Recipe
 
 from .logs import Logs
 from .loop import train
+from .progress_display import ProgressDisplay, RunLength
 from .reference_pass import compute_references
 from .sharding import prepared
 from .states import Checkpoints
-from .task import make_task
+from .task import TrainingTask, make_task
+from .trackers import Trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class Job:
     `model` is the checkpoint to start from, and `data` a meta.json with paths relative to `base`. The trained
     checkpoint is written in `layout` (None means the layout of `model`) and in the data type of the weights
     of `model`. `save_every` and `keep` are those of `Checkpoints`. `workers` is the number of threads that
-    prepare packs, on which the result doesn't depend.
+    prepare packs, on which the result doesn't depend. Without a terminal, the progress is shown every
+    `log_every` steps. `track` names trackers of accelerate.
     """
 
     kind: Kind
@@ -54,6 +57,8 @@ class Job:
     save_every: int = 500
     keep: int = 2
     workers: int = 4
+    log_every: int = 10
+    track: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings that a resumed run must share with the run that it continues, as JSON."""
@@ -93,8 +98,7 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     if job.kind == "mpo":
         compute_references(module, task, accelerator, job.output / "references", workers=job.workers)
     checkpoints = Checkpoints(job.output / "checkpoints", every=job.save_every, keep=job.keep)
-    log_folder = job.output if accelerator.is_main_process else None
-    with Logs(log_folder, title=job.kind, total=job.recipe.steps) as logs:
+    with logs_of(job, task, accelerator, settings) as logs:
         train(module, optimizer, task, accelerator, checkpoints, logs, resume=resume, workers=job.workers)
     state = accelerator.get_state_dict(module)
     if accelerator.is_main_process:
@@ -109,6 +113,14 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
         )
     accelerator.wait_for_everyone()
     return job.output / "model"
+
+
+def logs_of(job: Job, task: TrainingTask, accelerator: Accelerator, settings: Mapping[str, Any]) -> Logs:
+    """Return the logs of a job, which write and show nothing on processes other than the main one."""
+    length = RunLength(steps=job.recipe.steps, samples=task.draws)
+    display = ProgressDisplay(title=job.kind, length=length, every=job.log_every)
+    folder = job.output if accelerator.is_main_process else None
+    return Logs(folder, display, trackers=Trackers(accelerator, job.track, job.output, settings))
 
 
 def checked_job_settings(job: Job, *, resume: bool) -> dict[str, Any]:

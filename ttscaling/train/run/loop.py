@@ -81,7 +81,7 @@ def train(
         task.objective.restore(snapshot.objective)
         for index, stream in streams.items():
             stream.restore(snapshot.streams[index])
-    logs.begin(progress.step)
+    logs.begin(progress.step, samples=progress.samples, tokens=progress.tokens)
     unsaved: Snapshot | None = None
     with closing(global_batches(streams, task.objective, workers=workers)) as batches:
         for packs, totals in until_all_end(batches, accelerator):
