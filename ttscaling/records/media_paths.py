@@ -1,5 +1,6 @@
 """Find the images and videos that records name, and decode the images."""
 
+import os
 from pathlib import Path
 
 from PIL import Image
@@ -10,17 +11,22 @@ from .bad_records import RecordError
 def media_path(root: Path, path: str) -> Path:
     """Return the file that a record names by its path under the data set's root.
 
+    Links are followed, also out of the root, because the folders of a root are often links to other disks.
+    The text of the path must stay below the root.
+
     Raises:
-        RecordError: the path leads out of the root (through `..`, an absolute path or a link), or to no file.
+        RecordError: the path leads out of the root (through `..` or as an absolute path), or to no file.
     """
-    top = root.resolve()
+    inside = os.path.normpath(path)
+    if os.path.isabs(inside) or inside == ".." or inside.startswith("../"):
+        raise RecordError(
+            f"{path[:80]!r} leads out of the root {root}: write the path below it, and link to other folders"
+        )
     try:
-        file = (top / path).resolve()
+        file = (root / inside).resolve()
         exists = file.is_file()
-    except (OSError, ValueError) as error:  # the text can't be a path, such as the bytes of an image
+    except (OSError, ValueError, RuntimeError) as error:  # no path, such as the bytes of an image, or a loop
         raise RecordError(f"{path[:80]!r} is no path ({error}): name a file below {root}") from error
-    if not file.is_relative_to(top):
-        raise RecordError(f"{path!r} leads out of the root {root}: use paths and links that stay below it")
     if not exists:
         raise RecordError(f"there is no file {path!r} under {root}: correct the path or the root")
     return file

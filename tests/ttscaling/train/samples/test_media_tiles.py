@@ -1,4 +1,4 @@
-"""Media paths stay below the root, and tiles are those of the model, with JPEG compression on request."""
+"""Media paths stay below the root but for links; tiles are the model's, with JPEG compression on request."""
 
 from pathlib import Path
 
@@ -37,7 +37,19 @@ def test_a_path_below_the_root(root: Path, path: str) -> None:
     assert media_path(root, path) == (root / "deep/a.png").resolve()
 
 
-@pytest.mark.parametrize("path", ["../outside.png", "deep/../../outside.png", "link.png"])
+def test_links_are_followed_out_of_the_root(root: Path, tmp_path: Path) -> None:
+    """As in a laboratory's layout, where data/coco is a link to another disk."""
+    disk = tmp_path / "disk" / "coco"
+    disk.mkdir(parents=True)
+    picture(40, 40).save(disk / "b.png")
+    (root / "coco").symlink_to(disk)
+    assert media_path(root, "coco/b.png") == disk / "b.png"
+    assert media_path(root, "link.png") == tmp_path / "outside.png"
+    with pytest.raises(RecordError, match="there is no file"):
+        media_path(root, "coco/../b.png")  # the text counts, so it is a file of the root
+
+
+@pytest.mark.parametrize("path", ["..", "../outside.png", "deep/../../outside.png", "../root/deep/a.png"])
 def test_a_path_out_of_the_root(root: Path, path: str) -> None:
     with pytest.raises(RecordError, match="leads out of the root"):
         media_path(root, path)
@@ -46,6 +58,12 @@ def test_a_path_out_of_the_root(root: Path, path: str) -> None:
 def test_an_absolute_path(root: Path) -> None:
     with pytest.raises(RecordError, match="leads out of the root"):
         media_path(root, str(root.parent / "outside.png"))
+
+
+def test_links_in_a_circle(root: Path) -> None:
+    (root / "circle.png").symlink_to(root / "circle.png")
+    with pytest.raises(RecordError, match=r"circle\.png"):
+        media_path(root, "circle.png")
 
 
 @pytest.mark.parametrize("path", ["deep/b.png", "deep", "s3://bucket/a.png"])
