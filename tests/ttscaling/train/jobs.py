@@ -18,13 +18,16 @@ from ttscaling.train.settings.recipe import Recipe
 STEPS = ("Read it.", "Add 1.", "Final answer: 2")
 
 
-def job(folder: Path, kind: Kind = "sft", *, name: str = "run", **changes: Any) -> Job:
-    """Return a job of a few seconds. Its data and checkpoint are written into `folder` on first use."""
+def job(folder: Path, kind: Kind = "sft", *, name: str = "run", length: int = 1, **changes: Any) -> Job:
+    """Return a job of a few seconds. Its data and checkpoint are written into `folder` on first use.
+
+    `length` is a factor of the length of the answers, which have 8 to 24 tokens for 1.
+    """
     model, data = folder / "start", folder / f"{kind}.json"
     if not model.exists():
         build_checkpoint(model, "opengvlab")
     if not data.exists():
-        write_data(folder / "data", kind, data)
+        write_data(folder / "data", kind, data, length=length)
     settings: dict[str, Any] = {"model": model, "data": data, "base": Path(), "output": folder / name}
     return Job(kind=kind, **settings | {"recipe": recipe(), "save_every": 3} | changes)
 
@@ -44,19 +47,19 @@ def recipe(**changes: Any) -> Recipe:
     return replace(small, **changes)
 
 
-def write_data(root: Path, kind: Kind, meta: Path) -> None:
+def write_data(root: Path, kind: Kind, meta: Path, *, length: int = 1) -> None:
     """Write ten records in the format of the kind, with one image, two images or none."""
     media: list[dict[str, Any]] = [{"image": "wide.png"}, {"image": ["square.png", "wide.png"]}, {}]
-    rows = [{**media[n % 3], **_record(kind, n)} for n in range(10)]
+    rows = [{**media[n % 3], **_record(kind, n, length)} for n in range(10)]
     folder = data_set(root, name=kind)
     folder.annotation.write_text("".join(json.dumps(row) + "\n" for row in rows))
     write_meta(meta, [folder], base=Path())
 
 
-def _record(kind: Kind, number: int) -> dict[str, Any]:
-    question, answer = f"What is {number}+1?", f"It is {number + 1}." * (1 + number % 3)
+def _record(kind: Kind, number: int, length: int) -> dict[str, Any]:
+    question, answer = f"What is {number}+1?", f"It is {number + 1}." * (1 + number % 3) * length
     if kind == "mpo":
-        return {"question": question, "chosen": answer, "rejected": f"No idea, {number}."}
+        return {"question": question, "chosen": answer, "rejected": f"No idea, {number}." * length}
     if kind == "critic":
         steps = [{"step": step, "score": float((number + index) % 3 > 0)} for index, step in enumerate(STEPS)]
         return {"question": question, "steps_with_score": steps}

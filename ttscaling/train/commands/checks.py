@@ -46,7 +46,10 @@ def memory(
         int | None, typer.Option(min=1, help="Tokens in a pack. By default as published.")
     ] = None,
 ) -> None:
-    """Estimate the memory that each GPU needs with the published settings, in GB."""
+    """Estimate the memory that each GPU needs with the published settings, in GB.
+
+    The peak isn't the sum, because logits and whole gradients don't exist at the same time.
+    """
     from model.checkpoint.config_file import model_config
     from ttscaling.train.network.memory import memory as estimate_memory
 
@@ -57,5 +60,5 @@ def memory(
         estimate = estimate_memory(model_config(model), recipe, devices=devices)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    for name, value in {**vars(estimate), "total": estimate.total}.items():
-        typer.echo(f"{name:12}{value / 1e9:8.1f}")
+    for name, value in {**vars(estimate), "peak": estimate.peak}.items():
+        typer.echo(f"{name.replace('_', ' '):16}{value / 1e9:8.1f}")

@@ -1,8 +1,8 @@
 """Estimate by arithmetic how much memory a training step takes on each device.
 
 Weights, gradients and AdamW's two moments are fp32 and sharded (FSDP2, `recipes/fsdp2.yaml`). The weights for
-the computation are gathered unit by unit. The memory of attention kernels and of the allocator isn't counted,
-so leave a tenth free.
+the computation are gathered unit by unit, and the gradients of a unit are whole until they are reduced to the
+shards. The memory of attention kernels and of the allocator isn't counted, so leave a tenth free.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from ttscaling.train.settings.recipe import Part, Recipe
 
 from .internvl import V2PEInternVL
 from .log_probs import CHUNK
-from .parts import shard_unit_names
+from .parts import freeze_all_but, shard_unit_names
 
 _FP32 = 4
 _MOMENTS = 2
@@ -25,7 +25,13 @@ _MOMENTS = 2
 
 @dataclass(frozen=True)
 class Memory:
-    """The memory of a training step on one device, in bytes."""
+    """The memory of a training step on one device, in bytes.
+
+    `weights`, `gradients` and `optimizer` are held from step to step, and `gathered` during a micro-batch.
+    `gathered` are the weights for the computation. The others come one after the other within a micro-batch:
+    `activations` with the `logits`, then with the whole gradients of a layer (`layer_gradients`), and in the
+    end only the whole gradients of what isn't in any layer (`root_gradients`).
+    """
 
     weights: int
     gradients: int
@@ -33,11 +39,19 @@ class Memory:
     gathered: int
     activations: int
     logits: int
+    layer_gradients: int
+    root_gradients: int
 
     @property
-    def total(self) -> int:
-        """Return the sum."""
-        return self.weights + self.gradients + self.optimizer + self.gathered + self.activations + self.logits
+    def held(self) -> int:
+        """Return what is held from step to step."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def peak(self) -> int:
+        """Return the most that is held at one time."""
+        backward = self.activations + max(self.logits, self.layer_gradients)
+        return self.held + self.gathered + max(backward, self.root_gradients)
 
 
 def parameters(config: InternVLConfig) -> Mapping[Part, int]:
@@ -56,15 +70,21 @@ def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
         devices: the number of devices over which the model is sharded.
     """
     model = _skeleton(config)
-    part_sizes = parameters(config)
-    model_size, trained_size = sum(part_sizes.values()), sum(part_sizes[part] for part in recipe.parts)
+    freeze_all_but(model, recipe.parts)
     names = shard_unit_names(model)
-    unit_sizes = [_count(module) for module in model.modules() if type(module).__name__ in names]
+    units = [module for module in model.modules() if type(module).__name__ in names]
+    unit_sizes, trained_sizes = [_count(unit) for unit in units], [_count_trained(unit) for unit in units]
+    model_size, trained_size = _count(model), _count_trained(model)
     width = 2 if recipe.precision == "bf16" else _FP32
-    gathered = 0
+    # On one device, autocast keeps a copy of every weight until the forward pass ends.
+    gathered = model_size * width if width < _FP32 else 0
+    layer_gradients = root_gradients = 0
     if devices > 1:
         # The root stays gathered. One unit is in use while the next one is being gathered.
         gathered = (model_size - sum(unit_sizes) + 2 * max(unit_sizes)) * width
+        # Gradients are computed in the width of the computation, and copied into a fp32 buffer to be reduced.
+        layer_gradients = max(trained_sizes) * (width + _FP32)
+        root_gradients = (trained_size - sum(trained_sizes)) * (width + _FP32)
     return Memory(
         weights=model_size * _FP32 // devices,
         gradients=trained_size * _FP32 // devices,
@@ -73,6 +93,8 @@ def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
         activations=_activations(config, recipe, width),
         # The logits as computed, their fp32 copy, and the gradient of the copy.
         logits=min(recipe.max_tokens, CHUNK) * config.text_config.vocab_size * (width + 2 * _FP32),
+        layer_gradients=layer_gradients,
+        root_gradients=root_gradients,
     )
 
 
@@ -123,3 +145,7 @@ def _skeleton(config: InternVLConfig) -> V2PEInternVL:
 
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _count_trained(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

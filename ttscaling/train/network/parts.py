@@ -28,8 +28,7 @@ def freeze_all_but(model: V2PEInternVL, trained: Collection[Part]) -> None:
 def shard_unit_names(model: V2PEInternVL) -> tuple[str, ...]:
     """Return the class names of the modules that FSDP shards as units, for any language model.
 
-    They are the layers and the projector, never the complete language model. FSDP casts the inputs of a unit
-    to bf16, so positions above 256 would lose their fractions.
+    They are the layers and the projector. The embeddings and the output head stay with the root.
     """
     repeated = (model.model.vision_tower.encoder.layer, model.model.language_model.layers)
     layers = {type(layer).__name__ for stack in repeated for layer in stack}

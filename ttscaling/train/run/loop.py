@@ -147,8 +147,9 @@ def step(
         group["lr"] = rate
     sums: dict[str, torch.Tensor] = {}
     for number, micro in enumerate(packs.micros, start=1):
-        last = number == len(packs.micros)
-        with nullcontext() if last else accelerator.no_sync(module):
+        # FSDP2 would keep whole gradients on each GPU until it may reduce them.
+        reduced = accelerator.is_fsdp2 or number == len(packs.micros)
+        with nullcontext() if reduced else accelerator.no_sync(module):
             loss, figures = module(objective.loss, micro)
             accelerator.backward(scaled_loss(loss, totals.weight, num_processes=accelerator.num_processes))
         for name, figure in figures.items():

@@ -1,10 +1,13 @@
 """Prepare the model and its optimiser for one process, for several, or sharded over several."""
 
+from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
 from torch import nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.network.parts import freeze_all_but, shard_unit_names
@@ -12,6 +15,9 @@ from ttscaling.train.objectives.objective import MicroBatch
 
 from .optimizer import make_optimizer
 from .task import TrainingTask
+
+_PATIENCE = timedelta(hours=2)
+_UNTESTED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 
 class ShardedRoot(nn.Module):
@@ -38,10 +44,39 @@ class ShardedRoot(nn.Module):
 def make_accelerator(precision: str) -> Accelerator:
     """Return the accelerator for the environment that the launcher set, on the CPU if there is no GPU.
 
-    `precision` is that of a recipe, `fp32` or `bf16`.
+    Processes wait for each other for up to two hours, because the main process reads the checkpoint and
+    writes the trained one while the others wait. `precision` is that of a recipe, `fp32` or `bf16`.
+
+    Raises:
+        ValueError: the launcher's config shards in another way than FSDP2.
     """
-    return Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision="bf16" if precision == "bf16" else "no"
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
+    )
+    if accelerator.distributed_type in _UNTESTED and not accelerator.is_fsdp2:
+        raise ValueError(
+            "the launcher's config shards in a way that rounds V2PE positions to bf16: launch with "
+            "recipes/fsdp2.yaml, or with another config that has fsdp_version: 2"
+        )
+    if accelerator.is_fsdp2 and precision == "bf16":
+        accelerator.state.fsdp_plugin.mixed_precision_policy = exact_policy()
+    return accelerator
+
+
+def exact_policy() -> MixedPrecisionPolicy:
+    """Return FSDP2's policy for bf16 that rounds weights for the computation, and nothing else.
+
+    accelerate's own policy rounds every float that enters or leaves the root, also within dataclasses. These
+    are the V2PE positions, the weights of the samples, the losses, and the log-probabilities of the
+    reference. It also adds up gradients in bf16.
+    """
+    return MixedPrecisionPolicy(
+        param_dtype=torch.bfloat16,
+        reduce_dtype=torch.float32,
+        output_dtype=None,
+        cast_forward_inputs=False,
     )
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,7 +76,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(kind: Kind, tmp_path: Path) ->
 
 def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
     """The global batches are equal up to the end of the data, where one process has no pack any more."""
-    epoch = {"recipe": recipe(steps=None, epochs=1.0, open_packs=1), "save_every": 1, "keep": 9}
+    epoch: dict[str, Any] = {
+        "recipe": recipe(steps=None, epochs=1.0, open_packs=1),
+        "save_every": 1,
+        "keep": 9,
+    }
     alone = job(tmp_path, "mpo", name="alone", **epoch)
     together = job(tmp_path, "mpo", name="together", **epoch)
     run(alone, resume=False)

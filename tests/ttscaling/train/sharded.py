@@ -1,0 +1,71 @@
+"""Shared by the tests of sharded runs: CPU processes that see what `accelerate launch` shows to GPUs.
+
+accelerate shards on GPUs only. So each process gets the environment that the launcher makes from
+recipes/fsdp2.yaml, and accelerate's state is told that the gloo processes are GPUs before the product's own
+`make_accelerator` runs.
+"""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
+from accelerate.utils.launch import prepare_multi_gpu_env
+from torch.multiprocessing.spawn import spawn
+
+CONFIG = Path(__file__).parents[3] / "recipes" / "fsdp2.yaml"
+_TIME_LIMIT = timedelta(minutes=3)
+
+
+def launcher_environment(*options: str) -> dict[str, str]:
+    """Return the variables that `accelerate launch` sets for recipes/fsdp2.yaml, which `options` change."""
+    parser = launch_command_parser()
+    arguments = parser.parse_args(["--config_file", str(CONFIG), *options, "-m", "ttscaling.train"])
+    arguments, _, _ = _validate_launch_command(arguments)
+    environment: dict[str, str] = prepare_multi_gpu_env(arguments)
+    return {name: value for name, value in environment.items() if os.environ.get(name) != value}
+
+
+def run_sharded(
+    folder: Path, processes: int, work: Callable[..., None], *arguments: Any, options: tuple[str, ...] = ()
+) -> None:
+    """Call `work(*arguments)` in new processes that shard a model as the launcher would let GPUs do it.
+
+    Args:
+        folder: an existing folder, in which the processes meet.
+        processes: their number.
+        work: a function of a test file. It gets its accelerator from `make_accelerator`.
+        arguments: what it is called with.
+        options: options of `accelerate launch` besides the config.
+
+    Raises:
+        Exception: a process failed, or one waited for another for more than three minutes.
+    """
+    meeting = folder / "meeting"
+    meeting.unlink(missing_ok=True)
+    spawn(_process, args=(processes, meeting, options, work, arguments), nprocs=processes)
+
+
+def _process(
+    rank: int,
+    processes: int,
+    meeting: Path,
+    options: tuple[str, ...],
+    work: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
+    torch.set_num_threads(1)
+    ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
+    os.environ |= launcher_environment(*options) | ranks | {"MASTER_ADDR": "127.0.0.1"}
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=processes, timeout=_TIME_LIMIT
+    )
+    PartialState(cpu=True)
+    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    work(*arguments)
+    torch.distributed.destroy_process_group()
