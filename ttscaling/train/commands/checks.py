@@ -38,7 +38,9 @@ def check(
 
 
 def memory(
-    model: Annotated[Path, typer.Option(help="Checkpoint folder. Only its config.json is read.")],
+    model: Annotated[
+        str, typer.Option(help="Checkpoint, a folder or a name on the hub. Only its config.json is read.")
+    ],
     kind: Annotated[Kind, typer.Option(help="Kind of training.")] = "sft",
     size: Annotated[Size, typer.Option(help="Published size of the model whose settings are used.")] = "8B",
     devices: Annotated[int, typer.Option(min=1, help="Number of GPUs over which the model is sharded.")] = 8,
@@ -51,13 +53,15 @@ def memory(
     The peak isn't the sum, because logits and whole gradients don't exist at the same time.
     """
     from model.checkpoint.config_file import model_config
+    from ttscaling.train.checkpoints.hub import checkpoint_folder
     from ttscaling.train.network.memory import memory as estimate_memory
 
     try:
         recipe = with_overrides(
             published(kind, size), {} if max_tokens is None else {"max_tokens": max_tokens}
         )
-        estimate = estimate_memory(model_config(model), recipe, devices=devices)
+        config = model_config(checkpoint_folder(model, weights=False))
+        estimate = estimate_memory(config, recipe, devices=devices)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     for name, value in {**vars(estimate), "peak": estimate.peak}.items():

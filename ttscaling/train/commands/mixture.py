@@ -10,6 +10,7 @@ import typer
 from ttscaling.train.settings.published import Size, published
 from ttscaling.train.settings.recipe import Recipe
 
+from .launching import exit_with, is_main_process
 from .training import with_overrides
 
 Output = Annotated[
@@ -30,7 +31,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object as t
 
 
 def ratio(
-    model: Annotated[Path, typer.Option(help="Checkpoint folder that every trial starts from.")],
+    model: Annotated[
+        str, typer.Option(help="Checkpoint that every trial starts from, a folder or a name on the hub.")
+    ],
     data: Annotated[
         Path, typer.Option(help='meta.json whose entries add "modality": "language" or "multimodal".')
     ],
@@ -74,6 +77,8 @@ def ratio(
 
         internvl3 train ratio --model InternVL3-1B --data meta.json --heldout heldout.json --output runs/ratio
     """
+    from ttscaling.train.checkpoints.hub import checkpoint_folder
+
     overrides = {
         "steps": steps,
         "batch": batch,
@@ -89,7 +94,7 @@ def ratio(
             {name: value for name, value in overrides.items() if value is not None},
         )
         result = search_ratio(
-            model,
+            checkpoint_folder(model),
             data,
             heldout,
             base=base,
@@ -101,9 +106,8 @@ def ratio(
             command=f"internvl3 train ratio --model {model} --data {data} --heldout {heldout}",
         )
     except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    if as_json:
+        raise exit_with(error) from error
+    if as_json and is_main_process():
         typer.echo(json.dumps(result))
 
 
@@ -159,7 +163,7 @@ def search_ratio(
         heldout_sets,
         trials.measure,
         levels=levels,
-        language_shares=[float(Fraction(share.strip())) for share in language_shares.split(",")],
+        language_shares=shares_of(language_shares),
     )
     result = report(found, data_sets, model=str(model), recipe=recipe.as_json())
     if not make_accelerator(recipe.precision).is_main_process:
@@ -174,3 +178,14 @@ def search_ratio(
     page.with_suffix(".md").write_text(text)
     typer.echo(f"report: {page}")
     return result
+
+
+def shares_of(text: str) -> list[float]:
+    """Return the numbers of a text like `1/8,0.25`. Raises ValueError for what isn't a number."""
+    try:
+        return [float(Fraction(share.strip())) for share in text.split(",")]
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"--language-shares {text!r} can't be read ({error}): write numbers or fractions between 0 and 1 "
+            "with commas, like 1/8,0.25"
+        ) from error

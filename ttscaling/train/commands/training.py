@@ -19,6 +19,7 @@ from ttscaling.train.settings.kinds import CriticData, CriticLoss, Form, History
 from ttscaling.train.settings.published import Size, published
 from ttscaling.train.settings.recipe import Recipe
 
+from .launching import exit_with, idle_gpus, is_main_process, processes_here
 from .system_option import text_or_file
 
 Extras = Callable[..., Mapping[str, Any]]
@@ -38,11 +39,12 @@ def pretrain() -> Mapping[str, Any]:
 def sft() -> Mapping[str, Any]:
     """Fine-tune on InternVL's conversations, with the loss on the assistant's text.
 
-        internvl3 train sft --model InternVL3-1B --data meta.json --output runs/sft --steps 1000 --batch 16
+        internvl3 train sft --model OpenGVLab/InternVL3-1B --size 1B --data meta.json --output runs/sft \
+            --epochs 1 --batch 16
 
-    To shard the run over several GPUs:
+    To shard the run over several GPUs (recipes/fsdp2.yaml is in the repository of internvl3-serving):
 
-        accelerate launch --config_file recipes/fsdp2.yaml -m ttscaling.train sft --model ...
+        accelerate launch --config_file recipes/fsdp2.yaml --num_processes 8 -m ttscaling.train sft ...
     """
     return {}
 
@@ -126,7 +128,9 @@ def mpo(
 def start(
     kind: Kind,
     *,
-    model: Annotated[Path, typer.Option(help="Checkpoint folder to start from, in either layout.")],
+    model: Annotated[
+        str, typer.Option(help="Checkpoint to start from, a folder in either layout or a name on the hub.")
+    ],
     data: Annotated[Path, typer.Option(help="A meta.json that names the data sets.")],
     output: Annotated[Path, typer.Option(help="Folder of the run. The trained checkpoint is in its model/.")],
     base: Annotated[Path, typer.Option(help="Folder that the paths in meta.json are relative to.")] = Path(),
@@ -155,8 +159,10 @@ def start(
     **extras: Any,
 ) -> None:
     """Run a training job. An error ends the command with status 1 and a message without a traceback."""
-    from transformers.utils import logging  # this and torch take seconds to import
+    import torch  # this and transformers take seconds to import
+    from transformers.utils import logging
 
+    from ttscaling.train.checkpoints.hub import checkpoint_folder
     from ttscaling.train.run.job import Job, run_job
     from ttscaling.train.run.sharding import make_accelerator
     from ttscaling.train.run.trackers import check_trackers
@@ -169,7 +175,7 @@ def start(
         check_trackers(trackers)
         job = Job(
             kind=kind,
-            model=model,
+            model=checkpoint_folder(model),
             data=data,
             base=base,
             output=output,
@@ -182,11 +188,16 @@ def start(
             track=trackers,
             **extras,
         )
-        trained = run_job(job, make_accelerator(job.recipe.precision), resume=resume)
+        accelerator = make_accelerator(job.recipe.precision)
+        processes = processes_here(accelerator.num_processes)
+        warning = idle_gpus(kind, gpus=torch.cuda.device_count(), processes=processes)
+        if warning and is_main_process():
+            typer.echo(warning, err=True)
+        trained = run_job(job, accelerator, resume=resume)
     except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    typer.echo(f"trained: {trained}")
+        raise exit_with(error) from error
+    if is_main_process():
+        typer.echo(f"trained: {trained}")
 
 
 def with_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
