@@ -74,6 +74,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def setup(self) -> Mapping[str, Any]:
+        """What answers and scores depend on, as JSON: the `policy` and, if there is one, the `critic`."""
+        ...
+
+    @property
     def tiling(self) -> TilingConfig:
         """The policy checkpoint's rules for cutting an image into tiles."""
         ...

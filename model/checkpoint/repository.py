@@ -1,4 +1,4 @@
-"""Read a text file of a checkpoint, which is a folder or lies on the hub."""
+"""Find a checkpoint, which is a folder or lies on the hub, and read its text files."""
 
 import os
 from pathlib import Path
@@ -17,6 +17,24 @@ def read_file(
         revision: the branch, tag or commit on the hub.
         token: the access token of the hub; True is the stored one.
     """
+    path = _path(checkpoint, name, revision, token)
+    return None if path is None else path.read_text(encoding="utf-8")
+
+
+def checkpoint_folder(
+    checkpoint: str | os.PathLike[str], *, revision: str | None, token: bool | str | None
+) -> Path | None:
+    """Return the folder with the checkpoint's files, or None if there is no such checkpoint here.
+
+    The arguments are those of `read_file`. For a checkpoint of the hub it is the folder in the hub's cache.
+    """
+    config = _path(checkpoint, "config.json", revision, token)
+    return None if config is None else config.parent
+
+
+def _path(
+    checkpoint: str | os.PathLike[str], name: str, revision: str | None, token: bool | str | None
+) -> Path | None:
     try:
         path = cached_file(
             checkpoint,
@@ -29,4 +47,4 @@ def read_file(
         )
     except OSError:
         return None
-    return None if path is None else Path(path).read_text(encoding="utf-8")
+    return None if path is None else Path(path)

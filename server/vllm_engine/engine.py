@@ -37,6 +37,7 @@ class VllmEngine:
         critic: StepCritic | None,
         clients: Sequence[EngineClient],
         metrics: Callable[[], bytes],
+        setup: Mapping[str, Any],
     ) -> None:
         """Keep what the requests need.
 
@@ -46,12 +47,14 @@ class VllmEngine:
             critic: None if the server runs without a critic.
             clients: the clients of all engines. The first one is the policy's.
             metrics: returns the engines' metrics in Prometheus' text format.
+            setup: what the answers and scores depend on.
         """
         self._chat = chat
         self._policy_settings = policy_settings
         self._critic = critic
         self._clients = clients
         self._metrics = metrics
+        self._setup = setup
 
     @property
     def critic(self) -> EngineCritic | None:
@@ -69,6 +72,10 @@ class VllmEngine:
     def max_model_len(self) -> int:
         length: int = self._chat.model_config.max_model_len
         return length
+
+    @property
+    def setup(self) -> Mapping[str, Any]:
+        return self._setup
 
     @property
     def tiling(self) -> TilingConfig:

@@ -9,11 +9,12 @@ import logging
 import multiprocessing
 import os
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.datastructures import State
@@ -47,6 +48,7 @@ from .media_connector import CONNECTOR_NAME
 from .memory.machine import engine_plan, share_gpus, share_memory, visible_gpus
 from .memory.need import require_whole_groups
 from .operator_flags import check_operator_flags
+from .setup import server_setup, system_message
 from .silent_end import silent_end
 from .start_order import build_all
 from .stat_logger import stat_logger_for
@@ -124,7 +126,10 @@ async def _start(settings: Settings, grammars: GrammarChecker) -> Engine:
         if role.judges
     ]
     await grammars.ready()
-    return _engine_of(running, critics[0] if critics else None, grammars, settings)
+    models = [(engine.client.model_config, engine.checkpoint) for engine in running]
+    templates = [args.chat_template for args in prepared.arguments]
+    setup = await asyncio.to_thread(server_setup, roles, models, templates, settings)
+    return _engine_of(roles, running, critics[0] if critics else None, grammars, settings, setup)
 
 
 def prepare(roles: Sequence[EngineRole], settings: Settings) -> Preparation:
@@ -203,12 +208,10 @@ async def _critic(
     except ValueError as error:
         raise StartupError(str(error)) from error
     reader = PoolingReader(running.client, renderer, slot, window=running.checkpoint.window)
-    checkpoint_message = running.checkpoint.system_message
-    system = checkpoint_message if settings.critic_system_message is None else settings.critic_system_message
     return StepCritic(
         role.name,
         reader,
-        system=system,
+        system=system_message(role, running.checkpoint, settings),
         seconds=settings.critic_seconds,
         max_steps=settings.max_answer_steps,
         follows_request=settings.critic_delta == "request",
@@ -217,13 +220,17 @@ async def _critic(
 
 
 def _engine_of(
-    running: Sequence[StartedEngine], critic: StepCritic | None, grammars: GrammarChecker, settings: Settings
+    roles: Sequence[EngineRole],
+    running: Sequence[StartedEngine],
+    critic: StepCritic | None,
+    grammars: GrammarChecker,
+    settings: Settings,
+    setup: Mapping[str, Any],
 ) -> Engine:
     policy, *critics = running
-    checkpoint_message = policy.checkpoint.system_message
     policy_settings = PolicySettings(
         checkpoint=policy.checkpoint,
-        system_message=checkpoint_message if settings.system_message is None else settings.system_message,
+        system_message=system_message(roles[0], policy.checkpoint, settings),
         critic_shares_tiles=all(
             engine.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for engine in critics
         ),
@@ -236,4 +243,5 @@ def _engine_of(
         critic,
         [engine.client for engine in running],
         partial(render, [engine.registry for engine in running]),
+        setup,
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from model.images.tiling import TilingConfig
@@ -85,6 +86,7 @@ class FakeEngine:
     """Returns `answers` in turn. A candidate whose answer is None never ends."""
 
     max_model_len = 2048
+    setup: Mapping[str, Any] = MappingProxyType({"policy": {"name": "nano"}})
     tiling = TilingConfig(56, min_tiles=1, max_tiles=6, use_thumbnail=True)
     critic_shares_tiles = True
 

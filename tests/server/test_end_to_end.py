@@ -41,6 +41,12 @@ async def test_models_and_metrics(client):
     cards = (await client.get("/v1/models")).json()["data"]
     assert [card["id"] for card in cards] == ["nano", "nano:bo8"]
     assert cards[0]["max_model_len"] == 4096
+    policy, critic = (cards[0]["setup"][role] for role in ("policy", "critic"))
+    assert (policy["name"], critic["name"]) == ("nano", "critic")
+    assert policy["checkpoint"] != critic["checkpoint"] and len(policy["checkpoint"]) == 16
+    assert (policy["dtype"], policy["max_model_len"], policy["v2pe_delta"]) == ("float32", 4096, 1.0)
+    assert policy["flags"] is not None and critic["flags"] is None, "only the policy has flags of its own"
+    assert policy["chat_template"] and critic["chat_template"] and critic["v2pe_delta"] == "own"
     text = (await client.get("/metrics")).text
     for name in ("nano", "critic"):
         assert re.search(rf'^vllm:num_requests_waiting\{{.*model_name="{name}"', text, re.M)

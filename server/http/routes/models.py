@@ -1,5 +1,6 @@
 """The routes that list the served models."""
 
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -30,12 +31,16 @@ async def model(request: Request, name: str) -> dict[str, Any]:
 
 
 def _card(context: ServerContext, name: str) -> dict[str, Any]:
-    """Return OpenAI's model object, and in it the context window under vLLM's name for it."""
-    window = None if context.engine is None else context.engine.max_model_len
+    """Return OpenAI's model object, and in it the context window under vLLM's name for it, and our `setup`.
+
+    Both are null while the models load.
+    """
+    engine = context.engine
     return {
         "id": name,
         "object": "model",
         "created": context.started,
         "owned_by": "internvl3-serving",
-        "max_model_len": window,
+        "max_model_len": None if engine is None else engine.max_model_len,
+        "setup": None if engine is None else {"version": version("internvl3-serving"), **engine.setup},
     }

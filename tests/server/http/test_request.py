@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -91,6 +92,10 @@ async def test_models_lists_the_name_and_its_alias():
         listed = (await client.get("/v1/models")).json()
         assert [card["id"] for card in listed["data"]] == ["m", "m:bo8"]
         assert listed["data"][0]["max_model_len"] == 2048
+        assert listed["data"][0]["setup"] == {
+            "version": version("internvl3-serving"),
+            "policy": {"name": "nano"},
+        }
         assert (await client.get("/v1/models/m:bo8")).json() == listed["data"][1]
         assert refusal(await client.get("/v1/models/other"), 404)["code"] == "model_not_found"
 
