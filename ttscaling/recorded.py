@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .answers.final_answer import final_answer
 from .steps import split_steps
 from .types import Candidate, Conversation, CriticError, OnDraft, StepScores, ignore_draft
 
@@ -15,9 +16,23 @@ class QuestionCandidates:
     texts: tuple[str, ...]
     step_scores: tuple[tuple[float, ...], ...]
     tokens: tuple[int, ...]  # generated for each candidate
+    finish_reasons: tuple[str, ...]  # "length" for a candidate that was cut off
     critic: str
     beam_texts: Mapping[int, str]  # the answer of each beam search, by the search's n
     beam_tokens: Mapping[int, int]  # the tokens that it generated
+    beam_finish_reasons: Mapping[int, str]
+
+    @property
+    def answers(self) -> tuple[str | None, ...]:
+        """The final answer that each candidate states, as the server reads it."""
+        ends = zip(self.texts, self.finish_reasons, strict=True)
+        return tuple(final_answer(text, cut_off=reason == "length") for text, reason in ends)
+
+    @property
+    def beam_answers(self) -> Mapping[int, str | None]:
+        """The final answer of each beam search, by the search's n."""
+        reasons = self.beam_finish_reasons
+        return {n: final_answer(text, cut_off=reasons[n] == "length") for n, text in self.beam_texts.items()}
 
 
 class RecordedPolicy:
@@ -46,7 +61,7 @@ class RecordedPolicy:
         return Candidate(
             index=index,
             text=self._recorded.texts[index],
-            finish_reason="stop",
+            finish_reason=self._recorded.finish_reasons[index],
             prompt_tokens=0,
             cached_tokens=0,
             completion_tokens=self._recorded.tokens[index],

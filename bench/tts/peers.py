@@ -66,8 +66,10 @@ class ItsHub(BestOfNService):
                 chat = [ChatMessage.from_dict(message) for message in messages]
                 return (await best_of_n.ainfer(lm, chat, case["n"]))["content"] or ""
 
-            yield ask
-        await lm.close()
+            try:
+                yield ask
+            finally:
+                await lm.close()
 
 
 class Optillm(BestOfNService):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import MappingProxyType
 from typing import Any
 
 
@@ -28,16 +29,46 @@ class _Server(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
+SETUP: Mapping[str, Any] = MappingProxyType(
+    {
+        "version": "0.1.0",
+        "policy": {
+            "name": "nano",
+            "checkpoint": "3f0c",
+            "dtype": "float32",
+            "sampling": {"temperature": 1.3},
+        },
+        "critic": {"name": "nano-critic", "checkpoint": "91ab", "dtype": "float32", "sampling": {}},
+    }
+)
+
+
 @contextmanager
 def chat_server(
-    reply: Callable[[dict[str, Any]], Reply], path: str = "/v1/chat/completions"
+    reply: Callable[[dict[str, Any]], Reply],
+    path: str = "/v1/chat/completions",
+    setup: Mapping[str, Any] | None = SETUP,
+    *,
+    lists_models: bool = True,
 ) -> Iterator[str]:
-    """Yield the address of a server that answers POST requests to a path while the block runs."""
+    """Yield the address of a server that answers POST requests to a path while the block runs.
+
+    Its model nano has this setup, or none as the models of other servers. A server that doesn't list its
+    models answers 404 instead.
+    """
+    card = {"id": "nano", "object": "model"} | ({} if setup is None else {"setup": dict(setup)})
 
     class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/v1/models"
+            listed = Reply({"object": "list", "data": [card]})
+            self._send(listed if lists_models else Reply({"error": {"message": "Not Found"}}, 404))
+
         def do_POST(self) -> None:
             assert self.path == path
-            answer = reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self._send(reply(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+
+        def _send(self, answer: Reply) -> None:
             content = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
             self.send_response(answer.status)
             for name, value in {"Content-Length": str(len(content)), **answer.headers}.items():

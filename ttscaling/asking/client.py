@@ -37,23 +37,30 @@ class ServerClient:
         # While this is false, a refused connection means that no server runs there, and waiting won't help.
         self._has_answered = False
 
+    async def get(self, path: str) -> Mapping[str, Any]:
+        """Return the JSON object at a path. Raises as `post` does."""
+        return await self._send("GET", path, None)
+
     async def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the JSON object that the server replies.
 
         Raises Refused for a 4xx status, Failed if the last attempt failed too, and CommandError if no server
         is there or the reply is no JSON object.
         """
+        return await self._send("POST", path, body)
+
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
         for pause in self._pauses:
             try:
-                return await self._post(path, body)
+                return await self._attempt(method, path, body)
             except Failed:
                 await asyncio.sleep(pause)
-        return await self._post(path, body)
+        return await self._attempt(method, path, body)
 
-    async def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _attempt(self, method: str, path: str, body: Mapping[str, Any] | None) -> Mapping[str, Any]:
         url = self._client.base_url
         try:
-            response = await self._client.post(path, json=body)
+            response = await self._client.request(method, path, json=body)
             self._has_answered = True
             response.raise_for_status()
             reply = response.json()
@@ -83,10 +90,17 @@ async def reply_of(
 ) -> T:
     """Return what `read` finds in the server's reply to one request.
 
-    `expected` names it in the message of the CommandError that is raised where `read` raises ValueError,
-    KeyError, TypeError, IndexError or AttributeError. Raises also what `ServerClient.post` raises.
+    Raises what `ServerClient.post` and `read_reply` raise.
     """
-    reply = await server.post(path, body)
+    return read_reply(await server.post(path, body), read, expected=expected)
+
+
+def read_reply(reply: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T], *, expected: str) -> T:
+    """Return what `read` finds in a server's reply.
+
+    `expected` names it in the message of the CommandError that is raised where `read` raises ValueError,
+    KeyError, TypeError, IndexError or AttributeError.
+    """
     try:
         return read(reply)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:

@@ -1,12 +1,13 @@
 """Decide whether a final answer is right, in the way of the published evaluations."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ttscaling.answers.final_answer import final_answer
 from ttscaling.answers.grading import Mode, is_right
 from ttscaling.answers.math_verifier import MathVerifier
 from ttscaling.console import CommandError
@@ -24,6 +25,14 @@ Grading = Annotated[
 def mode_of(grading: Mode | None, questions: Path | None) -> Mode:
     """Return the requested mode, or "exact" for nano's questions and "math" for those of a file."""
     return grading or ("exact" if questions is None else "math")
+
+
+def stated_answer(choice: Mapping[str, Any]) -> str | None:
+    """Return the final answer that a choice of a chat completion states, as the server reads it.
+
+    Raises KeyError or TypeError if it is no choice.
+    """
+    return final_answer(choice["message"]["content"] or "", cut_off=choice["finish_reason"] == "length")
 
 
 @contextmanager

@@ -9,15 +9,17 @@ from typing import Any, Self
 from ttscaling.console import CommandError
 
 Row = Mapping[str, Any]
+SERVER = "server"  # the key of the server's setup in an identity
+ABSENT = "absent"
 
 
 class ResultsFile:
     """The results of earlier runs and of this one, kept in a file with one JSON object a line.
 
     It is a context manager that closes the file. `rows` holds the results in the order of the file. Without a
-    path nothing is written. The first line holds the `identity`: the settings that the results depend on.
-    Raises CommandError if the file has another identity, isn't a results file or can't be written. A last
-    line that was cut off is removed.
+    path nothing is written. The first line holds the `identity`: the settings that the results depend on, the
+    server's among them. Raises CommandError if the file has another identity, isn't a results file or can't
+    be written; the message names each setting that differs. A last line that was cut off is removed.
     """
 
     def __init__(self, path: Path | None, identity: Row) -> None:
@@ -65,15 +67,37 @@ class ResultsFile:
         current = json.loads(json.dumps(identity))
         if kept is None:
             self._write({"identity": identity})
-        elif kept != current:
-            keys = [key for key in {**kept, **current} if kept.get(key) != current.get(key)]
-            differs = "; ".join(
-                f"{key} is {kept.get(key)!r} there and {current.get(key)!r} now" for key in keys
+        elif SERVER in current and SERVER not in kept:
+            raise CommandError(
+                f"{path} doesn't say which checkpoints and server settings its results are from, because an "
+                "older version wrote it, so new results can't be added: name another file"
             )
-            raise CommandError(f"{path} holds results of another run ({differs}): name another file")
+        elif differences := _differences(kept, current):
+            raise CommandError(
+                f"{path} holds results of other settings ({'; '.join(differences)}): name another file, or "
+                "go back to those settings"
+            )
         self.rows = lines[1:]
 
     def _write(self, row: Row) -> None:
         if self._file is not None:
             self._file.write(json.dumps(row).encode() + b"\n")
             self._file.flush()
+
+
+def _differences(kept: Row, current: Row) -> list[str]:
+    """Return a text for each setting that differs; "server.policy.dtype" is a setting inside of others."""
+    before, now = _flat(kept), _flat(current)
+    names = [name for name in {**before, **now} if before.get(name, ABSENT) != now.get(name, ABSENT)]
+    return [f"{name} is {before.get(name, ABSENT)} there and {now.get(name, ABSENT)} now" for name in names]
+
+
+def _flat(settings: Row, prefix: str = "") -> dict[str, str]:
+    """Return the settings as JSON texts; the names of those inside of others are joined by dots."""
+    flat: dict[str, str] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = json.dumps(value, ensure_ascii=False)
+    return flat

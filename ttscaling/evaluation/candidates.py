@@ -1,7 +1,8 @@
 """Ask a running server for candidates with step scores and for beam searches, and keep them in a file.
 
 One set of candidates serves every N and every method (`pools.py`). Several requests bring a large number of
-candidates. Their seeds continue each other, so the candidates are those of one request for all of them.
+candidates. Their seeds continue each other, so the candidates are those of one request for all of them. The
+file also says which checkpoints and server settings they are from, and takes no others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,9 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ttscaling.asking.client import CHAT, connected, reply_of
+from ttscaling.asking.client import CHAT, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
-from ttscaling.asking.results_file import ResultsFile, Row
+from ttscaling.asking.results_file import SERVER, ResultsFile, Row
+from ttscaling.asking.server_setup import critic_name, server_setup
 from ttscaling.recorded import QuestionCandidates
 
 from .question_sets import EvaluationQuestion
@@ -60,37 +62,49 @@ async def collect_candidates(
     `source` identifies the questions. Raises CommandError at the first failure; the candidates that came
     before it stay in the file.
     """
-    with ResultsFile(file, {"questions": source, **plan.identity}) as results:
-        known_keys = {_key(row) for row in results.rows}
-        requests = [(number, request) for number in range(len(questions)) for request in plan.requests()]
-        missing = [
-            (number, request) for number, request in requests if not _keys(number, request) <= known_keys
-        ]
-        async with connected(base_url) as server:
+    async with connected(base_url) as server:
+        setup = await server_setup(server, plan.fields.get("model"))
+        critic = critic_name(setup)
+        identity = {"questions": source, **plan.identity, SERVER: setup}
+        with ResultsFile(file, identity) as results:
+            await _complete(server, questions, plan, results, concurrency)
+            return _by_question(results.rows, len(questions), plan, critic)
 
-            async def work(numbered: tuple[int, Request]) -> None:
-                number, request = numbered
-                rows = await reply_of(
-                    server,
-                    CHAT,
-                    _body(questions[number], number, request, plan),
-                    lambda reply: _rows(reply, number, request),
-                    expected=f"scored candidates of question {number}",
-                )
-                for row in rows:
-                    if _key(row) not in known_keys:
-                        known_keys.add(_key(row))
-                        results.add(row)
 
-            await run_concurrently(
-                missing,
-                work,
-                total=len(requests),
-                finished_before=len(requests) - len(missing),
-                concurrency=concurrency,
-                label="requests",
-            )
-        return _by_question(results.rows, len(questions), plan)
+async def _complete(
+    server: ServerClient,
+    questions: Sequence[EvaluationQuestion],
+    plan: CandidatePlan,
+    results: ResultsFile,
+    concurrency: int,
+) -> None:
+    """Ask for the candidates and searches that `results` lacks, and add them."""
+    known_keys = {_key(row) for row in results.rows}
+    requests = [(number, request) for number in range(len(questions)) for request in plan.requests()]
+    missing = [(number, request) for number, request in requests if not _keys(number, request) <= known_keys]
+
+    async def work(numbered: tuple[int, Request]) -> None:
+        number, request = numbered
+        rows = await reply_of(
+            server,
+            CHAT,
+            _body(questions[number], number, request, plan),
+            lambda reply: _rows(reply, number, request),
+            expected=f"scored candidates of question {number}",
+        )
+        for row in rows:
+            if _key(row) not in known_keys:
+                known_keys.add(_key(row))
+                results.add(row)
+
+    await run_concurrently(
+        missing,
+        work,
+        total=len(requests),
+        finished_before=len(requests) - len(missing),
+        concurrency=concurrency,
+        label="requests",
+    )
 
 
 def _body(question: EvaluationQuestion, number: int, request: Request, plan: CandidatePlan) -> dict[str, Any]:
@@ -120,8 +134,16 @@ def _rows(reply: Mapping[str, Any], number: int, request: Request) -> list[Row]:
     """
     scaling = reply["test_time_scaling"]
     if not isinstance(request, range):
-        text, tokens = reply["choices"][0]["message"]["content"], scaling["usage"]["policy"]["completion"]
-        return [{"question": number, "beam": request, "text": text or "", "tokens": tokens}]
+        (choice,) = reply["choices"]
+        return [
+            {
+                "question": number,
+                "beam": request,
+                "text": choice["message"]["content"] or "",
+                "tokens": scaling["usage"]["policy"]["completion"],
+                "finish_reason": choice["finish_reason"],
+            }
+        ]
     entries = {request.start + entry["index"]: entry for entry in scaling["candidates"]}
     if set(entries) != set(request):
         raise ValueError(f"{len(entries)} of {len(request)} candidates came back: {scaling['degraded']}")
@@ -132,7 +154,7 @@ def _rows(reply: Mapping[str, Any], number: int, request: Request) -> list[Row]:
             "text": entry["text"],
             "step_scores": [float(score) for score in entry["step_scores"]],
             "tokens": entry["completion_tokens"],
-            "critic": scaling["critic"],
+            "finish_reason": entry["finish_reason"],
         }
         for index, entry in sorted(entries.items())
     ]
@@ -150,7 +172,9 @@ def _key(row: Row) -> Key:
     return row["question"], kind, row[kind]
 
 
-def _by_question(rows: Sequence[Row], num_questions: int, plan: CandidatePlan) -> list[QuestionCandidates]:
+def _by_question(
+    rows: Sequence[Row], num_questions: int, plan: CandidatePlan, critic: str
+) -> list[QuestionCandidates]:
     """Return the candidates that the plan asks for, out of all rows of the results file."""
     row_of = {_key(row): row for row in rows}
     by_question = []
@@ -162,9 +186,11 @@ def _by_question(rows: Sequence[Row], num_questions: int, plan: CandidatePlan) -
                 texts=tuple(row["text"] for row in candidates),
                 step_scores=tuple(tuple(row["step_scores"]) for row in candidates),
                 tokens=tuple(row["tokens"] for row in candidates),
-                critic=candidates[0]["critic"],
+                finish_reasons=tuple(row["finish_reason"] for row in candidates),
+                critic=critic,
                 beam_texts={n: row["text"] for n, row in beams.items()},
                 beam_tokens={n: row["tokens"] for n, row in beams.items()},
+                beam_finish_reasons={n: row["finish_reason"] for n, row in beams.items()},
             )
         )
     return by_question

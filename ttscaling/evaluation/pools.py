@@ -16,7 +16,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.answers.final_answer import final_answer, group_equal_answers
+from ttscaling.answers.final_answer import group_equal_answers
+from ttscaling.answers.normal_form import read_answer
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.types import Aggregation
 
@@ -33,27 +34,42 @@ NONE = -1  # The group of the candidates that state no final answer.
 
 @dataclass(frozen=True)
 class Pool:
-    """The M candidates of a question: whether they are right, the groups of equal answers, and the scores."""
+    """The M candidates of a question: their final answers, which of them are right, and the scores.
 
+    `group_M` numbers the groups of equal answers. With `regroup` it holds for the whole pool only: 5 is the
+    same vote as 5 cm, unless a draw also holds 5 m.
+    """
+
+    answers: tuple[str | None, ...]
     right_M: NDArray[np.bool_]
     group_M: NDArray[np.int64]
+    regroup: bool
     scores_AM: NDArray[np.float64]
 
 
 def pool_of(
-    texts: Sequence[str], step_scores: Sequence[Sequence[float]], is_right: Callable[[str | None], bool]
+    answers: Sequence[str | None],
+    step_scores: Sequence[Sequence[float]],
+    is_right: Callable[[str | None], bool],
 ) -> Pool:
-    """Return the pool of these candidates; `is_right` says whether a final answer is right."""
-    answers = [final_answer(text) for text in texts]
-    group_M = np.full(len(texts), NONE)
-    for number, members in enumerate(group_equal_answers(answers)):
-        group_M[members] = number
+    """Return the pool of candidates with these final answers; `is_right` says whether one is right."""
+    group_M = _groups(answers)
     right_of = {answer: is_right(answer) for answer in set(answers)}
+    cores = {read_answer(answer).core for answer in set(answers) if answer is not None}
     return Pool(
+        answers=tuple(answers),
         right_M=np.array([right_of[answer] for answer in answers]),
         group_M=group_M,
+        regroup=len(cores) <= group_M.max(),
         scores_AM=np.array([[aggregate(steps, how) for steps in step_scores] for how in AGGREGATIONS]),
     )
+
+
+def _groups(answers: Sequence[str | None]) -> NDArray[np.int64]:
+    group_N = np.full(len(answers), NONE)
+    for number, members in enumerate(group_equal_answers(answers)):
+        group_N[members] = number
+    return group_N
 
 
 def draws(size: int, *, num_draws: int, greedy_first: bool, seed: Sequence[int]) -> NDArray[np.int64]:
@@ -70,9 +86,12 @@ def draws(size: int, *, num_draws: int, greedy_first: bool, seed: Sequence[int])
 
 def accuracies(pool: Pool, order_SN: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return, for each of METHODS, the share of draws in which it chooses a right candidate."""
-    right_SN, group_SN = pool.right_M[order_SN], pool.group_M[order_SN]
-    scores_ASN = pool.scores_AM[:, order_SN]
-    member_SNG = group_SN[:, :, None] == np.arange(pool.group_M.max() + 1)
+    right_SN, scores_ASN = pool.right_M[order_SN], pool.scores_AM[:, order_SN]
+    if pool.regroup:
+        group_SN = np.stack([_groups([pool.answers[index] for index in order_N]) for order_N in order_SN])
+    else:
+        group_SN = pool.group_M[order_SN]
+    member_SNG = group_SN[:, :, None] == np.arange(group_SN.max() + 1)
     equal_SN = np.ones_like(order_SN, dtype=float)
     choices = [
         first_of_best_group(equal_SN, -np.arange(order_SN.shape[1]) * equal_SN, member_SNG),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from PIL import Image
 
@@ -52,22 +53,39 @@ class EvaluationQuestion:
 
 
 def load_questions(
-    file: Path | None, images: Path | None, n: int, seed: int
+    file: Path | None, images: Path | None, n: int, seed: int, *, skip: int = 0
 ) -> tuple[str, list[EvaluationQuestion]]:
-    """Return a text that identifies the questions, and the first n questions of a file, or n of nano's.
+    """Return a text that identifies the questions, and n questions of a file, or n of nano's held-out ones.
 
-    Bad records of the file are named on standard error and left out. Raises CommandError if the file can't be
-    read, holds no questions or has too many bad records.
+    The seed decides a random order of the file's questions, of which the first n are taken. A larger n takes
+    the same ones and more. `skip` leaves out so many at the beginning, for questions that an earlier call
+    didn't return. If the file has fewer, all that are left are returned. Bad records of the file are named on
+    standard error and left out. Raises CommandError if the file can't be read, holds no questions or has too
+    many bad records, or if none are left.
     """
     if file is None:
-        return f"nano held-out, seed {seed}", list(heldout_questions(n, seed))
+        return f"nano held-out, seed {seed}", list(heldout_questions(skip + n, seed))[skip:]
     try:
-        questions = read_questions(file, images or file.parent, BadRecords(allowed=0.01, tell=warn))[:n]
-        if not questions:
-            raise CommandError(f"{file} holds no questions: write one question a line, as a JSON object")
-        return f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}", questions
+        questions = read_questions(file, images or file.parent, BadRecords(allowed=0.01, tell=warn))
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
     except (TooManyBadRecordsError, OSError) as error:
         raise CommandError(str(error)) from error
+    if not questions:
+        raise CommandError(f"{file} holds no questions: write one question a line, as a JSON object")
+    if skip >= len(questions):
+        raise CommandError(
+            f"{file} holds {len(questions)} questions, and none is left besides the {skip} that are reported "
+            "on: lower --n-questions"
+        )
+    order = np.random.default_rng(seed).permutation(len(questions))[skip : skip + n]
+    others = f" after {skip} others" if skip else ""
+    source = f"{file.name} (sha256 {content}), drawn from {len(questions)} with seed {seed}{others}"
+    return source, [questions[index] for index in order]
+
+
+def short_name(source: str) -> str:
+    """Return the file's name, or "nano held-out", of a text that identifies questions."""
+    return source.partition(",")[0].partition(" (")[0]
 
 
 def heldout_questions(n: int, seed: int) -> Iterator[EvaluationQuestion]:

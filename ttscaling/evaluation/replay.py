@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.answers.final_answer import final_answer
 from ttscaling.asking.graders import Grader
 from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.recorded import QuestionCandidates, RecordedCritic, RecordedPolicy
@@ -54,9 +53,19 @@ async def replay(
         policy = RecordedPolicy(recorded)
         n = len(recorded.texts)
         selection = await best_of_n(policy, RecordedCritic(recorded), NO_QUESTION, n=n, stop=rule)
-        right.append(grade(final_answer(selection.winner.candidate.text), answer))
+        right.append(grade(selection.winner.answer, answer))
         tokens.append(policy.tokens)
     return Outcome(np.array(right, dtype=float), np.array(tokens, dtype=float))
+
+
+@dataclass(frozen=True)
+class ChosenRule:
+    """A stop rule with its outcome and the outcome without a rule, and whether its loss is surely allowed."""
+
+    rule: StopRule
+    adaptive: Outcome
+    full: Outcome
+    surely: bool
 
 
 async def choose_rule(
@@ -67,13 +76,14 @@ async def choose_rule(
     max_parallel: int | None,
     allowed_loss: float,
     seed: int,
-) -> tuple[StopRule, Outcome, Outcome]:
+) -> ChosenRule:
     """Return the stop rule with the fewest tokens whose loss of accuracy is surely at most `allowed_loss`.
 
-    The other results are the outcome with the rule and the outcome without a rule. A loss is surely allowed
-    if the 95 % interval of the paired difference in accuracy lies above -allowed_loss. The mean difference
-    alone would favour rules that lose little by chance. Every rule has a score, and some have an agreement
-    too. If no rule passes, those whose interval begins highest are considered.
+    A loss is surely allowed if the 95 % interval of the paired difference in accuracy lies above
+    -allowed_loss. The mean difference alone would favour rules that lose little by chance. Where no question
+    was lost, the bootstrap's interval is [0, 0] however few they are, so the interval begins at -3/N or
+    below, which is the 95 % bound for an event that was not seen in N cases. Every rule has a score, and some
+    have an agreement too. If no rule passes, those whose interval begins highest are considered.
     """
     full = await replay(candidates, answers, grade, StopRule())
     rules = [
@@ -83,8 +93,8 @@ async def choose_rule(
     ]
     outcomes = [await replay(candidates, answers, grade, rule) for rule in rules]
     differences_NR = np.stack([outcome.right_N - full.right_N for outcome in outcomes], axis=1)
-    lows = [estimate.low for estimate in bootstrap(differences_NR, seed=seed)]
+    lows = [min(estimate.low, -3 / len(answers)) for estimate in bootstrap(differences_NR, seed=seed)]
     lowest_allowed = min(max(lows), -allowed_loss)
     allowed = (entry for entry in zip(rules, outcomes, lows, strict=True) if entry[2] >= lowest_allowed)
-    rule, outcome, _ = min(allowed, key=lambda entry: entry[1].tokens)
-    return rule, outcome, full
+    rule, outcome, low = min(allowed, key=lambda entry: entry[1].tokens)
+    return ChosenRule(rule, outcome, full, surely=low >= -allowed_loss)

@@ -4,6 +4,7 @@ A resample draws questions with all their figures, so figures of the same questi
 the interval of a difference is usually narrower than the intervals of the two figures suggest.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,3 +48,21 @@ def bootstrap(values_NC: NDArray, *, seed: int, statistic: Statistic = np.asarra
     (figures_K,) = statistic(np.asarray(values_NC).mean(axis=0, keepdims=True))
     columns = zip(figures_K.tolist(), low_K.tolist(), high_K.tolist(), strict=True)
     return [Estimate(*column) for column in columns]
+
+
+def surely_positive(difference: Estimate, differences_N: NDArray) -> bool:
+    """Return whether a paired difference of right answers is surely above 0.
+
+    `differences_N` holds the difference of each question. The 95 % interval must lie above 0, and the sign
+    test of the questions that were gained and lost must be below 5 %. The interval alone isn't enough: after
+    a single question, which was gained, it is [1, 1].
+    """
+    gained, lost = int((differences_N > 0).sum()), int((differences_N < 0).sum())
+    return difference.low > 0 and sign_test(gained, lost) < 0.05
+
+
+def sign_test(gained: int, lost: int) -> float:
+    """Return the two-sided p value of the exact sign test, which for paired right answers is McNemar's."""
+    total = gained + lost
+    tail = sum(math.comb(total, count) for count in range(min(gained, lost) + 1))
+    return min(1.0, 2 * tail / 2**total)

@@ -31,10 +31,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(cells)} |" for cells in (header, aligned, *rows)]
 
 
-def interval(entry: Mapping[str, float], figure: str, *, scale: float = 100, sign: str = "") -> str:
+def interval(
+    entry: Mapping[str, float], figure: str, *, scale: float = 100, sign: str = "", digits: int = 1
+) -> str:
     """Return a figure of a report with its interval as text, such as "81.0 (76.3 to 85.3)".
 
     The values are multiplied by `scale`: 100 shows shares in %. `sign` "+" shows the sign of positive values.
+    There are so many `digits` after the point.
     """
-    value, low, high = (f"{scale * entry[name]:{sign}.1f}" for name in (figure, "low", "high"))
+    value, low, high = (f"{scale * entry[name]:{sign}.{digits}f}" for name in (figure, "low", "high"))
     return f"{value} ({low} to {high})"

@@ -1,7 +1,7 @@
 import pytest
 
 from ttscaling.answers.grading import Mode
-from ttscaling.asking.graders import grader
+from ttscaling.asking.graders import grader, stated_answer
 from ttscaling.console import CommandError
 
 
@@ -31,3 +31,15 @@ def test_without_math_verify_the_error_names_another_grading(monkeypatch: pytest
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(CommandError, match="--grading"), grader("math"):
         pass
+
+
+def test_the_last_line_of_an_answer_that_was_cut_off_is_no_answer() -> None:
+    """18 may be the beginning of 18 + 3. A labelled answer counts all the same."""
+
+    def stated(text: str | None, finish_reason: str) -> str | None:
+        return stated_answer({"message": {"content": text}, "finish_reason": finish_reason})
+
+    assert stated("I add the rows.\n\n18", "stop") == "18"
+    assert stated("I add the rows.\n\n18", "length") is None
+    assert stated("Final answer: 18", "length") == "18"
+    assert stated(None, "length") is None

@@ -39,6 +39,33 @@ def test_the_rows_of_other_settings_are_refused(tmp_path: Path) -> None:
         ResultsFile(path, {**IDENTITY, "seed": 8})
 
 
+def test_every_setting_that_differs_is_named_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    setup = {"policy": {"name": "nano", "checkpoint": "3f0c", "sampling": {"top_p": 0.9}}, "critic": {}}
+    other = {"policy": {"name": "nano", "checkpoint": "77e1", "sampling": {}}, "critic": {}}
+    ResultsFile(path, {**IDENTITY, "server": setup}).__exit__(None, None, None)
+    with pytest.raises(CommandError) as raised:
+        ResultsFile(path, {**IDENTITY, "temperature": 0.5, "server": other})
+    message = str(raised.value)
+    assert 'server.policy.checkpoint is "3f0c" there and "77e1" now' in message
+    assert "server.policy.sampling.top_p is 0.9 there and absent now" in message
+    assert "temperature is absent there and 0.5 now" in message and "\n" not in message
+    assert "seed" not in message and "critic" not in message and "policy.name" not in message
+    ResultsFile(path, {**IDENTITY, "server": setup}).__exit__(None, None, None)
+
+
+def test_an_old_file_that_names_no_server_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    with ResultsFile(path, IDENTITY) as results:
+        results.add({"question": 0})
+    content = path.read_text()
+    with pytest.raises(
+        CommandError, match=r"doesn't say which checkpoints.*older version.*name another file"
+    ):
+        ResultsFile(path, {**IDENTITY, "server": {"policy": {"name": "nano"}}})
+    assert path.read_text() == content
+
+
 @pytest.mark.parametrize("content", ['{"question": 1}\n', "a diary\n", "[1]\n"])
 def test_a_file_of_another_kind_is_left_alone(content: str, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"

@@ -1,5 +1,6 @@
 """The figures of a pool equal those of ttscaling.selection's choices, for each draw."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from math import comb
 
@@ -14,7 +15,10 @@ from ttscaling.selection.aggregation import aggregate
 from ttscaling.selection.ranking import best_candidate
 from ttscaling.types import Candidate, ScoredCandidate
 
-ANSWERS = ("Final answer: 7", "Final answer: 8", "Final answer: 9", "no answer\nat all")
+ANSWERS = (
+    *("Final answer: 7", "Final answer: 8", "Final answer: 9", "no answer\nat all"),
+    *("Final answer: 7 cm", "Final answer: 7 m"),  # 7 is the same vote as one of them, but not as both.
+)
 CANDIDATES = st.lists(
     st.tuples(
         st.sampled_from(ANSWERS),
@@ -32,6 +36,10 @@ def entry(index: int, text: str, score: float | None) -> ScoredCandidate:
     return ScoredCandidate(candidate=candidate, step_scores=None, score=score)
 
 
+def answers_of(texts: Sequence[str]) -> list[str | None]:
+    return [final_answer(text) for text in texts]
+
+
 def is_right(answer: str | None) -> bool:
     return answer == "7"
 
@@ -44,7 +52,7 @@ def test_every_method_takes_what_the_server_would(
     texts, steps = zip(*candidates, strict=True)
     n = data.draw(st.integers(1, len(texts)))
     order = draws(len(texts), num_draws=1, greedy_first=seed % 2 == 0, seed=[seed])[:, :n]
-    figures = dict(zip(METHODS, accuracies(pool_of(texts, steps, is_right), order), strict=True))
+    figures = dict(zip(METHODS, accuracies(pool_of(answers_of(texts), steps, is_right), order), strict=True))
     draw = [(texts[index], steps[index]) for index in order[0]]
     right = [is_right(final_answer(text)) for text, _ in draw]
     assert figures["random"] == pytest.approx(sum(right) / n)
@@ -71,7 +79,7 @@ def test_means_over_draws_are_unbiased() -> None:
     """The oracle's figure is pass@k in closed form, and that of Best-of-N is the mean over all subsets."""
     texts = ["Final answer: 7"] * 3 + ["Final answer: 8"] * 5
     scores = [0.9, 0.2, 0.4, 0.8, 0.7, 0.3, 0.5, 0.1]
-    pool = pool_of(texts, [[score] for score in scores], is_right)
+    pool = pool_of(answers_of(texts), [[score] for score in scores], is_right)
     figures = dict(
         zip(
             METHODS,
@@ -87,5 +95,13 @@ def test_means_over_draws_are_unbiased() -> None:
 
 def test_no_answer_stated_at_all() -> None:
     """A vote chooses the first candidate, a weighted vote the one with the best score, and none is right."""
-    pool = pool_of(["a\nb", "c\nd"], [[0.1], [0.9]], is_right)
+    pool = pool_of([None, None], [[0.1], [0.9]], is_right)
     assert accuracies(pool, np.array([[0, 1]])).tolist() == [0.0] * len(METHODS)
+
+
+def test_groups_are_those_of_the_draw_and_not_of_the_pool() -> None:
+    """7 and 7 cm are two votes for 7 against one for 8, unless the draw also holds 7 m."""
+    pool = pool_of(["8", "7", "7 cm", "7 m"], [[0.5]] * 4, is_right)
+    votes = METHODS.index("self_consistency")
+    assert accuracies(pool, np.array([[0, 1, 2]]))[votes] == 1
+    assert accuracies(pool, np.array([[0, 1, 2, 3]]))[votes] == 0

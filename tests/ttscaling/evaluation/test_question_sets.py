@@ -3,11 +3,13 @@ import json
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from ttscaling.asking.user_message import user_message
-from ttscaling.evaluation.question_sets import heldout_questions, read_questions
+from ttscaling.console import CommandError
+from ttscaling.evaluation.question_sets import heldout_questions, load_questions, read_questions, short_name
 from ttscaling.records.bad_records import BadRecords, RecordError
 
 
@@ -77,3 +79,47 @@ def test_questions_of_a_file(tmp_path: Path) -> None:
     assert (chat.text, chat.answer) == ("5 - 1?", "4")
     for line, reason in ((2, "gone.png"), (3, "2 <image> for 1"), (4, "'answer'")):
         assert any(f"questions.jsonl:{line}" in text and reason in text for text in bad_records.examples)
+
+
+def write_numbers(path: Path, count: int) -> Path:
+    rows = [{"question": f"{number}?", "answer": str(number)} for number in range(count)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_questions_of_a_file_are_a_random_sample_by_seed(tmp_path: Path) -> None:
+    """A larger sample holds the smaller one, and what is skipped is in no later sample."""
+    path = write_numbers(tmp_path / "numbers.jsonl", 400)
+
+    def drawn(n: int, seed: int, skip: int = 0) -> list[int]:
+        return [int(question.answer) for question in load_questions(path, None, n, seed, skip=skip)[1]]
+
+    sample = drawn(100, 1)
+    assert len(set(sample)) == 100 and drawn(100, 1) == sample == drawn(150, 1)[:100]
+    assert drawn(100, 2) != sample
+    assert abs(float(np.mean(sample)) - 199.5) < 40, "a sample of a sorted file reaches over all of it"
+    rest = drawn(1000, 1, skip=100)
+    assert sorted(sample + rest) == list(range(400))
+
+
+def test_the_source_tells_samples_apart(tmp_path: Path) -> None:
+    path = write_numbers(tmp_path / "numbers.jsonl", 9)
+    sources = [load_questions(path, None, 3, *how)[0] for how in ((1,), (2,))]
+    sources.append(load_questions(path, None, 3, 1, skip=3)[0])
+    sources.append(load_questions(write_numbers(path, 10), None, 3, 1)[0])
+    assert len(set(sources)) == 4 and all(short_name(source) == "numbers.jsonl" for source in sources)
+    assert short_name(load_questions(None, None, 1, 5)[0]) == "nano held-out"
+
+
+def test_a_file_whose_questions_are_used_up_is_one_line(tmp_path: Path) -> None:
+    path = write_numbers(tmp_path / "numbers.jsonl", 9)
+    with pytest.raises(CommandError, match=r"holds 9 questions, and none is left.*lower --n-questions"):
+        load_questions(path, None, 3, 1, skip=9)
+    path.write_text("")
+    with pytest.raises(CommandError, match="holds no questions"):
+        load_questions(path, None, 3, 1)
+
+
+def test_nano_questions_are_skipped_too() -> None:
+    all_six, last_two = (load_questions(None, None, n, 3, skip=skip)[1] for n, skip in ((6, 0), (2, 4)))
+    assert [question.message for question in all_six[4:]] == [question.message for question in last_two]

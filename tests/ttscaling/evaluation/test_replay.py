@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from ttscaling.evaluation.replay import SCORES, choose_rule, replay
@@ -12,9 +14,11 @@ def recorded(*candidates: tuple[str, float, int]) -> QuestionCandidates:
         texts=tuple(f"candidate {index}. Final answer: {answer}" for index, answer in enumerate(answers)),
         step_scores=tuple((score,) for score in scores),
         tokens=tokens,
+        finish_reasons=("stop",) * len(answers),
         critic="recorded",
         beam_texts={},
         beam_tokens={},
+        beam_finish_reasons={},
     )
 
 
@@ -44,30 +48,41 @@ async def test_the_rule_of_fewest_tokens_that_costs_no_accuracy_is_chosen() -> N
     easy = recorded(("2", 0.96, 10), *[("1", 0.2, 10)] * 7)
     hard = recorded(("1", 0.84, 10), ("2", 0.96, 10), *[("1", 0.2, 10)] * 6)
     candidates, answers = [easy, hard] * 4, ["2"] * 8
-    rule, adaptive, full = await choose_rule(
-        candidates, answers, grade, max_parallel=1, allowed_loss=0.0, seed=0
-    )
-    assert rule.score is not None and 0.84 < rule.score <= 0.96
-    assert (full.accuracy, adaptive.accuracy) == (1, 1)
-    assert (full.tokens, adaptive.tokens) == (80, 15)
-    bold, cheaper, _ = await choose_rule(
-        candidates, answers, grade, max_parallel=1, allowed_loss=0.95, seed=0
-    )
-    assert bold.score is not None and bold.score <= 0.84
-    assert (cheaper.accuracy, cheaper.tokens) == (0.5, 10)
-    wary, same, _ = await choose_rule(candidates, answers, grade, max_parallel=1, allowed_loss=0.5, seed=0)
-    assert (wary, same.tokens) == (rule, 15), (
-        "the bold rule loses a half on average, so it doesn't surely lose at most a half"
-    )
+    careful = await choose_rule(candidates, answers, grade, max_parallel=1, allowed_loss=0.5, seed=0)
+    assert careful.rule.score is not None and 0.84 < careful.rule.score <= 0.96
+    assert (careful.full.accuracy, careful.adaptive.accuracy) == (1, 1)
+    assert (careful.full.tokens, careful.adaptive.tokens) == (80, 15)
+    assert careful.surely, "a rule that loses a half on average doesn't surely lose at most a half"
+    bold = await choose_rule(candidates, answers, grade, max_parallel=1, allowed_loss=0.95, seed=0)
+    assert bold.rule.score is not None and bold.rule.score <= 0.84
+    assert (bold.adaptive.accuracy, bold.adaptive.tokens) == (0.5, 10)
+
+
+async def test_few_questions_prove_nothing() -> None:
+    """No rule loses any of 8 or of 40 questions. A loss of less than a tenth is only sure for the 40."""
+    easy = recorded(("2", 0.96, 10), ("2", 0.97, 10))
+    for number, surely in ((8, False), (40, True)):
+        chosen = await choose_rule(
+            [easy] * number, ["2"] * number, grade, max_parallel=1, allowed_loss=0.1, seed=0
+        )
+        assert chosen.adaptive.accuracy == 1 and chosen.surely == surely
+
+
+async def test_a_candidate_that_was_cut_off_is_read_as_the_server_reads_it() -> None:
+    """18 may be the beginning of 18 + 3, so the last line of a text that was cut off is no answer."""
+    whole = replace(recorded(("", 0.9, 5)), texts=("I add the rows\n\n18",), step_scores=((0.9, 0.9),))
+    cut_off = replace(whole, finish_reasons=("length",))
+    assert (whole.answers, cut_off.answers) == (("18",), (None,))
+    assert (await replay([whole], ["18"], grade, StopRule())).accuracy == 1
+    assert (await replay([cut_off], ["18"], grade, StopRule())).accuracy == 0
 
 
 async def test_if_every_rule_loses_the_one_that_loses_least_is_chosen() -> None:
     """A wrong answer with a very high score comes first, so every rule stops before the right one."""
     question = recorded(("1", 0.9999, 10), ("2", 1.0, 10))
-    rule, adaptive, full = await choose_rule(
-        [question], ["2"], grade, max_parallel=1, allowed_loss=0.0, seed=0
-    )
-    assert (full.accuracy, adaptive.accuracy) == (1, 0) and rule.score in SCORES
+    chosen = await choose_rule([question], ["2"], grade, max_parallel=1, allowed_loss=0.0, seed=0)
+    assert (chosen.full.accuracy, chosen.adaptive.accuracy) == (1, 0) and chosen.rule.score in SCORES
+    assert not chosen.surely
 
 
 async def test_an_answer_that_is_not_recorded_has_no_score() -> None:

@@ -1,7 +1,9 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
-from ttscaling.reports.intervals import bootstrap
+from ttscaling.reports.intervals import bootstrap, sign_test, surely_positive
 
 
 def test_intervals_hold_the_mean_and_shrink_with_n() -> None:
@@ -40,3 +42,23 @@ def test_a_ratio_of_sums_has_an_interval_too() -> None:
 def test_no_questions_are_refused() -> None:
     with pytest.raises(ValueError, match="no questions"):
         bootstrap(np.zeros((0, 2)), seed=0)
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (1, 0), (5, 0), (6, 0), (9, 2), (2, 9), (5, 5), (8, 6)])
+def test_the_sign_test_counts_the_outcomes_that_are_as_extreme(gained: int, lost: int) -> None:
+    """All outcomes are equally likely if a question is as likely gained as lost."""
+    outcomes = [sum(signs) for signs in product((1, -1), repeat=gained + lost)]
+    extreme = sum(abs(outcome) >= abs(gained - lost) for outcome in outcomes)
+    assert sign_test(gained, lost) == pytest.approx(extreme / len(outcomes))
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "same", "surely"),
+    [(1, 0, 0, False), (3, 0, 5, False), (9, 0, 20, True), (40, 10, 150, True), (12, 9, 100, False)],
+)
+def test_a_gain_is_sure_only_with_enough_questions(gained: int, lost: int, same: int, surely: bool) -> None:
+    differences = np.array([1.0] * gained + [-1.0] * lost + [0.0] * same)
+    (estimate,) = bootstrap(differences[:, None], seed=0)
+    assert surely_positive(estimate, differences) == surely
+    (loss,) = bootstrap(-differences[:, None], seed=0)
+    assert not surely_positive(loss, -differences)

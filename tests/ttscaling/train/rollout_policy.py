@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from tests.clients.chat_server import Reply, chat_server
+from tests.clients.chat_server import SETUP, Reply, chat_server
 from ttscaling.asking.client import DEFAULT_URL
 from ttscaling.steps import SEPARATOR
 
@@ -28,8 +28,8 @@ class PolicyServer:
         self._continues = continues
 
     @contextmanager
-    def running(self) -> Iterator["PolicyServer"]:
-        with chat_server(self._reply) as self.url:
+    def running(self, setup: Mapping[str, Any] = SETUP) -> Iterator["PolicyServer"]:
+        with chat_server(self._reply, setup=setup) as self.url:
             yield self
 
     @property

@@ -8,7 +8,8 @@ from typing import Any
 
 from ttscaling.asking.client import Refused, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import run_concurrently
-from ttscaling.asking.results_file import ResultsFile
+from ttscaling.asking.results_file import SERVER, ResultsFile
+from ttscaling.asking.server_setup import critic_name, server_setup
 from ttscaling.asking.user_message import user_message
 from ttscaling.records.bad_records import BadRecords, RecordError
 from ttscaling.records.jsonl import LineFile
@@ -39,9 +40,14 @@ async def score_file(
     the solutions that can't be used. Raises CommandError, TooManyBadRecordsError and OSError.
     """
     lines, solutions = LineFile(file), dict[int, ScoredSolution]()
-    with ResultsFile(scores, {"file": hashlib.sha256(file.read_bytes()).hexdigest()}) as results:
-        row_of = {row["line"]: row for row in results.rows}
-        async with connected(base_url) as server:
+    async with connected(base_url) as server:
+        setup = await server_setup(server)
+        critic_name(setup)
+        # The policy answers nothing here, so another one may be served when the run goes on.
+        scorer = {name: setup[name] for name in ("version", "critic")}
+        identity = {"file": hashlib.sha256(file.read_bytes()).hexdigest(), SERVER: scorer}
+        with ResultsFile(scores, identity) as results:
+            row_of = {row["line"]: row for row in results.rows}
 
             async def work(number: int) -> None:
                 try:

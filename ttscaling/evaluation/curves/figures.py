@@ -7,7 +7,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from ttscaling.answers.final_answer import final_answer
 from ttscaling.asking.graders import Grader
 from ttscaling.evaluation.candidates import CandidatePlan
 from ttscaling.evaluation.pools import METHODS, accuracies, draws, pool_of
@@ -90,7 +89,7 @@ def figures_of(
     def is_right(stated: str | None) -> bool:
         return grade(stated, answer)
 
-    pool = pool_of(candidates.texts, candidates.step_scores, is_right)
+    pool = pool_of(candidates.answers, candidates.step_scores, is_right)
     order_SM = draws(
         plan.num_candidates,
         num_draws=num_draws,
@@ -105,8 +104,8 @@ def figures_of(
         sampled = (n - first) * float(np.mean(candidates.tokens[first:]))
         values["candidates_tokens", n] = sum(candidates.tokens[:first]) + sampled
     values["one_sample", 1] = float(pool.right_M[first:].mean())
-    for n, text in candidates.beam_texts.items():
-        values["beam_search", n] = float(is_right(final_answer(text)))
+    for n, stated in candidates.beam_answers.items():
+        values["beam_search", n] = float(is_right(stated))
         values["beam_search_tokens", n] = float(candidates.beam_tokens[n])
     for better, worse in DIFFERENCES:
         for n in sizes_up_to(plan.num_candidates):

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ttscaling.evaluation.question_sets import short_name
 from ttscaling.reports.plots import drawing
 
 from .tables import SHOWN
@@ -31,5 +32,5 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.set_xlabel("N candidates")
         axes.set_ylabel("right answers, %")
-        axes.set_title(f"{report['n_questions']} questions, {report['questions'].partition(',')[0]}")
+        axes.set_title(f"{report['n_questions']} questions, {short_name(report['questions'])}")
         axes.legend(frameon=False)

@@ -50,11 +50,13 @@ def caption(report: Report) -> str:
     """Return sentences that say what was measured."""
     (sample,) = report["curves"]["one_sample"]
     first = "candidate 0 is greedy" if report["include_greedy"] else "all are sampled"
+    most = report["max_n"]
     return (
-        f"{report['n_questions']} questions ({report['questions']}) have {report['max_n']} candidates each "
-        f"({first}), which {report['critic']} scored. The figures are means over {report['draws']} draws of "
-        "N candidates, in %, with 95 % intervals over questions. One sampled candidate alone has an accuracy "
-        f"of {interval(sample, 'accuracy')}."
+        f"{report['n_questions']} questions ({report['questions']}) have {most} candidates each ({first}), "
+        f"which {report['critic']} scored. The figures are means over {report['draws']} draws of N "
+        f"candidates, in %, with 95 % intervals over questions. For N = {most} there is only one draw, which "
+        "holds all candidates. One sampled candidate alone has an accuracy of "
+        f"{interval(sample, 'accuracy')}."
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ttscaling.asking.client import CHAT, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
 from ttscaling.evaluation.question_sets import EvaluationQuestion, heldout_questions
-from ttscaling.types import EMPTY_ANSWER, ScoredCandidate
+from ttscaling.types import EMPTY_ANSWER, Candidate, ScoredCandidate
 
 N = 8
 
@@ -18,17 +18,35 @@ N = 8
 class Answers:
     """The eight candidates of a question as the server sent them.
 
-    `score` holds the critic's score of each candidate, or None where the critic failed. `log_prob` holds each
-    candidate's mean log-probability of a token under the policy. `selected` is the index of the server's
-    choice, and `degraded` says whether the reply names a failure.
+    `cut_off` says whether the token limit ended a candidate. `score` holds the critic's score of each
+    candidate, or None where the critic failed. `log_prob` holds each candidate's mean log-probability of a
+    token under the policy. `selected` is the index of the server's choice, and `degraded` says whether the
+    reply names a failure.
     """
 
     question: EvaluationQuestion
     texts: tuple[str, ...]
+    cut_off: tuple[bool, ...]
     score: tuple[float | None, ...]
     log_prob: tuple[float, ...]
     selected: int
     degraded: bool
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """The candidates in the library's form."""
+        return [
+            replace(EMPTY_ANSWER, index=index, text=text, finish_reason="length" if cut_off else "stop")
+            for index, (text, cut_off) in enumerate(zip(self.texts, self.cut_off, strict=True))
+        ]
+
+    @property
+    def final_answers(self) -> list[str | None]:
+        """What each candidate states as its final answer."""
+        return [
+            ScoredCandidate(candidate=candidate, step_scores=None, score=None).answer
+            for candidate in self.candidates
+        ]
 
 
 async def ask_all(base_url: str, n: int, *, seed: int, concurrency: int) -> list[Answers]:
@@ -72,6 +90,7 @@ def read_reply(question: EvaluationQuestion, reply: Mapping[str, Any]) -> Answer
     return Answers(
         question=question,
         texts=tuple(candidate["text"] for candidate in candidates),
+        cut_off=tuple(candidate["finish_reason"] == "length" for candidate in candidates),
         score=tuple(candidate["score"] for candidate in candidates),
         log_prob=tuple(log_probs[candidate["text"]] for candidate in candidates),
         selected=scaling["selected"],
@@ -79,12 +98,10 @@ def read_reply(question: EvaluationQuestion, reply: Mapping[str, Any]) -> Answer
     )
 
 
-def scored(texts: Sequence[str], scores: Sequence[float | None]) -> list[ScoredCandidate]:
+def scored(answers: Answers, scores: Sequence[float | None]) -> list[ScoredCandidate]:
     """Return the candidates that have a score, in the form that `ttscaling.selection.choosing` takes."""
     return [
-        ScoredCandidate(
-            candidate=replace(EMPTY_ANSWER, index=index, text=text), step_scores=None, score=score
-        )
-        for index, (text, score) in enumerate(zip(texts, scores, strict=True))
+        ScoredCandidate(candidate=candidate, step_scores=None, score=score)
+        for candidate, score in zip(answers.candidates, scores, strict=True)
         if score is not None
     ]

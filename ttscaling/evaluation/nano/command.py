@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ttscaling.answers.final_answer import final_answer, majority, same_answer
+from ttscaling.answers.final_answer import majority, same_answer
 from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.console import AsJson, CommandError, run_command
@@ -94,11 +94,11 @@ def outcome_scores(checkpoint: Path, answers: Sequence[Answers]) -> list[Sequenc
 
 def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
     """Return the figures of one question; `orm` holds an outcome reward model's score of each candidate."""
-    final_answers = [final_answer(text) for text in answers.texts]
+    final_answers = answers.final_answers
     right = [answer is not None and same_answer(answer, answers.question.answer) for answer in final_answers]
 
     def best_by(scores: Sequence[float]) -> bool:
-        return right[best_candidate(scored(answers.texts, scores), by_votes=False).candidate.index]
+        return right[best_candidate(scored(answers, scores), by_votes=False).candidate.index]
 
     values = {
         "greedy": right[0],
@@ -108,7 +108,7 @@ def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
         "best_of_8": right[answers.selected],
         "pass@8": any(right),
     }
-    with_score = scored(answers.texts, answers.score)
+    with_score = scored(answers, answers.score)
     chosen = best_candidate(with_score, by_votes=True).candidate.index if with_score else answers.selected
     values["weighted_vote_8"] = right[chosen]
     if orm is not None:

@@ -1,35 +1,41 @@
-"""The command `internvl3 eval stopping`, which measures the tokens and the accuracy with a stop rule."""
+"""The command `internvl3 eval stopping`, which measures accuracy, tokens and seconds with a stop rule."""
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import SEEDS_APART, Concurrency
-from ttscaling.asking.graders import Grader, grader
+from ttscaling.asking.graders import Grader, Grading, grader, mode_of
 from ttscaling.console import AsJson, CommandError, run_command
 from ttscaling.evaluation.candidates import CandidatePlan, collect_candidates
-from ttscaling.evaluation.question_sets import load_questions
+from ttscaling.evaluation.question_sets import MediaFolder, QuestionsFile, load_questions
 from ttscaling.evaluation.replay import choose_rule
-from ttscaling.reports.markdown import interval, table, write_block
+from ttscaling.reports.markdown import write_block
 from ttscaling.selection.stopping import StopRule
 
-from .paired import fields_of, measure, summary
+from .paired import PairedPlan, fields_of, measure, summary
+from .tables import page_lines, print_report
 
 ALLOWED_LOSS = 0.01  # A rule may be chosen if it surely loses at most this much accuracy.
 
 
 def stopping(
     base_url: BaseUrl = DEFAULT_URL,
-    n_questions: Annotated[
-        int, typer.Option(min=1, help="The number of held-out questions to report on.")
-    ] = 300,
+    questions: QuestionsFile = None,
+    images: MediaFolder = None,
+    grading: Grading = None,
+    n_questions: Annotated[int, typer.Option(min=1, help="The number of questions to report on.")] = 300,
     n: Annotated[int, typer.Option(min=2, max=SEEDS_APART, help="The most candidates of a question.")] = 8,
+    model: Annotated[
+        str | None, typer.Option(help="The model's name. By default the server's own model.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="The sampling temperature. By default the server's.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The most tokens of an answer.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, help="The seed of these questions, of sampling and of the bootstrap.")
     ] = 2718,
@@ -48,7 +54,12 @@ def stopping(
         int, typer.Option(min=1, help="The number of other questions to choose the rule on.")
     ] = 1200,
     choose_seed: Annotated[
-        int, typer.Option(min=0, help="The seed of those questions; it must differ from --seed.")
+        int,
+        typer.Option(
+            min=0,
+            help="The seed of sampling for those questions, and of nano's questions themselves; "
+            "it must differ from --seed.",
+        ),
     ] = 777,
     rollouts: Annotated[
         Path | None, typer.Option(help="Keep the candidates for choosing the rule in this file.")
@@ -57,20 +68,28 @@ def stopping(
     concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Compare Best-of-N with and without a stop rule: accuracy and generated tokens on the same questions.
+    """Compare Best-of-N with and without a stop rule: accuracy, tokens and seconds on the same questions.
 
-    Every held-out question is asked twice with one seed, so both requests have the same candidates. The rule
-    (stop_score, stop_agreement) is chosen on other questions. It is the rule that generates the fewest tokens
-    of those that surely lose less than a point of accuracy there.
+    Every question is asked twice with one seed, so both requests have the same candidates. The rule
+    (stop_score, stop_agreement) is chosen on other questions, those of your file or nano's. It is the rule
+    that generates the fewest tokens of those that surely lose less than a point of accuracy there, which
+    takes at least 300 questions. Seconds are those from a request to its reply, with --concurrency requests
+    at a time:
+
+        internvl3 eval stopping --questions mathvista.jsonl --n-questions 400 --choose-on 600 --json
     """
 
     try:
         option_rule = StopRule(score=stop_score, agreement=stop_agreement, max_parallel=max_parallel)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    sampling = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
+    fields = {name: value for name, value in sampling.items() if value is not None}
 
     def report() -> dict[str, Any]:
-        with grader("exact") as grade:
+        source, question_set = load_questions(questions, images, n_questions, seed)
+        mode = mode_of(grading, questions)
+        with grader(mode) as grade:
             rule, chosen_on = option_rule, dict[str, Any]()
             if stop_score is None and stop_agreement is None:
                 if choose_seed == seed:
@@ -79,79 +98,39 @@ def stopping(
                         "change --choose-seed"
                     )
                 rule, chosen_on = asyncio.run(chosen_rule(grade))
-            pairs = asyncio.run(measure(base_url, n_questions, n, rule, grade, seed, concurrency))
+            plan = PairedPlan(n=n, rule=rule, seed=seed, fields=fields)
+            pairs = asyncio.run(measure(base_url, question_set, plan, grade, concurrency=concurrency))
         figures = summary(pairs, seed=seed) | {"n": n, "rule": fields_of(rule), "chosen_on": chosen_on}
+        figures |= {"questions": source, "grading": mode, "concurrency": concurrency}
         if page:
             write_block(page, "stopping", page_lines(figures))
         return figures
 
     async def chosen_rule(grade: Grader) -> tuple[StopRule, dict[str, Any]]:
-        source, questions = load_questions(None, None, choose_on, choose_seed)
+        if questions is None:
+            source, others = load_questions(None, None, choose_on, choose_seed)
+        else:
+            source, others = load_questions(questions, images, choose_on, seed, skip=n_questions)
         plan = CandidatePlan(
-            num_candidates=n, beams=(), per_request=n, seed=choose_seed, include_greedy=True, fields={}
+            num_candidates=n, beams=(), per_request=n, seed=choose_seed, include_greedy=True, fields=fields
         )
         candidates = await collect_candidates(
-            base_url, questions, plan, source=source, file=rollouts, concurrency=concurrency
+            base_url, others, plan, source=source, file=rollouts, concurrency=concurrency
         )
-        answers = [question.answer for question in questions]
-        rule, adaptive, full = await choose_rule(
-            candidates, answers, grade, max_parallel=max_parallel, allowed_loss=ALLOWED_LOSS, seed=choose_seed
+        chosen = await choose_rule(
+            candidates,
+            [question.answer for question in others],
+            grade,
+            max_parallel=max_parallel,
+            allowed_loss=ALLOWED_LOSS,
+            seed=choose_seed,
         )
-        return rule, {
+        return chosen.rule, {
             "questions": source,
-            "n_questions": choose_on,
-            "adaptive": {"accuracy": adaptive.accuracy, "tokens": adaptive.tokens},
-            "full": {"accuracy": full.accuracy, "tokens": full.tokens},
+            "n_questions": len(others),
+            "surely": chosen.surely,
+            "adaptive": {"accuracy": chosen.adaptive.accuracy, "tokens": chosen.adaptive.tokens},
+            "full": {"accuracy": chosen.full.accuracy, "tokens": chosen.full.tokens},
         }
 
     run_command(report, print_report, as_json)
-
-
-def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """Print the report as a table."""
-    header, rows = cells(report)
-    view = Table(*header)
-    for row in rows:
-        view.add_row(*row)
-    for column in view.columns[1:]:
-        column.justify = "right"
-    console.print(caption(report), soft_wrap=True)
-    console.print(view)
-
-
-def page_lines(report: Mapping[str, Any]) -> list[str]:
-    """Return the report as lines of Markdown."""
-    return [caption(report), "", *table(*cells(report))]
-
-
-def caption(report: Mapping[str, Any]) -> str:
-    """Return sentences that say what was measured."""
-    rule = ", ".join(f"{name} {value:g}" for name, value in report["rule"].items()) or "none"
-    others = report["chosen_on"]
-    origin = f", chosen on {others['n_questions']} other questions ({others['questions']})" if others else ""
-    stopped = {reason: count for reason, count in report["stopped"].items() if reason != "not"}
-    reasons = "".join(f", {count} by {reason}" for reason, count in stopped.items())
-    return (
-        f"Best-of-{report['n']} on {report['n_questions']} held-out questions (seed {report['seed']}). The "
-        f"stop rule is {rule}{origin}. It stopped {sum(stopped.values())} questions{reasons}. Accuracy is in "
-        "%, its difference in points, with 95 % intervals."
-    )
-
-
-def cells(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of the table."""
-    rows = [
-        [
-            title,
-            interval(report[name]["accuracy"], "accuracy"),
-            interval(report[name]["tokens"], "tokens", scale=1),
-        ]
-        for name, title in (("full", "all candidates"), ("adaptive", "adaptive"))
-    ]
-    saved = {name: -value for name, value in report["saved"].items()}
-    saved["low"], saved["high"] = saved["high"], saved["low"]
-    differences = [
-        interval(report["difference"], "difference", sign="+"),
-        f"{interval(saved, 'share', sign='+')} %",
-    ]
-    return ["", "accuracy", "tokens a question"], [*rows, ["difference", *differences]]

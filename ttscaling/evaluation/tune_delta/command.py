@@ -49,15 +49,14 @@ def tune_delta(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(
-            min=0, help="The seed of nano's questions (not those of eval nano) and of the bootstrap."
-        ),
+        typer.Option(min=0, help="The seed of the questions (not those of eval nano) and of the bootstrap."),
     ] = 1000,
     write: Annotated[
         bool,
         typer.Option(
             "--write",
-            help="Write the best delta into --policy's config.json, where the server reads it at its start.",
+            help="Write the best delta into --policy's config.json, where the server reads it at its start. "
+            "Nothing is written unless that delta is surely better than the present one.",
         ),
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw accuracy over delta into this file.")] = None,
@@ -68,8 +67,9 @@ def tune_delta(
     """Ask the same questions with every V2PE delta, greedily, and find the delta with the most right answers.
 
     If several deltas have the most right answers, the largest wins, because it is nearest to ordinary
-    positions. A question that doesn't fit the window with a delta counts as wrong with that delta. The best
-    delta is chosen on these questions, so report figures on other questions:
+    positions. A question that doesn't fit the window with a delta counts as wrong with that delta. A delta is
+    surely better if the 95 % interval of its gain lies above 0. The best delta is chosen on these questions,
+    so report figures on other questions:
 
         internvl3 tune-delta --policy InternVL3-8B --questions docvqa.jsonl --write
 
@@ -101,8 +101,8 @@ def tune_delta(
                 )
             )
         figures = summary(accuracies, current=current, seed=seed)
-        figures |= {"questions": source, "grading": mode, "seed": seed, "written": None}
-        if write and policy is not None:
+        figures |= {"questions": source, "grading": mode, "seed": seed, "write": write, "written": None}
+        if write and policy is not None and figures["surely_better"]:
             figures["written"] = str(write_delta(policy, figures["best"]))
         if plot:
             draw(figures, plot)

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ttscaling.answers.final_answer import final_answer
 from ttscaling.asking.client import CHAT, Refused, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import run_concurrently
-from ttscaling.asking.graders import Grader
+from ttscaling.asking.graders import Grader, stated_answer
 from ttscaling.console import CommandError
 from ttscaling.evaluation.question_sets import EvaluationQuestion
-from ttscaling.reports.intervals import bootstrap
+from ttscaling.reports.intervals import bootstrap, surely_positive
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ async def measure(
 def summary(accuracies: DeltaAccuracies, *, current: float, seed: int) -> dict[str, Any]:
     """Return the report: each delta's accuracy, the best delta, and its paired gain over the current one.
 
-    The best delta is the largest of those with the highest accuracy. Raises CommandError if no question fits
-    the window with any delta.
+    The best delta is the largest of those with the highest accuracy. `surely_better` says whether its gain is
+    surely above 0. Raises CommandError if no question fits the window with any delta.
     """
     if accuracies.refused_ND.all():
         raise CommandError(
@@ -107,6 +106,7 @@ def summary(accuracies: DeltaAccuracies, *, current: float, seed: int) -> dict[s
         "best": deltas[best],
         "current": current,
         "gain": {"difference": gain.mean, "low": gain.low, "high": gain.high},
+        "surely_better": surely_positive(gain, gain_N),
         "deltas": rows,
         "n": len(accuracies.right_ND),
     }
@@ -116,16 +116,16 @@ async def _answer(
     server: ServerClient, question: EvaluationQuestion, delta: float, fields: Mapping[str, Any]
 ) -> str | None:
     body = {**_body(question, fields), "mm_processor_kwargs": {"v2pe_delta": delta}}
-    used, text = await reply_of(server, CHAT, body, _read_answer, expected="answer with its v2pe_delta")
+    used, answer = await reply_of(server, CHAT, body, _read_answer, expected="answer with its v2pe_delta")
     if used != delta:
         raise CommandError(
             f"the server used v2pe_delta {used:g} where {delta:g} was asked for; use an internvl3 server"
         )
-    return final_answer(text)
+    return answer
 
 
-def _read_answer(reply: Mapping[str, Any]) -> tuple[float, str]:
-    return _read_delta(reply), reply["choices"][0]["message"]["content"] or ""
+def _read_answer(reply: Mapping[str, Any]) -> tuple[float, str | None]:
+    return _read_delta(reply), stated_answer(reply["choices"][0])
 
 
 def _read_delta(reply: Mapping[str, Any]) -> float:

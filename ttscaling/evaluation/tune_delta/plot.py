@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ttscaling.evaluation.question_sets import short_name
 from ttscaling.reports.plots import drawing
 
 
@@ -22,4 +23,4 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
         axes.set_xticks(deltas, [str(Fraction(delta).limit_denominator(4096)) for delta in deltas])
         axes.set_xlabel("V2PE delta")
         axes.set_ylabel("right answers, %")
-        axes.set_title(f"{report['n']} questions, {report['questions'].partition(',')[0]}")
+        axes.set_title(f"{report['n']} questions, {short_name(report['questions'])}")

@@ -7,14 +7,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ttscaling.evaluation.question_sets import short_name
 from ttscaling.reports.markdown import interval, table
 
 HEADER = ("v2pe_delta", "right, %", "95 % interval", "too long")
 
 
 def print_deltas(report: Mapping[str, Any], console: Console) -> None:
-    """Print the table, the best delta, and the file that it was written to."""
-    view = Table(*HEADER, title=f"{report['n']} questions ({report['questions'].partition(',')[0]}), greedy")
+    """Print the table, the best delta, and the file that it was written to, or why it wasn't written."""
+    view = Table(*HEADER, title=f"{report['n']} questions ({short_name(report['questions'])}), greedy")
     for column in view.columns:
         column.justify = "right"
     for entry in report["deltas"]:
@@ -25,6 +26,8 @@ def print_deltas(report: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"Wrote the best delta to {report['written']}; a server started on this checkpoint uses it."
         )
+    elif report["write"]:
+        console.print("Nothing was written, because no delta is surely better than the present one.")
 
 
 def delta_lines(report: Mapping[str, Any], plot: str | None) -> list[str]:
@@ -46,4 +49,9 @@ def _finding(report: Mapping[str, Any]) -> str:
     if best == current:
         return f"The best delta is {best}, which the server already uses."
     gain = interval(report["gain"], "difference", sign="+")
-    return f"The best delta is {best}. Its gain over {current}, which the server uses now, is {gain} points."
+    finding = (
+        f"The best delta is {best}. Its gain over {current}, which the server uses now, is {gain} points."
+    )
+    if report["surely_better"]:
+        return finding
+    return f"{finding} So it isn't surely better; more questions would tell."

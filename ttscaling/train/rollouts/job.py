@@ -10,7 +10,8 @@ from typing import Any
 
 from ttscaling.asking.client import connected
 from ttscaling.asking.graders import grader
-from ttscaling.asking.results_file import ResultsFile
+from ttscaling.asking.results_file import SERVER, ResultsFile
+from ttscaling.asking.server_setup import policy_setup
 from ttscaling.asking.user_message import user_message_parts
 from ttscaling.console import CommandError, warn
 from ttscaling.records.bad_records import BadRecords, TooManyBadRecordsError
@@ -62,10 +63,17 @@ def make_data(run: RolloutRun) -> Mapping[str, Any]:
         "instruction": run.instruction,
         **asdict(run.plan),
         **run.fields,
+        SERVER: asyncio.run(_policy_setup(run)),
     }
     with _verdict(questions) as verdict, ResultsFile(run.output / RESULTS, identity) as results:
         rollouts = asyncio.run(_roll_out(run, questions, verdict, results))
     return _summary(rollouts, write_data(run.output, run.root, rollouts, run.plan), run.output)
+
+
+async def _policy_setup(run: RolloutRun) -> Mapping[str, Any]:
+    """Return which policy answers; the critic of the server takes no part in rollouts."""
+    async with connected(run.base_url, key=run.api_key) as server:
+        return await policy_setup(server, run.fields.get("model"))
 
 
 async def _roll_out(

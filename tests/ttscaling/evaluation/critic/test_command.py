@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from clients.cli import main
-from tests.clients.chat_server import Reply, chat_server
+from tests.clients.chat_server import SETUP, Reply, chat_server
 from ttscaling.reports.step_f1 import macro_f1
 
 PATH = "/v1/critic/score"
@@ -100,6 +100,23 @@ def test_a_second_run_asks_only_for_what_is_missing(bench: Path, capsys: pytest.
         code, out, _ = run(capsys, *arguments, "--base-url", url)
     assert code == 0 and json.loads(out.splitlines()[-1])["n"] == 3
     assert questions == [f"Question {number}?" for number in (0, 1, 2, 2, 3)]
+
+
+def test_scores_of_two_critics_are_never_mixed(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy gives no scores, so the file goes on with another one."""
+    arguments = (str(bench), "--scores", str(bench.with_name("scores.jsonl")))
+    codes, errors = [], []
+    for changed in (
+        {},
+        {"critic": {**SETUP["critic"], "checkpoint": "02cd"}},
+        {"policy": {**SETUP["policy"], "checkpoint": "77e1"}},
+    ):
+        with chat_server(scored, PATH, setup={**SETUP, **changed}) as url:
+            code, _, err = run(capsys, *arguments, "--base-url", url)
+        codes.append(code)
+        errors.append(err)
+    assert codes == [0, 1, 0]
+    assert 'server.critic.checkpoint is "91ab" there and "02cd" now' in errors[1]
 
 
 def test_bad_records_are_named_counted_and_left_out(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:

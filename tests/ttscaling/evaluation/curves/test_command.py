@@ -1,14 +1,14 @@
 """`internvl3 eval curves` over a real socket, against a server whose candidates the test knows."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clients.cli import main
-from tests.clients.chat_server import Reply, chat_server
+from tests.clients.chat_server import SETUP, Reply, chat_server
 from tests.ttscaling.evaluation.sampling_server import TOKENS, candidate, sampling_server
 from ttscaling.asking.concurrency import SEEDS_APART
 from ttscaling.evaluation.curves.figures import sizes_up_to
@@ -123,6 +123,71 @@ def test_a_second_run_asks_only_for_what_it_lacks(
     assert text.count("<!-- curves -->") == text.count("<!-- end of curves -->") == 1
     assert "12 questions" in text and "6 questions" not in text and "](../curves.svg)" in text
     assert plot.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("changed", "setting"),
+    [
+        (
+            {"policy": {**SETUP["policy"], "checkpoint": "77e1"}},
+            'policy.checkpoint is "3f0c" there and "77e1" now',
+        ),
+        (
+            {"critic": {**SETUP["critic"], "checkpoint": "02cd"}},
+            'critic.checkpoint is "91ab" there and "02cd" now',
+        ),
+        (
+            {"policy": {**SETUP["policy"], "sampling": {"temperature": 0.7}}},
+            "policy.sampling.temperature is 1.3 there and 0.7 now",
+        ),
+        ({"version": "0.2.0"}, 'version is "0.1.0" there and "0.2.0" now'),
+    ],
+)
+def test_candidates_of_two_servers_are_never_mixed(
+    changed: Mapping[str, Any], setting: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is asked of the other server, and the first one still goes on with its own file."""
+    kept = tmp_path / "rollouts.jsonl"
+    arguments = ("--questions", file, "--max-n", "4", "--max-beam", "0", "--rollouts", kept)
+    requests: list[dict[str, Any]] = []
+    server = sampling_server(QUESTIONS, requests)
+    with chat_server(server) as url:
+        assert run(capsys, "--base-url", url, *arguments)[0] == 0
+    number = len(requests)
+    with chat_server(server, setup={**SETUP, **changed}) as url:
+        code, _, err = run(capsys, "--base-url", url, *arguments)
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 1 and f"server.{setting}" in line and "name another file" in line
+    assert line.count(" there and ") == 1
+    with chat_server(server) as url:
+        assert run(capsys, "--base-url", url, *arguments)[0] == 0
+    assert len(requests) == number
+
+
+def test_another_seed_draws_other_questions_and_is_another_file(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests: list[dict[str, Any]] = []
+    kept = tmp_path / "rollouts.jsonl"
+    fixed = ("--questions", file, "--max-n", "2", "--max-beam", "0", "--n-questions", "6", "--rollouts", kept)
+    with chat_server(sampling_server(QUESTIONS, requests)) as url:
+        code, out, _ = run(capsys, "--base-url", url, *fixed)
+        with pytest.raises(SystemExit):
+            main(["eval", "curves", "--base-url", url, *map(str, fixed), "--grading", "exact", "--seed", "6"])
+    refusal = capsys.readouterr().err
+    asked = [body["messages"][0]["content"][-1]["text"] for body in requests]
+    assert code == 0 and len(set(asked)) == 6 and set(asked) != set(list(QUESTIONS)[:6])
+    assert f"drawn from 12 with seed {SEED}" in report_of(out)["questions"]
+    assert "seed is 5 there and 6 now" in refusal and len(requests) == 6
+
+
+def test_a_server_that_does_not_state_what_it_runs_is_refused(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    requests: list[dict[str, Any]] = []
+    with chat_server(sampling_server(QUESTIONS, requests), setup=None) as url:
+        code, _, err = run(capsys, "--base-url", url, "--questions", file)
+    assert code == 1 and "use the address of an internvl3 server" in err and not requests
 
 
 def test_a_run_that_fails_keeps_its_candidates(

@@ -68,6 +68,21 @@ def test_scores_weigh_the_vote_and_an_outcome_reward_model_ranks() -> None:
     assert (result.values["weighted_vote_8"], result.values["orm_8"]) == (1, 0)
 
 
+def test_a_candidate_that_was_cut_off_has_no_vote_for_its_last_line() -> None:
+    """Six candidates end in a line with 7, but the token limit ended them, so nobody knows how they go on."""
+    body = reply("11111100", 0, {"1": "I add the rows.\n\n7", "0": WRONG})
+    assert outcome(read_reply(QUESTION, body)).values["majority@8"] == 1
+    for candidate in body["test_time_scaling"]["candidates"][:6]:
+        candidate["finish_reason"] = "length"
+    values = outcome(read_reply(QUESTION, body)).values
+    assert (values["greedy"], values["majority@8"], values["weighted_vote_8"], values["pass@8"]) == (
+        0,
+        0,
+        0,
+        0,
+    )
+
+
 def test_candidates_without_a_score_have_no_weight() -> None:
     answers = read_reply(QUESTION, reply("00000011", 0, scores=[None] * 6 + [0.1] * 2))
     assert outcome(answers).values["weighted_vote_8"] == 1

@@ -56,23 +56,67 @@ def accuracies(report: Mapping[str, Any]) -> dict[float, float]:
 def test_the_best_delta_is_found_and_written(
     capsys: pytest.CaptureFixture[str], questions: Path, tmp_path: Path
 ) -> None:
-    """Six of eight answers are right with 1/4, and four with other deltas. Other keys of the file stay."""
+    """Seven of eight answers are right with 1/4, and one with other deltas. Other keys of the file stay."""
     config = {"model_type": "internvl_chat", "template": "internvl2_5", "llm_config": {"rope_scaling": None}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     plot, page = tmp_path / "deltas.png", tmp_path / "page.md"
     arguments = ["--questions", questions, "--policy", tmp_path, "--write", "--plot", plot, "--page", page]
-    with chat_server(delta_server(lambda i, delta: i < (6 if delta == 0.25 else 4))) as url:
+    with chat_server(delta_server(lambda i, delta: i < (7 if delta == 0.25 else 1))) as url:
         _, report = tune(capsys, "--base-url", url, "--json", *arguments)
     assert report["best"] == 0.25 and report["current"] == 1.0 and report["n"] == 8
     assert len(report["deltas"]) == 9
-    assert accuracies(report) == {d: 0.75 if d == 0.25 else 0.5 for d in accuracies(report)}
+    assert accuracies(report) == {d: 0.875 if d == 0.25 else 0.125 for d in accuracies(report)}
     best = report["deltas"][2]
-    assert best["low"] < 0.75 < best["high"]
-    assert report["gain"]["difference"] == 0.25
+    assert best["low"] < 0.875 < best["high"]
+    assert report["gain"]["difference"] == 0.75 and report["surely_better"]
     assert report["written"] == str(tmp_path / "config.json")
     assert json.loads((tmp_path / "config.json").read_text()) == {**config, "v2pe_delta": 0.25}
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert "| 1/4 | 75.0 |" in page.read_text() and "(deltas.png)" in page.read_text()
+    assert "| 1/4 | 87.5 |" in page.read_text() and "(deltas.png)" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("right", "why"),
+    [
+        (lambda i, delta: i < (6 if delta == 0.25 else 4), "the interval of the gain holds 0"),
+        (lambda i, delta: i < (8 if delta == 0.25 else 5), "the sign test of three questions says nothing"),
+        (lambda i, delta: i < (2 if delta == 0.25 else 6), "the best delta is the present one"),
+    ],
+)
+def test_a_delta_that_is_not_surely_better_is_not_written(
+    right: Callable[[int, float], bool],
+    why: str,
+    capsys: pytest.CaptureFixture[str],
+    questions: Path,
+    tmp_path: Path,
+) -> None:
+    """Only the table and the reason are shown, and the checkpoint keeps its file."""
+    (tmp_path / "config.json").write_text("{}")
+    arguments = ["--questions", questions, "--policy", tmp_path, "--write", "--deltas", "1,1/4"]
+    with chat_server(delta_server(right)) as url, pytest.raises(SystemExit) as ended:
+        main(["tune-delta", "--base-url", url, *map(str, arguments), "--json"])
+    shown = capsys.readouterr().out
+    report = json.loads(shown.splitlines()[-1])
+    assert ended.value.code == 0 and report["written"] is None and not report["surely_better"], why
+    assert "Nothing was written, because no delta is surely better" in " ".join(shown.split())
+    assert (tmp_path / "config.json").read_text() == "{}"
+
+
+def test_an_answer_that_was_cut_off_is_read_as_the_server_reads_it(
+    capsys: pytest.CaptureFixture[str], questions: Path
+) -> None:
+    """The number in the last line of a text that was cut off may be the beginning of a sum."""
+
+    def reply(body: dict[str, Any]) -> Reply:
+        delta = body.get("mm_processor_kwargs", {}).get("v2pe_delta", 1.0)
+        number = body["messages"][0]["content"][1]["text"].split()[-1]
+        answer = completion(f"I count them.\n\n{number}", vision={"v2pe_delta": delta})
+        answer["choices"][0]["finish_reason"] = "length" if delta == 1 else "stop"
+        return Reply(answer)
+
+    with chat_server(reply) as url:
+        _, report = tune(capsys, "--base-url", url, "--questions", questions, "--deltas", "1,1/4", "--json")
+    assert accuracies(report) == {1.0: 0.0, 0.25: 1.0}
 
 
 def test_of_equally_good_deltas_the_largest_wins(capsys: pytest.CaptureFixture[str], questions: Path) -> None:

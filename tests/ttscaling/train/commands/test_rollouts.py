@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.clients.chat_server import SETUP
 from tests.ttscaling.train.rollout_policy import PIXEL, RIGHT, PolicyServer
 from ttscaling.train.cli import app
 
@@ -129,3 +130,15 @@ def test_a_folder_with_another_plan_is_refused(questions: Path) -> None:
         result = call(questions, *url, "--solutions", "8")
     assert result.exit_code == 1
     assert "solutions is 4 there and 8 now" in result.output
+
+
+def test_a_folder_of_another_policy_is_refused(questions: Path) -> None:
+    """A critic takes no part in rollouts, so the folder goes on with another one."""
+    other = {**SETUP["policy"], "checkpoint": "77e1"}
+    setups = (SETUP, {**SETUP, "policy": other}, {**SETUP, "critic": other})
+    results = []
+    for setup in setups:
+        with PolicyServer().running(setup) as policy:
+            results.append(call(questions, "--base-url", policy.url, "--continuations", "0", "--blind", "0"))
+    assert [result.exit_code for result in results] == [0, 1, 0], results
+    assert 'server.policy.checkpoint is "3f0c" there and "77e1" now' in results[1].output
