@@ -37,6 +37,17 @@ def test_a_training_step_changes_it(copied: Path) -> None:
     assert checkpoint_digest(copied) != digest
 
 
+def test_training_one_small_part_changes_it(copied: Path) -> None:
+    (path,) = copied.glob("*.safetensors")
+    digests = {checkpoint_digest(copied)}
+    for part in ("mlp1.0.bias", "mlp1.3.bias"):
+        weights = load_file(path)
+        weights[part] = weights[part] + 1
+        save_file(weights, path, metadata={"format": "pt"})
+        digests.add(checkpoint_digest(copied))
+    assert len(digests) == 3
+
+
 def test_settings_change_it(copied: Path) -> None:
     digests = {checkpoint_digest(copied)}
     write_delta(copied, 0.25)
