@@ -37,7 +37,10 @@ class RunningRequests:
         requests = list(self._requests)
         if requests:
             logger.warning("the time to drain is over: %d running requests are ended", len(requests))
-        await asyncio.gather(*(request.end() for request in requests))
+        outcomes = await asyncio.gather(*(request.end() for request in requests), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                logger.error("a request could not be ended", exc_info=outcome)
 
 
 class RunningRequest:
@@ -48,19 +51,24 @@ class RunningRequest:
         self._receive = receive
         self._send = send
         self._limit = limit
+        self._sending = asyncio.Lock()  # a client that reads slowly lets a message wait
         self._begun = False
         self._is_stream = False
-        self.has_ended = False  # by the shutdown
+        self._is_complete = False  # all of the reply was sent
+        self.is_ended = False  # by the shutdown
+        self.is_over = False  # the application has returned
 
     async def send(self, message: Message) -> None:
         """Pass a message of the application on; nothing passes once the shutdown has ended the request."""
-        if self.has_ended:
-            return
-        if message["type"] == "http.response.start":
-            types = [value for name, value in message["headers"] if name.lower() == b"content-type"]
-            self._begun = True
-            self._is_stream = any(value.startswith(b"text/event-stream") for value in types)
-        await self._send(message)
+        async with self._sending:
+            if self.is_ended:
+                return
+            if message["type"] == "http.response.start":
+                types = [value for name, value in message["headers"] if name.lower() == b"content-type"]
+                self._begun = True
+                self._is_stream = any(value.startswith(b"text/event-stream") for value in types)
+            await self._send(message)
+            self._is_complete = message["type"] == "http.response.body" and not message.get("more_body")
 
     async def end(self) -> None:
         """Send the error as the reply or, in a stream, as an event; then cancel the application's work.
@@ -69,21 +77,26 @@ class RunningRequest:
         """
         if self._begun and not self._is_stream:
             return
-        self.has_ended = True
+        self.is_ended = True
         self._scope["state"][SHUT_DOWN] = True
-        error = shutting_down()
         try:
-            async with asyncio.timeout(REPLY_SECONDS):
-                if self._begun:
-                    self._scope["state"][STREAM_FAILED] = True
-                    event = (write_event(error.body) + DONE).encode()
-                    await self._send({"type": "http.response.body", "body": event, "more_body": False})
-                else:
-                    reply = JSONResponse(error.body, status_code=error.status, headers={"Retry-After": "5"})
-                    await reply(self._scope, self._receive, self._send)
+            async with asyncio.timeout(REPLY_SECONDS), self._sending:
+                if not self._is_complete:
+                    await self._tell()
         except TimeoutError:
             pass  # the client doesn't read, and its connection is cut with the process
-        self._limit.reschedule(0)
+        if not self.is_over:
+            self._limit.reschedule(0)
+
+    async def _tell(self) -> None:
+        error = shutting_down()
+        if self._begun:
+            self._scope["state"][STREAM_FAILED] = True
+            event = (write_event(error.body) + DONE).encode()
+            await self._send({"type": "http.response.body", "body": event, "more_body": False})
+        else:
+            reply = JSONResponse(error.body, status_code=error.status, headers={"Retry-After": "5"})
+            await reply(self._scope, self._receive, self._send)
 
 
 class EndAtShutdown:
@@ -104,9 +117,10 @@ class EndAtShutdown:
             async with limit:
                 await self._app(scope, receive, request.send)
         except (TimeoutError, asyncio.CancelledError):
-            if not request.has_ended:
+            if not request.is_ended:
                 raise
         finally:
+            request.is_over = True
             self._running.remove(request)
 
 
@@ -133,3 +147,4 @@ class DrainingServer(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             ending.cancel()
+            await asyncio.gather(ending, return_exceptions=True)

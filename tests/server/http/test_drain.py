@@ -9,8 +9,9 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
 
-from server.http.drain import DrainingServer
+from server.http.drain import DrainingServer, EndAtShutdown, RunningRequests
 from tests.server.apps import app_with, events_of, question
 from tests.server.fakes import FakeCritic, FakeEngine
 from tests.server.http.test_access_log import Endless
@@ -107,3 +108,79 @@ async def test_a_client_that_does_not_read_does_not_hold_the_server_up(caplog: p
             while not endings(caplog):
                 await asyncio.sleep(0.05)
     assert endings(caplog) == ["200 ended by the shutdown"]
+
+
+class Transport:
+    """uvicorn's end of a request: messages wait while `is_open` is not set, and none may follow the last."""
+
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.waiting = asyncio.Event()
+        self.sent: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        if not self.is_open.is_set():
+            self.waiting.set()
+            await self.is_open.wait()
+        assert not self.sent or self.sent[-1].get("more_body", True), "the reply was complete"
+        self.sent.append(message)
+
+
+async def receive() -> Message:
+    return {"type": "http.disconnect"}
+
+
+def piece(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+START: Message = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/event-stream")],
+}
+
+
+async def test_a_stream_whose_last_event_is_on_its_way_gets_no_second_end(caplog: pytest.LogCaptureFixture):
+    """The shutdown once sent its event behind the last one, and the log had a stack."""
+    transport, running = Transport(), RunningRequests()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        transport.is_open.clear()
+        await send(piece(b"data: [DONE]", more=False))
+
+    scope = {"type": "http", "state": {}}
+    answering = asyncio.create_task(EndAtShutdown(app, running)(scope, receive, transport.send))
+    await transport.waiting.wait()
+    ending = asyncio.create_task(running.end())
+    await asyncio.sleep(0)
+    transport.is_open.set()
+    await asyncio.gather(answering, ending)
+    assert [message.get("body") for message in transport.sent] == [None, b"data: [DONE]"]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_request_may_return_while_its_client_is_told(caplog: pytest.LogCaptureFixture):
+    """Then nothing is left to cancel, which once failed."""
+    transport, running, returns = Transport(), RunningRequests(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        transport.is_open.clear()
+        await returns.wait()
+
+    answering = asyncio.create_task(
+        EndAtShutdown(app, running)({"type": "http", "state": {}}, receive, transport.send)
+    )
+    while transport.is_open.is_set():
+        await asyncio.sleep(0)
+    ending = asyncio.create_task(running.end())
+    await transport.waiting.wait()
+    returns.set()
+    await answering
+    transport.is_open.set()
+    await ending
+    assert b"server_shutting_down" in transport.sent[-1]["body"]
+    assert not [record for record in caplog.records if record.exc_info]
