@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ttscaling.types import OnCriticError
 
-from .launch import end_at_once, run
+from .launch import Stopped, end_at_once, run
 from .limit_settings import VideoBackend
 from .settings import CriticDelta, Dtype, LogLevel, Settings
 
@@ -94,10 +94,11 @@ def serve(
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None
-    status = run(settings)
-    if status != 0:
-        end_at_once(status)
-    raise typer.Exit(status)
+    try:
+        status = run(settings)
+    except Stopped as stopped:
+        status = stopped.status
+    end_at_once(status)
 
 
 if __name__ == "__main__":

@@ -30,16 +30,24 @@ logger = logging.getLogger("internvl3.server")
 MAX_HEADER_BYTES = 64 * 1024
 
 
+class Stopped(BaseException):
+    """A signal has stopped the process; `status` is its exit status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 def run(settings: Settings) -> int:
-    """Serve until the process is stopped, and return its exit status."""
+    """Serve until the process is stopped, and return its exit status. Raises Stopped after SIGTERM."""
     try:
         listener = _listen(settings)
     except OSError as error:
         return _refuse(
             f"can't listen on {settings.host}:{settings.port}: {error.strerror}; set --host or --port"
         )
-    # uvicorn shuts down gracefully on SIGTERM and then raises the signal again. The handler turns it into
-    # SystemExit, so that the context managers below close their resources.
+    # uvicorn shuts down gracefully on SIGTERM and then raises the signal again. The handler turns it into an
+    # exception, so that the context managers below close their resources.
     signal.signal(signal.SIGTERM, _leave)
     with listener, TemporaryDirectory(prefix="internvl3-") as folder:
         reasons = logs.configure(Path(folder), settings.log_level)
@@ -61,7 +69,8 @@ def run(settings: Settings) -> int:
 def end_at_once(status: int) -> NoReturn:
     """End this process and its children without Python's own end.
 
-    At that end vLLM closes the sockets to its engines, and it waits for ever if an engine was killed.
+    That would take up to ten seconds to free all that torch and vLLM have built. If an engine was killed, it
+    would never end, because vLLM waits there for the engine.
     """
     for process in multiprocessing.active_children():
         process.kill()
@@ -134,7 +143,7 @@ def _url(settings: Settings, listener: socket.socket) -> str:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise Stopped(128 + number)
 
 
 def _first_line(reasons: Path) -> str | None:
