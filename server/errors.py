@@ -9,8 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 TYPE_NAMES = ("str", "int", "float", "bool", "list", "dict")
+INVALID = "invalid_value"  # the code if no other one fits: a field has a value that is not allowed
 TOO_LONG = "context_length_exceeded"
 TOO_MANY_STEPS = "too_many_steps"
+TOO_COMPLEX = "grammar_too_complex"
+MISSING_FIELD = "missing_required_parameter"  # OpenAI's code, as the next one is
+UNKNOWN_FIELD = "unknown_parameter"
 
 
 class ApiError(Exception):
@@ -22,10 +26,18 @@ class ApiError(Exception):
         *,
         status: int = 400,
         param: str | None = None,
-        code: str | None = None,
+        code: str = INVALID,
         can_retry: bool = True,
     ) -> None:
-        """`can_retry` is false for a 503 that stays until somebody restarts the server."""
+        """Keep what the reply needs.
+
+        Args:
+            message: what is wrong and what to change.
+            status: the HTTP status.
+            param: the field of the request to change.
+            code: the name of this kind of error, one of those in docs/errors.md.
+            can_retry: false for a 503 that stays until somebody restarts the server.
+        """
         super().__init__(message)
         self.message = message
         self.status = status
@@ -54,9 +66,7 @@ class EngineDied(StartupError):
         self.without_reason = without_reason
 
 
-def error_body(
-    message: str, *, status: int, param: str | None = None, code: str | None = None
-) -> Mapping[str, Any]:
+def error_body(message: str, *, status: int, code: str, param: str | None = None) -> Mapping[str, Any]:
     """Return OpenAI's error body, whose `type` follows from the HTTP status."""
     kind = "server_error" if status >= 500 else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
@@ -65,7 +75,9 @@ def error_body(
 def internal_error() -> ApiError:
     """Return the error for a bug of the server, which tells the client nothing about it."""
     return ApiError(
-        "The server failed to process the request. Retry it; if it fails again, report it.", status=500
+        "The server failed to process the request. Retry it; if it fails again, report it.",
+        status=500,
+        code="internal_error",
     )
 
 
@@ -123,16 +135,51 @@ def field_path(location: Sequence[int | str]) -> str:
     for key in location:
         if isinstance(key, int):
             path += f"[{key}]"
-        elif key.isidentifier() and key.islower() and key not in TYPE_NAMES:
+        elif not _is_type(key):
             path += f".{key}" if path else key
     return path
 
 
 def field_error(error: ValidationError) -> ApiError:
     """Return the error for a body that pydantic refused; it names the first field that is wrong."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = _telling(error.errors(include_url=False, include_context=False, include_input=False))
     path = field_path(first["loc"])
+    if path.startswith("["):  # vLLM checks the calls of an assistant's message by themselves
+        path = f"tool_calls{path}"
     message = first["msg"].removeprefix("Value error, ")
     if path and not message.startswith(path):
         message = f"{path}: {message}"
-    return ApiError(message if message.endswith((".", ")")) else f"{message}.", param=path or None)
+    message = message if message.endswith((".", ")")) else f"{message}."
+    if first["type"] == "extra_forbidden":
+        return ApiError(message, param=path, code=UNKNOWN_FIELD)
+    return ApiError(
+        message, param=path or None, code=MISSING_FIELD if first["type"] == "missing" else INVALID
+    )
+
+
+def _telling(errors: Sequence[Any]) -> Any:
+    """Return the error that says most about the first wrong field.
+
+    A value that may have several types has the errors of each of them, behind the type's name. The best type
+    is one whose own fields are there with the right literals, such as `role`. Among such types it is one of
+    the right kind, such as a list, and among these the one with the fewest errors.
+    """
+    by_type: dict[tuple[int | str, ...], list[Any]] = {}
+    for error in errors:
+        location = error["loc"]
+        if location[:1] == errors[0]["loc"][:1]:
+            end = next((index + 1 for index, key in enumerate(location) if _is_type(key)), len(location))
+            by_type.setdefault(location[:end], []).append(error)
+
+    def misfit(of_type: tuple[int | str, ...]) -> tuple[int, bool, int]:
+        found = by_type[of_type]
+        names = [error for error in found if len(error["loc"]) == len(of_type) + 1]
+        others = sum(error["type"] in ("literal_error", "missing") for error in names)
+        whole = any(error["loc"] == of_type and error["type"].endswith("_type") for error in found)
+        return others, whole, len(found)
+
+    return by_type[min(by_type, key=misfit)][0]
+
+
+def _is_type(key: int | str) -> bool:
+    return isinstance(key, str) and (not key.isidentifier() or not key.islower() or key in TYPE_NAMES)

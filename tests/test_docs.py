@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from clients.cli import SUB_COMMANDS, load
+from server.errors import INVALID
 from server.limit_settings import LimitSettings
+from server.media.budget import CODES as CODES_OF_LIMITS
+from server.media.failures import CODES
 from server.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -136,8 +139,8 @@ def test_error_codes_are_those_of_the_server() -> None:
     sources = "".join(path.read_text() for path in (ROOT / "server").rglob("*.py"))
     constants = dict(re.findall(r'^([A-Z_]+) = "(\w+)"', sources, re.MULTILINE))
     named = {constants[name] for name in re.findall(r"\bcode=([A-Z_]+)\b", sources) if name in constants}
-    codes = {*re.findall(r'code="(\w+)"', sources), *named, "image_too_large", "video_too_large"}
-    codes |= {"invalid_image_url", "invalid_video_url"}
+    of_media = {code.replace("KIND", kind) for code in CODES.values() for kind in ("image", "video")}
+    codes = {*re.findall(r'code="(\w+)"', sources), *named, *CODES_OF_LIMITS.values(), *of_media, INVALID}
     cells = re.findall(r"^\| \d.*\|(.*)\|$", (DOCS / "errors.md").read_text(), re.MULTILINE)
     assert set(INLINE.findall("".join(cells))) == codes
 

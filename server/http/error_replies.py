@@ -26,13 +26,13 @@ async def http_error(request: Request, error: Exception) -> Response:
     call = f"{request.method} {request.scope['path'][:100]}"
     asks_otherwise = request.scope["path"].endswith(("/responses", "/completions"))
     advice = "Set your client to chat completions:" if asks_otherwise else "See GET /v1/models and"
-    message = {
-        404: f"There is no {call}. {advice} POST /v1/chat/completions.",
-        405: f"{call}: this path takes another method; see the Allow header.",
-    }.get(error.status_code, str(error.detail))
-    return JSONResponse(
-        error_body(message, status=error.status_code), status_code=error.status_code, headers=error.headers
-    )
+    if error.status_code == 405:
+        message = f"{call}: this path takes another method; see the Allow header."
+        body = error_body(message, status=405, code="method_not_allowed")
+    else:
+        message = f"There is no {call}. {advice} POST /v1/chat/completions."
+        body = error_body(message, status=error.status_code, code="unknown_url")
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 
 async def client_gone(request: Request, error: Exception) -> Response:

@@ -31,6 +31,7 @@ class AllowedHosts:
                     f"This server does not answer to the host {name[:100]!r}. Its operator can add it to "
                     "--allowed-hosts.",
                     status=421,
+                    code="host_not_allowed",
                 )
                 await JSONResponse(body, status_code=421)(scope, receive, send)
                 return

@@ -24,9 +24,17 @@ async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
     """Return the body as a JSON object. Raises ApiError if it is too large, too slow or no JSON object."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise ApiError("Send the body with the content type application/json.", status=415)
+        raise ApiError(
+            "Send the body with the content type application/json.",
+            status=415,
+            code="unsupported_content_type",
+        )
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise ApiError("Compressed bodies are not accepted. Send the body uncompressed.", status=415)
+        raise ApiError(
+            "Compressed bodies are not accepted. Send the body uncompressed.",
+            status=415,
+            code="unsupported_content_encoding",
+        )
     try:
         async with asyncio.timeout(settings.body_seconds):
             raw = await _read(request, settings.max_body_bytes, held_bytes(request.scope))
@@ -34,6 +42,7 @@ async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
         raise ApiError(
             f"The body did not arrive within {settings.body_seconds:g} seconds. Send a smaller one.",
             status=408,
+            code="body_timeout",
         ) from None
     return _parse(raw) if len(raw) < LARGE else await asyncio.to_thread(_parse, raw)
 
@@ -96,9 +105,11 @@ def _parse(raw: bytes) -> dict[str, Any]:
         if rb"\ud" in raw.lower():
             json.dumps(body, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
-        raise ApiError("The body could not be parsed as JSON. Check that it is valid and UTF-8.") from None
+        raise ApiError(
+            "The body could not be parsed as JSON. Check that it is valid and UTF-8.", code="invalid_json"
+        ) from None
     if not isinstance(body, dict):
-        raise ApiError("The body must be a JSON object.")
+        raise ApiError("The body must be a JSON object.", code="invalid_json")
     return body
 
 

@@ -58,6 +58,7 @@ async def allowed_addresses(
         raise MediaError(
             f"The host {url.host[:100]} has no public address. "
             f"Use a public URL, or send the {kind} inline as a data: URL.",
+            kind=kind,
             reason="host",
             param=param,
             detail=f"{url.host[:100]} has no public address",
@@ -67,6 +68,7 @@ async def allowed_addresses(
         raise MediaError(
             f"The {kind}'s URL names port {port}, but media are fetched from the ports {ports} alone. "
             f"Use such a URL, or send the {kind} inline as a data: URL.",
+            kind=kind,
             reason="port",
             param=param,
         )

@@ -4,12 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from server.errors import ApiError
+from server.errors import TOO_MANY_STEPS, ApiError
 from server.settings import Settings
 
 from .in_flight import HeldBytes
 
 FETCHES = 8  # images of a request that are fetched at the same time
+CODES = {  # of the error for too much of a kind
+    "images": "too_many_images",
+    "videos": "too_many_videos",
+    "pixels": "image_too_large",
+    "frames": "too_many_frames",
+    "tiles": "too_many_tiles",
+    "steps": TOO_MANY_STEPS,
+    "characters": "answers_too_long",
+}
 
 
 class Budget:
@@ -48,17 +57,18 @@ class Budget:
         """
         return self._limits[kind] - self._used[kind]
 
-    def take(self, kind: str, count: int, *, param: str = "messages", code: str | None = None) -> None:
+    def take(self, kind: str, count: int, *, param: str = "messages") -> None:
         """Use `count` more of a kind that `left` knows.
 
-        Raises ApiError (400 with `param` and `code`) if the request then has too many, and takes none.
+        Raises ApiError (400 with `param` and the code of the kind) if the request then has too many, and
+        takes none.
         """
         total = self._used[kind] + count
         if total > self._limits[kind]:
             raise ApiError(
                 f"A request may hold {self._limits[kind]} {kind}, not {total}. Send fewer {kind}.",
                 param=param,
-                code=code,
+                code=CODES[kind],
             )
         self._used[kind] = total
 

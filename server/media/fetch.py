@@ -47,7 +47,7 @@ class FetchLimits:
     def too_large(self) -> MediaError:
         """Return the error for a medium that exceeds `max_bytes`."""
         message = f"The {self.kind} is larger than {self.max_bytes} bytes. Send a smaller one."
-        return MediaError(message, reason="too_large", param=self.param, code=f"{self.kind}_too_large")
+        return MediaError(message, kind=self.kind, reason="too_large", param=self.param)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +98,9 @@ def _not_fetched(url: str, limits: FetchLimits, reason: str, detail: str) -> Med
     return MediaError(
         f"The {limits.kind} could not be fetched: its host did not send it within {limits.seconds:g} "
         "seconds. Check its URL, or send it inline as a data: URL.",
+        kind=limits.kind,
         reason=reason,
         param=limits.param,
-        code=f"invalid_{limits.kind}_url",
         detail=f"{httpx.URL(url).host[:100]}: {detail}",
     )
 
@@ -125,9 +125,9 @@ async def _follow(
             await response.aclose()
     raise MediaError(
         f"The {limits.kind}'s URL redirects more than {MAX_REDIRECTS} times. Send the final URL.",
+        kind=limits.kind,
         reason="redirects",
         param=limits.param,
-        code=f"invalid_{limits.kind}_url",
     )
 
 
@@ -168,9 +168,9 @@ def _checked_url(url: str, limits: FetchLimits) -> httpx.URL:
         raise MediaError(
             f"The {limits.kind}'s url must be a data: URL or a plain http(s) URL without user name or "
             "password.",
+            kind=limits.kind,
             reason="url",
             param=limits.param,
-            code=f"invalid_{limits.kind}_url",
         )
     return parsed
 
@@ -180,17 +180,17 @@ async def _read(response: httpx.Response, sink: Sink, limits: FetchLimits) -> No
         raise MediaError(
             f"The {limits.kind}'s host answered with status {response.status_code}. "
             f"Check the URL, or send the {limits.kind} inline as a data: URL.",
+            kind=limits.kind,
             reason="status",
             param=limits.param,
-            code=f"invalid_{limits.kind}_url",
         )
     if response.headers.get("content-encoding", "identity") != "identity":
         raise MediaError(
             f"The {limits.kind}'s host compressed the transfer. "
             f"Send the {limits.kind} inline as a data: URL.",
+            kind=limits.kind,
             reason="compressed",
             param=limits.param,
-            code=f"invalid_{limits.kind}_url",
         )
     left = limits.max_bytes
     async for piece in response.aiter_raw():

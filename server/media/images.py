@@ -32,9 +32,9 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
     except Exception:  # a parser of hostile bytes may raise any exception
         raise MediaError(
             "The image could not be read. Send a JPEG, PNG, WebP, GIF or BMP file.",
+            kind="image",
             reason="invalid",
             param=param,
-            code="invalid_image",
         ) from None
     if width * height > pixels_left:
         raise _too_large(max_pixels, param)
@@ -43,9 +43,9 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
     except Exception:
         raise MediaError(
             "The image is damaged or cut off. Send the complete file.",
+            kind="image",
             reason="invalid",
             param=param,
-            code="invalid_image",
         ) from None
     return f"image/{kind}", (width, height)
 
@@ -53,7 +53,7 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
 def _too_large(max_pixels: int, param: str) -> MediaError:
     return MediaError(
         f"The image has too many pixels; a request may hold {max_pixels} in all. Send smaller images.",
+        kind="image",
         reason="too_large",
         param=param,
-        code="image_too_large",
     )

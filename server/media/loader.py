@@ -68,9 +68,10 @@ class MediaLoader:
             for index, message in enumerate(messages)
             for media_part in find_media_parts(index, message)
         ]
-        for kind in ("image_url", "video_url"):
-            count = sum(media_part.kind == kind for media_part in media_parts)
-            budget.take(kind.replace("_url", "s"), count)
+        for medium in ("image", "video"):
+            count = sum(media_part.medium == medium for media_part in media_parts)
+            with counted_failures(medium, self._metrics):
+                budget.take(f"{medium}s", count)
         if not media_parts:
             return tuple(with_parts(index, message, {}) for index, message in enumerate(messages)), {}
         # Images are fetched side by side, and checked in their order, so that the same request gets the same
@@ -78,30 +79,33 @@ class MediaLoader:
         fetching = {
             media_part: asyncio.create_task(self._fetch_image(media_part, budget))
             for media_part in media_parts
-            if media_part.kind == "image_url"
+            if media_part.medium == "image"
         }
         parts: dict[tuple[int, int], Mapping[str, Any]] = {}
         videos: dict[str, Any] = {}
         sizes: list[tuple[int, int]] = []
         try:
-            async with budget.media_time():
-                for media_part in media_parts:
-                    if media_part.kind == "video_url":
-                        handle, video = await self._reader.read(
-                            media_part.url, video_options, tiling, budget, param=media_part.param
-                        )
-                        videos[handle] = video
-                        part = video_part(handle)
-                    else:
-                        data = await fetching[media_part]
-                        part, size = await self._check_image(data, budget, media_part.param)
-                        sizes.append(size)
-                    parts[media_part.message, media_part.part] = part
+            for media_part in media_parts:
+                # Only here, so that a request that is refused counts once, however many of its media fail.
+                with counted_failures(media_part.medium, self._metrics):
+                    async with budget.media_time():
+                        if media_part.medium == "video":
+                            handle, video = await self._reader.read(
+                                media_part.url, video_options, tiling, budget, param=media_part.param
+                            )
+                            videos[handle] = video
+                            part = video_part(handle)
+                        else:
+                            data = await fetching[media_part]
+                            part, size = await self._check_image(data, budget, media_part.param)
+                            sizes.append(size)
+                parts[media_part.message, media_part.part] = part
         finally:
             for task in fetching.values():
                 task.cancel()
             await asyncio.gather(*fetching.values(), return_exceptions=True)
-        budget.take("tiles", count_tiles(sizes, vision, tiling, self._settings), code="too_many_tiles")
+        with counted_failures("image", self._metrics):
+            budget.take("tiles", count_tiles(sizes, vision, tiling, self._settings))
         return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), videos
 
     def close(self) -> None:
@@ -112,18 +116,17 @@ class MediaLoader:
         self, data: bytes, budget: Budget, param: str
     ) -> tuple[Mapping[str, Any], tuple[int, int]]:
         """Return an image's message part, and its width and height, whose pixels the budget loses."""
-        with counted_failures("image", self._metrics):
-            async with budget.turn:
-                check = partial(
-                    _checked_part,
-                    data,
-                    pixels_left=budget.left("pixels"),
-                    max_pixels=budget.limit("pixels"),
-                    param=param,
-                )
-                part, size = await asyncio.get_running_loop().run_in_executor(self._threads, check)
-                budget.take("pixels", size[0] * size[1], param=param)
-                budget.held.take(CHANNELS * size[0] * size[1])
+        async with budget.turn:
+            check = partial(
+                _checked_part,
+                data,
+                pixels_left=budget.left("pixels"),
+                max_pixels=budget.limit("pixels"),
+                param=param,
+            )
+            part, size = await asyncio.get_running_loop().run_in_executor(self._threads, check)
+            budget.take("pixels", size[0] * size[1], param=param)
+            budget.held.take(CHANNELS * size[0] * size[1])
         return part, size
 
     async def _fetch_image(self, media_part: MediaPart, budget: Budget) -> bytes:
@@ -140,9 +143,8 @@ class MediaLoader:
             budget.held.take(COPIES * len(piece))
             data.write(piece)
 
-        with counted_failures("image", self._metrics):
-            async with budget.fetches:
-                await read_source(media_part.url, write, limits, settings, self._means)
+        async with budget.fetches:
+            await read_source(media_part.url, write, limits, settings, self._means)
         return data.getvalue()
 
 

@@ -22,21 +22,18 @@ class MediaPart:
 
     message: int
     part: int
-    kind: str  # one of MEDIA_PARTS
-    url: str
+    medium: str  # "image" or "video"
+    url: str  # empty if the part holds no text as its URL, which then fails like any other wrong URL
 
     @property
     def param(self) -> str:
         """The field of the request, for error messages."""
-        return f"messages[{self.message}].content[{self.part}].{self.kind}"
+        return f"messages[{self.message}].content[{self.part}].{self.medium}_url"
 
 
-def _url(part: Mapping[str, Any], kind: str, param: str) -> str:
-    value = part.get(kind)
+def _url(value: Any) -> str:
     url = value.get("url") if isinstance(value, dict) else value
-    if not isinstance(url, str):
-        raise ApiError(f"{param}.{kind}.url must be a string.", param=f"{param}.{kind}")
-    return url
+    return url if isinstance(url, str) else ""
 
 
 def image_part(data: bytes, media_type: str) -> Mapping[str, Any]:
@@ -92,7 +89,7 @@ def find_media_parts(index: int, message: Message) -> list[MediaPart]:
     """Return the images and videos of the message at `index` in the conversation.
 
     Raises:
-        ApiError: 400, if a part is neither text nor an image or video with a URL.
+        ApiError: 400, if a part is neither text nor an image or video.
     """
     content = message.get("content")
     if content is None or isinstance(content, str):
@@ -109,9 +106,8 @@ def find_media_parts(index: int, message: Message) -> list[MediaPart]:
             if not isinstance(part.get(kind), str):
                 raise ApiError(f"{param}.{kind} must be a string.", param=f"{param}.{kind}")
         elif kind in MEDIA_PARTS:
-            media_parts.append(
-                MediaPart(message=index, part=part_index, kind=kind, url=_url(part, kind, param))
-            )
+            medium, url = kind.removesuffix("_url"), _url(part.get(kind))
+            media_parts.append(MediaPart(message=index, part=part_index, medium=medium, url=url))
         else:
             raise ApiError(
                 f"{param}: parts of type {str(kind)[:40]!r} are not supported yet; "

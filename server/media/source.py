@@ -32,6 +32,7 @@ def _decode(url: str, sink: Sink, limits: FetchLimits) -> None:
     if not comma or not head.lower().endswith(";base64"):
         raise MediaError(
             f"The data: URL has the wrong form. Send one like {_EXAMPLES[limits.kind]}",
+            kind=limits.kind,
             reason="base64",
             param=limits.param,
         )
@@ -43,6 +44,7 @@ def _decode(url: str, sink: Sink, limits: FetchLimits) -> None:
     except (binascii.Error, ValueError):
         raise MediaError(
             "The data: URL does not hold valid base64. Encode the file again.",
+            kind=limits.kind,
             reason="base64",
             param=limits.param,
         ) from None

@@ -23,7 +23,7 @@ from server.telemetry.logs import error_line
 from server.telemetry.metrics import Metrics
 
 from .budget import Budget
-from .failures import MediaError, counted_failures
+from .failures import MediaError
 from .fetch import FetchLimits, FetchMeans
 from .source import read_source
 
@@ -65,21 +65,20 @@ class VideoReader:
         )
         max_tiles = min(options.max_tiles, settings.max_tiles or tiling.max_tiles)
         frame_tiling = TilingConfig(tiling.tile_size, 1, max_tiles, tiling.use_thumbnail)
-        with counted_failures("video", self._metrics), NamedTemporaryFile(prefix="internvl3-video-") as file:
+        with _stored(param), NamedTemporaryFile(prefix="internvl3-video-") as file:
 
             def write(piece: bytes) -> None:
-                with _storing(param):
+                with _stored(param):  # a fetch would take its OSError for one of the network
                     file.write(piece)
 
             await read_source(url, write, limits, settings, self._means)
-            with _storing(param):
-                file.seek(0)  # it also writes what is still in the buffer
+            file.seek(0)  # it also writes what is still in the buffer
             digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
             async with self._decoders:
                 video = await self._decode(file.name, options.frames, frame_tiling, param)
         frames, tiles_per_frame = video.tiles.shape[:2]
-        budget.take("frames", frames, param=param, code="too_many_frames")
-        budget.take("tiles", frames * tiles_per_frame, param=param, code="too_many_tiles")
+        budget.take("frames", frames, param=param)
+        budget.take("tiles", frames * tiles_per_frame, param=param)
         budget.held.take(video.tiles.nbytes)
         self._metrics.videos.inc()
         self._metrics.video_frames.inc(frames)
@@ -105,20 +104,24 @@ class VideoReader:
                 memory_mib=settings.video_memory_mib,
             )
         except VideoError as error:
-            raise MediaError(str(error), reason="invalid", param=param, code="invalid_video") from None
+            raise MediaError(str(error), kind="video", reason="invalid", param=param) from None
 
 
 @contextmanager
-def _storing(param: str) -> Iterator[None]:
-    """Turn an OSError of the block, which writes to the temporary file, into a MediaError (503)."""
+def _stored(param: str) -> Iterator[None]:
+    """Turn an OSError of the block, in which a video is stored and decoded, into a MediaError (503).
+
+    The disk may be full when the file is opened, written or closed, and the machine may have no more files,
+    processes or memory for the decoder.
+    """
     try:
         yield
     except OSError as error:
         raise MediaError(
-            "The server has no room to store the video. Retry in a few seconds, or send a smaller one.",
+            "The server has no room for the video. Retry in a few seconds, or send a smaller one.",
+            kind="video",
             reason="storage",
             param=param,
-            code="server_busy",
             status=503,
             detail=error_line(error),
         ) from None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from server.errors import ApiError
+from server.errors import UNKNOWN_FIELD, ApiError
 
 WORD = re.compile(r"[a-z_]+")
 MAX_TOOLS = 128  # as OpenAI's API allows
@@ -102,19 +102,31 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
             ours, or if there are more fields than `MAX_FIELDS` or more tools than `MAX_TOOLS`.
     """
     if len(body) > MAX_FIELDS:
-        raise ApiError(f"A request may hold {MAX_FIELDS} fields, not {len(body)}. Send fewer.")
+        raise ApiError(
+            f"A request may hold {MAX_FIELDS} fields, not {len(body)}. Send fewer.", code="too_many_fields"
+        )
     ours = tuple(our_fields)
     for name, value in body.items():
         if name in REFUSED and value:
-            raise ApiError(f"{name} is not supported. Leave it out.", param=name)
+            raise ApiError(
+                f"{name} is not supported. Leave it out.", param=name, code="unsupported_parameter"
+            )
         if name not in PASSED and name not in REFUSED and name not in ours:
             nearest = get_close_matches(_plain(name[:100]), map(_plain, ours), n=1, cutoff=0.8)
             if nearest:
                 meant = next(field for field in ours if _plain(field) == nearest[0])
-                raise ApiError(f"There is no field {name[:100]}. Did you mean {meant}?", param=name[:100])
+                raise ApiError(
+                    f"There is no field {name[:100]}. Did you mean {meant}?",
+                    param=name[:100],
+                    code=UNKNOWN_FIELD,
+                )
     tools = body.get("tools")
     if isinstance(tools, list) and len(tools) > MAX_TOOLS:
-        raise ApiError(f"A request may hold {MAX_TOOLS} tools, not {len(tools)}. Send fewer.", param="tools")
+        raise ApiError(
+            f"A request may hold {MAX_TOOLS} tools, not {len(tools)}. Send fewer.",
+            param="tools",
+            code="too_many_tools",
+        )
     return {name: value for name, value in body.items() if name in PASSED and name not in ours}
 
 

@@ -90,6 +90,7 @@ class ScaledChat:
                 f"No candidate was finished within max_seconds: {error}. Send a larger max_seconds.",
                 status=504,
                 param="test_time_scaling.max_seconds",
+                code="out_of_time",
             ) from error
         except PolicyError as error:
             first = error.__cause__  # of the first candidate that failed

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from server.engine_interface import Engine
-from server.errors import TOO_MANY_STEPS, ApiError, field_error, model_not_found, stopped, too_many_steps
+from server.errors import ApiError, field_error, model_not_found, stopped, too_many_steps
 from server.media.budget import Budget
 from server.protocol.request_fields import QuestionFields
 from server.protocol.vision_options import parse_vision_options
@@ -74,7 +74,9 @@ async def score(
     count, most = sum(len(question.answers) for question in questions), context.settings.max_answers
     if count > most:
         raise ApiError(
-            f"A request may hold {most} answers, not {count}. Send several requests.", param="answers"
+            f"A request may hold {most} answers, not {count}. Send several requests.",
+            param="answers",
+            code="too_many_answers",
         )
     if batch is None:
         return await _score_question(context, engine, questions[0], critic, budget)
@@ -138,9 +140,9 @@ async def _score_question(
     vision, video = parse_vision_options(question, context.settings)
     of_questions = len(question.answers) * _characters_of_texts(question.messages)
     characters = _characters(question.answers) + of_questions
-    budget.take("characters", characters, param="answers", code="answers_too_long")
+    budget.take("characters", characters, param="answers")
     answers = _split(question.answers, most=context.settings.max_answer_steps)
-    budget.take("steps", sum(map(len, answers)), param="answers", code=TOO_MANY_STEPS)
+    budget.take("steps", sum(map(len, answers)), param="answers")
     with context.metrics.media_seconds.time():
         messages, videos = await context.media.load(
             question.messages, video, engine.tiling, budget, vision=vision

@@ -55,8 +55,8 @@ class Metrics:
         )
         self.media_failures = Counter(
             "internvl3_media_failures",
-            "Images and videos that the server could not fetch or read, by kind and reason.",
-            ("kind", "reason"),
+            "Requests that were refused for an image or video, by its kind, the error's code and the reason.",
+            ("kind", "code", "reason"),
             registry=registry,
         )
         self.selections = SelectionMetrics(registry)

@@ -40,8 +40,10 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
         return ApiError(message, param="messages", code=TOO_LONG)
     if "--tool-call-parser" in message:
         message = f"{message}. The server's operator sets it in --policy-args."
-    status = 404 if info.code == HTTPStatus.NOT_FOUND else 400
-    return ApiError(message, status=status, param=info.param or named_field(plain))
+    param = info.param or named_field(plain)
+    if info.code == HTTPStatus.NOT_FOUND:
+        return ApiError(message, status=404, param=param, code="model_not_found")
+    return ApiError(message, param=param)
 
 
 def candidate_error(error: Exception) -> Exception:

@@ -17,7 +17,7 @@ from typing import Any
 from vllm.sampling_params import StructuredOutputsParams
 
 from model.isolated import isolated_command, kept_environment
-from server.errors import ApiError, StartupError
+from server.errors import TOO_COMPLEX, ApiError, StartupError
 
 from .compiler import GrammarSettings
 from .worker import packed
@@ -29,7 +29,6 @@ SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
 NICENESS = 5  # of the process: the engines come first, also while it starts beside them
 REMEMBERED = 4096  # hashes of grammars, of those that compiled and of all others
 REFUSED_SECONDS = 600.0  # a grammar may have failed because the machine was busy, so it gets another chance
-TOO_COMPLEX = "grammar_too_complex"
 ENDED = "ended"  # the outcome of a check that the end of its process, or of its requests, has interrupted
 PROBLEMS = {
     "slow": "takes too long: its check may take a tenth of a second of CPU time, and check and compilation "
@@ -90,7 +89,12 @@ class GrammarChecker:
         except RecursionError:  # a schema of some hundred levels can be neither copied nor pickled
             outcome = "failed"
         if outcome == ENDED:
-            raise ApiError(f"The check of {param} was interrupted. Retry in a few seconds.", status=503)
+            raise ApiError(
+                f"The check of {param} was interrupted. Retry in a few seconds.",
+                status=503,
+                param=param,
+                code="grammar_check_interrupted",
+            )
         if outcome in PROBLEMS:
             problem = PROBLEMS[outcome].format(seconds=self._settings.result().seconds)
             raise ApiError(f"The grammar of {param} {problem}", param=param, code=TOO_COMPLEX)

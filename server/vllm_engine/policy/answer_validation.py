@@ -17,7 +17,7 @@ from jsonschema.protocols import Validator
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from server.errors import ApiError
+from server.errors import TOO_COMPLEX, ApiError
 
 SECONDS = 0.5  # CPU time for all checks of one request; a usual schema takes milliseconds
 BY_PATTERN = ("pattern", "patternProperties", "unevaluatedProperties")
@@ -135,11 +135,14 @@ class Schema:
         try:
             error = self._first_error(self._validator_of(dialect, dialect.META_SCHEMA), schema)
         except _TooSlow:
-            raise ApiError(f"{param} takes too long to be checked. Simplify it.", param=param) from None
+            raise ApiError(
+                f"{param} takes too long to be checked. Simplify it.", param=param, code=TOO_COMPLEX
+            ) from None
         except RecursionError:
             raise ApiError(
                 f"{param} has too many levels for a check of every candidate. Send a flatter one.",
                 param=param,
+                code=TOO_COMPLEX,
             ) from None
         if error is not None:
             raise ApiError(f"{param} is no JSON schema: {error.message[:200]}. Correct it.", param=param)

@@ -203,7 +203,7 @@ async def test_a_text_part_carries_nothing_but_text():
 @pytest.mark.parametrize("image_url", [None, 5, {}, {"url": None}, {"url": ["x"]}])
 async def test_image_parts_without_a_url(image_url):
     error = await refused([{"role": "user", "content": [{"type": "image_url", "image_url": image_url}]}])
-    assert "must be a string" in error.message
+    assert (error.code, error.param) == ("invalid_image_url", "messages[0].content[0].image_url")
 
 
 async def test_a_slow_name_server_delays_no_inline_image(monkeypatch: pytest.MonkeyPatch):

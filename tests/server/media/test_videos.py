@@ -118,7 +118,8 @@ async def test_what_is_no_video(data, clip):
     error = await refused(video_messages(data_url(data, "video/mp4")), metrics=metrics)
     assert error.code == "invalid_video" and error.param == "messages[0].content[0].video_url"
     assert "/" not in error.message.replace("http(s)", ""), "the message must not show a path of the server"
-    assert b'internvl3_media_failures_total{kind="video",reason="invalid"} 1.0' in metrics.render()
+    sample = b'internvl3_media_failures_total{code="invalid_video",kind="video",reason="invalid"} 1.0'
+    assert sample in metrics.render()
     assert not temporary_files()
 
 

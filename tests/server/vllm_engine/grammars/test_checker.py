@@ -12,8 +12,8 @@ from transformers import AutoTokenizer
 from vllm.config.structured_outputs import StructuredOutputsConfig
 from vllm.sampling_params import StructuredOutputsParams
 
-from server.errors import ApiError
-from server.vllm_engine.grammars.checker import TOO_COMPLEX, GrammarChecker
+from server.errors import TOO_COMPLEX, ApiError
+from server.vllm_engine.grammars.checker import GrammarChecker
 from server.vllm_engine.grammars.compiler import GrammarSettings
 
 NANO = Path(__file__).parents[4] / "model/nano/policy"

@@ -9,8 +9,8 @@ import pytest
 from vllm.config.structured_outputs import StructuredOutputsConfig
 from vllm.sampling_params import StructuredOutputsParams
 
-from server.errors import ApiError
-from server.vllm_engine.grammars.checker import REFUSED_SECONDS, SIDE_BY_SIDE, TOO_COMPLEX, GrammarChecker
+from server.errors import TOO_COMPLEX, ApiError
+from server.vllm_engine.grammars.checker import REFUSED_SECONDS, SIDE_BY_SIDE, GrammarChecker
 from server.vllm_engine.grammars.compiler import GrammarSettings
 
 SETTINGS = GrammarSettings(
