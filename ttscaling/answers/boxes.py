@@ -1,7 +1,9 @@
 """The content of LaTeX's boxes, in which a solution states its final answer."""
 
 import re
+from itertools import pairwise
 
+from .notation import plain_notation
 from .units import unit_symbol
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s?(?:(\{)|(?=[^\s{])(\\?[A-Za-z]+|[-+]?[\d.]*\d|\S))")
@@ -19,14 +21,16 @@ _UNIT = re.compile(
     r"(?:\\(?:text|mathrm|rm)\s?\{\s?(?P<written>[^{}$\n]{1,16}?)\s?\}|\$?\s?(?P<plain>[^\W\d_][\w²³/^·]{0,15}))"
     r"(?=[\s$.,;)\]\\]|$)"
 )
+_OR = re.compile(r"(?<![A-Za-z])or(?![A-Za-z])|或")
 _NAME = re.compile(r"(?:^|(?<=[\s$,;.(]))(?:\\?[A-Za-z](?:_\{?\w\}?)?)\s?=\s?$")
 
 
 def last_box(text: str) -> str | None:
     """Return the content of the last box, or of the last boxes that stand side by side; None without a box.
 
-    Boxes side by side are parts of one answer: x=\\boxed{1}, y=\\boxed{2} states "x=1, y=2". A box whose
-    braces don't balance is none.
+    Boxes side by side are parts of one answer: x=\\boxed{1}, y=\\boxed{2} states "x=1, y=2", and
+    \\boxed{5} or \\boxed{6} states "5 or 6". Equal boxes state one answer. A box whose braces don't balance
+    is none.
     """
     boxes = _boxes(text)
     if not boxes:
@@ -40,7 +44,11 @@ def last_box(text: str) -> str | None:
     for start, inner_start, inner_end, _ in boxes[first:]:
         name = _NAME.search(text[max(0, start - 12) : start])
         parts.append(f"{name[0] if name else ''}{text[inner_start:inner_end].strip()}")
-    return ", ".join(parts)
+    if len(set(parts)) == 1:
+        return _whole(text, *boxes[-1])
+    between = [text[box[3] : following[0]] for box, following in pairwise(boxes[first:])]
+    joints = [" or " if _OR.search(joint) else ", " for joint in between]
+    return "".join(f"{part}{joint}" for part, joint in zip(parts, [*joints, ""], strict=True))
 
 
 def _whole(text: str, start: int, inner_start: int, inner_end: int, end: int) -> str:
@@ -50,7 +58,7 @@ def _whole(text: str, start: int, inner_start: int, inner_end: int, end: int) ->
     unit = _UNIT.match(text, tail.end() if tail else end)
     behind = tail[0] if tail else ""
     symbol = (unit["written"] or unit["plain"]) if unit else None
-    if symbol is not None and unit_symbol(symbol) is not None:
+    if symbol is not None and unit_symbol(plain_notation(symbol)) is not None:
         behind += f" {symbol}"
     return f"{sign}{text[inner_start:inner_end].strip()}{behind}"
 

@@ -11,6 +11,7 @@ _ENVIRONMENT = re.compile(
     r"\$\$|\\\[|\\\]|\\begin\{(?:equation|align|aligned|gather)\*?\}|\\end\{(?:equation|align|aligned|gather)\*?\}"
 )
 _BULLET = re.compile(r"^(?:[-*•+]\s+|#{1,6}\s+|>\s*)(?=\S)")
+_END_OF_EMPHASIS = re.compile(r"^[*_]{1,3}\s+")
 _ADVERB = re.compile(
     r"(?:therefore|thus|hence|then|indeed|clearly|simply|exactly|probably|(?:most )?likely|definitely|that|:)"
     r"[,:\s]+",
@@ -18,7 +19,8 @@ _ADVERB = re.compile(
 )
 _REASON = re.compile(
     r"[\s,;]*(?:[,;(]\s*|\s|^)(?:because|since|as (?:it|this|the|shown|we)|given that|so that|due to|which"
-    r"|where|based on|according to|rather than|instead of|not(?=\s\(?[A-H]\b))\b"
+    r"|where|based on|according to|rather than|instead of|not(?=\s(?:\(?[A-H]\b|[-$(]?\d)))\b"
+    r"|\s(?:is|are)\s(?:therefore\s|thus\s)?(?:the\s)?(?:correct|right|best)\b"
     r"|[，,；。]?(?:因为|由于|理由)|(?<=[A-H])[)）]?\s?(?:是?正确|符合|对$)"
 )
 _NEXT_SENTENCE = re.compile(
@@ -33,11 +35,13 @@ _SUBJECT = re.compile(
     r"(?:area|perimeter|circumference|volume|length|width|height|radius|diameter|value|sum|total|difference|product|"
     r"ratio|mean|median|mode|range|average|number|amount|count|probability|angle|measure|distance|speed|velocity|"
     r"acceleration|force|energy|power|mass|weight|price|cost|slope|answer|result|solution|option|choice|age|"
-    r"percentage|percent|fraction|rate|time|temperature|degree|score|side)\b"
+    r"percentage|percent|fraction|rate|time|temperature|degree|score|side|gap|increase|decrease|change|profit|loss"
+    r"|discount|remainder|quotient|depth|thickness|capacity|pressure|density|resistance|current|voltage|frequency)\b"
     r"(?:\s(?:of|in|for|between)\s[^.=\d]{1,60}?)?\s(?:is|are|was|=|equals|will be|would be)\s)"
     r"(?:equal to\s|therefore\s|option\s)?(?P<value>.+)",
     re.IGNORECASE,
 )
+_ARITHMETIC = re.compile(r"^(?=\(*\s*\d[\d.\s)]*[+*/×÷-])[\d\s.+*/×÷()-]+=\s*(?=[-+]?[\d.])")
 _CHINESE_SUBJECT = re.compile(
     r"[^，。,\d]{0,20}?(?:面积|周长|体积|长度|长|宽|高|半径|直径|度数|角度|值|和|差|积|比"
     r"|概率|数量|距离|速度|结果|答案)(?:是|为|等于)(?P<value>.+)"
@@ -68,13 +72,13 @@ def condensed(line: str) -> str:
     Only what surely belongs to the sentence and not to the answer is cut. A reason is cut after a number, a
     letter or a formula, not after words, because "because" may be part of such an answer.
     """
-    line = _unpaired(line.strip())[: 4 * LONGEST]
+    line = _unpaired(_END_OF_EMPHASIS.sub("", line.strip(), count=1))[: 4 * LONGEST]
     line = _ADVERB.sub("", line, count=1) if _ADVERB.match(line) else line
     line = _NEXT_SENTENCE.split(line, maxsplit=1)[0]
     for expression in (_SUBJECT, _CHINESE_SUBJECT):
         subject = expression.fullmatch(line)
         if subject and is_definite(subject["value"].split(" because ")[0]):
-            line = subject["value"]
+            line = _ARITHMETIC.sub("", subject["value"], count=1)
     reason = _REASON.search(line)
     if reason and is_definite(line[: reason.start()]):
         line = line[: reason.start()]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from .boxes import last_box
-from .condensing import condensed, content_lines, first_content_line
+from .condensing import condensed, content_lines, first_content_line, is_definite
 from .labels import has_label, labelled, statements
 from .normal_form import Core, normal_form, number, read_answer
 
@@ -22,6 +22,12 @@ _CLOSING_TAG = re.compile(r"</answer>", re.IGNORECASE)
 _UNFINISHED = re.compile(
     r"\d{1,2}[.)]|[^*].*[-+*/=(]", re.DOTALL
 )  # the next item of a list, or a cut-off step
+_RESULT = re.compile(r"[*_#>\s]*(?:result|solution|conclusion|结果|结论)[*_\s]*[:：][*_\s]*", re.IGNORECASE)
+_DENIAL = re.compile(
+    r"(?:the\s)?(?:correct\s|right\s)?(?:answer|option|choice)\b.{0,20}?\b"
+    r"(?:is\snot|isn't|can't\sbe|cannot\sbe)\b(?! enough| given| possible)",
+    re.IGNORECASE,
+)
 _OPTION = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
 
 
@@ -57,7 +63,8 @@ def _bare_answer(text: str, *, cut_off: bool) -> str | None:
     """Return the one line of a text, or of several lines the last or first if it is a number or letter."""
     lines = content_lines(text)
     if len(lines) < 2:
-        return condensed(_concluded("".join(lines))) or None
+        answer = condensed(_concluded("".join(lines)))
+        return None if _DENIAL.match(answer) else answer or None
     ends = [lines[-1], lines[0]][cut_off:]
     for end in (end for end in ends if not _UNFINISHED.fullmatch(end)):
         line = condensed(_concluded(end))
@@ -68,9 +75,11 @@ def _bare_answer(text: str, *, cut_off: bool) -> str | None:
 
 
 def _concluded(line: str) -> str:
-    """Return the line without "therefore" and the like before a name and its value."""
+    """Return the line without "therefore" before a name and its value, and without "Result:"."""
     match = _CONCLUSION.match(line)
     bare = line[match.end() :] if match else line
+    if (result := _RESULT.match(bare)) and is_definite(bare[result.end() :].rstrip("*.。 ")):
+        return bare[result.end() :]
     return bare if "=" in bare or number(bare) is not None else line
 
 
@@ -87,14 +96,16 @@ def group_equal_answers(answers: Sequence[str | None]) -> list[list[int]]:
     """
     readings = [None if answer is None else read_answer(answer) for answer in answers]
     details: dict[Core, set[str]] = {}
+    firm: set[Core] = set()
     for reading in readings:
         if reading is not None and reading.detail is not None:
             details.setdefault(reading.core, set()).add(reading.detail)
+            firm |= {reading.core} if reading.joins else set()
     groups: dict[object, list[int]] = {}
     for index, reading in enumerate(readings):
         if reading is not None:
-            alone = len(details.get(reading.core, ())) < 2
-            groups.setdefault(reading.core if alone else reading.form, []).append(index)
+            joined = reading.core in firm and len(details[reading.core]) == 1
+            groups.setdefault(reading.core if joined else reading.form, []).append(index)
     return list(groups.values())
 
 

@@ -2,31 +2,18 @@
 
 This is no algebra. Only what is certain is rewritten: how a fraction, a root, a power, a product or a group
 is spelled, and the numbers in it. Sums and products keep their order, and numbers are neither multiplied nor
-added up. `1/2x`, which two readers read in two ways, isn't read at all. So two formulas with one form are the
-same formula. sympy would equate more of them, but nothing bounds its time.
+added up. What two readers read in two ways, such as `1/2x`, `2^3^2` or `sin x/2`, isn't read at all. So two
+formulas with one form are the same formula. sympy would equate more of them, but nothing bounds its time.
 """
 
-import re
 from fractions import Fraction
 
+from .formula_tokens import ACCENT, CLOSERS, FUNCTION, OPENERS, SEPARATOR, SUMS, SYMBOL, Cursor, is_number
+from .mixed_numbers import mixed_number
 from .products import Product, UnreadableFormula, inverse, literal, power, scaled, times
 
 MAX_DEPTH = 30  # deeper groups aren't read
-_TOKEN = re.compile(
-    r"\\sqrt\*|\\[A-Za-z]+|\\.|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3}(?![\w.]))?|\S", re.DOTALL
-)
-_SEPARATOR = re.compile(
-    r"[,;:=<>]|\\(?:le|ge|ne|in|cup|cap|to|approx|sim|perp|parallel|subset|Rightarrow|mid|equiv|cong)"
-)
-_OPENERS = frozenset({"(", "[", "\\{", "{"})
-_CLOSERS = frozenset({")", "]", "\\}", "}"})
-_SUMS = frozenset({"+", "-", "\\pm", "\\mp"})
-_ACCENT = re.compile(r"\\(?:vec|overline|overrightarrow|bar|hat|widehat|d?dot|tilde)")
-_FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|ln|log|exp)")
-_SYMBOL = re.compile(
-    r"[A-Za-z]|\\(?:pi|alpha|beta|[gG]amma|[dD]elta|epsilon|theta|[lL]ambda|mu|nu|rho|[sS]igma|tau|[pP]hi|[oO]mega"
-    r"|hbar|eta|xi|[pP]si|chi|zeta|kappa|ell|infty|emptyset|angle|triangle|[cl]?dots)"
-)
+FUNCTION_NAMES = frozenset("fghFGHyu")
 
 
 def canonical_formula(text: str) -> Fraction | str:
@@ -34,7 +21,7 @@ def canonical_formula(text: str) -> Fraction | str:
 
     `text` is in plain notation and has at most a few thousand characters. Raises UnreadableFormula.
     """
-    reader = _Reader(_TOKEN.findall(text))
+    reader = _Reader(text)
     parts = reader.sequence()
     if reader.token is not None or not parts:
         raise UnreadableFormula(text)
@@ -44,43 +31,25 @@ def canonical_formula(text: str) -> Fraction | str:
     return "".join(map(str, parts))
 
 
-class _Reader:
+class _Reader(Cursor):
     """Reads tokens from left to right, once."""
 
-    def __init__(self, tokens: list[str]) -> None:
-        self._tokens = tokens
-        self._at = 0
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
         self._depth = 0
-
-    @property
-    def token(self) -> str | None:
-        """The next token, None at the end."""
-        return self._tokens[self._at] if self._at < len(self._tokens) else None
 
     def sequence(self) -> list[Product | str]:
         """Return the sums and separators up to the end of the group; a sum of one product stays a product."""
         parts: list[Product | str] = []
-        while self.token is not None and self.token not in _CLOSERS:
-            parts.append(self._take() if _SEPARATOR.fullmatch(self.token) else self._sum())
+        while self.token is not None and self.token not in CLOSERS:
+            parts.append(self.take() if SEPARATOR.fullmatch(self.token) else self._sum())
         return parts
-
-    def _take(self) -> str:
-        token = self.token
-        if token is None:
-            raise UnreadableFormula("it ends early")
-        self._at += 1
-        return token
-
-    def _ended(self) -> bool:
-        """Return whether a product ends before this token."""
-        token = self.token
-        return token is None or token in _SUMS | _CLOSERS or _SEPARATOR.fullmatch(token) is not None
 
     def _sum(self) -> Product | str:
         terms: list[str] = []
         only: Product | None = None
-        while not terms or self.token in _SUMS:
-            sign = self._take() if self.token in _SUMS else ""
+        while not terms or self.token in SUMS:
+            sign = self.take() if self.token in SUMS else ""
             product = self._product()
             if sign == "-":
                 product = scaled(product, Fraction(-1))
@@ -90,13 +59,13 @@ class _Reader:
         return "+".join(terms) if only is None else only
 
     def _product(self) -> Product:
-        result = self._mixed_number() or self._factor(called=False)
+        result = mixed_number(self) or self._factor(called=False)
         slashed = False
-        while self.token is not None and not self._ended():
-            joint = self._take() if self.token in ("*", "/") else ""
+        while self.token is not None and not self.ended():
+            joint = self.take() if self.token in ("*", "/") else ""
             if slashed and joint != "*":
                 raise UnreadableFormula("1/2x and 1/2/3 can be read in two ways")
-            if joint == "" and self.token[0] in ".0123456789":
+            if joint == "" and is_number(self.token):
                 raise UnreadableFormula("a number follows a factor")
             factor = self._factor(called=joint == "" and result.value is None)
             if joint == "/":
@@ -104,58 +73,47 @@ class _Reader:
             result = times(result, factor)
         return result
 
-    def _mixed_number(self) -> Product | None:
-        """Return 2 1/3 or 2\\frac{1}{3} as their sum, or None if this isn't a mixed number."""
-        ahead = self._tokens[self._at : self._at + 8]
-        if len(ahead) > 1 and ahead[0].isdigit() and ahead[1] == "\\frac":
-            shape = [ahead[2:3], ahead[4:6], ahead[7:8]] == [["{"], ["}", "{"], ["}"]]
-            digits, length = (ahead[0], *ahead[3:4], *ahead[6:7]), 8
-        else:
-            shape = len(ahead) > 3 and ahead[2] == "/"
-            digits, length = (*ahead[:2], *ahead[3:4]), 4
-        if not shape or len(digits) != 3 or not all(part.isdigit() for part in digits):
-            return None
-        whole, above, below = (literal(part) for part in digits)
-        if not 0 < above < below or whole == 0:
-            raise UnreadableFormula("it is no mixed number")
-        self._at += length
-        if length == 4 and not self._ended():
-            raise UnreadableFormula("1 1/2 x can be read in two ways")
-        return Product(coefficient=whole + above / below, number_above=True, number_below=True)
-
     def _factor(self, *, called: bool) -> Product:
         """Read an atom and what is raised, lowered or written behind it.
 
         A group right behind a letter is `called`: f(x) is not the product fx.
         """
-        token = self._take()
+        token = self.take()
         grouped = token in ("(", "{")
-        if token[0] in ".0123456789":
+        if is_number(token):
             factor = Product(coefficient=literal(token), number_above=True)
-        elif token in _OPENERS:
+        elif token in OPENERS:
             factor = self._group(token, called=called)
         elif token == "\\frac":
             factor = times(self._argument(), inverse(self._argument()))
         elif token in ("\\sqrt", "\\sqrt*"):
             factor = self._root(loose=token == "\\sqrt*")
-        elif _FUNCTION.fullmatch(token):
+        elif FUNCTION.fullmatch(token):
             factor = self._function(token)
-        elif _ACCENT.fullmatch(token):
-            factor = Product(above=(f"{token}{{{self._argument()}}}",))
-        elif _SYMBOL.fullmatch(token):
+        elif ACCENT.fullmatch(token):
+            factor = Product(above=(f"{token}{{{self.index()}}}",))
+        elif SYMBOL.fullmatch(token):
             factor = Product(above=(token,))
         else:
             raise UnreadableFormula(token)
+        raised = False
         while self.token in ("^", "_", "!", "'", "%", "°"):
-            factor = self._postfix(factor, self._take(), whole=grouped or token[0] in ".0123456789")
+            mark = self.take()
+            if raised and mark == "^":
+                raise UnreadableFormula("2^3^2 can be read in two ways")
+            raised = raised or mark == "^"
+            whole = grouped or is_number(token)
+            factor = self._postfix(factor, mark, whole=whole, base=token)
         return factor
 
-    def _postfix(self, factor: Product, mark: str, *, whole: bool) -> Product:
+    def _postfix(self, factor: Product, mark: str, *, whole: bool, base: str) -> Product:
         """Return a factor with a mark behind it; `whole` says that the mark belongs to all of the factor."""
         if mark == "%" and factor.value is not None:
             return scaled(factor, Fraction(1, 100))
-        if mark == "^":
-            exponent = self._raised()
+        if mark == "^" and (index := self._order_of_derivative(base)):
+            mark = f"^{{{index}}}"
+        elif mark == "^":
+            exponent = self._exponent(base)
             if (
                 whole
                 and factor.value is not None
@@ -165,20 +123,45 @@ class _Reader:
                 return power(factor.value, exponent.value)
             mark = f"^{{{exponent}}}"
         elif mark == "_":
-            mark = f"_{{{self._raised()}}}"
+            mark = f"_{{{self.index()}}}"
         one_factor = len(factor.above) == 1 and not factor.below and factor.coefficient == 1
         if not whole and not one_factor:
             raise UnreadableFormula("what is raised is more than one factor")
         natural = factor.value is not None and factor.value >= 0 and factor.value.denominator == 1
         return Product(above=(f"{factor}{mark}" if one_factor or natural else f"({factor}){mark}",))
 
+    def _exponent(self, base: str) -> Product:
+        """Read an exponent. Raises UnreadableFormula for 8^1/3 and e^2x, whose exponent may go on."""
+        bare = self.token not in ("{", "(")
+        exponent = self._raised()
+        ends_late = self.token is not None and (is_number(self.token) or SYMBOL.fullmatch(self.token))
+        if is_number(base) or base == "e":
+            ends_late = ends_late or self.token == "/"
+        else:
+            ends_late = self.token == "/" and exponent.value == 1
+        if bare and ends_late:
+            raise UnreadableFormula("8^1/3 and e^2x can be read in two ways")
+        return exponent
+
+    def _order_of_derivative(self, base: str) -> str | None:
+        """Read the (2) of f^{(2)}, which is a derivative; None if nothing like it follows."""
+        if self.ahead(1) == ["("] and base in FUNCTION_NAMES:
+            raise UnreadableFormula("f^(2) can be read in two ways")
+        if self.ahead(2) != ["{", "("]:
+            return None
+        self.skip(2)
+        content = "".join(map(str, self._until(")")))
+        if self.token is None or self.take() != "}":
+            raise UnreadableFormula("more than the order of a derivative is raised")
+        return f"({content})"
+
     def _raised(self) -> Product:
         sign = Fraction(-1) if self.token == "-" else Fraction(1)
         if self.token in ("-", "+"):
-            self._take()
+            self.take()
             if self.token is None or not self.token.isdigit():
                 raise UnreadableFormula("e^-x can be read in two ways")
-        token = self._take()
+        token = self.take()
         if token[0].isdigit():
             return Product(coefficient=sign * literal(token), number_above=True)
         return Product(above=(token,)) if token in ("*", "'", "+") else self._small(token)
@@ -186,13 +169,13 @@ class _Reader:
     def _argument(self) -> Product:
         if self.token == "(":
             raise UnreadableFormula("LaTeX takes the parenthesis alone")
-        return self._small(self._take())
+        return self._small(self.take())
 
     def _small(self, token: str) -> Product:
         """Return the group that a token opens, or the symbol that it is."""
         if token in ("{", "("):
             return self._group(token, called=False)
-        if not _SYMBOL.fullmatch(token):
+        if not SYMBOL.fullmatch(token):
             raise UnreadableFormula(token)
         return Product(above=(token,))
 
@@ -200,9 +183,9 @@ class _Reader:
         """Read what is under a root; √12 is the root of 12, but \\sqrt12 is the root of 1 in LaTeX."""
         index = ""
         if self.token == "[":
-            self._take()
+            self.take()
             index = f"[{''.join(map(str, self._until(']')))}]"
-        token = self._take()
+        token = self.take()
         digits = token.isdigit() and (loose or len(token) == 1)
         under = Product(coefficient=literal(token)) if digits else self._small(token)
         following = self.token
@@ -213,21 +196,28 @@ class _Reader:
     def _function(self, name: str) -> Product:
         """Read a function of one group or one symbol; sin 2x could also end before the x."""
         while self.token in ("^", "_"):
-            name += f"{self._take()}{{{self._raised()}}}"
-        token = self._take()
+            name += f"{self.take()}{{{self._raised()}}}"
+        token = self.take()
         if token in ("(", "{"):
             return Product(above=(f"{name}({self._group(token, called=False)})",))
-        argument = str(literal(token) if token.isdigit() else self._small(token))
+        if token == "\\frac":
+            argument = str(times(self._argument(), inverse(self._argument())))
+        else:
+            argument = str(literal(token) if token.isdigit() else self._small(token))
         if self.token == "°":
-            argument += self._take()
-        if not (self._ended() or self.token in ("*", "/") or _FUNCTION.fullmatch(self.token or "")):
-            raise UnreadableFormula("sin 2x can be read in two ways")
+            argument += self.take()
+        if self.token == "*":
+            ended = FUNCTION.fullmatch("".join(self.ahead(2)[1:])) is not None
+        else:
+            ended = self.ended() or FUNCTION.fullmatch(self.token or "") is not None
+        if not ended:
+            raise UnreadableFormula("sin 2x and sin x/2 can be read in two ways")
         return Product(above=(f"{name}({argument})",))
 
     def _group(self, opener: str, *, called: bool) -> Product:
         closer_of = {"{": ("}",), "\\{": ("\\}",)}
         parts = self._until(*closer_of.get(opener, (")", "]")))
-        closer = self._tokens[self._at - 1]
+        closer = self.last
         content = "".join(map(str, parts))
         only = parts[0] if len(parts) == 1 else None
         round_or_braces = (opener, closer) in (("(", ")"), ("{", "}"))
@@ -242,7 +232,7 @@ class _Reader:
         if self._depth > MAX_DEPTH:
             raise UnreadableFormula("its groups are too deep")
         parts = self.sequence()
-        if not parts or self._take() not in closers:
+        if not parts or self.take() not in closers:
             raise UnreadableFormula("a group doesn't end")
         self._depth -= 1
         return parts

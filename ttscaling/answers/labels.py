@@ -6,12 +6,13 @@ Every expression here is bounded, so that a text of any length is read in linear
 
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 
 from .condensing import condensed, first_content_line, is_definite
 
 # Each label begins with its key word, so that a text without such words is read fast.
 _LABEL = re.compile(
-    r"""(?<![A-Za-z])ans(?:wer)?(?![A-Za-z])
+    r"""(?<![A-Za-z])ans(?:wer(?:s(?=[ \t*]{0,4}[:：][ \t*]{0,4}[^\s*]))?)?(?![A-Za-z])
         (?:(?:\s(?:is|choice|option|to\sthe\squestion))?(?:[ \t*_"']{0,6}[:：]|[ \t]{1,3}[-–—=→][ \t]|\.\*\*)
         |(?P<heading>[ \t#*_:：]{0,12}$)|(?P<open>\sis[ \t*]{0,6}$))
     |(?:(?<=final\s)|(?<=correct\s)|(?<=right\s))(?:result|option|choice|solution)[ \t*_]{0,6}[:：]
@@ -34,15 +35,20 @@ _BEFORE_LENGTH = 48
 _SENTENCE_END = re.compile(r"[.。!?！？](?:\s|$|(?<=[。！？]))|\n|\*\*|</?[a-z]{1,10}>|[{,]\s?[\"']")
 _NO_ANSWER = re.compile(
     r"(?:must|should|will|has to|have to|needs?|can|could|may|might|would|is to|in the form|as an?)\b"
-    r"|not\b(?! enough| given| possible)",
+    r"|not\b(?! enough| given| possible)|neither\s|as follows\b"
+    r"|(?:given|shown|listed) (?:by|below|above|in)\b",
     re.IGNORECASE,
 )
 _STATEMENT = re.compile(
-    r"""\b(?:answer|option|choice|solution)\b(?:\s(?:to|for|of|in|from)\s[^.\n:]{1,60}?)?
+    r"""\b(?:answer|option|choice)\s(?:is\snot|isn't|can't\sbe|cannot\sbe)\s(?:option\s)?[^\s.,;]{1,20}[.,;]?
+        [ ](?:but|rather|it(?:'s|\sis))[ ](?=(?P<instead>\S[^\n]{0,119}))
+    |\b(?:answer|option|choice|solution)\b(?:\s(?:to|for|of|in|from)\s[^.\n:]{1,60}?)?
         [ \t*]{0,4}(?:\bis\b|\bwould\sbe\b|\bshould\sbe\b|\bmust\sbe\b
         (?!\s(?:an?|in|one|positive|negative|even|odd|less|greater|between)\b))
-        [ \t*:：]{0,6}(?P<after>\S[^\n]*)
-    |(?:答案|选项|结果)(?:应该|应当|应)?[是为选](?:择|项)?[ \t*:：]{0,6}(?P<chinese>\S[^\n]*)""",
+        [ \t*:：]{0,6}(?=(?P<after>\S[^\n]{0,3999}))
+    |(?:答案|选项|结果)(?:应该|应当|应)?[是为选](?:择|项)?[ \t*:：]{0,6}(?=(?P<chinese>\S[^\n]{0,3999}))
+    |\b(?:correct|right|final)\s(?:answers|options|choices)\sare[ \t*:]{1,6}
+        (?=(?P<several>\S[^\n]{0,3999}))""",
     re.IGNORECASE | re.VERBOSE,
 )
 _RIGHT_OPTION = re.compile(
@@ -59,6 +65,7 @@ _RIGHT_OPTION = re.compile(
         (?=[ *]{0,3}(?:[。.，,\s]|$))""",
     re.VERBOSE | re.MULTILINE,
 )
+_MOST_STATEMENTS = 100  # are read, the last ones of a text
 _SUPPOSING = re.compile(
     r"\b(?:not|never|cannot|if|when|whether|who|whoever|those|wrong|avoid|could|might|may)\b|n't\b",
     re.IGNORECASE,
@@ -83,14 +90,15 @@ def labelled(text: str) -> Iterator[str]:
 
 def statements(text: str) -> Iterator[str]:
     """Yield what follows "the answer is" in its line, and the letter of "option C is correct", last first."""
-    found = [(match.start(), _stated(match)) for match in _STATEMENT.finditer(text)]
-    found += [
-        (match.start(), next(filter(None, match.groups())))
-        for match in _RIGHT_OPTION.finditer(text)
-        if match["chosen"] is None or not _is_supposed(text, match)
-    ]
-    for _, stated in sorted(found, reverse=True):
-        if not _NO_ANSWER.match(stated):
+    found = [(match.start(), match) for match in _STATEMENT.finditer(text)]
+    found += [(match.start(), match) for match in _RIGHT_OPTION.finditer(text)]
+    for _, match in sorted(found, key=itemgetter(0), reverse=True)[:_MOST_STATEMENTS]:
+        if match.re is _RIGHT_OPTION:
+            if match["chosen"] is None or not _is_supposed(text, match):
+                yield next(filter(None, match.groups()))
+            continue
+        stated = _stated(match)
+        if not _NO_ANSWER.match(stated) and (match["instead"] is None or is_definite(condensed(stated))):
             yield stated
 
 
@@ -102,7 +110,7 @@ def _is_supposed(text: str, match: re.Match[str]) -> bool:
 
 def _stated(match: re.Match[str]) -> str:
     """Return what a sentence states; "the option is A. cone" states the option A."""
-    stated: str = match["after"] or match["chinese"]
+    stated: str = next(filter(None, match.groups()))
     letter = _LETTER_WITH_TEXT.match(stated)
     return letter[1] if letter and match[0][:6].lower() in ("option", "choice") else stated
 

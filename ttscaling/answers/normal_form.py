@@ -14,8 +14,10 @@ from typing import Literal
 
 from .formulas import canonical_formula
 from .notation import plain_notation
+from .number_words import spelled_number
 from .options import read_options
 from .products import UnreadableFormula
+from .several_units import several_units
 from .units import CURRENCIES, DEGREE, unit_symbol
 from .words import words
 
@@ -34,18 +36,24 @@ _NO_NAME = re.compile(
     r"|\bnot\b",
     re.IGNORECASE,
 )
+_MINUS = re.compile(r"(?:minus |negative |负)(?=\d)", re.IGNORECASE)
+_BOUND = re.compile(r"(less|fewer|more|greater) than (?=[-\d$])|at (least|most) (?=[-\d$])", re.IGNORECASE)
+_BOUNDS = {"less": "<", "fewer": "<", "more": ">", "greater": ">", "least": "\\ge ", "most": "\\le "}
 _HAS_X = re.compile(r"(?<![A-Za-z\\])x(?![A-Za-z])")
 _WITH_UNIT = (
     re.compile(r"(?P<amount>.*[\d})\]])\s?(?P<unit>[^\d\s{}()\]^].*)"),
     re.compile(r"(?P<amount>.*\S) (?P<unit>\S+)"),
+    re.compile(r"(?P<amount>.*\S) (?P<unit>(?:square|cubic|sq\.?) \S+)"),
 )
 _SCALE = re.compile(r"(?P<number>.*\d)\s?(?P<scale>thousand|million|billion|trillion|万|亿)")
 _SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "万": 4, "亿": 8}
 _PERCENT = re.compile(r"(?P<number>.*[\d)}])\s?(?:percent|per cent)", re.IGNORECASE)
-_MONEY = re.compile(r"(?P<sign>[-+]?)\s?(?P<currency>US\$|[$€£¥])\s?(?P<rest>[-+.\d].*)")
+_MONEY = re.compile(r"(?P<sign>[-+]?)\s?(?P<currency>US\$|[$€£¥]|USD|EUR|RMB|CNY)\s?(?P<rest>[-+.\d].*)")
+_DECIMAL_COMMA = re.compile(r"([-+]?\d{1,3}(?:\.\d{3})+),(\d{2})")  # 1.234,56 is 1234.56
 _SPACED = re.compile(r"[-+]?\s?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _AND = re.compile(r",?\s(?:and|和|与)\s|(?<=[\d}])\s?(?:和|与)\s?(?=[\d\\])")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{3}|[^\x00-\x7f°]")
+_LIKE_A_PRODUCT = re.compile(r"[-+]?[\d.]+[A-Za-z]")  # 3t may be 3 * t as well as 3 tonnes
 _COMPOUND = re.compile(r"(?:[A-Z][a-z]?(?:\s?_\{?\d+\}?\s?|\d+)?){1,20}")  # H_2O is H2O
 _MATH = re.compile(r"[\d\\^_=+*/<>|°%]|[\[({,:-]")
 
@@ -78,12 +86,19 @@ def read_answer(answer: str) -> Reading:
         plain = re.sub(r"[_{}\s]", "", plain)
     if options := read_options(plain):
         letters = options.letters if len(options.letters) == 1 else f"({options.letters})"
-        return Reading("options", letters, None if options.sure else words(options.text or ""))
+        tail = None if options.sure else words(options.text or "")
+        return Reading("options", letters, tail, joins=not options.species)
     named = _NAMED.fullmatch(plain)
     if named and _NO_NAME.search(named["name"]):
         named = None
     name, value = (named["name"].strip(), named["value"]) if named else ("", plain)
-    core, unit = _quantity(value)
+    value = _MINUS.sub("-", value, count=1) if _MINUS.match(value) else value
+    if bound := _BOUND.match(value):
+        value = _BOUNDS[(bound[1] or bound[2]).lower()] + value[bound.end() :]
+    core: Core | None = several_units(value)
+    unit = None
+    if core is None:
+        core, unit = _quantity(value)
     if core is None:
         core, unit = _formula(value), None
     if core is None:
@@ -91,7 +106,7 @@ def read_answer(answer: str) -> Reading:
     kind: Literal["number", "formula"] = "number" if isinstance(core, Fraction) else "formula"
     detail = f"{words(name)} = {unit or ''}" if name else unit
     usual = (not name or _is_usual(name, value)) and unit in (None, DEGREE)
-    return Reading(kind, core, detail, usual)
+    return Reading(kind, core, detail, usual, joins=name != "" or _LIKE_A_PRODUCT.fullmatch(value) is None)
 
 
 def _is_usual(name: str, value: str) -> bool:
@@ -131,6 +146,12 @@ def _value(text: str) -> Fraction | None:
     if match := _PERCENT.fullmatch(text):
         value = _value(match["number"])
         return None if value is None else value / 100
+    if not text.isascii() or text.isalpha() or "-" in text[1:] or " " in text:
+        spelled = spelled_number(text)
+        if spelled is not None:
+            return spelled
+    if decimal_comma := _DECIMAL_COMMA.fullmatch(text):
+        text = f"{decimal_comma[1].replace('.', '')}.{decimal_comma[2]}"
     if _SPACED.fullmatch(text):
         text = text.replace(" ", "")
     try:
@@ -156,13 +177,16 @@ class Reading:
     """What an answer says, and what others leave out when they say the same.
 
     `detail` is the unit and name of a quantity, or the text of an option. It is None if there is none. The
-    form leaves out a detail that is `usual`: `x =`, and the degrees of an angle.
+    form leaves out a detail that is `usual`: `x =`, and the degrees of an angle. An answer without the detail
+    `joins` this one in a vote, unless the detail may be something else: 3t may be a product, and E. coli
+    isn't option E.
     """
 
     kind: Literal["number", "options", "formula", "text"]
     core: Core
     detail: str | None = None
     usual: bool = False
+    joins: bool = True
 
     @property
     def form(self) -> Core | tuple[Core, str]:

@@ -4,10 +4,12 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 
-_CASELESS = "ABCDEF"  # the case of other letters matters: R and r may be two radii
-_LABEL = r"(?:(?:[Tt]he )?(?:[Oo]ption|[Cc]hoice|[Aa]nswer):? ?|答案:? ?|[选選](?:择|項|项)? ?)?"
+_CASELESS = "abcdef"  # the case of other letters matters: R and r may be two radii
+_NAMED = r"(?:[Tt]he )?(?:[Oo]ption|[Cc]hoice):? ?|[选選](?:择|項|项)? ?"
+_LABEL = rf"(?P<label>{_NAMED}|(?:[Tt]he )?[Aa]nswer:? ?|答案:? ?)?"
 _LETTER = re.compile(
-    rf"{_LABEL}(?:\((?:[Oo]ption )?([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\)|([A-Za-z]))[.:,]?(?: ?选?项)?"
+    rf"{_LABEL}(?:\((?:[Oo]ption )?([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])\)|(?P<bare>[A-Za-z]))"
+    r"[.:,]?(?: ?选?项)?"
 )
 _FIRM_TAIL = re.compile(rf"{_LABEL}(?:\(([A-H])\)|\[([A-H])\]|([A-H])\))[.:,]? ?(?P<tail>\S.*)")
 _COLON_TAIL = re.compile(
@@ -16,6 +18,15 @@ _COLON_TAIL = re.compile(
 _PAREN_TAIL = re.compile(rf"{_LABEL}([A-H]) \((?P<tail>(?=[^)]*[a-z°%])[^(),]{{2,}})\)")
 _DOT_TAIL = re.compile(rf"{_LABEL}(?:([A-H])(?P<mark>[.:])|\(([a-h])\)[.:,]?) ?(?P<tail>\S.*)")
 _OTHER_LETTER = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z'])|\([a-h]\)")
+_OPTION = re.compile(rf"(?:{_NAMED})[(\[]?[A-H](?![A-Za-z])")
+# The second words of species, whose first word is often one letter: E. coli and C. elegans.
+_SPECIES = re.compile(
+    "thaliana|fumigatus|niger|aegypti|gambiae|mellifera|subtilis|anthracis|cereus|burgdorferi|pertussis|fragilis"
+    "|taurus|napus|elegans|difficile|botulinum|tetani|perfringens|albicans|jejuni|neoformans|diphtheriae"
+    "|trachomatis|familiaris|lupus|reinhardtii|melanogaster|rerio|discoideum|coli|faecalis|faecium|histolytica"
+    "|cloacae|caballus|tularensis|catus|lamblia|gallus|pylori|influenzae|sapiens|erectus|habilis"
+    "|[a-z]+(?:ii|ensis|oides)"
+)
 _ARTICLE = re.compile(r"(?:[Tt]he|[Aa]n?) ")
 _ONE_OF_MANY = r"(?:\([A-H]\)|\[[A-H]\]|[A-H][.)]?)"
 _JOINT = r"(?:[,;&]? ?(?:and|和|与)|[,;&]|(?= [(\[A-H]))"
@@ -28,18 +39,21 @@ class Options:
     """The letters of an answer, in its order, and the text behind a single one.
 
     The option is `sure` if the letter says it all. `C. Brown` isn't: it is option C with the text "Brown", or
-    a person.
+    a person. `E. coli` reads as a species, so that the letter alone doesn't mean the same.
     """
 
     letters: str
     text: str | None = None
     sure: bool = True
+    species: bool = False
 
 
 def read_options(plain: str) -> Options | None:
     """Return the options that an answer in plain notation names, or None if it is no such answer."""
     if letter := _LETTER.fullmatch(plain):
-        return Options(_folded(letter[1] or letter[2] or letter[3] or letter[4]))
+        if letter["label"] is None and letter["bare"] is not None:
+            return Options(letter["bare"])
+        return Options(_folded(letter[2] or letter[3] or letter[4] or letter["bare"]))
     if _MANY.fullmatch(plain):
         return Options("".join(re.findall(r"(?<![A-Za-z])[A-H](?![A-Za-z])", plain)))
     glued = _GLUED.fullmatch(plain)
@@ -58,14 +72,19 @@ def _with_tail(plain: str) -> Options | None:
         match = firm.fullmatch(plain)
         sure = match and (firm is not _COLON_TAIL or match["mark"] == ":" or match["tail"].islower())
         if match and sure:
-            letter = next(filter(None, match.groups()))
+            letter = next(filter(None, match.groups()[1:]))
             return None if _OTHER_LETTER.search(match["tail"]) else Options(_folded(letter), match["tail"])
     match = _DOT_TAIL.fullmatch(plain)
     if match is None or _OTHER_LETTER.search(match["tail"]):
         return None
-    article = match["mark"] is not None and _ARTICLE.match(match["tail"]) is not None
-    return Options(_folded(match[1] or match[3]), match["tail"], sure=article)
+    sure = match["mark"] is not None and _ARTICLE.match(match["tail"]) is not None
+    species = match["mark"] == "." and _SPECIES.fullmatch(match["tail"]) is not None
+    named = _OPTION.match(plain) is not None
+    return Options(
+        _folded(match[2] or match[4]), match["tail"], sure=sure or named, species=species and not named
+    )
 
 
 def _folded(letter: str) -> str:
-    return letter.lower() if letter in _CASELESS else letter
+    """Return the letter of an option that is marked as one; a bare e or a may be a number or a length."""
+    return letter.upper() if letter in _CASELESS else letter

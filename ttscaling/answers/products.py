@@ -9,12 +9,19 @@ from fractions import Fraction
 MAX_DIGITS = 30  # of a number; the value of a number with a million digits would take long
 MAX_BITS = 4096  # of a power's value
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE]([-+]?\d+))?")
+_LIKE_A_DIFFERENCE = re.compile(r"(?!1[eE])\d+[eE][-+][1-9]\d*")  # 2e-1 may be 2 * e - 1
 
 
 def literal(token: str) -> Fraction:
-    """Return a number's value. Raises UnreadableFormula for a long one, and for 007, which may be a code."""
+    """Return a number's value.
+
+    Raises UnreadableFormula for a long one, for 007, which may be a code, and for 2e-1, which may be
+    2 * e - 1.
+    """
     match = _NUMBER.fullmatch(token)
-    if match is None or len(token) > MAX_DIGITS or (len(token) > 1 and token[0] == "0" and token[1] != "."):
+    if match is None or len(token) > MAX_DIGITS or _LIKE_A_DIFFERENCE.fullmatch(token):
+        raise UnreadableFormula(token)
+    if len(token) > 1 and token[0] == "0" and token[1] != ".":
         raise UnreadableFormula(token)
     return Fraction(token if token[-1] != "." else token[:-1])
 

@@ -46,7 +46,9 @@ _ONE = re.compile(
 _POWERS = {"square": "2", "sq": "2", "cubic": "3", "平方": "2", "立方": "3", "squared": "2", "cubed": "3"}
 _JOINT = re.compile(r"\s?([/*])\s?|\s(per)\s|\s")
 MAX_LENGTH = 60  # in characters; a longer text is no unit
-CURRENCIES = {"$": "$", "US$": "$", "€": "€", "£": "£", "¥": "¥"}
+CURRENCIES = {
+    "$": "$", "US$": "$", "USD": "$", "€": "€", "EUR": "€", "£": "£", "¥": "¥", "RMB": "yuan", "CNY": "yuan",
+}  # fmt: skip
 
 
 def unit_symbol(text: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ttscaling.answers.normal_form import normal_form
+from ttscaling.answers.normal_form import normal_form, read_answer
 from ttscaling.types import ScoredCandidate, Stopped
 
 from .plan import GatherPlan
@@ -47,16 +47,19 @@ def _is_beyond_reach(voters: list[ScoredCandidate], left: int) -> bool:
     """Return whether `left` more votes of at most 1 can't bring another answer as far as the leading one.
 
     An answer that leaves out a unit or a name joins those that state it, until one of the votes that are left
-    states another. So the leading answer counts only with the candidates whose answers are the same without
-    that, and those that joined it count for another answer.
+    states another. Others join only when one of these votes states it surely. So the leading answer counts
+    only with the candidates whose answers are the same without that, and all others that could join each
+    other count together.
     """
-    leading = leading_candidates(voters)
-    parts: dict[object, list[ScoredCandidate]] = {}
-    for entry in leading:
-        parts.setdefault(normal_form(entry.answer or ""), []).append(entry)
-    sure, *joined = sorted((vote_weight(part) for part in parts.values()), reverse=True)
-    rivals = [vote_weight(group) for group in group_by_answer(voters) if group != leading]
-    return sure > max([*joined, *rivals], default=0.0) + left
+    leading: dict[object, list[ScoredCandidate]] = {}
+    for entry in leading_candidates(voters):
+        leading.setdefault(normal_form(entry.answer or ""), []).append(entry)
+    surest = max(leading.values(), key=vote_weight)
+    rivals: dict[object, list[ScoredCandidate]] = {}
+    for entry in voters:
+        if entry.answer is not None and entry not in surest:
+            rivals.setdefault(read_answer(entry.answer).core, []).append(entry)
+    return vote_weight(surest) > max(map(vote_weight, rivals.values()), default=0.0) + left
 
 
 def _voters(plan: GatherPlan, finished: Iterable[ScoredCandidate]) -> list[ScoredCandidate]:

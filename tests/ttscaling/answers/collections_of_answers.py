@@ -2,8 +2,11 @@
 
 `equal_answers.jsonl` has a question's answers in each line, as classes of equal ones. `stated_answers.jsonl`
 has a solution and its final answer in each line (null if it states none). Both are written for this project,
-in the answer forms of the benchmarks that they name. `reviewed_pairs.tsv` has pairs that an earlier version
-judged wrongly. "Equal" means that a person who knows the question takes both for one answer.
+in the answer forms of the benchmarks that they name. `adversarial_answers.jsonl` and
+`adversarial_solutions.jsonl` have the same form. Their author didn't look at the first two, and wanted to
+find faults: classes that look alike, and solutions that talk about answers. `reviewed_pairs.tsv` has pairs
+that an earlier version judged wrongly. "Equal" means that a person who knows the question takes both for one
+answer.
 """
 
 import csv
@@ -23,10 +26,10 @@ class Pair(NamedTuple):
     equal: bool
 
 
-def question_pairs() -> list[Pair]:
+def question_pairs(name: str = "equal_answers.jsonl") -> list[Pair]:
     """Return all pairs of the answers to each question."""
     pairs = []
-    for line in _lines("equal_answers.jsonl"):
+    for line in _lines(name):
         numbered = [(answer, index) for index, group in enumerate(line["classes"]) for answer in group]
         for (left, one), (right, other) in combinations(numbered, 2):
             pairs.append(Pair(left, right, one == other))
@@ -40,9 +43,9 @@ def reviewed_pairs() -> list[Pair]:
         return [Pair(row["left"], row["right"], row["label"] == "equal") for row in rows]
 
 
-def stated_answers() -> list[tuple[str, str | None]]:
+def stated_answers(name: str = "stated_answers.jsonl") -> list[tuple[str, str | None]]:
     """Return solutions and the final answers that they state."""
-    return [(line["text"], line["answer"]) for line in _lines("stated_answers.jsonl")]
+    return [(line["text"], line["answer"]) for line in _lines(name)]
 
 
 def _lines(name: str) -> list[dict[str, Any]]:

@@ -24,6 +24,8 @@ PIECES = [
     "\\text{", "\\", "x=", "1 ", "1/", "cm ", "(", "\\left", "^", "$", "%", "about ", "=", "\\sqrt",
     "\\sin", "【",
     "答：", "①", "½", "²", "'", '"', "~", "，", "9,", "9" * 30 + "e", "}",
+    "answer is not A but ", "the area of a is 1+", "(1+", "(mod ", "seven ", "一", "1 h ", "a.m. ",
+    "Result: ", "v_{", "f^{(", "2^", "|", "\\boxed{5} or ",
 ]  # fmt: skip
 
 

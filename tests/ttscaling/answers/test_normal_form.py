@@ -60,10 +60,16 @@ def test_units_and_names_belong_to_the_form(written: str, value: str, detail: st
 
 
 @pytest.mark.parametrize(
-    "written", ["(B)", "B", "b.", "(b).", "B)", "B: the red one", "(B) 12 cm", "\\text{B}"]
+    "written", ["(B)", "B", "option b", "(b).", "B)", "B: the red one", "(B) 12 cm", "\\text{B}"]
 )
 def test_options_are_their_letter(written: str) -> None:
-    assert normal_form(written) == "b"
+    assert normal_form(written) == "B"
+
+
+@pytest.mark.parametrize(("written", "letter"), [("a", "a"), ("\\mathrm{e}", "e"), ("b.", "b"), ("E", "E")])
+def test_a_bare_letter_keeps_its_case(written: str, letter: str) -> None:
+    """e and a may be numbers and lengths, while E and A are options or areas."""
+    assert normal_form(written) == letter
 
 
 @pytest.mark.parametrize(
