@@ -149,6 +149,19 @@ async def test_the_same_seed_chooses_the_same_answer_by_field_alias_or_stream(cl
     assert other["test_time_scaling"]["candidates"] != by_field["test_time_scaling"]["candidates"]
 
 
+async def test_two_seeds_share_no_candidate_and_the_first_one_is_the_plain_answer(client):
+    """With seed + index, seeds 21 and 22 would share all but one of their candidates."""
+    scaling = {"n": 6, "include_greedy": False, "return_candidates": True}
+    texts = []
+    for seed in (21, 22):
+        reply = await answer(client, seed=seed, test_time_scaling=scaling)
+        texts.append([entry["text"] for entry in reply["test_time_scaling"]["candidates"]])
+    assert len({*texts[0], *texts[1]}) == 12
+    for fields in ({}, {"best_of": 1}):
+        plain = await answer(client, seed=21, **fields)
+        assert plain["choices"][0]["message"]["content"] == texts[0][0]
+
+
 async def test_streamed_usage_has_its_own_chunk_on_request(client):
     body = image_question(best_of=3, stream=True, stream_options={"include_usage": True})
     _, chunks = events_of((await client.post(CHAT, json=body)).text)

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 
+from ttscaling.seeds import candidate_seed
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import Candidate, Conversation, OnDraft, PolicyError, ignore_draft
 
@@ -22,8 +23,8 @@ class RemotePolicy:
 
     So each candidate arrives, and can be cancelled, alone. `client` has a `base_url` that ends in `/v1/`, and
     carries credentials and timeouts. `sampling` holds OpenAI's fields (temperature, top_p, max_tokens, seed
-    ...). A greedy candidate gets temperature 0. If there is a seed, each candidate gets seed + index, so that
-    one seed reproduces all candidates and they still differ.
+    ...). A greedy candidate gets temperature 0. If there is a seed, each candidate gets its `candidate_seed`,
+    so that one seed reproduces all candidates, and two seeds share none.
     """
 
     def __init__(self, client: httpx.AsyncClient, *, model: str, sampling: Mapping[str, Any]) -> None:
@@ -69,7 +70,7 @@ class RemotePolicy:
         if greedy:
             sampling["temperature"] = 0.0
         if sampling.get("seed") is not None:
-            sampling["seed"] += index
+            sampling["seed"] = candidate_seed(sampling["seed"], index)
         try:
             reply = await post_chat(self._client, self._model, conversation.messages, conversation, sampling)
             choice = reply["choices"][0]

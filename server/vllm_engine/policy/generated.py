@@ -4,23 +4,22 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from ttscaling.seeds import candidate_seed
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import Candidate, PolicyError, TokenUsage
-
-MAX_SEED = 2**63
 
 
 def candidate_params(params: Any, index: int, *, greedy: bool) -> Any:
     """Return vLLM's sampling parameters for one candidate.
 
-    It is greedy, or it is sampled with the seed of the request + `index`, which is vLLM's rule for `n`.
+    It is greedy, or it is sampled with its `candidate_seed`.
     """
     copied = copy.deepcopy(params)
     copied.n = 1
     if greedy:
         copied.temperature, copied.top_p, copied.top_k, copied.min_p = 0.0, 1.0, 0, 0.0
         return copied
-    copied.seed = (params.seed + index) % MAX_SEED
+    copied.seed = candidate_seed(params.seed, index)
     if copied.temperature == 0:  # the checkpoint's default is greedy, so all candidates would be the same
         copied.temperature = 1.0
     return copied

@@ -10,6 +10,7 @@ import pytest
 from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.remote.critic import RemoteCritic
 from ttscaling.remote.policy import RemotePolicy
+from ttscaling.seeds import candidate_seed
 from ttscaling.types import EMPTY_ANSWER, Conversation, CriticError, PolicyError
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -54,7 +55,8 @@ async def test_candidates_are_separate_requests_that_differ_only_in_sampling() -
     )
     candidates = [await policy.sample(QUESTION, index=index, greedy=index == 0) for index in range(3)]
     texts = {candidate.index: candidate.text for candidate in candidates}
-    assert texts == {0: "seed 40 at 0.0", 1: "seed 41 at 0.7", 2: "seed 42 at 0.7"}
+    first, second = candidate_seed(40, 1), candidate_seed(40, 2)
+    assert texts == {0: "seed 40 at 0.0", 1: f"seed {first} at 0.7", 2: f"seed {second} at 0.7"}
     assert [(c.prompt_tokens, c.cached_tokens, c.completion_tokens) for c in candidates] == [(20, 16, 6)] * 3
     for body in bodies:
         assert body["model"] == "nano"
@@ -135,7 +137,7 @@ async def test_a_step_continues_the_answer_so_far() -> None:
     assert (first.text, first.finish_reason) == ("3, 4.", None)
     assert (last.text, last.finish_reason, last.prompt_tokens) == ("Final answer: 7", "stop", 20)
     assert [body["stop"] for body in bodies] == [["END", "\n\n"]] * 2
-    assert [(body["seed"], body["temperature"]) for body in bodies] == [(5, 0.0), (9, 0.7)]
+    assert [(body["seed"], body["temperature"]) for body in bodies] == [(5, 0.0), (candidate_seed(5, 4), 0.7)]
     assert [body["max_tokens"] for body in bodies] == [50, 44]
     assert bodies[0]["messages"] == list(QUESTION.messages)
     assert "continue_final_message" not in bodies[0]
@@ -193,7 +195,9 @@ async def test_a_missing_label_is_an_error_not_a_score() -> None:
 async def test_best_of_n_over_http() -> None:
     async def reply(body: dict[str, Any]) -> httpx.Response:
         if body["model"] == "nano":
-            return completion("Final answer: 7" if body["seed"] == 2 else "Final answer: 8")
+            return completion(
+                "Final answer: 7" if body["seed"] == candidate_seed(0, 2) else "Final answer: 8"
+            )
         right = "7" in str(body["messages"])
         return reading(**{"+": -0.1 if right else -3.0, "-": -3.0 if right else -0.1})
 

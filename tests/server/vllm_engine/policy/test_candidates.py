@@ -12,6 +12,7 @@ from server.engine_interface import PromptPolicy
 from server.errors import ApiError
 from server.vllm_engine.policy.candidates import CandidateClient, Candidates, FindProblem
 from server.vllm_engine.policy.generated import candidate_params
+from ttscaling.seeds import candidate_seed
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     ABANDONED,
@@ -114,15 +115,10 @@ async def run(client: Client, order: list[int], *, streamed: bool, **extra: Any)
 def test_candidates_differ_in_seed_only_and_the_greedy_one_in_all():
     greedy, first, second = (candidate_params(params(), index, greedy=index == 0) for index in range(3))
     assert (greedy.temperature, greedy.top_p, greedy.top_k, greedy.min_p) == (0.0, 1.0, 0, 0.0)
-    assert (first.temperature, first.top_p, first.seed, first.n) == (0.7, 0.9, 11, 1)
-    assert second.seed == 12
+    assert (first.temperature, first.top_p, first.n) == (0.7, 0.9, 1)
+    assert (first.seed, second.seed) == (candidate_seed(10, 1), candidate_seed(10, 2))
     first.stop.append("y")
     assert second.stop == ["x"]
-
-
-def test_seeds_stay_in_their_range():
-    assert candidate_params(params(seed=2**63 - 1), 1, greedy=False).seed == 0
-    assert candidate_params(params(seed=-1), 1, greedy=False).seed == 0
 
 
 def test_a_greedy_default_does_not_make_all_candidates_equal():
@@ -277,7 +273,9 @@ async def test_a_step_goes_on_with_the_tokens_of_the_steps_before():
     assert all(prompt["mm_hashes"] == {"image": ["hash"]} for prompt in prompts)
     sampling = [client.requests[index][1] for index in range(4)]
     assert [each.max_tokens for each in sampling] == [50, 48, 45, 48]
-    assert [each.seed for each in sampling[1:]] == [11, 12, 13] and sampling[0].temperature == 0
+    assert [each.seed for each in sampling[1:]] == [
+        candidate_seed(10, index) for index in (1, 2, 3)
+    ] and sampling[0].temperature == 0
     assert all(each.stop == ["x", SEPARATOR] for each in sampling)
     (replayed,) = policy.replay([2, 3], streamed=False)
     first, second = replayed.outputs
