@@ -3,11 +3,12 @@
 import typer
 
 from ttscaling.train.commands.checks import check, memory
+from ttscaling.train.commands.critic import critic
 from ttscaling.train.commands.mixture import ratio
 from ttscaling.train.commands.nano import nano, nano_critics, nano_mpo, nano_ratio, nano_v2pe
 from ttscaling.train.commands.nano_data import nano_data
 from ttscaling.train.commands.rollouts import rollouts
-from ttscaling.train.commands.training import command_of, critic, mpo, pretrain, sft
+from ttscaling.train.commands.training import command_of, mpo, pretrain, sft
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train policies and critics.")
 

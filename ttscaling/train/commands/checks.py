@@ -47,6 +47,12 @@ def memory(
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="Tokens in a pack. By default as published.")
     ] = None,
+    lora_rank: Annotated[
+        int | None, typer.Option(min=1, help="Rank of LoRA adapters. By default all weights are trained.")
+    ] = None,
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"], typer.Option(help="Optimiser, as for the commands that train.")
+    ] = "adamw",
 ) -> None:
     """Estimate the memory that each GPU needs with the published settings, in GB.
 
@@ -57,8 +63,9 @@ def memory(
     from ttscaling.train.network.memory import memory as estimate_memory
 
     try:
+        overrides = {"max_tokens": max_tokens, "lora_rank": lora_rank, "optimizer": optimizer}
         recipe = with_overrides(
-            published(kind, size), {} if max_tokens is None else {"max_tokens": max_tokens}
+            published(kind, size), {name: value for name, value in overrides.items() if value is not None}
         )
         config = model_config(checkpoint_folder(model, weights=False))
         estimate = estimate_memory(config, recipe, devices=devices)

@@ -15,12 +15,15 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from model.checkpoint.config_file import Layout
-from ttscaling.train.settings.kinds import CriticData, CriticLoss, Form, History, Kind, Labelling, MpoWeights
+from ttscaling.train.settings.kinds import (
+    Export,
+    Kind,
+    MpoWeights,
+)
 from ttscaling.train.settings.published import Size, published
 from ttscaling.train.settings.recipe import Recipe
 
 from .launching import exit_with, idle_gpus, is_main_process, processes_here
-from .system_option import text_or_file
 
 Extras = Callable[..., Mapping[str, Any]]
 
@@ -47,61 +50,6 @@ def sft() -> Mapping[str, Any]:
         accelerate launch --config_file recipes/fsdp2.yaml --num_processes 8 -m ttscaling.train sft ...
     """
     return {}
-
-
-def critic(
-    form: Annotated[
-        Form,
-        typer.Option(
-            "--format", help="Format of the records: judged (VisualPRM400K-Raw) or chats (VisualPRM400K)."
-        ),
-    ] = "judged",
-    labelling: Annotated[
-        Labelling, typer.Option(help="How a step's Monte-Carlo score becomes a label.")
-    ] = "value",
-    threshold: Annotated[
-        float,
-        typer.Option(help="A step is labelled + if more than this share of its continuations are right."),
-    ] = 0.0,
-    early_stop: Annotated[
-        bool, typer.Option("--early-stop", help="Drop the steps after the first step labelled -.")
-    ] = False,
-    history: Annotated[
-        History,
-        typer.Option(help="Earlier answers of the critic in its input: always + (plus), or the labels."),
-    ] = "plus",
-    critic_system: Annotated[
-        str | None,
-        typer.Option(
-            help="System message of the critic, a file with it, or `none` for none. The server reads it from "
-            "the trained checkpoint. By default that of the data (chats), or else that of --model."
-        ),
-    ] = None,
-    loss: Annotated[
-        CriticLoss,
-        typer.Option(help="Cross-entropy of a label among the labels (labels) or all tokens (full)."),
-    ] = "labels",
-    text_weight: Annotated[
-        float,
-        typer.Option(min=0, help="Weight of a token of a step labelled +, beside 1 for a label."),
-    ] = 0.0,
-) -> Mapping[str, Any]:
-    """Train a process reward critic as VisualPRM does, with the loss on its label for each step.
-
-    internvl3 train critic --model InternVL3-8B --data meta.json --output runs/critic --epochs 1
-    """
-    return {
-        "critic": CriticData(
-            form=form,
-            labelling=labelling,
-            threshold=threshold,
-            early_stop=early_stop,
-            history=history,
-            system=text_or_file(critic_system),
-            loss=loss,
-            text_weight=text_weight,
-        )
-    }
 
 
 def mpo(
@@ -140,6 +88,10 @@ def start(
     layout: Annotated[
         Layout | None, typer.Option(help="Layout of the trained checkpoint. By default that of --model.")
     ] = None,
+    export: Annotated[
+        Export,
+        typer.Option(help="With --lora-rank: merge the adapters into the weights, or write them alone."),
+    ] = "merged",
     save_every: Annotated[int, typer.Option(min=1, help="Number of steps between two saved states.")] = 500,
     keep: Annotated[int, typer.Option(min=1, help="Number of saved states to keep.")] = 2,
     workers: Annotated[
@@ -181,6 +133,7 @@ def start(
             output=output,
             recipe=with_overrides(published(kind, size), recipe),
             layout=layout,
+            export=export,
             save_every=save_every,
             keep=keep,
             workers=workers,
@@ -203,6 +156,8 @@ def start(
 def with_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """Return the recipe with some fields replaced. `steps` alone removes `epochs`, and the reverse.
 
+    With `lora_rank` the parts are the language model alone, unless others are named.
+
     Raises:
         ValueError: a setting is out of range, or both `steps` and `epochs` are given.
     """
@@ -211,6 +166,8 @@ def with_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
         fields.setdefault("epochs", None)
     elif "epochs" in fields:
         fields["steps"] = None
+    if fields.get("lora_rank") is not None:
+        fields.setdefault("parts", ("language",))
     return replace(recipe, **fields)
 
 

@@ -3,6 +3,7 @@
 Weights, gradients and AdamW's two moments are fp32 and sharded (FSDP2, `recipes/fsdp2.yaml`). The weights for
 the computation are gathered unit by unit, and the gradients of a unit are whole until they are reduced to the
 shards. The memory of attention kernels and of the allocator isn't counted, so leave a tenth free.
+With LoRA only the adapters have gradients and moments.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from ttscaling.train.settings.recipe import Part, Recipe
 
 from .internvl import V2PEInternVL
 from .log_probs import CHUNK
+from .lora import add_adapters
 from .parts import freeze_all_but, shard_unit_names
 
 _FP32 = 4
@@ -71,13 +73,19 @@ def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
     """
     model = _skeleton(config)
     freeze_all_but(model, recipe.parts)
+    frozen_width = _FP32
+    if recipe.lora_rank is not None:
+        with torch.device("meta"):
+            add_adapters(model, recipe)
+        # FSDP keeps all weights of a unit in one type. Without it the frozen weights of a bf16 run are bf16.
+        frozen_width = 2 if recipe.precision == "bf16" and devices == 1 else _FP32
     names = shard_unit_names(model)
     units = [module for module in model.modules() if type(module).__name__ in names]
     unit_sizes, trained_sizes = [_count(unit) for unit in units], [_count_trained(unit) for unit in units]
     model_size, trained_size = _count(model), _count_trained(model)
     width = 2 if recipe.precision == "bf16" else _FP32
-    # On one device, autocast keeps a copy of every weight until the forward pass ends.
-    gathered = model_size * width if width < _FP32 else 0
+    # On one device, autocast keeps a copy of every fp32 weight until the forward pass ends.
+    gathered = (model_size if frozen_width == _FP32 else trained_size) * width if width < _FP32 else 0
     layer_gradients = root_gradients = 0
     if devices > 1:
         # The root stays gathered. One unit is in use while the next one is being gathered.
@@ -86,9 +94,9 @@ def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
         layer_gradients = max(trained_sizes) * (width + _FP32)
         root_gradients = (trained_size - sum(trained_sizes)) * (width + _FP32)
     return Memory(
-        weights=model_size * _FP32 // devices,
+        weights=((model_size - trained_size) * frozen_width + trained_size * _FP32) // devices,
         gradients=trained_size * _FP32 // devices,
-        optimizer=trained_size * _FP32 * _MOMENTS // devices,
+        optimizer=trained_size * (1 if recipe.optimizer == "adamw8bit" else _FP32) * _MOMENTS // devices,
         gathered=gathered,
         activations=_activations(config, recipe, width),
         # The logits as computed, their fp32 copy, and the gradient of the copy.

@@ -17,11 +17,13 @@ from accelerate.utils import set_seed
 
 from model.checkpoint.config_file import Layout, layout_of
 from ttscaling.records.meta import read_meta
+from ttscaling.train.checkpoints.adapter import export_adapter
 from ttscaling.train.checkpoints.export import export
 from ttscaling.train.checkpoints.load import empty_model, load_model, weights_dtype
 from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.lora import lora_config, merged
 from ttscaling.train.samples.critic_chats import with_system
-from ttscaling.train.settings.kinds import CriticData, Kind, MpoWeights
+from ttscaling.train.settings.kinds import CriticData, Export, Kind, MpoWeights
 from ttscaling.train.settings.recipe import Recipe
 
 from .logs import Logs
@@ -40,9 +42,10 @@ class Job:
 
     `model` is the checkpoint to start from, and `data` a meta.json with paths relative to `base`. The trained
     checkpoint is written in `layout` (None means the layout of `model`) and in the data type of the weights
-    of `model`. `save_every` and `keep` are those of `Checkpoints`. `workers` is the number of threads that
-    prepare packs, on which the result doesn't depend. Without a terminal, the progress is shown every
-    `log_every` steps. `track` names trackers of accelerate.
+    of `model`. With LoRA, `export` says whether the adapters are merged into the weights or written alone,
+    with the names of the layout of `model`. `save_every` and `keep` are those of `Checkpoints`. `workers` is
+    the number of threads that prepare packs, on which the result doesn't depend. Without a terminal, the
+    progress is shown every `log_every` steps. `track` names trackers of accelerate.
     """
 
     kind: Kind
@@ -54,6 +57,7 @@ class Job:
     critic: CriticData = field(default_factory=CriticData)
     mpo: MpoWeights = field(default_factory=MpoWeights)
     layout: Layout | None = None
+    export: Export = "merged"
     save_every: int = 500
     keep: int = 2
     workers: int = 4
@@ -66,6 +70,7 @@ class Job:
             "kind": self.kind,
             "model": str(self.model),
             "data": str(self.data),
+            "base": str(self.base),
             "recipe": self.recipe.as_json(),
             **({"critic": asdict(self.critic)} if self.kind == "critic" else {}),
             **({"mpo": asdict(self.mpo)} if self.kind == "mpo" else {}),
@@ -85,11 +90,17 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
         OSError: a file can't be read or written.
     """
     settings = checked_job_settings(job, resume=resume)
+    if job.export == "adapter" and job.recipe.lora_rank is None:
+        raise ValueError("there is no adapter to export: set --lora-rank, or leave --export out")
     set_seed(job.recipe.seed)
     data_sets = read_meta(job.data, base=job.base)
     critic = with_system(job.critic, data_sets)
     task = make_task(job.kind, job.model, data_sets, job.recipe, critic=critic, mpo=job.mpo)
-    model = _start_model(job.model, accelerator)
+    if job.export == "adapter" and critic.system is not None:
+        raise ValueError(
+            "an adapter can't hold the critic's system message: leave --export out, so that it is merged"
+        )
+    model = _start_model(job, accelerator)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:  # not earlier, so that a mistyped path leaves no folder behind
         job.output.mkdir(parents=True, exist_ok=True)
@@ -102,15 +113,8 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
         train(module, optimizer, task, accelerator, checkpoints, logs, resume=resume, workers=job.workers)
     state = accelerator.get_state_dict(module)
     if accelerator.is_main_process:
-        export(
-            {name.removeprefix("model."): tensor.cpu() for name, tensor in state.items()},
-            model.config,
-            job.model,
-            job.output / "model",
-            layout=job.layout or layout_of(job.model),
-            dtype=weights_dtype(job.model),
-            system=critic.system if job.kind == "critic" else None,
-        )
+        tensors = {name.removeprefix("model."): tensor.cpu() for name, tensor in state.items()}
+        _export(job, tensors, model, system=critic.system if job.kind == "critic" else None)
     accelerator.wait_for_everyone()
     return job.output / "model"
 
@@ -145,15 +149,35 @@ def checked_job_settings(job: Job, *, resume: bool) -> dict[str, Any]:
     return settings
 
 
-def _start_model(checkpoint: Path, accelerator: Accelerator) -> V2PEInternVL:
+def _start_model(job: Job, accelerator: Accelerator) -> V2PEInternVL:
     """Return the model to start from.
 
-    If FSDP will shard it, only the main process reads the weights, and FSDP sends them to the others.
+    If FSDP will shard it, only the main process reads the weights, and FSDP sends them to the others. The
+    frozen weights under LoRA adapters are never updated, so bf16 is enough for a run in bf16. FSDP needs one
+    data type for all weights of a unit, so it gets them in fp32.
     """
     sharding = accelerator.state.fsdp_plugin if accelerator.is_fsdp2 else None
     if sharding and sharding.cpu_ram_efficient_loading and not accelerator.is_main_process:
-        return empty_model(checkpoint)
-    return load_model(checkpoint, dtype=torch.float32)
+        return empty_model(job.model)
+    frozen_in_bf16 = job.recipe.lora_rank is not None and job.recipe.precision == "bf16" and not sharding
+    return load_model(job.model, dtype=torch.bfloat16 if frozen_in_bf16 else torch.float32)
+
+
+def _export(
+    job: Job, tensors: Mapping[str, torch.Tensor], model: V2PEInternVL, *, system: str | None
+) -> None:
+    if job.export == "adapter":
+        export_adapter(tensors, lora_config(model, job.recipe), job.model, job.output / "model")
+        return
+    export(
+        tensors if job.recipe.lora_rank is None else merged(tensors, job.recipe),
+        model.config,
+        job.model,
+        job.output / "model",
+        layout=job.layout or layout_of(job.model),
+        dtype=weights_dtype(job.model),
+        system=system,
+    )
 
 
 def _different(earlier: Mapping[str, Any], settings: Mapping[str, Any], prefix: str = "") -> list[str]:

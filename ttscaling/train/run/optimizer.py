@@ -11,12 +11,31 @@ from ttscaling.train.settings.recipe import Recipe
 _BETAS = (0.9, 0.999)
 
 
-def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that aren't frozen, with weight decay on matrices only."""
+def make_optimizer(module: nn.Module, recipe: Recipe, *, sharded: bool = False) -> torch.optim.Optimizer:
+    """Return AdamW over the parameters that aren't frozen, with weight decay on matrices only.
+
+    Raises:
+        ValueError: the recipe wants moments in 8 bits, and bitsandbytes isn't installed or the model is
+            `sharded`, which bitsandbytes can't handle.
+    """
     groups = [
         {**group, "params": [p for p in group["params"] if p.requires_grad]}  # type: ignore[attr-defined]
         for group in parameter_groups(module, recipe.weight_decay)
     ]
+    if recipe.optimizer == "adamw8bit":
+        if sharded:
+            raise ValueError(
+                "the optimiser adamw8bit doesn't train a sharded model: use adamw, or a single GPU"
+            )
+        try:
+            from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found, unused-ignore]
+        except ImportError as error:
+            raise ValueError(
+                "the optimiser adamw8bit needs bitsandbytes: install it with `pip install bitsandbytes`, or "
+                "use adamw"
+            ) from error
+        optimizer: torch.optim.Optimizer = AdamW8bit(groups, lr=recipe.learning_rate, betas=_BETAS)
+        return optimizer
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=_BETAS, fused=True)
 
 

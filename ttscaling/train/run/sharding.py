@@ -10,6 +10,7 @@ from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 
 from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.lora import add_adapters
 from ttscaling.train.network.parts import freeze_all_but, shard_unit_names
 from ttscaling.train.objectives.objective import MicroBatch
 
@@ -84,11 +85,14 @@ def prepared(model: V2PEInternVL, task: TrainingTask, accelerator: Accelerator) 
     """Return the wrapped model and its optimiser.
 
     The parts of the model that the recipe doesn't train are frozen. Activations are recomputed if the recipe
-    says so.
+    says so. With LoRA only the adapters are trained.
     """
     freeze_all_but(model, task.recipe.parts)
+    if task.recipe.lora_rank is not None:
+        add_adapters(model, task.recipe)
     if task.recipe.recompute:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     module = ShardedRoot(model.train())
-    module, optimizer = accelerator.prepare(module, make_optimizer(module, task.recipe))
+    optimizer = make_optimizer(module, task.recipe, sharded=accelerator.is_fsdp2)
+    module, optimizer = accelerator.prepare(module, optimizer)
     return module, optimizer

@@ -11,6 +11,7 @@ History = Literal["plus", "labels"]
 Kind = Literal["pretrain", "sft", "critic", "mpo"]
 Form = Literal["judged", "chats"]
 CriticLoss = Literal["labels", "full"]
+Export = Literal["merged", "adapter"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,17 @@ class Recipe:
     parts: Annotated[
         tuple[Part, ...], "Parts of the model to train, with commas: vision, projector, language."
     ] = PARTS
+    lora_rank: Annotated[
+        int | None,
+        "Rank of LoRA adapters on the language model. All else is frozen. By default there are no adapters.",
+    ] = None
+    lora_alpha: Annotated[
+        float | None, "Factor of the adapters, which is divided by the rank. By default twice the rank."
+    ] = None
+    optimizer: Annotated[
+        Literal["adamw", "adamw8bit"],
+        "Optimiser: AdamW, or with its moments in 8 bits, for which bitsandbytes must be installed.",
+    ] = "adamw"
     precision: Annotated[
         Literal["fp32", "bf16"], "Precision of the arithmetic. The weights are kept in fp32."
     ] = "bf16"
@@ -72,6 +83,9 @@ class Recipe:
             "clip": self.clip > 0,
             "image_tiles": self.image_tiles is None or self.image_tiles >= 1,
             "deltas": bool(self.deltas) and all(0 < delta <= 1 for delta in self.deltas),
+            "lora_rank": self.lora_rank is None or self.lora_rank >= 1,
+            "lora_alpha": self.lora_alpha is None or self.lora_alpha > 0,
+            "optimizer": self.optimizer in ("adamw", "adamw8bit"),
             "precision": self.precision in ("fp32", "bf16"),
             "parts": bool(self.parts) and set(self.parts) <= set(PARTS),
             "bad_records": 0 <= self.bad_records <= 1,
@@ -79,11 +93,24 @@ class Recipe:
         wrong = [f"{name} ({getattr(self, name)})" for name, fits in in_range.items() if not fits]
         if wrong:
             raise ValueError(f"settings out of range: {', '.join(wrong)}")
+        if self.lora_rank is None and self.lora_alpha is not None:
+            raise ValueError("lora_alpha has no effect without adapters: set lora_rank too")
+        if self.lora_rank is not None and self.parts != ("language",):
+            raise ValueError(
+                "LoRA adapters train the language model alone: leave parts out, or set it to language"
+            )
 
     @property
     def limits(self) -> PackLimits:
         """Return the limits of each pack. Raises ValueError for a limit below 1."""
         return PackLimits(max_tokens=self.max_tokens, max_tiles=self.max_tiles, max_open=self.open_packs)
+
+    @property
+    def lora_scale(self) -> float | None:
+        """Return by what the product of the adapters' matrices is multiplied, or None without adapters."""
+        if self.lora_rank is None:
+            return None
+        return 2.0 if self.lora_alpha is None else self.lora_alpha / self.lora_rank
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings with JSON's types, so tuples become lists."""

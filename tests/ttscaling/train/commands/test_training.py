@@ -79,6 +79,25 @@ def test_a_mistake_ends_with_a_message_without_a_traceback(
     assert not (tmp_path / "run" / "model").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lora-rank", "0"], "lora_rank (0)"),
+        (["--lora-alpha", "8"], "set lora_rank too"),
+        (["--lora-rank", "8"], "leave parts out, or set it to language"),
+        (["--export", "adapter"], "set --lora-rank"),
+    ],
+)
+def test_a_mistake_with_adapters_is_named(options: list[str], message: str, tmp_path: Path) -> None:
+    """The third command names all parts of the model."""
+    status, output = run_command(*command_line(job(tmp_path)), *options)
+    assert status == 1 and message in output
+
+
+def test_adapters_train_the_language_model_alone() -> None:
+    assert with_overrides(published("critic", "8B"), {"lora_rank": 8}).parts == ("language",)
+
+
 @pytest.mark.parametrize("kind", ["pretrain", "sft", "critic", "mpo"])
 def test_help_shows_an_example_and_the_options(kind: str) -> None:
     status, output = run_command(kind, "--help")

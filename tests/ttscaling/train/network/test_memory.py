@@ -86,6 +86,22 @@ def test_frozen_parts_have_no_gradients_nor_moments():
     assert needed.gradients + needed.optimizer == 12 * counts["projector"]
 
 
+def test_adapters_alone_have_gradients_and_moments():
+    """On one device the frozen weights are bf16. A layer's adapter has rank x (inputs + outputs) weights."""
+    config, full = config_of("InternVL3-8B"), published("critic", "8B")
+    count, width, inner, key = sum(parameters(config).values()), 3584, 18944, 4 * 128
+    layer = 4 * width + 2 * (width + key) + 3 * (width + inner)  # q and o, k and v, and the MLP's three
+    adapters = 28 * 16 * layer
+    recipe = replace(full, lora_rank=16, parts=("language",))
+    alone, sharded = (memory(config, recipe, devices=devices) for devices in (1, 8))
+    assert alone.weights == 2 * count + 4 * adapters
+    assert sharded.weights == 4 * (count + adapters) // 8
+    assert (alone.gradients, alone.optimizer) == (4 * adapters, 8 * adapters)
+    in_8_bits = memory(config, replace(recipe, optimizer="adamw8bit"), devices=1)
+    assert (in_8_bits.gradients, in_8_bits.optimizer) == (4 * adapters, 2 * adapters)
+    assert alone.total < memory(config, full, devices=1).total / 4
+
+
 def test_logits_are_those_of_a_chunk():
     config, recipe = config_of("InternVL3-1B"), published("sft", "1B")
     for tokens, positions in ((1000, 1000), (16384, 2048), (32768, 2048)):
