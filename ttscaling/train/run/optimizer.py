@@ -1,6 +1,7 @@
 """The optimiser AdamW, and the learning rate along a run."""
 
 import math
+from importlib import import_module
 
 import torch
 from torch import nn
@@ -28,13 +29,13 @@ def make_optimizer(module: nn.Module, recipe: Recipe, *, sharded: bool = False) 
                 "the optimiser adamw8bit doesn't train a sharded model: use adamw, or a single GPU"
             )
         try:
-            from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found, unused-ignore]
+            adamw_8bit = import_module("bitsandbytes.optim").AdamW8bit  # no dependency of the project
         except ImportError as error:
             raise ValueError(
                 "the optimiser adamw8bit needs bitsandbytes: install it with `pip install bitsandbytes`, or "
                 "use adamw"
             ) from error
-        optimizer: torch.optim.Optimizer = AdamW8bit(groups, lr=recipe.learning_rate, betas=_BETAS)
+        optimizer: torch.optim.Optimizer = adamw_8bit(groups, lr=recipe.learning_rate, betas=_BETAS)
         return optimizer
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=_BETAS, fused=True)
 
