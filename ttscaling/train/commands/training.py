@@ -42,8 +42,9 @@ def pretrain() -> Mapping[str, Any]:
 def sft() -> Mapping[str, Any]:
     """Fine-tune on InternVL's conversations, with the loss on the assistant's text.
 
-        internvl3 train sft --model OpenGVLab/InternVL3-1B --size 1B --data meta.json --output runs/sft \
-            --epochs 1 --batch 16
+    The published settings are those for a released checkpoint. The vision tower is frozen.
+
+        internvl3 train sft --model OpenGVLab/InternVL3-1B --size 1B --data meta.json --output runs/sft
 
     To shard the run over several GPUs (recipes/fsdp2.yaml is in the repository of internvl3-serving):
 
@@ -66,7 +67,7 @@ def mpo(
 
     First one pass over the data computes the log-probabilities of the reference model.
 
-        internvl3 train mpo --model runs/sft/model --data mmpr.json --output runs/mpo --epochs 1
+        internvl3 train mpo --model InternVL3-8B-Instruct --data mmpr.json --output runs/mpo
     """
     return {
         "mpo": MpoWeights(preference=preference, quality=quality, generation=generation, beta=beta),

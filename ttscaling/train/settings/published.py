@@ -1,10 +1,10 @@
 """The published hyper-parameters of each kind of training and each size of the model.
 
-The sources are OpenGVLab/InternVL `shell/internvl2.5` stage 2 for fine-tuning (all parts trained, 512 packs
-a step), OpenGVLab/InternVL `shell/internvl3.0/mpo` for preferences, and VisualPRM (arXiv 2503.10291 section
-6) for the critic. No learning rate, batch or number of steps is published for InternVL3's pre-training and
-fine-tuning. InternVL2.5's values are the nearest published ones. A size that InternVL2.5 doesn't have takes
-the values of the next larger size.
+The sources are OpenGVLab/InternVL `shell/internvl3.0/2nd_finetune` for fine-tuning a released checkpoint,
+`shell/internvl3.0/mpo` for preferences, and VisualPRM (arXiv 2503.10291 section 6) for the critic. No
+learning rate, batch or number of steps is published for InternVL3's pre-training. The nearest published
+values are those of InternVL2.5's second stage (`shell/internvl2.5`: all parts trained, 512 packs a step). A
+size that InternVL2.5 doesn't have takes the values of the next larger size.
 """
 
 from typing import Literal, get_args
@@ -23,9 +23,17 @@ _LARGEST: tuple[Size, ...] = ("38B", "78B")
 def published(kind: Kind, size: Size) -> Recipe:
     """Return the recipe for a kind of training and a published size.
 
-    A batch of preferences is published as 256 or 512 pairs, one on each GPU. Here a batch counts packs, and a
-    pack holds several pairs.
+    A batch of preferences is published as 256 or 512 pairs, one on each GPU, and a batch of fine-tuning as 128
+    samples. Here a batch counts packs. A pack holds several pairs, or about four samples with an image of 12
+    tiles.
     """
+    if kind == "sft":
+        return Recipe(
+            epochs=1,
+            batch=32,
+            learning_rate=1e-5 if size == "1B" else 2e-5,
+            parts=("projector", "language"),
+        )
     if kind == "mpo":
         return Recipe(
             epochs=1,

@@ -111,7 +111,8 @@ def test_a_given_setting_replaces_the_published_one() -> None:
     assert with_overrides(mpo, {}) == mpo
     short = with_overrides(mpo, {"steps": 5, "deltas": (1.0,)})
     assert (short.steps, short.epochs, short.deltas) == (5, None, (1.0,))
-    assert with_overrides(published("sft", "8B"), {"epochs": 2.0}).steps is None
+    assert with_overrides(published("pretrain", "8B"), {"epochs": 2.0}).steps is None
+    assert with_overrides(published("sft", "8B"), {"steps": 5}).epochs is None
     with pytest.raises(ValueError, match="either steps or epochs"):
         with_overrides(mpo, {"steps": 5, "epochs": 1.0})
     assert mpo.deltas == TRAINED_DELTAS

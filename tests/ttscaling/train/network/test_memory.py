@@ -48,7 +48,7 @@ def test_parameters_are_as_many_as_published(size):
 
 def test_the_sharded_state_takes_sixteen_bytes_per_parameter():
     """The state is weights, gradients and two moments in fp32."""
-    config, recipe = config_of("InternVL3-8B"), published("sft", "8B")
+    config, recipe = config_of("InternVL3-8B"), published("pretrain", "8B")
     count = sum(parameters(config).values())
     for devices in (1, 8, 64):
         needed = memory(config, recipe, devices=devices)
@@ -79,7 +79,7 @@ def test_whole_gradients_are_those_of_a_layer_and_of_the_root():
 
 
 def test_frozen_parts_have_no_gradients_nor_moments():
-    config, recipe = config_of("InternVL3-8B"), published("sft", "8B")
+    config, recipe = config_of("InternVL3-8B"), published("pretrain", "8B")
     counts = parameters(config)
     needed = memory(config, replace(recipe, parts=("projector",)), devices=1)
     assert needed.weights == 4 * sum(counts.values())
@@ -103,7 +103,7 @@ def test_adapters_alone_have_gradients_and_moments():
 
 
 def test_logits_are_those_of_a_chunk():
-    config, recipe = config_of("InternVL3-1B"), published("sft", "1B")
+    config, recipe = config_of("InternVL3-1B"), published("pretrain", "1B")
     for tokens, positions in ((1000, 1000), (16384, 2048), (32768, 2048)):
         needed = memory(config, replace(recipe, max_tokens=tokens), devices=8)
         assert needed.logits == positions * 151674 * 10
@@ -113,10 +113,10 @@ def test_logits_are_those_of_a_chunk():
 def test_every_published_size_fits_somewhere(size):
     """InternVL3's fine-tuning ran on 512 devices of 80 GB. A tenth of this stays free."""
     name = f"InternVL3-{size}"
-    needed = memory(config_of(name), published("sft", size), devices=512)
+    needed = memory(config_of(name), published("pretrain", size), devices=512)
     assert needed.peak < 72 * GB
     if size in ("38B", "78B"):
-        alone = memory(config_of(name), published("sft", size), devices=1)
+        alone = memory(config_of(name), published("pretrain", size), devices=1)
         assert alone.peak > 500 * GB
 
 

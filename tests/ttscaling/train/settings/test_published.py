@@ -36,16 +36,17 @@ def test_settings_out_of_range_are_named(changes, message):
 
 
 def test_the_published_settings():
-    """Sources: OpenGVLab/InternVL shell/internvl2.5 and shell/internvl3.0/mpo; VisualPRM section 6."""
-    sft = published("sft", "8B")
-    assert (sft.learning_rate, sft.steps, sft.batch, sft.max_tokens, sft.max_tiles) == (
-        4e-5,
-        5500,
-        512,
-        16384,
-        48,
-    )
-    assert published("sft", "1B").weight_decay == 0.01 and published("sft", "78B").learning_rate == 2e-5
+    """Sources: OpenGVLab/InternVL shell/internvl2.5 and shell/internvl3.0; VisualPRM section 6."""
+    pretrain = published("pretrain", "8B")
+    assert (pretrain.learning_rate, pretrain.steps, pretrain.batch) == (4e-5, 5500, 512)
+    assert (pretrain.max_tokens, pretrain.max_tiles, len(pretrain.parts)) == (16384, 48, 3)
+    assert published("pretrain", "1B").weight_decay == 0.01
+    assert published("pretrain", "78B").learning_rate == 2e-5
+    for size in SIZES:
+        sft = published("sft", size)
+        assert sft.learning_rate == (1e-5 if size == "1B" else 2e-5)
+        assert (sft.epochs, sft.weight_decay, sft.warmup, sft.max_tokens) == (1, 0.05, 0.03, 16384)
+        assert sft.parts == ("projector", "language"), "the vision tower is frozen"
     mpo = [published("mpo", size) for size in ("14B", "38B")]
     assert [(r.learning_rate, r.epochs, r.max_tokens) for r in mpo] == [(2e-7, 1, 12288), (2e-7, 1, 8192)]
     critic = published("critic", "8B")
