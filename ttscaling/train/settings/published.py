@@ -23,9 +23,8 @@ _LARGEST: tuple[Size, ...] = ("38B", "78B")
 def published(kind: Kind, size: Size) -> Recipe:
     """Return the recipe for a kind of training and a published size.
 
-    A batch of preferences is published as 256 or 512 pairs, one on each GPU, and a batch of fine-tuning as 128
-    samples. Here a batch counts packs. A pack holds several pairs, or about four samples with an image of 12
-    tiles.
+    A batch is published as 256 or 512 pairs of preferences, and as 128 samples of fine-tuning. Here it counts
+    packs. A pack holds several pairs, or about four samples with an image of 12 tiles.
     """
     if kind == "sft":
         return Recipe(
