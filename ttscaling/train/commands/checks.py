@@ -8,7 +8,7 @@ import typer
 from ttscaling.train.settings.kinds import Kind
 from ttscaling.train.settings.published import Size, published
 
-from .training import with_overrides
+from .recipe_options import with_overrides
 
 
 def check(

@@ -11,7 +11,7 @@ from ttscaling.train.settings.published import Size, published
 from ttscaling.train.settings.recipe import Recipe
 
 from .launching import exit_with, is_main_process
-from .training import with_overrides
+from .recipe_options import with_overrides
 
 Output = Annotated[
     Path,

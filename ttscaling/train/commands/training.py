@@ -6,11 +6,9 @@ the published value for `--size`.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from fractions import Fraction
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -21,9 +19,9 @@ from ttscaling.train.settings.kinds import (
     MpoWeights,
 )
 from ttscaling.train.settings.published import Size, published
-from ttscaling.train.settings.recipe import Recipe
 
 from .launching import exit_with, idle_gpus, is_main_process, processes_here
+from .recipe_options import field_value, recipe_options, with_overrides
 
 Extras = Callable[..., Mapping[str, Any]]
 
@@ -101,6 +99,17 @@ def start(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the last saved state, if there is one.")
     ] = False,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(
+            "--eval",
+            help="A meta.json of held-out data, of the form of --data. The model is evaluated on them before "
+            "the first step, every --eval-every steps and at the end.",
+        ),
+    ] = None,
+    evaluate_every: Annotated[
+        int, typer.Option("--eval-every", min=1, help="Number of steps between two evaluations.")
+    ] = 500,
     log_every: Annotated[
         int, typer.Option(min=1, help="Without a terminal, number of steps between two lines of progress.")
     ] = 10,
@@ -138,6 +147,8 @@ def start(
             save_every=save_every,
             keep=keep,
             workers=workers,
+            heldout=evaluate,
+            evaluate_every=evaluate_every,
             log_every=log_every,
             track=trackers,
             **extras,
@@ -154,24 +165,6 @@ def start(
         typer.echo(f"trained: {trained}")
 
 
-def with_overrides(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
-    """Return the recipe with some fields replaced. `steps` alone removes `epochs`, and the reverse.
-
-    With `lora_rank` the parts are the language model alone, unless others are named.
-
-    Raises:
-        ValueError: a setting is out of range, or both `steps` and `epochs` are given.
-    """
-    fields = dict(overrides)
-    if "steps" in fields:
-        fields.setdefault("epochs", None)
-    elif "epochs" in fields:
-        fields["steps"] = None
-    if fields.get("lora_rank") is not None:
-        fields.setdefault("parts", ("language",))
-    return replace(recipe, **fields)
-
-
 def command_of(kind: Kind, extras: Extras) -> Callable[..., None]:
     """Return the command of a kind, with a signature that lists all options for typer."""
     kind_options = list(inspect.signature(extras, eval_str=True).parameters.values())
@@ -180,50 +173,20 @@ def command_of(kind: Kind, extras: Extras) -> Callable[..., None]:
         for parameter in inspect.signature(start, eval_str=True).parameters.values()
         if parameter.name not in ("kind", "recipe", "extras")
     ]
-    recipe_options = _recipe_options()
+    of_recipe = recipe_options()
 
     def command(**options: Any) -> None:
         extra_settings = extras(**{parameter.name: options.pop(parameter.name) for parameter in kind_options})
-        values = {name: options.pop(name) for name in recipe_options}
-        recipe = {name: _parsed(name, value) for name, value in values.items() if value is not None}
+        values = {name: options.pop(name) for name in of_recipe}
+        recipe = {name: field_value(name, value) for name, value in values.items() if value is not None}
         start(kind, **options, **extra_settings, recipe=recipe)
 
     keyword_only = inspect.Parameter.KEYWORD_ONLY
     parameters = [p.replace(kind=keyword_only) for p in (*shared_options, *kind_options)] + [
         inspect.Parameter(name, keyword_only, default=None, annotation=annotation)
-        for name, annotation in recipe_options.items()
+        for name, annotation in of_recipe.items()
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = extras.__doc__
     return command
-
-
-def _recipe_options() -> Mapping[str, Any]:
-    options = {}
-    for name, hint in get_type_hints(Recipe, include_extras=True).items():
-        field_type, text = get_args(hint)
-        option = typer.Option(help=text, rich_help_panel="Recipe")
-        options[name] = Annotated[_option_type(field_type) | None, option]
-    return options
-
-
-def _option_type(field_type: Any) -> Any:
-    """Return the option's type, which is text for a list."""
-    return str if get_origin(field_type) is tuple else field_type
-
-
-def _parsed(name: str, value: Any) -> Any:
-    """Return an option's value as the field of a recipe, which splits lists at their commas."""
-    if name == "parts":
-        return tuple(part.strip() for part in value.split(","))
-    return _deltas(value.split(",")) if name == "deltas" else value
-
-
-def _deltas(texts: Sequence[str]) -> tuple[float, ...]:
-    try:
-        return tuple(float(Fraction(text.strip())) for text in texts)
-    except (ValueError, ZeroDivisionError) as error:
-        raise typer.BadParameter(
-            f"the deltas can't be read ({error}): write numbers or fractions with commas, like 1,1/4,0.0625"
-        ) from error

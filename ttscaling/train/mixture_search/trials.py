@@ -3,16 +3,16 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import torch
+from accelerate import Accelerator
 
-from ttscaling.records.bad_records import merge_counts
 from ttscaling.records.jsonl import LineFile
 from ttscaling.records.meta import DataSet, read_meta, write_meta
-from ttscaling.train.checkpoints.load import load_model
-from ttscaling.train.run.job import Job, run_job
-from ttscaling.train.run.sharding import make_accelerator
+from ttscaling.train.run.heldout import Heldout, heldout_tasks
+from ttscaling.train.run.job import Job, run_job, start_model
+from ttscaling.train.run.sharding import make_accelerator, prepared
 from ttscaling.train.run.task import make_task
 from ttscaling.train.settings.recipe import Recipe
 
@@ -69,7 +69,7 @@ class Trials:
             keep=1,
         )
         trained = run_job(job, accelerator, resume=True)
-        losses = heldout_losses(trained, self.heldout, self.recipe, device=accelerator.device)
+        losses = heldout_losses(trained, self.heldout, self.recipe, accelerator)
         if accelerator.is_main_process:
             (folder / RESULT).write_text(json.dumps({"asked": settings, "losses": losses}, indent=2) + "\n")
         accelerator.wait_for_everyone()
@@ -92,28 +92,22 @@ def mixed(data_sets: Sequence[DataSet], shares: Shares) -> list[DataSet]:
     return [replace(data_set, repeat_time=per_record[data_set.name] / least) for data_set in chosen]
 
 
-@torch.no_grad()
 def heldout_losses(
-    checkpoint: Path, heldout: Sequence[DataSet], recipe: Recipe, *, device: torch.device
+    checkpoint: Path, heldout: Sequence[DataSet], recipe: Recipe, accelerator: Accelerator
 ) -> Losses:
     """Return each held-out set's mean loss over the tokens of its answers, in nats.
 
-    Every process of a launcher computes all of it, in one pass over each set.
+    Every process computes a part of each set, with the model sharded as in a run.
     """
-    model = load_model(checkpoint, dtype=torch.float32).to(device)
-    once = replace(recipe, steps=None, epochs=1, batch=1, average="token")
-    losses = {}
-    for data_set in heldout:
-        task = make_task("sft", checkpoint, [data_set], once)
-        total = weight = 0.0
-        stream = task.stream(0)
-        for pack in stream:
-            micro = task.objective.micro(pack)
-            loss, _ = task.objective.loss(model, micro)
-            total, weight = total + float(loss), weight + micro.weight
-        merge_counts([stream.bad_records], recipe.bad_records).check_share()
-        losses[data_set.name] = total / weight
-    return losses
+    accelerator.free_memory()  # of the model that was trained
+    by_token = replace(recipe, average="token")
+    make = partial(make_task, "sft", checkpoint)
+    tasks = heldout_tasks(heldout, by_token, make, num_processes=accelerator.num_processes)
+    module, _ = prepared(
+        start_model(checkpoint, accelerator, by_token), next(iter(tasks.values())), accelerator
+    )
+    evaluated = Heldout(tasks, module, accelerator, every=1).figures_of_each()
+    return {name: figures["loss"] for name, figures in evaluated.items()}
 
 
 def read_modalities(path: Path, *, base: Path) -> tuple[list[DataSet], Mapping[Modality, list[str]]]:

@@ -1,12 +1,13 @@
 """The objective of a critic, a cross-entropy of its labels, among the labels or over the full vocabulary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from ttscaling.reports.step_f1 import f1_of
 from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.network.log_probs import target_log_probs
 from ttscaling.train.packs.pack_stream import DrawnSample
@@ -14,7 +15,10 @@ from ttscaling.train.packs.packed_batch import PackedBatch, pack_samples
 
 from .losses import weighted_cross_entropy
 from .next_token import NextToken
-from .objective import Loss, MicroBatch, blank_sample, supervised_tokens
+from .objective import Loss, MicroBatch, blank_sample, means, supervised_tokens
+
+_COUNTS = ("right_called_right", "right_called_wrong", "wrong_called_wrong", "wrong_called_right")
+"""The names of the counts that `f1_of` needs, in its order."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,27 @@ class Judgement(NextToken):
 
     def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
         """Return the weighted sum of the cross-entropy, and of the slots whose best label is right."""
+        loss, figures, _ = self._loss_and_counts(model, micro)
+        return loss, figures
+
+    def heldout_sums(self, model: V2PEInternVL, micro: MicroBatch) -> dict[str, torch.Tensor]:
+        """Return the figures of `loss`, and how many right and wrong steps are called right and wrong."""
+        _, figures, counts_4 = self._loss_and_counts(model, micro)
+        return {**figures, **dict(zip(_COUNTS, counts_4, strict=True))}
+
+    def heldout_figures(self, totals: Mapping[str, float]) -> dict[str, float]:
+        """Return the weighted means, and VisualProcessBench's F1 of the steps.
+
+        A step is called right if `+` is more probable than `-`. `f1` is the mean of the other two.
+        """
+        f1_wrong, f1_right, f1 = f1_of(np.array([totals[name] for name in _COUNTS])).tolist()
+        others = {name: total for name, total in totals.items() if name not in _COUNTS}
+        return {**means(others), "f1": f1, "f1_right": f1_right, "f1_wrong": f1_wrong}
+
+    def _loss_and_counts(
+        self, model: V2PEInternVL, micro: MicroBatch
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Return the loss, its figures, and the counts of `_COUNTS`."""
         batch: PackedJudgements = micro.batch
         hidden_SD, target_S, weight_S = supervised_tokens(model, batch.packed)
         slot_S = batch.slot_1T[batch.packed.weight_1T > 0].to(hidden_SD.device)
@@ -78,4 +103,8 @@ class Judgement(NextToken):
         if self.text:
             figures["text"] = over_vocabulary(~slot_S)
             loss = loss + figures["text"]
-        return loss, {name: figure.detach() for name, figure in {"loss": loss, **figures}.items()}
+        called_J = logits_JL[:, 0] > logits_JL[:, 1]
+        plus_J, minus_J = target_J == 0, target_J == 1  # `=`, if there is one, doesn't count.
+        cells = (plus_J & called_J, plus_J & ~called_J, minus_J & ~called_J, minus_J & called_J)
+        counts_4 = torch.stack([cell.sum() for cell in cells])
+        return loss, {name: figure.detach() for name, figure in {"loss": loss, **figures}.items()}, counts_4

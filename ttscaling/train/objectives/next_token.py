@@ -11,7 +11,7 @@ from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.packs.packed_batch import pack_samples
 from ttscaling.train.samples.sample import Sample
 
-from .objective import Loss, MicroBatch, blank_sample, supervised_tokens
+from .objective import Loss, MicroBatch, blank_sample, means, supervised_tokens
 
 
 class NextToken:
@@ -36,6 +36,14 @@ class NextToken:
         hidden_SD, target_S, weight_S = supervised_tokens(model, micro.batch)
         loss = -(target_log_probs(model.lm_head, hidden_SD, target_S) * weight_S).sum()
         return loss, {"loss": loss.detach()}
+
+    def heldout_sums(self, model: V2PEInternVL, micro: MicroBatch) -> dict[str, torch.Tensor]:
+        """Return the figures of `loss`."""
+        return self.loss(model, micro)[1]
+
+    def heldout_figures(self, totals: Mapping[str, float]) -> dict[str, float]:
+        """Return the weighted means."""
+        return means(totals)
 
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Do nothing, because the objective has no state."""

@@ -46,6 +46,12 @@ class Objective(Protocol):
     def loss(self, model: V2PEInternVL, micro: MicroBatch) -> Loss:
         """Return the loss and the figures of a micro-batch, as sums that add up over the global batch."""
 
+    def heldout_sums(self, model: V2PEInternVL, micro: MicroBatch) -> dict[str, torch.Tensor]:
+        """Return what is measured on a micro-batch of held-out data, as scalar sums without gradients."""
+
+    def heldout_figures(self, totals: Mapping[str, float]) -> dict[str, float]:
+        """Return the figures of held-out data from the totals of its sums and from its `weight`."""
+
     def after_step(self, add_up: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Finish a step. It is called on every process; `add_up` sums a tensor over the processes."""
 
@@ -84,6 +90,12 @@ def supervised_tokens(
     hidden_SD = hidden_states(model, batch)[0, supervised_T]
     target_S, weight_S = batch.target_1T[0, supervised_T], batch.weight_1T[0, supervised_T]
     return hidden_SD, target_S.to(hidden_SD.device), weight_S.to(hidden_SD.device)
+
+
+def means(totals: Mapping[str, float]) -> dict[str, float]:
+    """Return totals other than `weight`, divided by `weight`, or 0 if nothing has a weight."""
+    weight = totals["weight"]
+    return {name: total / weight if weight else 0.0 for name, total in totals.items() if name != "weight"}
 
 
 def blank_sample() -> Sample:

@@ -15,7 +15,7 @@ from ttscaling.train.settings.kinds import MpoWeights
 
 from .losses import response_log_probs
 from .mpo_loss import RewardShift, mpo_terms, pair_log_probs
-from .objective import Loss, MicroBatch, blank_sample, hidden_states
+from .objective import Loss, MicroBatch, blank_sample, hidden_states, means
 from .references import References
 
 
@@ -80,6 +80,14 @@ class Preference:
             "margin": (terms.chosen_reward - terms.rejected_reward).sum(),
         }
         return loss, {name: figure.detach() for name, figure in figures.items()}
+
+    def heldout_sums(self, model: V2PEInternVL, micro: MicroBatch) -> dict[str, torch.Tensor]:
+        """Return the figures of `loss`; `preferred` is the accuracy of the preferences."""
+        return self.loss(model, micro)[1]
+
+    def heldout_figures(self, totals: Mapping[str, float]) -> dict[str, float]:
+        """Return the means over the pairs."""
+        return means(totals)
 
     def log_probs(self, model: V2PEInternVL, micro: MicroBatch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of log-probabilities and the number of tokens of each response, (R,) each.

@@ -8,6 +8,7 @@ server loads.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ttscaling.train.samples.critic_chats import with_system
 from ttscaling.train.settings.kinds import CriticData, Export, Kind, MpoWeights
 from ttscaling.train.settings.recipe import Recipe
 
+from .heldout import Heldout, heldout_tasks
 from .logs import Logs
 from .loop import train
 from .progress_display import ProgressDisplay, RunLength
@@ -45,7 +47,9 @@ class Job:
     of `model`. With LoRA, `export` says whether the adapters are merged into the weights or written alone,
     with the names of the layout of `model`. `save_every` and `keep` are those of `Checkpoints`. `workers` is
     the number of threads that prepare packs, on which the result doesn't depend. Without a terminal, the
-    progress is shown every `log_every` steps. `track` names trackers of accelerate.
+    progress is shown every `log_every` steps. `track` names trackers of accelerate. `heldout` is a meta.json
+    like `data`, with data that the model is evaluated on before the first step, every `evaluate_every` steps
+    and at the end.
     """
 
     kind: Kind
@@ -63,6 +67,8 @@ class Job:
     workers: int = 4
     log_every: int = 10
     track: Sequence[str] = ()
+    heldout: Path | None = None
+    evaluate_every: int = 500
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings that a resumed run must share with the run that it continues, as JSON."""
@@ -95,12 +101,15 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     set_seed(job.recipe.seed)
     data_sets = read_meta(job.data, base=job.base)
     critic = with_system(job.critic, data_sets)
-    task = make_task(job.kind, job.model, data_sets, job.recipe, critic=critic, mpo=job.mpo)
+    make = partial(make_task, job.kind, job.model, critic=critic, mpo=job.mpo)
+    task = make(data_sets, job.recipe)
     if job.export == "adapter" and critic.system is not None:
         raise ValueError(
             "an adapter can't hold the critic's system message: leave --export out, so that it is merged"
         )
-    model = _start_model(job, accelerator)
+    heldout_sets = read_meta(job.heldout, base=job.base) if job.heldout else ()
+    held = heldout_tasks(heldout_sets, job.recipe, make, num_processes=accelerator.num_processes)
+    model = start_model(job.model, accelerator, job.recipe)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:  # not earlier, so that a mistyped path leaves no folder behind
         job.output.mkdir(parents=True, exist_ok=True)
@@ -108,9 +117,26 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     module, optimizer = prepared(model, task, accelerator)
     if job.kind == "mpo":
         compute_references(module, task, accelerator, job.output / "references", workers=job.workers)
+    heldout = Heldout(held, module, accelerator, every=job.evaluate_every, workers=job.workers)
+    heldout.compute_references(job.output / "heldout-references")
     checkpoints = Checkpoints(job.output / "checkpoints", every=job.save_every, keep=job.keep)
     with logs_of(job, task, accelerator, settings) as logs:
-        train(module, optimizer, task, accelerator, checkpoints, logs, resume=resume, workers=job.workers)
+
+        def evaluate(step: int, last: bool) -> None:
+            if heldout.tasks and heldout.due(step) != last:
+                logs.heldout(step, heldout.figures(task.objective.state()))
+
+        train(
+            module,
+            optimizer,
+            task,
+            accelerator,
+            checkpoints,
+            logs,
+            resume=resume,
+            workers=job.workers,
+            evaluate=evaluate,
+        )
     state = accelerator.get_state_dict(module)
     if accelerator.is_main_process:
         tensors = {name.removeprefix("model."): tensor.cpu() for name, tensor in state.items()}
@@ -149,7 +175,7 @@ def checked_job_settings(job: Job, *, resume: bool) -> dict[str, Any]:
     return settings
 
 
-def _start_model(job: Job, accelerator: Accelerator) -> V2PEInternVL:
+def start_model(checkpoint: Path, accelerator: Accelerator, recipe: Recipe) -> V2PEInternVL:
     """Return the model to start from.
 
     If FSDP will shard it, only the main process reads the weights, and FSDP sends them to the others. The
@@ -158,9 +184,9 @@ def _start_model(job: Job, accelerator: Accelerator) -> V2PEInternVL:
     """
     sharding = accelerator.state.fsdp_plugin if accelerator.is_fsdp2 else None
     if sharding and sharding.cpu_ram_efficient_loading and not accelerator.is_main_process:
-        return empty_model(job.model)
-    frozen_in_bf16 = job.recipe.lora_rank is not None and job.recipe.precision == "bf16" and not sharding
-    return load_model(job.model, dtype=torch.bfloat16 if frozen_in_bf16 else torch.float32)
+        return empty_model(checkpoint)
+    frozen_in_bf16 = recipe.lora_rank is not None and recipe.precision == "bf16" and not sharding
+    return load_model(checkpoint, dtype=torch.bfloat16 if frozen_in_bf16 else torch.float32)
 
 
 def _export(

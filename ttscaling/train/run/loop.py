@@ -1,7 +1,7 @@
 """Train from the first step of a run to the last, on one process or on several."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -54,6 +54,7 @@ def train(
     *,
     resume: bool = False,
     workers: int = 1,
+    evaluate: Callable[[int, bool], None] = lambda step, last: None,
 ) -> None:
     """Train, and save states at regular steps and at the end.
 
@@ -66,6 +67,8 @@ def train(
         logs: receives the figures of every step.
         resume: continue from the latest saved state, if there is one.
         workers: number of threads that prepare packs. The result doesn't depend on it.
+        evaluate: is called with the number of steps so far, before the first step and after each step before
+            its state is saved, and at the end once more with True.
 
     Raises:
         ValueError: the settings don't fit together, too many records are bad, no record can be used, or the
@@ -82,6 +85,8 @@ def train(
         for index, stream in streams.items():
             stream.restore(snapshot.streams[index])
     logs.begin(progress.step, samples=progress.samples, tokens=progress.tokens)
+    if progress.step == 0:
+        evaluate(0, False)
     unsaved: Snapshot | None = None
     with closing(global_batches(streams, task.objective, workers=workers)) as batches:
         for packs, totals in until_all_end(batches, accelerator):
@@ -105,6 +110,7 @@ def train(
                     "clip and start a new run in another folder"
                 )
             logs.step(progress.step, {**figures, "samples": progress.samples, "tokens": progress.tokens})
+            evaluate(progress.step, False)
             unsaved = Snapshot(asdict(progress), task.objective.state(), packs.states)
             if checkpoints.due(progress.step):
                 checkpoints.save(unsaved, accelerator)
@@ -114,7 +120,9 @@ def train(
     if unsaved is not None:
         checkpoints.save(unsaved, accelerator)  # also if bad records ended the run, so that it can be resumed
     check_bad_records(streams, task, accelerator)
-    if progress.step == 0:
+    if progress.step:
+        evaluate(progress.step, True)
+    else:
         raise ValueError(
             "the data have no record that can be used: `internvl3 train check` names what to mend"
         )

@@ -11,7 +11,7 @@ from model.v2pe import TRAINED_DELTAS
 from tests.checkpoints import build_checkpoint
 from tests.ttscaling.train.jobs import command_line, job, recipe
 from ttscaling.train.cli import app
-from ttscaling.train.commands.training import with_overrides
+from ttscaling.train.commands.recipe_options import with_overrides
 from ttscaling.train.settings.published import published
 
 
