@@ -4,6 +4,7 @@ import typer
 
 from ttscaling.train.commands.checks import check, memory
 from ttscaling.train.commands.critic import critic
+from ttscaling.train.commands.fetch import fetch
 from ttscaling.train.commands.mixture import ratio
 from ttscaling.train.commands.nano import nano, nano_critics, nano_mpo, nano_ratio, nano_v2pe
 from ttscaling.train.commands.nano_data import nano_data
@@ -20,6 +21,7 @@ def _group() -> None:
 
 app.command()(nano)
 app.command("nano-critics")(nano_critics)
+app.command()(fetch)
 app.command()(check)
 app.command()(memory)
 app.command()(rollouts)
