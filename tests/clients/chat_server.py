@@ -110,7 +110,7 @@ def scaling(*answers: tuple[str, float | None], selected: int) -> dict[str, Any]
             "index": index,
             "answer": None,
             "score": score,
-            "step_scores": [score] * len(text.split("\n\n")),
+            "step_scores": None if score is None else [score] * len(text.split("\n\n")),
             "finish_reason": "stop",
             "completion_tokens": len(text),
             "text": text,

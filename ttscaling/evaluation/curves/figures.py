@@ -16,7 +16,7 @@ from ttscaling.reports.intervals import bootstrap
 
 DIFFERENCES = (
     ("best_of_n/mean", "self_consistency"),
-    ("weighted_vote/mean", "self_consistency"),
+    ("weighted_vote/min", "self_consistency"),
     ("weighted_vote/min", "best_of_n/mean"),
     ("beam_search", "best_of_n/mean"),
 )

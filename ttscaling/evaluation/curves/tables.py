@@ -12,8 +12,8 @@ from ttscaling.reports.markdown import interval, table
 SHOWN = {
     "random": "random",
     "self_consistency": "self-consistency",
-    "weighted_vote/mean": "weighted vote",
-    "weighted_vote/min": "weighted vote, min",
+    "weighted_vote/min": "weighted vote",
+    "weighted_vote/product": "weighted vote, product",
     "best_of_n/mean": "critic",
     "beam_search": "beam search",
     "oracle": "oracle",

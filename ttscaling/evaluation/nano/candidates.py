@@ -18,16 +18,16 @@ N = 8
 class Answers:
     """The eight candidates of a question as the server sent them.
 
-    `cut_off` says whether the token limit ended a candidate. `score` holds the critic's score of each
-    candidate, or None where the critic failed. `log_prob` holds each candidate's mean log-probability of a
-    token under the policy. `selected` is the index of the server's choice, and `degraded` says whether the
-    reply names a failure.
+    `cut_off` says whether the token limit ended a candidate. `lowest_score` holds the lowest of the critic's
+    step scores of each candidate, or None where the critic failed. `log_prob` holds each candidate's mean
+    log-probability of a token under the policy. `selected` is the index of the server's choice, and
+    `degraded` says whether the reply names a failure.
     """
 
     question: EvaluationQuestion
     texts: tuple[str, ...]
     cut_off: tuple[bool, ...]
-    score: tuple[float | None, ...]
+    lowest_score: tuple[float | None, ...]
     log_prob: tuple[float, ...]
     selected: int
     degraded: bool
@@ -91,7 +91,10 @@ def read_reply(question: EvaluationQuestion, reply: Mapping[str, Any]) -> Answer
         question=question,
         texts=tuple(candidate["text"] for candidate in candidates),
         cut_off=tuple(candidate["finish_reason"] == "length" for candidate in candidates),
-        score=tuple(candidate["score"] for candidate in candidates),
+        lowest_score=tuple(
+            None if candidate["step_scores"] is None else min(candidate["step_scores"])
+            for candidate in candidates
+        ),
         log_prob=tuple(log_probs[candidate["text"]] for candidate in candidates),
         selected=scaling["selected"],
         degraded=scaling["degraded"] is not None,

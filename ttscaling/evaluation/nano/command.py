@@ -7,7 +7,7 @@ Each question is one chat completion with eight candidates, and all figures come
 - majority@8: the most frequent answer is right.
 - log_prob_8, orm_8 and best_of_8: the candidate is right that the policy's own mean token log-probability, an
   outcome reward model or the critic ranks highest.
-- weighted_vote_8: the answer with the highest total of the critic's scores is right.
+- weighted_vote_8: the answer is right whose candidates' lowest step scores have the highest sum.
 - pass@8: any candidate is right.
 
 The 95 % intervals come from a percentile bootstrap over questions, so differences are paired.
@@ -21,28 +21,18 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ttscaling.answers.final_answer import majority, same_answer
 from ttscaling.asking.client import DEFAULT_URL, BaseUrl
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.console import AsJson, CommandError, run_command
 from ttscaling.reports.intervals import bootstrap
+from ttscaling.reports.markdown import write_block
 from ttscaling.selection.ranking import best_candidate
 
 from .candidates import Answers, N, ask_all, scored
+from .tables import METRICS, page_lines, print_report
 
-METRICS = (
-    "greedy",
-    "pass@1",
-    "majority@8",
-    "log_prob_8",
-    "orm_8",  # Only with --orm.
-    "best_of_8",
-    "weighted_vote_8",
-    "pass@8",
-)
 BASELINES = ("pass@1", "majority@8", "log_prob_8", "orm_8", "greedy")  # best_of_8 is compared with these.
 
 
@@ -63,6 +53,7 @@ def nano(
         Path | None,
         typer.Option(help="An outcome reward model (runs/nano/orm) that ranks the same candidates."),
     ] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the table into this Markdown page.")] = None,
     concurrency: Concurrency = 8,
     as_json: AsJson = False,
 ) -> None:
@@ -79,7 +70,10 @@ def nano(
             )
         answers = asyncio.run(ask_all(base_url, n_questions, seed=seed, concurrency=concurrency))
         orm_scores = [None] * n_questions if orm is None else outcome_scores(orm, answers)
-        return summary([outcome(*both) for both in zip(answers, orm_scores, strict=True)], seed=seed)
+        figures = summary([outcome(*both) for both in zip(answers, orm_scores, strict=True)], seed=seed)
+        if page:
+            write_block(page, "eval nano", page_lines(figures))
+        return figures
 
     run_command(report, print_report, as_json)
 
@@ -108,7 +102,7 @@ def outcome(answers: Answers, orm: Sequence[float] | None = None) -> Outcome:
         "best_of_8": right[answers.selected],
         "pass@8": any(right),
     }
-    with_score = scored(answers, answers.score)
+    with_score = scored(answers, answers.lowest_score)
     chosen = best_candidate(with_score, by_votes=True).candidate.index if with_score else answers.selected
     values["weighted_vote_8"] = right[chosen]
     if orm is not None:
@@ -149,35 +143,3 @@ def summary(outcomes: Sequence[Outcome], *, seed: int) -> dict[str, Any]:
         report["kinds"][kind] = {"n": len(of_kind_KM), **means}
     report |= {"n": len(outcomes), "seed": seed, "degraded": sum(outcome.degraded for outcome in outcomes)}
     return report
-
-
-def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """Print tables of the metrics, the differences and the kinds of questions."""
-    accuracy = Table(
-        "", "accuracy", "95 % interval", title=f"{report['n']} held-out questions, seed {report['seed']}"
-    )
-    metrics = [name for name in METRICS if name in report]
-    for name in metrics:
-        entry = report[name]
-        accuracy.add_row(name, f"{entry['accuracy']:.1%}", f"{entry['low']:.1%} to {entry['high']:.1%}")
-    differences = Table("paired difference", "points", "95 % interval")
-    for name, entry in report["differences"].items():
-        points = [f"{100 * entry[key]:+.1f}" for key in ("difference", "low", "high")]
-        differences.add_row(name, points[0], f"{points[1]} to {points[2]}")
-    way = report["share_of_the_way"]
-    accuracy.caption = (
-        f"best_of_8 gets {way['share']:.0%} of the way from pass@1 to pass@8 "
-        f"({way['low']:.0%} to {way['high']:.0%})"
-    )
-    kinds = Table("kind", "n", *metrics)
-    for kind, entry in report["kinds"].items():
-        kinds.add_row(kind, str(entry["n"]), *(f"{entry[name]:.1%}" for name in metrics))
-    for table in (accuracy, differences, kinds):
-        for column in table.columns[1:]:
-            column.justify = "right"
-        console.print(table)
-    if report["degraded"]:
-        console.print(
-            f"The critic failed for {report['degraded']} questions, so it didn't choose best_of_8 there; "
-            "the server's log says why."
-        )

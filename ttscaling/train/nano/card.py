@@ -60,8 +60,8 @@ pass@1 is the share of right answers among the sampled candidates. pass@8 counts
 least one right candidate. The other methods choose from the same eight candidates. majority@8 takes the
 most frequent answer. log_prob_8 takes the candidate with the highest mean log-probability per token under
 the policy. orm_8 takes the candidate with the best score of an outcome reward model. best_of_8 takes the
-candidate with the best mean step score of the critic, and weighted_vote_8 takes the answer with the
-largest sum of these scores.
+candidate with the best mean step score of the critic, and weighted_vote_8 takes the answer whose
+candidates' lowest step scores have the largest sum.
 
 The outcome reward model isn't shipped. It has the same first round, data and number of updates as the critic.
 In its second round a solution is one step, and its label says whether its answer is right.

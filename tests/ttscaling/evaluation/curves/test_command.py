@@ -84,8 +84,8 @@ def test_curves_from_several_requests_equal_those_of_one_request(
     assert [entry["tokens"] for entry in report["tokens"]["candidates"]] == [
         TOKENS * n for n in (1, 2, 4, 8, 10)
     ]
-    difference = report["differences"]["weighted_vote/mean - self_consistency"][-1]
-    expected = curves["weighted_vote/mean"][10]["accuracy"] - curves["self_consistency"][10]["accuracy"]
+    difference = report["differences"]["weighted_vote/min - self_consistency"][-1]
+    expected = curves["weighted_vote/min"][10]["accuracy"] - curves["self_consistency"][10]["accuracy"]
     assert difference["difference"] == pytest.approx(expected)
     assert (report["n_questions"], report["max_n"], report["seed"], report["grading"]) == (
         12,

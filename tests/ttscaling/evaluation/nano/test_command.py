@@ -10,7 +10,8 @@ from PIL import Image
 from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server, completion, scaling
 from ttscaling.evaluation.nano.candidates import read_reply
-from ttscaling.evaluation.nano.command import METRICS, Outcome, outcome, summary
+from ttscaling.evaluation.nano.command import Outcome, outcome, summary
+from ttscaling.evaluation.nano.tables import METRICS
 from ttscaling.evaluation.question_sets import EvaluationQuestion, heldout_questions
 
 RIGHT, WRONG = "3 + 4 = 7.\n\nFinal answer: 7", "3 + 4 = 8.\n\nFinal answer: 8"
@@ -83,6 +84,14 @@ def test_a_candidate_that_was_cut_off_has_no_vote_for_its_last_line() -> None:
     )
 
 
+def test_the_weighted_vote_sums_the_lowest_step_scores() -> None:
+    """Six wrong candidates have high means and a step that fails; two right ones are sound throughout."""
+    body = reply("00000011", 0)
+    for index, candidate in enumerate(body["test_time_scaling"]["candidates"]):
+        candidate["step_scores"] = [0.7, 0.7] if index > 5 else [1.0, 0.2]
+    assert outcome(read_reply(QUESTION, body)).values["weighted_vote_8"] == 1
+
+
 def test_candidates_without_a_score_have_no_weight() -> None:
     answers = read_reply(QUESTION, reply("00000011", 0, scores=[None] * 6 + [0.1] * 2))
     assert outcome(answers).values["weighted_vote_8"] == 1
@@ -116,7 +125,7 @@ def test_differences_are_paired() -> None:
     assert way["low"] < way["share"] < way["high"]
 
 
-def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_measures_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The critic finds the one right answer of each held-out question with an odd index."""
     questions = list(heldout_questions(12, 777))
     numbers = {question.message["content"][0]["image_url"]["url"]: n for n, question in enumerate(questions)}
@@ -133,7 +142,8 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
         return Reply(reply("00100000", 2 if number % 2 else 0, texts))
 
     with chat_server(answer) as url, pytest.raises(SystemExit) as exit_:
-        main(["eval", "nano", "--n-questions", "12", "--base-url", url, "--concurrency", "3", "--json"])
+        command = ["eval", "nano", "--n-questions", "12", "--base-url", url, "--concurrency", "3", "--json"]
+        main([*command, "--page", str(tmp_path / "page.md")])
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
     report = json.loads(shown.rstrip("\n").split("\n")[-1])
@@ -145,6 +155,8 @@ def test_the_command_measures_a_server(capsys: pytest.CaptureFixture[str]) -> No
     assert (report["n"], report["seed"], report["degraded"]) == (12, 777, 0)
     assert sum(entry["n"] for entry in report["kinds"].values()) == 12
     assert len(seeds) == 12
+    page = (tmp_path / "page.md").read_text()
+    assert "| pass@8 | 100.0 (100.0 to 100.0) |" in page and "| greedy | 0.0 (0.0 to 0.0) | +50.0 (" in page
     for name in (*measured, *report["kinds"], *report["differences"]):
         assert name in shown
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ttscaling.evaluation.nano.command import METRICS
+from ttscaling.evaluation.nano.tables import METRICS
 from ttscaling.nano_tasks.problems import SheetQuestion
 from ttscaling.nano_tasks.sheets import Sheet
 from ttscaling.train.nano.card import MINUTES, model_card

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 import model
-from ttscaling.evaluation.nano.command import BASELINES, METRICS
+from ttscaling.evaluation.nano.command import BASELINES
+from ttscaling.evaluation.nano.tables import METRICS
 from ttscaling.nano_tasks.problems import heldout
 from ttscaling.train.nano.network.architecture import load_checkpoint
 from ttscaling.train.nano.network.encoder import NanoEncoder
