@@ -20,7 +20,7 @@ async def server_setup(server: ServerClient, model: str | None = None) -> Mappin
     def read(reply: Mapping[str, Any]) -> Mapping[str, Any]:
         for card in reply["data"]:
             if model in (None, card["id"]):
-                return {"version": card["setup"]["version"], **card["setup"]}
+                return _loaded(card["setup"])
         raise ValueError(f"its models are {', '.join(card['id'] for card in reply['data'])}")
 
     expected = "setup" if model is None else f"setup of the model {model}"
@@ -39,11 +39,16 @@ async def policy_setup(server: ServerClient, model: str | None = None) -> Mappin
         return {}
     for card in cards if isinstance(cards, list) else []:
         if model in (None, card.get("id")):
-            setup = card.get("setup")
-            if setup:
-                return {name: setup[name] for name in ("version", "policy")}
+            if "setup" in card:
+                return {name: _loaded(card["setup"])[name] for name in ("version", "policy")}
             return {name: card[name] for name in ("id", "root", "max_model_len") if name in card}
     return {}
+
+
+def _loaded(setup: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if not setup:
+        raise CommandError("the server's models are still loading: try again when they are ready")
+    return setup
 
 
 def critic_name(setup: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -8,11 +8,15 @@ from ttscaling.asking.client import connected
 from ttscaling.asking.server_setup import critic_name, policy_setup, server_setup
 from ttscaling.console import CommandError
 
+Read = Callable[..., Awaitable[Mapping[str, Any]]]
 
-async def asked(setup: Mapping[str, Any] | None, model: str | None = None) -> Mapping[str, Any]:
-    with chat_server(lambda body: Reply({}), setup=setup) as url:
-        async with connected(url, pauses=()) as server:
-            return await server_setup(server, model)
+
+async def asked(
+    setup: Mapping[str, Any] | None, model: str | None = None, read: Read = server_setup, **server: Any
+) -> Mapping[str, Any]:
+    with chat_server(lambda body: Reply({}), setup=setup, **server) as url:
+        async with connected(url, pauses=()) as client:
+            return await read(client, model)
 
 
 async def test_the_setup_is_that_of_the_requested_model() -> None:
@@ -26,6 +30,12 @@ async def test_a_server_that_states_no_setup_is_no_internvl3_server() -> None:
         await asked(None)
 
 
+@pytest.mark.parametrize("read", [server_setup, policy_setup])
+async def test_a_server_whose_models_still_load_is_an_error_of_its_own(read: Read) -> None:
+    with pytest.raises(CommandError, match="still loading: try again"):
+        await asked({}, read=read)
+
+
 def test_a_server_without_a_critic_is_an_error() -> None:
     assert critic_name(SETUP) == "nano-critic"
     with pytest.raises(CommandError, match="start it with --critic"):
@@ -34,15 +44,9 @@ def test_a_server_without_a_critic_is_an_error() -> None:
 
 async def test_of_any_server_the_policy_is_named_as_well_as_it_states_it() -> None:
     """An internvl3 server states its setup, without the critic; another one its models, or nothing at all."""
-    stated = []
-    for setup in (SETUP, None):
-        with chat_server(lambda body: Reply({}), setup=setup) as url:
-            async with connected(url, pauses=()) as server:
-                stated += [await policy_setup(server), await policy_setup(server, "other")]
+    stated = [await asked(setup, model, policy_setup) for setup in (SETUP, None) for model in (None, "other")]
     assert stated == [{"version": "0.1.0", "policy": SETUP["policy"]}, {}, {"id": "nano"}, {}]
 
 
 async def test_a_server_without_a_list_of_models_states_nothing() -> None:
-    with chat_server(lambda body: Reply({}), lists_models=False) as url:
-        async with connected(url, pauses=()) as server:
-            assert await policy_setup(server) == {}
+    assert await asked(None, read=policy_setup, lists_models=False) == {}
