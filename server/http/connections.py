@@ -1,11 +1,14 @@
 """Connections to the server: how many there may be, and how long a client may be silent or not read."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from server.errors import error_body
 
 logger = logging.getLogger("internvl3.server")
 
@@ -17,7 +20,7 @@ def limited_protocol(
     max_connections: int,
     count_closed: Callable[[str], None] = lambda reason: None,
 ) -> type[H11Protocol]:
-    """Return uvicorn's protocol with three limits that uvicorn does not have.
+    """Return uvicorn's protocol with OpenAI's error body, and with three limits that uvicorn does not have.
 
     - A connection is closed when it has not sent the whole head of a request `head_seconds` after it was
       opened, or after the first byte of a later head. (Between two requests uvicorn's own
@@ -48,6 +51,17 @@ def limited_protocol(
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             self._watch_head()
+
+        def send_400_response(self, msg: str) -> None:
+            """Refuse what is no HTTP. uvicorn would fail here if a reply was already begun."""
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                error = error_body(f"{msg} Send a valid HTTP/1.1 request.", status=400, code="invalid_http")
+                body = json.dumps(error).encode()
+                headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+                reply = h11.Response(status_code=400, headers=[*headers, ("connection", "close")])
+                for event in (reply, h11.Data(data=body), h11.EndOfMessage()):
+                    self.transport.write(self.conn.send(event))
+            self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_head_timer()

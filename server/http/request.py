@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -89,7 +90,9 @@ async def _read(request: Request, limit: int, held: HeldBytes) -> bytes:
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
-    """Parse strict JSON: NaN is refused, and lone surrogates, because they can't be encoded as UTF-8.
+    """Parse strict JSON, in which every number is finite: NaN is refused, and so is 1e999.
+
+    Lone surrogates are refused because they can't be encoded as UTF-8.
 
     Python parses at some million values a second and lets nothing else run meanwhile, so their number is
     limited. Each value follows a comma or a bracket; those inside of strings count, too.
@@ -101,7 +104,7 @@ def _parse(raw: bytes) -> dict[str, Any]:
             code="request_too_large",
         )
     try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
         if rb"\ud" in raw.lower():
             json.dumps(body, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
@@ -115,6 +118,13 @@ def _parse(raw: bytes) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(digits)
+    return number
 
 
 def context_of(request: Request) -> ServerContext:

@@ -15,11 +15,12 @@ from server.request_media import VideoOptions, Videos
 from server.settings import Settings
 
 from .engine_fields import engine_fields
+from .prompt_rules import check_prompt_fields
 from .request_fields import ChatFields, ScalingFields
 from .scaling_rules import check_abandoning, check_limits, check_plain, check_scaling, requested_scaling
 from .vision_options import VISION_FIELDS, parse_vision_options
 
-ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>\d{1,9})")  # NAME:bo8, for clients that can't send extra fields
+ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>[0-9]{1,9})")  # NAME:bo8, for clients that can't send extra fields
 OUR_FIELDS = ("best_of", "test_time_scaling", "media_io_kwargs", *VISION_FIELDS)
 
 
@@ -48,6 +49,7 @@ def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
     n = 1 if fields.n is None else fields.n
     check_limits("n", n, settings.max_best_of)
     engine_body = engine_fields(body, OUR_FIELDS)
+    check_prompt_fields(fields, body)
     scaling = requested_scaling(fields, alias_n, settings.on_critic_error)
     if scaling is None:
         check_plain(n, fields, alias_n)

@@ -76,6 +76,7 @@ PASSED = frozenset(
         "repetition_detection",
     ]
 )
+REPLACED = {"functions": "tools", "function_call": "tool_choice"}  # OpenAI's old names; vLLM ignores them
 # These steer the engine's inside: caches of other requests, the order of the queue, its plugins.
 REFUSED = frozenset(
     [
@@ -98,7 +99,7 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
     A field that nobody knows is left out, as vLLM ignores it.
 
     Raises:
-        ApiError: 400, if a field is refused, if one is unknown and its name is nearly that of a field of
+        ApiError: 400, if a field is refused or has a newer name, if one is unknown and its name is nearly that of a field of
             ours, or if there are more fields than `MAX_FIELDS` or more tools than `MAX_TOOLS`.
     """
     if len(body) > MAX_FIELDS:
@@ -107,6 +108,10 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
         )
     ours = tuple(our_fields)
     for name, value in body.items():
+        if name in REPLACED and value not in (None, [], "none"):
+            raise ApiError(
+                f"{name} is not supported. Send {REPLACED[name]}.", param=name, code="unsupported_parameter"
+            )
         if name in REFUSED and value:
             raise ApiError(
                 f"{name} is not supported. Leave it out.", param=name, code="unsupported_parameter"
@@ -138,10 +143,12 @@ def named_field(message: str) -> str | None:
     """
     if "structured outputs" in message:
         return "structured_outputs"
+    if message.startswith("Chat template"):
+        return "chat_template"
     for match in WORD.finditer(message):
         word, before, after = match[0], message[: match.start()][-1:], message[match.end() :][:1]
         marked = match.start() == 0 or "_" in word or before == "`" or after == "="
-        if word in PASSED and marked:
+        if marked and (word in PASSED or word.startswith(("v2pe_", "max_dynamic_patch"))):
             return word
     return None
 

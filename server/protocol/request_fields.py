@@ -4,12 +4,16 @@ OpenAI's and vLLM's fields are vLLM's to define. The few that are repeated here 
 engine gets the request.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from model.v2pe import parse_deltas
 from ttscaling.types import Aggregation, OnCriticError
+
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 class ScalingFields(BaseModel):
@@ -94,11 +98,25 @@ class MediaFields(BaseModel):
     video: VideoFields | None = None
 
 
+def _complete(message: dict[str, Any]) -> dict[str, Any]:
+    """Check what every message must have; vLLM would invent a role or ask an empty question."""
+    role = message.get("role")
+    if "role" not in message:
+        raise PydanticCustomError(
+            "missing", "role is missing; it is one of {roles}", {"roles": ", ".join(ROLES)}
+        )
+    if role not in ROLES:
+        raise ValueError(f"role must be one of {', '.join(ROLES)}, not {str(role)[:40]!r}")
+    if role != "assistant" and message.get("content") in (None, []):
+        raise PydanticCustomError("missing", "content is missing; send a text or a list of parts")
+    return message
+
+
 class QuestionFields(VisionFields):
     """The messages of a request, and how their images and videos are seen."""
 
     # Only the first bad message is reported, and 200,000 errors would take a second to list.
-    messages: list[dict[str, Any]] = Field(min_length=1, fail_fast=True)
+    messages: list[Annotated[dict[str, Any], AfterValidator(_complete)]] = Field(min_length=1, fail_fast=True)
     mm_processor_kwargs: VisionFields | None = None
     media_io_kwargs: MediaFields | None = None
 
@@ -113,6 +131,14 @@ class ChatFields(QuestionFields):
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stream: bool | None = None
     max_tokens: int | None = Field(default=None, ge=1)
+    truncate_prompt_tokens: int | None = None
     max_completion_tokens: int | None = Field(default=None, ge=1)
     best_of: int | None = None
     test_time_scaling: ScalingFields | None = None
+
+    @field_validator("truncate_prompt_tokens")
+    @classmethod
+    def _leaves_a_prompt(cls, value: int | None) -> int | None:
+        if value is not None and value < 1 and value != -1:
+            raise ValueError("truncate_prompt_tokens must be at least 1, or -1 for the whole window")
+        return value

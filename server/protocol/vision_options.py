@@ -8,6 +8,7 @@ from server.request_media import VideoOptions
 from server.settings import Settings
 
 from .image_detail import image_tiles
+from .prompt_rules import count_media
 from .request_fields import QuestionFields, VideoFields, VisionFields
 
 VISION_FIELDS = ("v2pe_delta", "max_dynamic_patch", "min_dynamic_patch", "max_dynamic_patch_total")
@@ -38,6 +39,13 @@ def _vision(fields: QuestionFields) -> dict[str, Any]:
         value = inner if outer is None else outer
         if value is not None:
             chosen[name] = value
+    deltas, media = chosen.get("v2pe_delta"), count_media(fields.messages)
+    if isinstance(deltas, tuple) and len(deltas) != media:
+        raise ApiError(
+            f"v2pe_delta has {len(deltas)} numbers, but there are {media} images and videos. Send one for each, "
+            "in the order of the prompt, or one number for all.",
+            param="v2pe_delta",
+        )
     tiles = image_tiles(fields.messages)
     if tiles is not None and chosen.setdefault("max_dynamic_patch", tiles) != tiles:
         raise ApiError(

@@ -9,8 +9,8 @@ from vllm.entrypoints.serve.exception_handling.utils import sanitize_message
 from vllm.exceptions import VLLMError
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from server.errors import TOO_LONG, ApiError, internal_error, stopped
-from server.protocol.engine_fields import named_field
+from server.errors import INVALID, TOO_COMPLEX, TOO_LONG, ApiError, internal_error, stopped
+from server.protocol.engine_fields import PASSED, named_field
 from ttscaling.types import PolicyError
 
 logger = logging.getLogger("internvl3.engine")
@@ -35,15 +35,24 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
     message = sanitize_message(plain)  # of addresses in memory and the like
     if "context length" in message:
         advice = "Shorten the messages, send fewer or smaller images, or lower max_dynamic_patch."
-        return ApiError(f"{message} {advice}", param=info.param or "messages", code=TOO_LONG)
+        param = info.param if info.param in PASSED else "messages"
+        return ApiError(f"{message} {advice}", param=param, code=TOO_LONG)
     if "model's window" in message:  # this message comes from our processor and says what to change
         return ApiError(message, param="messages", code=TOO_LONG)
     if "--tool-call-parser" in message:
         message = f"{message}. The server's operator sets it in --policy-args."
+    if "constraint but" in message:  # vLLM goes on with all fields that the constraints may have
+        message = f"{message.partition(': {')[0]}. Send exactly one, such as a schema."
+    if "serialization depth" in message:
+        deep = "The schema of a tool is nested too deeply. Send a flatter one."
+        return ApiError(deep, param="tools", code=TOO_COMPLEX)
+    if "-trust-request-chat-template" in message:
+        message = "chat_template is not supported, because a template is a program. Leave it out."
     param = info.param or named_field(plain)
     if info.code == HTTPStatus.NOT_FOUND:
         return ApiError(message, status=404, param=param, code="model_not_found")
-    return ApiError(message, param=param)
+    code = TOO_COMPLEX if "schema is nested too deeply" in message else INVALID
+    return ApiError(message, param=param, code=code)
 
 
 def candidate_error(error: Exception) -> Exception:

@@ -5,7 +5,10 @@ from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
 
+from vllm.exceptions import VLLMError
+
 from server.errors import ApiError
+from server.vllm_engine.error_mapping import api_error
 
 from .checker import GrammarChecker
 from .whitespace import limit_tag_whitespace
@@ -52,9 +55,16 @@ class GrammarCheckedClient:
             except ApiError as error:
                 self.failure = error
                 raise
-            self._has_passed = True
-            async for output in generated:
-                yield output
+            try:
+                async for output in generated:
+                    self._has_passed = True
+                    yield output
+            except (VLLMError, ValueError) as error:
+                if self._has_passed:
+                    raise
+                self.failure = api_error(error)  # vLLM refuses the grammar with its own reason
+                self.failure.param = self.failure.param or self._param
+                raise self.failure from error
 
 
 def grammar_param(body: Mapping[str, Any]) -> str:

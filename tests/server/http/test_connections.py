@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import pytest
 import uvicorn
 
 from server.http.connections import limited_protocol
@@ -151,3 +152,35 @@ async def test_a_client_that_reads_slowly_is_not_left():
         assert not engine.ended and not closed
         writer.close()
         await until(lambda: engine.ended)
+
+
+NO_HTTP = {
+    "no HTTP": b"\xff\xfe\r\n\r\n",
+    "no host": b"GET /livez HTTP/1.1\r\n\r\n",
+    "a bad header": HEAD + b"X y: a\r\n\r\n",
+    "two lengths": HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\na",
+    "a bad chunk": HEAD.replace(b"GET /livez", b"POST " + CHAT.encode())
+    + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+}
+
+
+@pytest.mark.parametrize("name", NO_HTTP)
+async def test_what_is_no_http_gets_openais_error_body(name: str):
+    async with listening() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(NO_HTTP[name])
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"application/json" in head
+    assert json.loads(body)["error"]["code"] == "invalid_http"
+
+
+async def test_a_body_that_turns_bad_behind_the_reply_closes_the_connection(caplog: pytest.LogCaptureFixture):
+    """uvicorn alone begins a second reply here, and the log gets a stack."""
+    async with listening() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = HEAD.replace(b"GET /livez", b"POST " + CHAT.encode()) + b"Content-Type: text/plain\r\n"
+        writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        assert (await reader.readuntil(b"}}")).startswith(b"HTTP/1.1 415")
+        writer.write(b"zz\r\n")
+        assert await reader.read() == b""
+    assert not [record for record in caplog.records if record.exc_info]

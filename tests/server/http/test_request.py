@@ -147,6 +147,8 @@ BAD_BODIES = [
     (b'{"model": "nano", "messages": NaN}', 400),
     (b'{"model": "nano", "messages": [{"role": "user", "content": "\\ud800"}]}', 400),
     (b"[" * 100_000, 400),
+    (b'{"model": "nano", "messages": [{"role": "user", "content": "a"}], "temperature": 1e999}', 400),
+    (b'{"model": "nano", "messages": [{"role": "user", "content": "a"}], "logit_bias": {"1": -1e999}}', 400),
 ]
 
 

@@ -17,7 +17,10 @@ def parse(**fields: Any) -> ChatCall:
 @pytest.mark.parametrize("nested", [True, False])
 def test_deltas_reach_the_processor(delta: Any, nested: bool):
     fields = {"v2pe_delta": delta, "max_dynamic_patch_total": 24}
-    call = parse(mm_processor_kwargs=fields) if nested else parse(**fields)
+    image = {"type": "image_url", "image_url": {"url": "data:,"}}
+    messages = [{"role": "user", "content": [image] * 3}]
+    chosen = {"mm_processor_kwargs": fields} if nested else fields
+    call = parse(messages=messages, **chosen)
     passed = call.body["mm_processor_kwargs"]
     assert passed["max_dynamic_patch_total"] == 24
     assert passed["v2pe_delta"] == (tuple(delta) if isinstance(delta, list) else delta)

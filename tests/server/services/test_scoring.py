@@ -106,7 +106,7 @@ REFUSED: dict[str, tuple[Any, int, str | None]] = {
     "blank answer": (score_body(" \n\n "), 400, "answers[0]"),
     "no steps": (score_body([]), 400, "answers[0]"),
     "no question": (score_body("good") | {"messages": [{"role": "system", "content": "?"}]}, 400, "messages"),
-    "no role": (score_body("good") | {"messages": [{"content": "?"}]}, 400, "messages"),
+    "no role": (score_body("good") | {"messages": [{"content": "?"}]}, 400, "messages[0]"),
     "unknown aggregation": (score_body("good", aggregation="median"), 400, "aggregation"),
     "unknown field": (score_body("good", agregation="min"), 400, "agregation"),
     "unknown option": (
