@@ -9,7 +9,7 @@ from ttscaling.types import OnCriticError
 
 from .launch import Stopped, end_at_once, run
 from .limit_settings import VideoBackend
-from .settings import CriticDelta, Dtype, LogLevel, Settings
+from .settings import CriticDelta, Dtype, LogLevel, Settings, default_text
 
 
 def _flag(field: str) -> Any:
@@ -17,10 +17,9 @@ def _flag(field: str) -> Any:
 
     typer doesn't apply the default: an option that isn't given is None, and `Settings` decides.
     """
-    info = Settings.model_fields[field]
-    default = info.get_default()
-    text = f"{info.description} (INTERNVL3_{field.upper()})"
-    return typer.Option(help=text, show_default=False if default in (None, "", ()) else str(default))
+    default = default_text(field)
+    text = f"{Settings.model_fields[field].description} (INTERNVL3_{field.upper()})"
+    return typer.Option(help=f"{text} Default: {default}" if default else text, show_default=False)
 
 
 def serve(

@@ -51,7 +51,10 @@ class LimitSettings(BaseSettings):
         default=100_000_000, ge=1, le=170_000_000, description="Most pixels of all images in one request."
     )
     max_request_tiles: int = Field(
-        default=4096, ge=1, description="Most tiles of all images and frames of one request."
+        default=4096,
+        ge=1,
+        description="Most tiles of all images and frames of one request. Each tile counts once, also where "
+        "policy and critic both see it.",
     )
     max_request_frames: int = Field(
         default=2048, ge=1, description="Most frames of all videos of one request."

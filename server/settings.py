@@ -151,3 +151,13 @@ class Settings(LimitSettings):
         """The critic's name in replies and metrics; `none` if there is no critic."""
         embedded = self.critic_path == embedded_checkpoint("critic")
         return "nano-critic" if embedded else Path(self.critic_path or NONE).name
+
+
+def default_text(field: str) -> str:
+    """Return a setting's default as a user types it; empty if it has none, or is a switch that is off."""
+    default = Settings.model_fields[field].get_default()
+    if default is None or default is False:
+        return ""
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -14,7 +14,7 @@ from server.errors import INVALID
 from server.limit_settings import LimitSettings
 from server.media.budget import CODES as CODES_OF_LIMITS
 from server.media.failures import CODES
-from server.settings import Settings
+from server.settings import Settings, default_text
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -129,7 +129,8 @@ def test_settings_are_those_of_the_server() -> None:
     rows = []
     in_order = sorted(Settings.model_fields.items(), key=lambda item: item[0] in LimitSettings.model_fields)
     for name, field in in_order:
-        default = "" if field.default in (None, "", ()) else f"`{field.default}` "
+        text = default_text(name)
+        default = f"`{text}` " if text else ""
         meaning = (field.description or "").rstrip(".")
         rows.append(f"| `--{name.replace('_', '-')}` | {default}| {meaning[:1].lower()}{meaning[1:]} |")
     assert re.findall(r"^\| `--.*$", (DOCS / "settings.md").read_text(), re.MULTILINE) == rows

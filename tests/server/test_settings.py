@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.__main__ import serve
-from server.settings import Settings
+from server.settings import Settings, default_text
 
 
 def test_defaults_serve_the_embedded_checkpoints():
@@ -54,6 +54,15 @@ def test_a_system_message_can_be_switched_off():
 
 def test_every_setting_has_a_flag():
     assert set(inspect.signature(serve).parameters) == set(Settings.model_fields)
+
+
+def test_defaults_are_shown_as_a_user_types_them():
+    assert default_text("media_ports") == "80,443"
+    assert default_text("critic_seconds") == "120" and default_text("kv_cache_gib") == "1"
+    assert default_text("trust_special_tokens") == default_text("name") == default_text("allowed_hosts") == ""
+    for name in Settings.model_fields:
+        if text := default_text(name):
+            assert getattr(Settings(**{name: text}), name) == getattr(Settings(), name)
 
 
 def choices(option: Any) -> tuple[Any, ...]:
