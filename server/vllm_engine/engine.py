@@ -21,6 +21,7 @@ from server.request_media import RequestMedia, Videos
 from server.vllm_engine.critic.step_critic import StepCritic
 from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, reword_errors
 from server.vllm_engine.policy.prompt_stats import add_vision_report
+from server.vllm_engine.policy.reply_body import reply_body
 from ttscaling.types import Conversation, CriticError, StepScores
 
 from .error_mapping import api_error
@@ -92,7 +93,7 @@ class VllmEngine:
         reply = await chat_run.answer()
         if not isinstance(reply, ChatCompletionResponse):
             raise api_error(reply)
-        return add_vision_report(reply.model_dump(mode="json"), chat_run.prompt_stats)
+        return add_vision_report(await reply_body(reply), chat_run.prompt_stats)
 
     async def stream(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos

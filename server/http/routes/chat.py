@@ -1,9 +1,10 @@
 """The route of OpenAI's chat completions."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from server.http.held_bytes import held_bytes
+from server.http.json_reply import json_reply
 from server.http.request import context_of, read_json, ready_engine, until_disconnect
 from server.http.streams import ended_stream
 from server.media.budget import Budget
@@ -23,7 +24,7 @@ async def chat_completions(request: Request) -> Response:
     budget = Budget(context.settings, held_bytes(request.scope))
     reply = await until_disconnect(request, answer(context, engine, body, budget))
     if isinstance(reply, dict):
-        return JSONResponse(reply)
+        return await json_reply(reply)
     # The header tells proxies such as nginx to pass each event on at once.
     events = ended_stream(reply, request.scope["state"])
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -1,9 +1,9 @@
 """The route of the critic's scores for answers that the client brings."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 
 from server.http.held_bytes import held_bytes
+from server.http.json_reply import json_reply
 from server.http.request import context_of, read_json, ready_engine, until_disconnect
 from server.media.budget import Budget
 from server.services.scoring import score
@@ -18,4 +18,4 @@ async def critic_score(request: Request) -> Response:
     engine = ready_engine(context)
     body = await read_json(request, context.settings)
     budget = Budget(context.settings, held_bytes(request.scope))
-    return JSONResponse(await until_disconnect(request, score(context, engine, body, budget)))
+    return await json_reply(await until_disconnect(request, score(context, engine, body, budget)))
