@@ -49,6 +49,14 @@ class EngineCritic(Critic, Protocol):
         """See `Critic.score`. `count` gets the tokens of every request that the critic's engine has read."""
         ...
 
+    def keeps_scores(self, vision: Mapping[str, Any]) -> bool:
+        """Return whether the scores of an answer's first steps stay the same when the answer goes on.
+
+        `vision` holds the mm_processor_kwargs of the request. False if a longer answer could be seen with
+        another delta.
+        """
+        ...
+
 
 class Engine(Protocol):
     """A loaded policy and its critic. The critic is optional."""

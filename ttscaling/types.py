@@ -221,6 +221,7 @@ class Critic(Protocol):
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
         """Return P(+) of each step of `answer` to `conversation`.
 
+        The score of a step doesn't depend on the steps behind it, which `StopRule.abandon_losers` relies on.
         Raises CriticError if there is no score; a critic never guesses one.
         """
         ...

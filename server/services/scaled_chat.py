@@ -14,7 +14,7 @@ from server.protocol.request_fields import ScalingFields
 from server.telemetry.metrics import Metrics
 from ttscaling.types import Conversation, CriticError, OutOfTime, PolicyError, Progress, Selection, TokenUsage
 
-from .context import check_critic_tiles
+from .context import check_critic_delta, check_critic_tiles
 from .metered_critic import MeteredCritic
 from .methods import select
 from .selection_report import ranking, scaling_report
@@ -25,7 +25,8 @@ logger = logging.getLogger("internvl3.server")
 class ScaledChat:
     """The scaling of one call: it selects among candidates, then adds the selection to the engine's reply.
 
-    Raises ApiError if the critic can't score the call's videos.
+    Raises ApiError if the critic can't score the call's videos, or if losers shall be abandoned by scores
+    that may change.
     """
 
     def __init__(self, engine: Engine, call: ChatCall, scaling: ScalingFields, metrics: Metrics) -> None:
@@ -43,6 +44,8 @@ class ScaledChat:
                 param="test_time_scaling.method",
             )
             assert engine.critic is not None, "parse_call refuses these methods without a critic"
+            if scaling.abandon_losers:
+                check_critic_delta(engine.critic, call.vision)
             self._critic = MeteredCritic(engine.critic)
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None

@@ -216,6 +216,7 @@ async def _critic(
         max_steps=settings.max_answer_steps,
         follows_request=settings.critic_delta == "request",
         policy_delta=policy.checkpoint.v2pe_delta,
+        own_delta=running.checkpoint.v2pe_delta,
     )
 
 

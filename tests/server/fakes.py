@@ -33,6 +33,9 @@ class FakeCritic:
         self.conversations: list[Conversation] = []
         self.answers: list[str] = []
 
+    def keeps_scores(self, vision: Mapping[str, Any]) -> bool:
+        return vision.get("v2pe_delta", 1) == 1
+
     async def score(
         self, conversation: Conversation, answer: str, count: CountTokens = ignore_tokens
     ) -> StepScores:

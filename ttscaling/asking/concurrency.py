@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 T = TypeVar("T")
-# Candidate i of a question is sampled with the question's seed + i, so the seeds of questions lie this far
+# A request for the candidates from i on has the question's seed + i, so the seeds of questions lie this far
 # apart.
 SEEDS_APART = 1000
 Concurrency = Annotated[int, typer.Option(min=1, help="Requests sent at the same time.")]

@@ -7,9 +7,6 @@ of each candidate as soon as it ends, while others are still being written. Sour
 
 from collections.abc import Callable
 
-from ttscaling.selection.choosing import choose
-from ttscaling.selection.gathering import gather_candidates
-from ttscaling.selection.plan import GatherPlan
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import (
     Aggregation,
@@ -20,6 +17,8 @@ from ttscaling.types import (
     Progress,
     Selection,
 )
+
+from .with_critic import select_with_critic
 
 
 async def best_of_n(
@@ -43,15 +42,15 @@ async def best_of_n(
     no candidate was finished, and ValueError if n is below 1. When the call ends, also early or by
     cancellation, no sampling and no scoring is left running.
     """
-    plan = GatherPlan(
-        conversation=conversation,
-        critic=critic,
+    return await select_with_critic(
+        policy,
+        critic,
+        conversation,
         n=n,
         include_greedy=include_greedy,
         by_votes=False,
         aggregation=aggregation,
-        raise_critic_errors=on_critic_error == "fail",
-        stop=stop or StopRule(),
+        on_critic_error=on_critic_error,
+        stop=stop,
         on_progress=on_progress,
     )
-    return choose(await gather_candidates(policy, plan), on_critic_error, by_votes=False)

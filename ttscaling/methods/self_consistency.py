@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from ttscaling.selection.choosing import missing_vote
+from ttscaling.selection.choosing import choose
 from ttscaling.selection.gathering import gather_candidates
 from ttscaling.selection.plan import GatherPlan
-from ttscaling.selection.ranking import best_candidate
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import Conversation, Policy, Progress, Selection
 
@@ -36,12 +35,4 @@ async def self_consistency(
         stop=stop or StopRule(),
         on_progress=on_progress,
     )
-    gathered = await gather_candidates(policy, plan)
-    return Selection(
-        selected=best_candidate(gathered.finished, by_votes=True).candidate.index,
-        candidates=gathered.candidates,
-        stopped=gathered.stopped,
-        degraded="; ".join([*gathered.faults, *missing_vote(gathered.finished)]) or None,
-        failed=gathered.failed,
-        valid=gathered.valid,
-    )
+    return choose(await gather_candidates(policy, plan), None, by_votes=True)

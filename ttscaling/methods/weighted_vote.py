@@ -5,9 +5,6 @@ This is the "weighted best-of-N" of Snell et al. (arXiv 2408.03314) and of searc
 
 from collections.abc import Callable
 
-from ttscaling.selection.choosing import choose
-from ttscaling.selection.gathering import gather_candidates
-from ttscaling.selection.plan import GatherPlan
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import (
     Aggregation,
@@ -18,6 +15,8 @@ from ttscaling.types import (
     Progress,
     Selection,
 )
+
+from .with_critic import select_with_critic
 
 
 async def weighted_vote(
@@ -40,15 +39,15 @@ async def weighted_vote(
     the leading answer is sure enough to stay ahead. Raises ValueError for `stop.abandon_losers`, because the
     scores of losers count in a vote. Errors are treated as in `best_of_n`.
     """
-    plan = GatherPlan(
-        conversation=conversation,
-        critic=critic,
+    return await select_with_critic(
+        policy,
+        critic,
+        conversation,
         n=n,
         include_greedy=include_greedy,
         by_votes=True,
         aggregation=aggregation,
-        raise_critic_errors=on_critic_error == "fail",
-        stop=stop or StopRule(),
+        on_critic_error=on_critic_error,
+        stop=stop,
         on_progress=on_progress,
     )
-    return choose(await gather_candidates(policy, plan), on_critic_error, by_votes=True)

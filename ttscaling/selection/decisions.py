@@ -7,7 +7,7 @@ from ttscaling.types import ScoredCandidate, Stopped
 
 from .plan import GatherPlan
 from .ranking import best_candidate, group_by_answer, leading_candidates, vote_weight
-from .stopping import answers_agree, two_largest, votes_missing
+from .stopping import answers_agree, two_largest, votes_missing, votes_out_of_reach
 
 
 def met_rule(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, left: int) -> Stopped | None:
@@ -29,18 +29,39 @@ def met_rule(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, left: int
     return None
 
 
-def successors(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, unsettled: int) -> int:
+def first_wave(plan: GatherPlan) -> int:
+    """Return how many candidates are begun at first: all, or the fewest that could decide, at least 2."""
+    rule = plan.stop
+    if rule.max_parallel is not None:
+        return rule.max_parallel
+    if rule.score is not None:
+        return 2
+    return plan.n if rule.agreement is None else max(2, _missing(plan, [], left=plan.n))
+
+
+def successors(plan: GatherPlan, finished: Iterable[ScoredCandidate], *, left: int, unsettled: int) -> int:
     """Return how many others are begun when a candidate has ended without a decision.
 
-    `unsettled` of the candidates that were begun are neither scored yet nor lost.
+    `left` candidates are neither scored yet nor lost, and `unsettled` of them were begun.
     """
     rule = plan.stop
     if rule.max_parallel is not None:
         return 1
     if rule.agreement is None or rule.score is not None:
         return 2
-    missing = votes_missing(*two_largest(_votes(_voters(plan, finished))), rule.agreement)
+    missing = _missing(plan, _votes(_voters(plan, finished)), left=left)
     return max(0, max(1, missing) - unsettled)
+
+
+def _missing(plan: GatherPlan, votes: list[float], *, left: int) -> int:
+    """Return the fewest more votes for the leading answer that meet the rule on agreement.
+
+    If votes choose, these are no more than bring it beyond the reach of the `left` ones.
+    """
+    assert plan.stop.agreement is not None, "this is asked only under the rule on agreement"
+    leader, second = two_largest(votes)
+    missing = votes_missing(leader, second, plan.stop.agreement)
+    return min(missing, votes_out_of_reach(leader, second, left)) if plan.by_votes else missing
 
 
 def _is_beyond_reach(voters: list[ScoredCandidate], left: int) -> bool:

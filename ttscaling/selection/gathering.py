@@ -24,7 +24,7 @@ from ttscaling.types import (
 )
 
 from .aggregation import aggregate
-from .decisions import met_rule, successors
+from .decisions import first_wave, met_rule, successors
 from .drafts import Drafts
 from .plan import GatheredCandidates, GatherPlan, in_index_order
 from .task_groups import raise_first_failure
@@ -65,7 +65,7 @@ class _Gathering:
         self._plan = plan
         self._tasks = asyncio.TaskGroup()
         self._begun = 0
-        self._room = plan.stop.first_wave or plan.n  # how many candidates may be begun now
+        self._room = first_wave(plan)  # how many candidates may be begun now
         self._writing: dict[int, asyncio.Task[None]] = {}
         self._written: dict[int, int] = {}  # tokens of each candidate, as far as the policy has reported them
         self._cut_off = False  # whether the candidates are drafts that the token cap ended
@@ -149,13 +149,14 @@ class _Gathering:
         except asyncio.CancelledError:
             if index not in self._drafts.lost or _own_task().uncancel() > 0:
                 raise
-        reason = met_rule(self._plan, self._entries.values(), left=self._plan.n - self._settled)
+        left = self._plan.n - self._settled
+        reason = met_rule(self._plan, self._entries.values(), left=left)
         if reason is not None:
             self._decided = True
             raise _StopEarly(reason)
         if not _own_task().cancelling():
             unsettled = self._begun - self._settled
-            self._room += successors(self._plan, self._entries.values(), unsettled=unsettled)
+            self._room += successors(self._plan, self._entries.values(), left=left, unsettled=unsettled)
             self._begin()
 
     async def _write(self, index: int) -> Candidate | None:

@@ -62,15 +62,6 @@ class StopRule:
         """Whether the policy must report candidates while it writes them."""
         return self.abandon_losers or self.max_tokens is not None
 
-    @property
-    def first_wave(self) -> int | None:
-        """How many candidates are begun first; None for all."""
-        if self.max_parallel is not None:
-            return self.max_parallel
-        if self.score is not None:
-            return 2
-        return None if self.agreement is None else max(2, votes_missing(0, 0, self.agreement))
-
 
 def stays_ahead(leader: float, second: float) -> float:
     """Return the probability that the answer with `leader` votes stays ahead of the one with `second` votes.
@@ -87,6 +78,11 @@ def votes_missing(leader: float, second: float, agreement: float) -> int:
     while stays_ahead(leader + votes, second) < agreement:
         votes += 1
     return votes
+
+
+def votes_out_of_reach(leader: float, second: float, left: int) -> int:
+    """Return how many of the `left` votes bring the leading answer so far that the others can't change it."""
+    return max(0, math.floor((second + left - leader) / 2) + 1)
 
 
 def answers_agree(votes: Sequence[float], agreement: float) -> bool:

@@ -52,6 +52,7 @@ class StepCritic:
         max_steps: int = 512,
         follows_request: bool = False,
         policy_delta: float = 1.0,
+        own_delta: float = 1.0,
     ) -> None:
         """Create a critic with an empty memory.
 
@@ -65,6 +66,7 @@ class StepCritic:
             follows_request: whether the critic sees a candidate's images with the delta of the request, and
                 not with its own.
             policy_delta: the policy's delta in a request that names none.
+            own_delta: the delta with which the critic sees the images as long as the answer fits its window.
         """
         self._name = name
         self._read = read
@@ -73,6 +75,7 @@ class StepCritic:
         self._max_steps = max_steps
         self._follows_request = follows_request
         self._policy_delta = policy_delta
+        self._own_delta = own_delta
         self._memo = StepMemo(MEMO_STEPS)
         self._limits: set[asyncio.Timeout] = set()  # of the answers that are being scored
         self._is_dead = False  # its process has ended, and the log has said so
@@ -80,6 +83,14 @@ class StepCritic:
     @property
     def name(self) -> str:
         return self._name
+
+    def keeps_scores(self, vision: Mapping[str, Any]) -> bool:
+        """See `EngineCritic.keeps_scores`. What outgrows the window is seen with the policy's delta."""
+        delta = vision.get("v2pe_delta", self._policy_delta)
+        if delta == "auto":
+            return False
+        deltas = delta if isinstance(delta, list | tuple) else [delta]
+        return self._follows_request or all(each == self._own_delta for each in deltas)
 
     async def score(
         self, conversation: Conversation, answer: str, count: CountTokens = ignore_tokens

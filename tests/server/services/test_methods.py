@@ -89,7 +89,7 @@ async def test_candidates_that_are_not_needed_are_never_begun():
 async def test_agreement_cancels_the_other_candidates():
     fake = FakeEngine([SEVEN, SEVEN, SEVEN, SEVEN, None])
     report = (await post(fake, method="self_consistency", n=5, stop_agreement=0.95))["test_time_scaling"]
-    assert (report["stopped"], len(report["candidates"])) == ("agreement", 4)
+    assert (report["stopped"], len(report["candidates"])) == ("agreement", 3)
 
 
 async def test_limits_return_the_best_so_far():
@@ -138,7 +138,7 @@ async def test_fields_that_a_method_cannot_honour_are_refused(field: str, wrong:
     assert reply.json()["error"]["param"] == f"test_time_scaling.{field}"
 
 
-@pytest.mark.parametrize("other", [{"n": 2}, {"v2pe_delta": "auto"}])
+@pytest.mark.parametrize("other", [{"n": 2}, {"v2pe_delta": "auto"}, {"v2pe_delta": 0.25}])
 async def test_losers_are_abandoned_only_where_that_changes_no_choice(other: dict[str, Any]):
     body = question(**other, test_time_scaling={"n": 4, "abandon_losers": True})
     async with client_of(app_with(FakeEngine([SEVEN], CRITIC))) as client:

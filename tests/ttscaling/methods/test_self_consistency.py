@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from tests.ttscaling.scripted import QUESTION, Failed, Playback, playback_of
+from tests.ttscaling.scripted import QUESTION, Failed, Playback, candidate, playback_of
 from ttscaling.methods.self_consistency import self_consistency
-from ttscaling.types import Progress
+from ttscaling.types import InvalidCandidate, Progress
 
 
 async def test_the_most_frequent_final_answer_wins_by_its_first_candidate() -> None:
@@ -34,6 +34,17 @@ async def test_a_vote_in_which_nobody_states_an_answer_says_so() -> None:
     assert selection.degraded == (
         "no candidate states a final answer, so there was no vote; the first candidate was chosen"
     )
+
+
+async def test_a_choice_among_invalid_candidates_says_so() -> None:
+    invalid = [
+        Failed(index=index, error=InvalidCandidate(candidate(index, "{"), "it is no JSON"))
+        for index in range(2)
+    ]
+    selection = await self_consistency(Playback(invalid), QUESTION, n=2)
+    assert (selection.selected, selection.valid, selection.failed) == (0, False, 2)
+    assert selection.degraded is not None
+    assert selection.degraded.endswith("no candidate is valid; the first one was chosen")
 
 
 async def test_cancelling_ends_sampling() -> None:

@@ -36,6 +36,15 @@ async def test_votes_that_agree_end_the_selection() -> None:
     assert policy.closed
 
 
+@pytest.mark.parametrize(("n", "begun"), [(2, 2), (3, 2), (4, 3), (5, 3), (6, 4), (7, 4), (9, 4)])
+async def test_no_more_votes_are_begun_than_can_decide(n: int, begun: int) -> None:
+    """Four votes agree surely enough; of few candidates, fewer votes can't be overtaken."""
+    policy = Playback([candidate(index, "Final answer: 7") for index in range(n)])
+    selection = await self_consistency(policy, QUESTION, n=n, stop=StopRule(agreement=0.95))
+    assert sorted(policy.begun) == list(range(begun))
+    assert selection.stopped == (None if n == begun else "agreement")
+
+
 async def test_with_a_critic_a_vote_weighs_its_score() -> None:
     """The probability 1 - 2 ** -(votes + 1) passes .95 between 3 and 3.5 votes."""
     answers = [candidate(index, "Final answer: 7") for index in range(8)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -264,3 +265,36 @@ def test_with_delta_auto_a_key_knows_the_whole_answer():
     auto = {"v2pe_delta": "auto"}
     assert keys("a", "b", vision=auto) == keys("a", "b", vision=auto)
     assert keys("a", "b", vision=auto)[0] != keys("a", "c", vision=auto)[0]
+
+
+@pytest.mark.parametrize(
+    ("vision", "more", "stay"),
+    [
+        ({}, {}, True),
+        ({}, {"policy_delta": 0.25}, False),
+        ({"v2pe_delta": 1}, {"policy_delta": 0.25}, True),
+        ({"v2pe_delta": 0.25}, {}, False),
+        ({"v2pe_delta": 0.25}, {"own_delta": 0.25}, True),
+        ({"v2pe_delta": 0.25}, {"follows_request": True}, True),
+        ({"v2pe_delta": [1, 0.25]}, {}, False),
+        ({"v2pe_delta": "auto"}, {"follows_request": True}, False),
+    ],
+)
+async def test_scores_of_first_steps_stay_where_a_longer_answer_is_seen_with_the_same_delta(
+    vision: dict[str, Any], more: dict[str, Any], stay: bool
+):
+    """The reader refuses longer answers with the critic's own delta, as it does beyond the window."""
+
+    async def read(prefixes, step_indices, vision, count):
+        if len(prefixes) > 1 and "v2pe_delta" not in vision:
+            raise ValueError("it takes more positions than the model's window")
+        seen_with = str(vision.get("v2pe_delta", float(more.get("own_delta", 1))))
+        seen_with += str(len(prefixes)) if seen_with == "auto" else ""
+        return [(zlib.crc32(seen_with.replace("1.0", "1").encode()) / 2**32, 0.0) for _ in step_indices]
+
+    conversation = replace(CONVERSATION, mm_processor_kwargs=vision)
+    critic = critic_of(read, **more)
+    assert critic.keeps_scores(vision) == stay
+    draft = await critic.score(conversation, "a")
+    finished = await critic.score(conversation, "a\n\nb")
+    assert (draft.scores[0] == finished.scores[0]) == stay
