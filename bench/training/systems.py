@@ -15,7 +15,7 @@ import torch
 from bench.harness.gpu import gpu_figures, wait_for_gpu
 from ttscaling.records.meta import read_meta
 from ttscaling.train.objectives.preference import Preference
-from ttscaling.train.objectives.references import References, write_references
+from ttscaling.train.objectives.references import References, append_references
 from ttscaling.train.packs.mixture import Draw
 from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.packs.packing import Packer
@@ -100,7 +100,7 @@ class Ours:
         self._module.train()
         with TemporaryDirectory() as folder:
             path = Path(folder) / "references.jsonl"
-            write_references(path, rows, {})
+            append_references(path, rows, {})
             objective.references = References([path], {})
 
     def _step(self, packs: StepPacks) -> None:

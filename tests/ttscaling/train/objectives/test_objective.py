@@ -18,7 +18,7 @@ from ttscaling.train.objectives.judgement import Judgement
 from ttscaling.train.objectives.next_token import NextToken
 from ttscaling.train.objectives.objective import Objective, hidden_states
 from ttscaling.train.objectives.preference import Preference
-from ttscaling.train.objectives.references import References, write_references
+from ttscaling.train.objectives.references import References, append_references
 from ttscaling.train.packs.mixture import Draw
 from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.samples.chat_samples import chat_sample
@@ -143,7 +143,7 @@ def test_preference_is_mpo_with_the_shift_of_the_steps_before(model: V2PEInternV
         sum_R, length_R = (values.double() for values in objective.log_probs(model, micro))
     reference_R = sum_R + torch.tensor([-1.0, 2.0, 3.0, -4.0])
     rows = [(n, reference_R[2 * n].item(), reference_R[2 * n + 1].item()) for n in range(2)]
-    write_references(tmp_path / "reference.jsonl", rows, {})
+    append_references(tmp_path / "reference.jsonl", rows, {})
     objective.references = References([tmp_path / "reference.jsonl"], {})
 
     reward_R = WEIGHTS.beta * (sum_R - reference_R)
