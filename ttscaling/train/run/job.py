@@ -6,6 +6,7 @@ server loads.
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -36,6 +37,11 @@ from .sharding import prepared
 from .states import Checkpoints
 from .task import TrainingTask, make_task
 from .trackers import Trackers
+
+# Each of these may be the reason why a run stopped, and none of them changes the data.
+_MAY_CHANGE = ("recipe.bad_records", "recipe.clip", "recipe.learning_rate")
+
+logger = logging.getLogger("internvl3.train.run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +119,7 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:  # not earlier, so that a mistyped path leaves no folder behind
         job.output.mkdir(parents=True, exist_ok=True)
-        (job.output / "job.json").write_text(json.dumps(settings, indent=2) + "\n")
+        write_job_settings(job.output / "job.json", settings)
     module, optimizer = prepared(model, task, accelerator)
     if job.kind == "mpo":
         compute_references(module, task, accelerator, job.output / "references", workers=job.workers)
@@ -165,14 +171,23 @@ def checked_job_settings(job: Job, *, resume: bool) -> dict[str, Any]:
         if not resume:
             raise ValueError(f"{job.output} holds a run already: add --resume or name another folder")
         earlier = json.loads(path.read_text())
-        # The allowed share of bad records may change, because it may be the reason why the run stopped.
-        different = [name for name in _different(earlier, settings) if name != "recipe.bad_records"]
+        different = [name for name in _different(earlier, settings) if name not in _MAY_CHANGE]
         if different:
             raise ValueError(
                 f"{job.output} holds a run with other settings ({', '.join(different)}): resume with the "
                 "settings of that run or name another folder"
             )
     return settings
+
+
+def write_job_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings of a run, with a warning for each one that a resumed run changes."""
+    earlier = json.loads(path.read_text()) if path.exists() else settings
+    for name in _different(earlier, settings):
+        key = name.removeprefix("recipe.")
+        old, new = earlier["recipe"][key], settings["recipe"][key]
+        logger.warning("the run goes on with another %s: %s in place of %s", key, new, old)
+    path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def start_model(checkpoint: Path, accelerator: Accelerator, recipe: Recipe) -> V2PEInternVL:

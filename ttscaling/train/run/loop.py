@@ -22,6 +22,10 @@ from .states import Checkpoints, Snapshot
 from .task import TrainingTask
 
 
+class NotFiniteError(ValueError):
+    """The loss or the gradient of a step isn't finite."""
+
+
 @dataclass(frozen=True)
 class BatchTotals:
     """The weight of a global batch and its numbers of samples and tokens, over all processes."""
@@ -71,8 +75,9 @@ def train(
             its state is saved, and at the end once more with True.
 
     Raises:
-        ValueError: the settings don't fit together, too many records are bad, no record can be used, or the
-            loss isn't finite.
+        ValueError: the settings don't fit together, too many records are bad, or no record can be used.
+        NotFiniteError: the loss or the gradient of a step isn't finite. The weights stay those of the step
+            before, and their state is saved.
     """
     indices = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
     streams = {index: task.stream(index) for index in indices}
@@ -94,21 +99,24 @@ def train(
                 break
             before, progress = progress, progress.after(totals)
             rate = learning_rate(task, before, progress)
-            figures = step(
-                module,
-                optimizer,
-                task.objective,
-                packs,
-                totals,
-                accelerator,
-                rate=rate,
-                clip=task.recipe.clip,
-            )
-            if not math.isfinite(figures["loss"]):
-                raise ValueError(
-                    f"the loss of step {progress.step} is {figures['loss']}: lower the learning rate or the "
-                    "clip and start a new run in another folder"
+            try:
+                figures = step(
+                    module,
+                    optimizer,
+                    task.objective,
+                    packs,
+                    totals,
+                    accelerator,
+                    rate=rate,
+                    clip=task.recipe.clip,
                 )
+            except NotFiniteError as error:
+                if unsaved is not None:
+                    checkpoints.save(unsaved, accelerator)
+                raise NotFiniteError(
+                    f"step {progress.step} was not taken, because {error}. Go on from step {before.step} "
+                    "with --resume and a lower --learning-rate or --clip"
+                ) from error
             logs.step(progress.step, {**figures, "samples": progress.samples, "tokens": progress.tokens})
             evaluate(progress.step, False)
             unsaved = Snapshot(asdict(progress), task.objective.state(), packs.states)
@@ -150,6 +158,10 @@ def step(
         accelerator: the one that wrapped the module and the optimiser.
         rate: learning rate of this step.
         clip: largest norm of the gradient.
+
+    Raises:
+        NotFiniteError: the loss or the gradient isn't finite, on any process. All processes raise it, and no
+            weight has changed.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -162,12 +174,16 @@ def step(
             accelerator.backward(scaled_loss(loss, totals.weight, num_processes=accelerator.num_processes))
         for name, figure in figures.items():
             sums[name] = sums.get(name, 0) + figure.double()
-    norm = accelerator.clip_grad_norm_(module.parameters(), clip)
+    norm = float(accelerator.clip_grad_norm_(module.parameters(), clip))
+    means = accelerator.reduce(torch.stack(list(sums.values())), reduction="sum") / totals.weight
+    figures = {**dict(zip(sums, means.tolist(), strict=True)), "gradient": norm, "rate": rate}
+    # Both figures are sums over all processes, so all of them decide alike.
+    if not math.isfinite(norm + figures["loss"]):
+        raise NotFiniteError(f"its loss is {figures['loss']} and the norm of its gradient is {norm}")
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     objective.after_step(lambda own: accelerator.reduce(own, reduction="sum"))
-    means = accelerator.reduce(torch.stack(list(sums.values())), reduction="sum") / totals.weight
-    return {**dict(zip(sums, means.tolist(), strict=True)), "gradient": float(norm), "rate": rate}
+    return figures
 
 
 def until_all_end(

@@ -155,8 +155,8 @@ def test_a_folder_holds_one_run(tmp_path: Path) -> None:
     run(training_job, resume=False)
     with pytest.raises(ValueError, match="add --resume"):
         run(training_job, resume=False)
-    other = job(tmp_path, recipe=recipe(steps=1, learning_rate=2e-3, deltas=(1.0,)))
-    with pytest.raises(ValueError, match=r"recipe\.deltas, recipe\.learning_rate"):
+    other = job(tmp_path, recipe=recipe(steps=1, weight_decay=0.1, deltas=(1.0,)))
+    with pytest.raises(ValueError, match=r"\(recipe\.deltas, recipe\.weight_decay\)"):
         run(other, resume=True)
     before = weights(training_job.output / "model")
     run(training_job, resume=True)  # the run has ended, so nothing changes
@@ -173,12 +173,6 @@ def test_a_mistyped_path_leaves_no_folder_behind(tmp_path: Path) -> None:
             run(wrong, resume=False)
         assert not training_job.output.exists()
     run(training_job, resume=False)
-
-
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
-    wild = job(tmp_path, recipe=recipe(steps=30, learning_rate=1e20, warmup=0, clip=1e30))
-    with pytest.raises(ValueError, match="lower the learning rate"):
-        run(wild, resume=False)
 
 
 @pytest.mark.parametrize("kind", ["sft", "mpo"])
