@@ -4,12 +4,12 @@ The template's special tokens and placeholders are cut out first. A tokenizer wo
 between them gets the ids that it would get in one piece.
 """
 
-import copy
 import re
 from collections.abc import Collection
 from typing import Any
 
 from model.image_tokens import IMAGE_CONTEXT, IMAGE_TEXT, VIDEO_TEXT, special_ids
+from model.plugin.inputs.literal_tokenizer import LiteralTokenizer
 from model.plugin.inputs.placeholders import IMAGE_MARKER, VIDEO_MARKER
 
 from .request_marks import RequestMarks
@@ -23,9 +23,7 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        # `split_special_tokens` is a state of the tokenizer, which another thread may be using. So texts in
-        # which it is set have a tokenizer of their own.
-        self._text_tokenizer = copy.deepcopy(tokenizer)
+        self._literal = LiteralTokenizer(tokenizer)
         self._special_ids = special_ids(tokenizer)
 
     @property
@@ -63,15 +61,11 @@ class PromptEncoder:
 
     def _ids_of_text(self, text: str, mark: str) -> list[int]:
         """Return the ids of a client's text with marks, in which special tokens are ordinary text."""
-        ids = self._split_ids(text.replace(mark, ""))
+        ids = self._literal.encode(text.replace(mark, ""))
         if set(ids).isdisjoint(self._special_ids.values()):
             return ids
         # InternLM's vocabularies hold their special tokens a second time, as pieces of text.
-        return [token for half in text.split(mark) for token in self._split_ids(half)]
-
-    def _split_ids(self, text: str) -> list[int]:
-        options = {"add_special_tokens": False, "split_special_tokens": True}
-        return list(self._text_tokenizer.encode(text, **options)) if text else []
+        return [token for half in text.split(mark) for token in self._literal.encode(half)]
 
     def _added_special_tokens(self) -> tuple[list[int], list[int]]:
         bare = self._ids("a")

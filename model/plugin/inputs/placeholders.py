@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from model.image_tokens import IMAGE_CONTEXT, IMAGE_TEXT, VIDEO_TEXT, ImageTokens, Tokenizer, special_ids
 
+from .literal_tokenizer import LiteralTokenizer
+
 # No tokenizer has negative ids, so text can't contain them. vLLM replaces the first three in a prompt. A
 # VIDEO_MARKER becomes the lines of the video's frames before that.
 IMAGE_MARKER, FRAME_MARKER, DELTA_MARKER, VIDEO_MARKER = -1, -2, -3, -4
@@ -79,6 +81,7 @@ def find_media_slots(
     videos: Sequence[Sequence[str]],
     tokens: ImageTokens,
     tokenizer: Tokenizer,
+    literal: LiteralTokenizer,
 ) -> PromptWithSlots:
     """Return the prompt with a slot for each image and each frame of a video.
 
@@ -87,7 +90,8 @@ def find_media_slots(
         num_images: how many images there are.
         videos: the labels of the frames of each video.
         tokens: the image tokens of the tokenizer.
-        tokenizer: it encodes the labels, and finds placeholders that are text.
+        tokenizer: it finds placeholders that are text.
+        literal: a copy of the tokenizer, which encodes the labels.
 
     Raises:
         ValueError: the placeholders don't match the images and videos.
@@ -96,7 +100,7 @@ def find_media_slots(
     modalities: list[Literal["image", "video"]] = ["image"] * num_images
     ids = list(prompt)
     if min(ids, default=0) < 0:
-        ids, modalities = _read_markers(ids, num_images, videos, tokens, tokenizer)
+        ids, modalities = _read_markers(ids, num_images, videos, tokens, tokenizer, literal)
     elif videos or contexts != num_images:
         # `<image>` and `<video>` are ordinary text. The tokenizer may split them or merge them with their
         # neighbours, so they are searched in the text and not in the ids.
@@ -114,6 +118,7 @@ def _read_markers(
     videos: Sequence[Sequence[str]],
     tokens: ImageTokens,
     tokenizer: Tokenizer,
+    literal: LiteralTokenizer,
 ) -> tuple[list[int], list[Literal["image", "video"]]]:
     """Return the renderer's prompt with a context token for every image and frame, and each modality."""
     counts = prompt.count(IMAGE_MARKER), prompt.count(VIDEO_MARKER)
@@ -137,15 +142,11 @@ def _read_markers(
             begin = len(ids)  # of the text that ends here; its last token may be merged with the label
             while begin and ids[begin - 1] not in special:
                 begin -= 1
-            ids[begin:] = _text_ids(tokenizer.decode(ids[begin:]) + first, tokenizer)
+            ids[begin:] = literal.encode(tokenizer.decode(ids[begin:]) + first)
             ids.append(tokens.context)
             for label in others:
-                ids += [*_text_ids(f"\n{label}", tokenizer), tokens.context]
+                ids += [*literal.encode(f"\n{label}"), tokens.context]
     return ids, modalities
-
-
-def _text_ids(text: str, tokenizer: Tokenizer) -> list[int]:
-    return tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 
 def _read_placeholders(

@@ -13,6 +13,7 @@ from model.checkpoint.description import Checkpoint, read_checkpoint
 from model.image_tokens import IMAGE_CONTEXT, VIDEO_TEXT, ImageTokens, image_tokens
 from model.images.tiling import max_num_tiles
 
+from .literal_tokenizer import LiteralTokenizer
 from .media_items import InternVLDataParser
 from .request_options import VisionOptions, most_tiles_of_a_frame, parse_options
 
@@ -31,6 +32,11 @@ class InternVLProcessingInfo(BaseProcessingInfo):
         """The ids of the image tokens in the checkpoint's tokenizer."""
         return image_tokens(self.get_tokenizer())
 
+    @cached_property
+    def literal_tokenizer(self) -> LiteralTokenizer:
+        """A copy of the tokenizer that takes special tokens in a text literally."""
+        return LiteralTokenizer(self.get_tokenizer())
+
     @property
     def engine_options(self) -> Mapping[str, object]:
         """The `mm_processor_kwargs` that the engine was started with."""
@@ -41,7 +47,7 @@ class InternVLProcessingInfo(BaseProcessingInfo):
         return parse_options(request, self.engine_options, self.checkpoint.tiling, self.checkpoint.v2pe_delta)
 
     @property
-    def largest_frame(self) -> int:
+    def max_frame_tiles(self) -> int:
         """The most tiles that a frame of a video can have, including the thumbnail."""
         tiling = self.checkpoint.tiling
         return max_num_tiles(replace(tiling, max_tiles=most_tiles_of_a_frame(self.engine_options, tiling)))
@@ -61,10 +67,10 @@ class InternVLProcessingInfo(BaseProcessingInfo):
         Each frame of a video is one item.
         """
         per_tile = self.checkpoint.tokens_per_tile
-        return {"image": self.profiled_image * per_tile, "video": self.profiled_frame * per_tile}
+        return {"image": self.profile_image_tiles * per_tile, "video": self.profile_frame_tiles * per_tile}
 
     @property
-    def profiled_image(self) -> int:
+    def profile_image_tiles(self) -> int:
         """The tiles of an image in vLLM's memory profile: the most that an image can have, rounded up.
 
         vLLM profiles as many of the largest items as fit into a batch. Of 13 tiles only 2 items, 26 tiles,
@@ -73,9 +79,9 @@ class InternVLProcessingInfo(BaseProcessingInfo):
         return _power_of_two(max_num_tiles(self.options({}).tiling))
 
     @property
-    def profiled_frame(self) -> int:
+    def profile_frame_tiles(self) -> int:
         """The same for a frame of a video."""
-        return _power_of_two(self.largest_frame)
+        return _power_of_two(self.max_frame_tiles)
 
 
 def _power_of_two(least: int) -> int:
@@ -93,10 +99,10 @@ class InternVLDummyInputsBuilder(BaseDummyInputsBuilder[InternVLProcessingInfo])
     ) -> dict[str, Any]:
         side = self.info.checkpoint.tiling.tile_size
         images = self._get_dummy_images(
-            width=side * self.info.profiled_image,
+            width=side * self.info.profile_image_tiles,
             height=side,
             num_images=mm_counts.get("image", 0),
             overrides=mm_options.get("image"),
         )
-        frame = np.zeros((1, self.info.profiled_frame, side, side, 3), dtype=np.uint8)
+        frame = np.zeros((1, self.info.profile_frame_tiles, side, side, 3), dtype=np.uint8)
         return {"image": images, "video": [frame] * mm_counts.get("video", 0)}

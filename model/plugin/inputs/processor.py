@@ -62,9 +62,9 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
         options = self.info.options(inputs.hf_processor_mm_kwargs)
         images, clips = _images(inputs.mm_data_items), _clips(inputs.mm_data_items)
         sizes = [images.get_image_size(index) for index in range(len(images))]
-        image_tiling, largest_frame = options.image_tiling(sizes), self.info.largest_frame
+        image_tiling, max_frame_tiles = options.image_tiling(sizes), self.info.max_frame_tiles
         if isinstance(inputs, ProfileInputs):
-            tiles_in_grid, largest_frame = self.info.profiled_image, self.info.profiled_frame
+            tiles_in_grid, max_frame_tiles = self.info.profile_image_tiles, self.info.profile_frame_tiles
             if image_tiling.use_thumbnail and tiles_in_grid > 1:
                 tiles_in_grid -= 1
             image_tiling = replace(image_tiling, min_tiles=tiles_in_grid, max_tiles=tiles_in_grid)
@@ -74,11 +74,12 @@ class InternVLMultiModalProcessor(BaseMultiModalProcessor[InternVLProcessingInfo
             [_labels(clip, options.timestamps) for clip in clips],
             self.info.image_tokens,
             self.info.get_tokenizer(),
+            self.info.literal_tokenizer,
         )
         frames = [frame for clip in clips for frame in clip.frames]
         tiles = {
             "image": [num_tiles(width, height, image_tiling) for width, height in sizes],
-            "video": [_frame_num_tiles(frame, options.frame_tiling, largest_frame) for frame in frames],
+            "video": [_frame_num_tiles(frame, options.frame_tiling, max_frame_tiles) for frame in frames],
         }
         per_tile = self.info.checkpoint.tokens_per_tile
         deltas = choose_deltas(

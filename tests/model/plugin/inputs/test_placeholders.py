@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 
 import model
 from model.image_tokens import frame_labels, image_tokens
+from model.plugin.inputs.literal_tokenizer import LiteralTokenizer
 from model.plugin.inputs.placeholders import (
     DELTA_MARKER,
     FRAME_MARKER,
@@ -22,6 +23,7 @@ from tests.checkpoints import byte_tokenizer
 
 TOKENIZER = byte_tokenizer()
 TOKENS = image_tokens(TOKENIZER)
+LITERAL = LiteralTokenizer(TOKENIZER)
 
 
 def ids(text: str) -> list[int]:
@@ -58,7 +60,7 @@ def test_a_tokenizer_without_the_tokens_is_refused():
 
 
 def place_slots(text: str, images: int = 0, videos: list[list[str]] | None = None) -> PromptWithSlots:
-    return find_media_slots(ids(text), images, videos or [], TOKENS, TOKENIZER)
+    return find_media_slots(ids(text), images, videos or [], TOKENS, TOKENIZER, LITERAL)
 
 
 def with_marker_names(prompt: PromptWithSlots) -> str:
@@ -116,7 +118,7 @@ def test_images_and_videos_mix_in_the_order_of_the_prompt(image: str):
 def place_in_markers(*pieces: str | int, images: int = 0, videos: list[list[str]] | None = None) -> str:
     """Return a prompt of texts and the renderer's markers with its slots, as text."""
     prompt = [token for piece in pieces for token in ([piece] if isinstance(piece, int) else ids(piece))]
-    return with_marker_names(find_media_slots(prompt, images, videos or [], TOKENS, TOKENIZER))
+    return with_marker_names(find_media_slots(prompt, images, videos or [], TOKENS, TOKENIZER, LITERAL))
 
 
 def test_markers_of_the_renderer_say_where_media_stand_and_placeholders_are_text():
@@ -134,7 +136,9 @@ def test_a_label_is_encoded_together_with_the_text_before_it():
     before, label = "</img>Look at <|im_end|> row ", "sum 1: "
     start = nano.encode("</img>", add_special_tokens=False)
     text = nano.encode(before.removeprefix("</img>"), add_special_tokens=False, split_special_tokens=True)
-    found = find_media_slots([*start, *text, VIDEO_MARKER], 0, [[label]], tokens, nano)
+    found = find_media_slots(
+        [*start, *text, VIDEO_MARKER], 0, [[label]], tokens, nano, LiteralTokenizer(nano)
+    )
     joint = before.removeprefix("</img>") + label
     expected = [*start, *nano.encode(joint, add_special_tokens=False, split_special_tokens=True)]
     assert list(found.ids[:-3]) == expected
