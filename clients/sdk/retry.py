@@ -22,9 +22,9 @@ def delay(
     `attempt` is the number of the try that was refused, from 0. `headers` has lower-case keys or ignores
     case. `jitter` is a random number in [0, 1]. `now` has a time zone.
     """
-    may_pass = status in (408, 409, 429) or status >= 500
-    may_pass = {"true": True, "false": False}.get(headers.get("x-should-retry", ""), may_pass)
-    if attempt >= max_retries or not may_pass:
+    is_retryable = status in (408, 409, 429) or status >= 500
+    is_retryable = {"true": True, "false": False}.get(headers.get("x-should-retry", ""), is_retryable)
+    if attempt >= max_retries or not is_retryable:
         return None
     seconds = _retry_after(headers.get("retry-after"), now)
     if seconds is None:

@@ -18,11 +18,11 @@ _MODEL_TYPES = ("internvl_chat", "internvl")
 def drop_regex_warning() -> None:
     """Drop the warning for InternVL's folders in this process. Other models keep it."""
     logger = logging.getLogger("transformers.tokenization_utils_tokenizers")
-    if _is_true not in logger.filters:
-        logger.addFilter(_is_true)
+    if _is_not_about_internvl not in logger.filters:
+        logger.addFilter(_is_not_about_internvl)
 
 
-def _is_true(record: logging.LogRecord) -> bool:
+def _is_not_about_internvl(record: logging.LogRecord) -> bool:
     match = _WARNING.match(record.getMessage())
     if match is None:
         return True

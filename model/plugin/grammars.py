@@ -11,7 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 GRAMMARS = "internvl3_grammars"
-"""The key in vLLM's `additional_config`. Its value is true for JSON without white space, false for any."""
+"""The key in vLLM's `additional_config`.
+
+Its value says how JSON is written: true means without white space, false means with any white space.
+"""
 
 
 def build_backend(name: str, config: Any, *, tokenizer: Any, vocab_size: int, compact_json: bool) -> Any:

@@ -7,15 +7,15 @@ from typing import Any
 
 from starlette.responses import Response
 
-LARGE = 2**20  # characters from which on the rest is parts in a thread
+LARGE = 2**20  # characters from which on the rest is written in a thread
 LEVELS = 5  # lists and objects inside each other that are cut: down to the tokens of a choice's logprobs
 
 
 async def json_reply(body: Mapping[str, Any]) -> Response:
     """Return the reply with status 200 and this body.
 
-    Python's encoder lets nothing else run until it is done, not even in another thread, and takes a second for
-    tens of megabytes. So it writes one small part of the body at a time.
+    Python's encoder lets nothing else run until it is done, not even in another thread, and it takes a second
+    for tens of megabytes. So it writes one small part of the body at a time.
     """
     pieces = _pieces(body, LEVELS)
     parts: list[str] = []

@@ -1,4 +1,4 @@
-"""What one request may use in all, over all its inputs: the one place where its limits are counted."""
+"""Counts what one request uses of its limits, over all of its inputs together."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,10 +22,11 @@ CODES = {  # of the error for too much of a kind
 
 
 class Budget:
-    """What one request may still use. Its route makes it, and all that works for the request takes from it.
+    """The limits of one request, and what it has used of them.
 
-    `held` counts the bytes of its body and media. The other counts are those of `take`, and the seconds for
-    all its media. So a list inside a request multiplies no limit.
+    The route makes one budget for each request and passes it to everything that works for the request. So
+    the limits hold for a request as a whole, also if it holds many inputs. `held` counts the bytes of its
+    body and its media.
     """
 
     def __init__(self, settings: Settings, held: HeldBytes) -> None:

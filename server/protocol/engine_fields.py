@@ -99,8 +99,9 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
     A field that nobody knows is left out, as vLLM ignores it.
 
     Raises:
-        ApiError: 400, if a field is refused or has a newer name, if one is unknown and its name is nearly that of a field of
-            ours, or if there are more fields than `MAX_FIELDS` or more tools than `MAX_TOOLS`.
+        ApiError: 400, if a field is refused or has a newer name, if one is unknown and its name is nearly
+            that of a field of ours, or if there are more fields than `MAX_FIELDS` or more tools than
+            `MAX_TOOLS`.
     """
     if len(body) > MAX_FIELDS:
         raise ApiError(

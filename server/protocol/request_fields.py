@@ -12,7 +12,6 @@ from pydantic_core import PydanticCustomError
 from model.v2pe import parse_deltas
 from ttscaling.types import Aggregation, OnCriticError
 
-
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 

@@ -42,8 +42,8 @@ def _vision(fields: QuestionFields) -> dict[str, Any]:
     deltas, media = chosen.get("v2pe_delta"), count_media(fields.messages)
     if isinstance(deltas, tuple) and len(deltas) != media:
         raise ApiError(
-            f"v2pe_delta has {len(deltas)} numbers, but there are {media} images and videos. Send one for each, "
-            "in the order of the prompt, or one number for all.",
+            f"v2pe_delta has {len(deltas)} numbers, but there are {media} images and videos. Send one for "
+            "each, in the order of the prompt, or one number for all.",
             param="v2pe_delta",
         )
     tiles = image_tiles(fields.messages)

@@ -1,4 +1,4 @@
-"""Requests that a real client never sends: the running server refuses them by name, and answers the next one."""
+"""Requests that no ordinary client sends: the running server refuses them by name and answers the next."""
 
 import json
 from typing import Any

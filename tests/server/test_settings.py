@@ -62,7 +62,8 @@ def test_defaults_are_shown_as_a_user_types_them():
     assert default_text("trust_special_tokens") == default_text("name") == default_text("allowed_hosts") == ""
     for name in Settings.model_fields:
         if text := default_text(name):
-            assert getattr(Settings(**{name: text}), name) == getattr(Settings(), name)
+            chosen: dict[str, Any] = {name: text}
+            assert getattr(Settings(**chosen), name) == getattr(Settings(), name)
 
 
 def choices(option: Any) -> tuple[Any, ...]:

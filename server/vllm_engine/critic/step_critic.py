@@ -126,16 +126,16 @@ class StepCritic:
         """
         vision = dict(conversation.mm_processor_kwargs)
         delta = vision.pop("v2pe_delta", self._policy_delta)
-        with_policys = replace(conversation, mm_processor_kwargs={**vision, "v2pe_delta": delta})
+        at_policy_delta = replace(conversation, mm_processor_kwargs={**vision, "v2pe_delta": delta})
         if self._follows_request:
-            return await self.score_steps(with_policys, steps, count)
+            return await self.score_steps(at_policy_delta, steps, count)
         try:
-            with_own = replace(conversation, mm_processor_kwargs=vision)
-            return await self.score_steps(with_own, steps, count)
+            at_critic_delta = replace(conversation, mm_processor_kwargs=vision)
+            return await self.score_steps(at_critic_delta, steps, count)
         except (VLLMError, ValueError) as error:
             if api_error(error).code != TOO_LONG:
                 raise
-        return await self.score_steps(with_policys, steps, count)
+        return await self.score_steps(at_policy_delta, steps, count)
 
     async def score_steps(
         self, conversation: Conversation, steps: Sequence[str], count: CountTokens = ignore_tokens

@@ -26,7 +26,8 @@ def load_model(directory: Path, *, dtype: torch.dtype) -> V2PEInternVL:
 
     Raises:
         ValueError: the checkpoint lacks tensors, or has unknown ones or ones of another shape; the message
-            names them. The training network has no such pixel-unshuffle (`ps_version`).
+            names them. Or the checkpoint's `ps_version` names a pixel-unshuffle that the training network
+            does not have.
     """
     config = _config(directory)
     state_dict = to_transformers(dict(stream_to_opengvlab(_tensors(directory), config.text_config)))

@@ -97,8 +97,8 @@ def rows() -> list[list[str]]:
 
 def lines() -> list[str]:
     """Return the lines of the table."""
-    header = ["policy", "parallel", "weights", "cache", "working", "in all", "shares of policy / critic"]
-    return table(header, rows())
+    header = ["policy", "parallelism", "weights", "key-value cache", "working memory", "sum"]
+    return table([*header, "shares of policy / critic"], rows())
 
 
 if __name__ == "__main__":
