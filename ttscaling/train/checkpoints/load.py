@@ -65,10 +65,16 @@ def _config(directory: Path) -> InternVLConfig:
     content = json.loads((directory / "config.json").read_text())
     # Only the tokenizer is sure to know the id of the context token. OpenGVLab's layout doesn't hold it, and
     # transformers' converter writes InternLM2's id for every Llama.
-    context = image_tokens(checkpoint_tokenizer(directory)).context
+    tokenizer = checkpoint_tokenizer(directory)
+    context = image_tokens(tokenizer).context
     if "llm_config" in content:
         content = config_to_transformers(content, context)
     config = InternVLConfig(**content | {"image_token_id": context})
+    if len(tokenizer) > config.text_config.vocab_size:
+        raise ValueError(
+            f"the tokenizer in {directory} has {len(tokenizer)} tokens, and the model has embeddings for "
+            f"{config.text_config.vocab_size}: use the tokenizer files that belong to the checkpoint"
+        )
     # transformers' configs say "tied" by default, even for models whose embeddings aren't tied.
     config.tie_word_embeddings = config.tie_word_embeddings and not _has_head(directory)
     return config

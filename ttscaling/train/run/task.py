@@ -13,6 +13,7 @@ from ttscaling.records.chats import parse_chat
 from ttscaling.records.judged_steps import parse_judged
 from ttscaling.records.meta import DataSet
 from ttscaling.records.pairs import parse_pair
+from ttscaling.train.checkpoints.files import require_files
 from ttscaling.train.objectives.judgement import Judgement
 from ttscaling.train.objectives.next_token import NextToken
 from ttscaling.train.objectives.objective import Objective
@@ -120,9 +121,11 @@ def preparation_of(checkpoint: Path, recipe: Recipe, *, system: str | None = Non
     nothing there.
 
     Raises:
-        ValueError: the tokenizer isn't InternVL's, or the model can't be built with a value in the config.
+        ValueError: the tokenizer isn't InternVL's, the model can't be built with a value in the config, or a
+            file of the checkpoint is damaged.
         OSError: a file is missing.
     """
+    require_files(checkpoint)
     description = described(checkpoint)
     tiling = description.tiling
     if recipe.image_tiles is not None:
