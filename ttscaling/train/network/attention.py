@@ -111,6 +111,8 @@ def attention_in_segments(
         return sdpa_attention_forward(
             module, query_1HTC, key_1GTC, value_1GTC, attention_mask, scaling=scaling, **kwargs
         )
+    # Under autocast the rotary embedding makes queries and keys float32, and values stay bf16.
+    query_1HTC, key_1GTC = query_1HTC.to(value_1GTC.dtype), key_1GTC.to(value_1GTC.dtype)
     if query_1HTC.is_cuda and query_1HTC.dtype in (torch.bfloat16, torch.float16):
         return _by_varlen(query_1HTC, key_1GTC, value_1GTC, segments, scaling)[None], None
     parts = [_of_segment(query_1HTC, key_1GTC, value_1GTC, segment, scaling) for segment in segments.each]

@@ -69,6 +69,26 @@ def test_outputs_and_gradients_are_those_of_the_dense_mask() -> None:
         torch.testing.assert_close(own.grad, other.grad, rtol=0, atol=1e-5)
 
 
+def test_queries_and_keys_of_autocast_are_cast_to_the_type_of_the_values() -> None:
+    """The rotary embedding makes them float32. Without the cast the fast kernel would never be used."""
+    query, key, value = random_heads(0)
+    segments = segments_of(SEQUENCE_T, BRANCH_T)
+    attended, _ = attention_in_segments(
+        torch.nn.Module(), query, key, value.bfloat16(), None, segments=segments, scaling=0.3
+    )
+    expected, _ = attention_in_segments(
+        torch.nn.Module(),
+        query.bfloat16(),
+        key.bfloat16(),
+        value.bfloat16(),
+        None,
+        segments=segments,
+        scaling=0.3,
+    )
+    assert attended.dtype == torch.bfloat16
+    assert torch.equal(attended, expected)
+
+
 def attention_of_the_kernel(heads: tuple[torch.Tensor, ...], segments: Segments) -> torch.Tensor:
     """Return flash attention for variable lengths: query i of n sees all but the last n - 1 - i keys."""
     query_HTC, key_GTC, value_GTC = (x[0] for x in heads)
