@@ -20,8 +20,8 @@ from ttscaling.train.packs.mixture import Draw
 from ttscaling.train.packs.pack_stream import DrawnSample
 from ttscaling.train.packs.packing import Packer
 from ttscaling.train.run.global_batch import StepPacks
-from ttscaling.train.run.loop import BatchTotals, step
 from ttscaling.train.run.sharding import make_accelerator, prepared
+from ttscaling.train.run.step import BatchTotals, step
 from ttscaling.train.run.task import make_task
 from ttscaling.train.settings.kinds import CriticData
 from ttscaling.train.settings.recipe import Recipe

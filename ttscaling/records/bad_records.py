@@ -21,13 +21,17 @@ class RecordError(ValueError):
     """One record can't be used. The message says what is wrong with it and what to change."""
 
 
+class TooLongError(RecordError):
+    """A record is good, and its sample is over the limits of a pack."""
+
+
 class TooManyBadRecordsError(ValueError):
     """More records were bad than allowed. The message counts them and names the first ones."""
 
 
 @dataclass
 class BadRecords:
-    """Counts the good and the bad records of a run.
+    """Counts the good and the bad records of a run, and those that are good and too long for a pack.
 
     `allowed` is the share of bad records that doesn't stop the run, 0 to 1; with 0 the first one stops it.
     `tell` is called with each of the first SHOWN bad records when it is found. `examples` keeps the same
@@ -37,6 +41,7 @@ class BadRecords:
     allowed: float = 0.01
     good: int = 0
     bad: int = 0
+    too_long: int = 0
     examples: list[str] = field(default_factory=list)
     tell: Callable[[str], None] = field(default=_warn, compare=False)
 
@@ -61,6 +66,21 @@ class BadRecords:
         if self.too_many or (self.bad >= GRACE and not self.good):
             raise self._error()
 
+    def leave_out(self, problem: str) -> None:
+        """Count a record that is too long for a pack, which is no fault of the record.
+
+        Raises:
+            TooManyBadRecordsError: GRACE records can't be used, and none can.
+        """
+        self.too_long += 1
+        if self.too_long <= SHOWN:
+            self.tell(problem)
+        if self.bad + self.too_long >= GRACE and not self.good:
+            raise TooManyBadRecordsError(
+                f"{self.too_long} records are too long for a pack, and none can be used. The last one is "
+                f"{problem}"
+            )
+
     @property
     def too_many(self) -> bool:
         """Whether the share of bad records, taken of at least GRACE records, is above the allowed one."""
@@ -82,11 +102,17 @@ class BadRecords:
 
     def state(self) -> dict[str, Any]:
         """Return the counts as JSON, for `restore`."""
-        return {"good": self.good, "bad": self.bad, "examples": list(self.examples)}
+        return {
+            "good": self.good,
+            "bad": self.bad,
+            "too_long": self.too_long,
+            "examples": list(self.examples),
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on counting from a saved state."""
-        self.good, self.bad, self.examples = state["good"], state["bad"], list(state["examples"])
+        self.good, self.bad, self.too_long = state["good"], state["bad"], state["too_long"]
+        self.examples = list(state["examples"])
 
     def _error(self) -> TooManyBadRecordsError:
         advice = "Correct or remove these records, or allow a larger share of bad ones."
@@ -98,5 +124,6 @@ def merge_counts(counts: Iterable[BadRecords], allowed: float) -> BadRecords:
     total = BadRecords(allowed)
     for count in counts:
         total.good, total.bad = total.good + count.good, total.bad + count.bad
+        total.too_long += count.too_long
         total.examples += count.examples[: SHOWN - len(total.examples)]
     return total

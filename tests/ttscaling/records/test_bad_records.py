@@ -43,10 +43,29 @@ def test_the_summary_names_the_first_bad_records_and_counts_the_others() -> None
     assert lines[-1].strip() == "... and 5 more"
 
 
+def test_records_that_are_too_long_are_counted_apart() -> None:
+    reports: list[str] = []
+    bad_records = BadRecords(allowed=0, tell=reports.append)
+    bad_records.accept()
+    for number in range(2 * GRACE):
+        bad_records.leave_out(f"a.jsonl:{number}: 9 tokens don't fit")
+    bad_records.check_share()
+    assert (bad_records.bad, bad_records.too_long, len(reports)) == (0, 2 * GRACE, SHOWN)
+    assert merge_counts([bad_records, bad_records], 0.0).too_long == 4 * GRACE
+
+
+def test_if_all_records_are_too_long_the_reader_stops() -> None:
+    bad_records = BadRecords(allowed=0, tell=lambda problem: None)
+    with pytest.raises(TooManyBadRecordsError, match=r"1000 records are too long .* none can be used"):
+        for number in range(2 * GRACE):
+            bad_records.leave_out(f"a.jsonl:{number}: 9 tokens don't fit")
+
+
 def test_counting_goes_on_from_a_saved_state() -> None:
     bad_records = BadRecords(allowed=0.5)
     bad_records.accept()
     bad_records.reject("a.jsonl:2: bad")
+    bad_records.leave_out("a.jsonl:3: too long")
     again = BadRecords(allowed=0.5)
     again.restore(json.loads(json.dumps(bad_records.state())))
     assert again == bad_records

@@ -1,27 +1,13 @@
-"""Draw records from several data sets, weighted and shuffled, in one sequence that shards divide.
+"""Draw records from several data sets, in one global sequence that shards divide.
 
-The seed fixes the global sequence. Draw n takes its source at random by the weights, and then the next record
-in the shuffled order of that source. The order is shuffled again each time it is used up. Shard r of R gets
-the draws r, r + R, r + 2R, ...
+Shard r of R gets the draws r, r + R, r + 2R, ...
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-_BLOCK = 4096  # draws whose sources are chosen at once
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A data set in a mixture, with its number of records and its weight, which is any positive number."""
-
-    name: str
-    length: int
-    weight: float
+from .draw_order import DrawOrder
 
 
 @dataclass(frozen=True)
@@ -50,49 +36,32 @@ class Draw:
 class Mixture:
     """An iterator over the draws of a shard.
 
-    The global sequence ends after `limit` draws, or never if `limit` is None. Raises ValueError for a source
-    without records or without a positive weight.
+    The global sequence ends after `limit` draws, or never if `limit` is None.
     """
 
-    def __init__(
-        self,
-        sources: Sequence[Source],
-        *,
-        seed: int,
-        shard: Shard = Shard(),
-        limit: int | None = None,
-    ):
-        wrong = [source.name for source in sources if source.length < 1 or not 0 < source.weight < np.inf]
-        if not sources:
-            raise ValueError("an empty mixture has nothing to draw: give at least one source")
-        if wrong:
-            raise ValueError(
-                f"no records or no positive weight: {', '.join(wrong)}; remove these data sets or mend them"
-            )
-        self.sources = tuple(sources)
-        self.seed = seed
+    def __init__(self, order: DrawOrder, *, shard: Shard = Shard(), limit: int | None = None):
+        self.order = order
         self.shard = shard
         self.limit = limit
         self._number = 0  # number of the next global draw
-        self._taken = [0] * len(sources)  # number of global draws from each source so far
-        self._chosen_N = self._choices(0)
-        # For each source its latest epoch, and the shuffled order of its records in this epoch.
-        self._order: dict[int, tuple[int, NDArray[np.int64]]] = {}
+        self._taken = [0] * len(order.sources)  # number of global draws from each source so far
+        self._chosen_N = order.sources_of_block(0)
 
     def __iter__(self) -> "Mixture":
         return self
 
     def __next__(self) -> Draw:
+        block = self.order.block
         while self.limit is None or self._number < self.limit:
             number = self._number
-            if number and number % _BLOCK == 0:
-                self._chosen_N = self._choices(number // _BLOCK)
-            source = int(self._chosen_N[number % _BLOCK])
+            if number and number % block == 0:
+                self._chosen_N = self.order.sources_of_block(number // block)
+            source = int(self._chosen_N[number % block])
             taken = self._taken[source]
             self._taken[source] += 1
             self._number += 1
             if number % self.shard.count == self.shard.index:
-                return Draw(number, source, self._record(source, taken))
+                return Draw(number, source, self.order.record(source, taken))
         raise StopIteration
 
     def state(self) -> dict[str, Any]:
@@ -112,26 +81,7 @@ class Mixture:
                 "data, the seed and the batch that the run began with, or start a new run"
             )
         self._number, self._taken = state["number"], list(state["taken"])
-        self._chosen_N = self._choices(self._number // _BLOCK)
-
-    def identity(self) -> dict[str, Any]:
-        """Return what the global sequence depends on, as JSON. It is equal for all shards."""
-        return {"sources": [asdict(source) for source in self.sources], "seed": self.seed}
+        self._chosen_N = self.order.sources_of_block(self._number // self.order.block)
 
     def _depends_on(self) -> dict[str, Any]:
-        return {**self.identity(), "shard": asdict(self.shard)}
-
-    def _choices(self, block: int) -> NDArray[np.int64]:
-        """Return the index of the source of each draw in a block."""
-        weights = np.array([source.weight for source in self.sources])
-        rng = np.random.default_rng([self.seed, 0, block])
-        return rng.choice(len(weights), size=_BLOCK, p=weights / weights.sum())
-
-    def _record(self, source: int, taken: int) -> int:
-        """Return the record of a source's draw number `taken`, counted from 0 within the source."""
-        length = self.sources[source].length
-        epoch, position = divmod(taken, length)
-        if self._order.get(source, (-1,))[0] != epoch:
-            rng = np.random.default_rng([self.seed, 1, source, epoch])
-            self._order[source] = epoch, rng.permutation(length)
-        return int(self._order[source][1][position])
+        return {**self.order.identity(), "shard": asdict(self.shard)}

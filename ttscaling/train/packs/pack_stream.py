@@ -11,12 +11,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ttscaling.records.bad_records import BadRecords, RecordError
+from ttscaling.records.bad_records import BadRecords, RecordError, TooLongError
 from ttscaling.records.jsonl import LineFile
 from ttscaling.records.meta import DataSet
 from ttscaling.train.settings.pack_limits import Packable, PackLimits
 
-from .mixture import Draw, Mixture, Source
+from .draw_order import Source
+from .mixture import Draw, Mixture
 from .packing import Packer
 
 R = TypeVar("R")
@@ -89,27 +90,29 @@ class Corpus(Generic[R, P]):
         """Return the sample of a draw.
 
         Raises:
-            RecordError: the record is bad or its sample is over the limits; the message names file and line.
+            RecordError: the record is bad. The message names file and line.
+            TooLongError: the sample is over the limits. The message names file and line.
         """
         data_set, file = self.data_sets[draw.source], self._files[draw.source]
         rng = np.random.default_rng([self._seed, 2, draw.number])
 
         def prepared(data: Mapping[str, Any]) -> P:
-            sample = self._prepare(self._parse(data), data_set, rng)
-            excess = limits.excess(sample)
-            if excess:
-                raise RecordError(excess)
-            return sample
+            return self._prepare(self._parse(data), data_set, rng)
 
-        return file.record(draw.record, prepared)
+        sample = file.record(draw.record, prepared)
+        excess = limits.excess(sample)
+        if excess:
+            raise TooLongError(f"{file.where(draw.record)}: {excess}")
+        return sample
 
 
 class PackStream:
     """An iterator over the packs of a shard, which ends at the limit of the mixture.
 
     Bad records are left out and counted in `bad_records`, which raises TooManyBadRecordsError during the
-    iteration if there are too many. The share at the end isn't checked here, because a shard may have only a
-    few records. The reader of all shards checks it.
+    iteration if there are too many. Samples that are too long for a pack are left out and counted apart. The
+    share at the end isn't checked here, because a shard may have only a few records. The reader of all shards
+    checks it.
     """
 
     def __init__(
@@ -128,6 +131,9 @@ class PackStream:
         for draw in self.mixture:
             try:
                 drawn = self._drawn(draw)
+            except TooLongError as error:
+                self.bad_records.leave_out(str(error))
+                continue
             except RecordError as error:
                 self.bad_records.reject(str(error))
                 continue
@@ -158,8 +164,3 @@ class PackStream:
 
     def _drawn(self, draw: Draw) -> DrawnSample[Any]:
         return DrawnSample(draw, self.corpus.sample(draw, self.limits))
-
-
-def one_pass(sources: Sequence[Source]) -> int:
-    """Return the number of draws of one epoch, in which repeated data sets count with their repeats."""
-    return round(sum(source.weight for source in sources))

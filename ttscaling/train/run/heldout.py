@@ -120,7 +120,7 @@ def heldout_tasks(
         make: makes a task of data sets and a recipe.
         num_processes: number of processes of the run, each of which reads a part.
     """
-    once = replace(recipe, steps=None, epochs=1, batch=num_processes)
+    once = replace(recipe, steps=None, epochs=1, batch=num_processes, streams=num_processes)
     return {
         data_set.name: make(
             [replace(data_set, repeat_time=min(1.0, data_set.repeat_time), data_augment=False)], once

@@ -1,8 +1,8 @@
 """Train from the first step of a run to the last, on one process or on several."""
 
-import math
+import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,28 +11,16 @@ from accelerate import Accelerator
 from torch import nn
 
 from ttscaling.records.bad_records import BadRecords, merge_counts
-from ttscaling.train.objectives.losses import scaled_loss
-from ttscaling.train.objectives.objective import Objective
 from ttscaling.train.packs.pack_stream import PackStream
 
-from .global_batch import StepPacks, global_batches, own_streams
+from .global_batch import StepPacks, global_batches, own_streams, restore_streams
 from .logs import Logs
 from .optimizer import learning_rate_factor
 from .states import Checkpoints, Snapshot
+from .step import BatchTotals, NotFiniteError, step
 from .task import TrainingTask
 
-
-class NotFiniteError(ValueError):
-    """The loss or the gradient of a step isn't finite."""
-
-
-@dataclass(frozen=True)
-class BatchTotals:
-    """The weight of a global batch and its numbers of samples and tokens, over all processes."""
-
-    weight: torch.Tensor  # float64
-    samples: int
-    tokens: int
+logger = logging.getLogger("internvl3.train.run")
 
 
 @dataclass(frozen=True)
@@ -79,7 +67,7 @@ def train(
         NotFiniteError: the loss or the gradient of a step isn't finite. The weights stay those of the step
             before, and their state is saved.
     """
-    indices = own_streams(task.recipe.batch, accelerator.process_index, accelerator.num_processes)
+    indices = own_streams(task.recipe.num_streams, accelerator.process_index, accelerator.num_processes)
     streams = {index: task.stream(index) for index in indices}
     progress = Progress()
     latest = checkpoints.latest() if resume else None
@@ -87,13 +75,15 @@ def train(
         snapshot = checkpoints.load(latest, accelerator, indices)
         progress = Progress(**snapshot.progress)
         task.objective.restore(snapshot.objective)
-        for index, stream in streams.items():
-            stream.restore(snapshot.streams[index])
+        restore_streams(streams, snapshot.streams, workers=workers)
     logs.begin(progress.step, samples=progress.samples, tokens=progress.tokens)
     if progress.step == 0:
         evaluate(0, False)
     unsaved: Snapshot | None = None
-    with closing(global_batches(streams, task.objective, workers=workers)) as batches:
+    packs_per_stream = task.recipe.batch // task.recipe.num_streams
+    with closing(
+        global_batches(streams, task.objective, workers=workers, packs_per_stream=packs_per_stream)
+    ) as batches:
         for packs, totals in until_all_end(batches, accelerator):
             if progress.step == task.recipe.steps:
                 break
@@ -132,58 +122,9 @@ def train(
         evaluate(progress.step, True)
     else:
         raise ValueError(
-            "the data have no record that can be used: `internvl3 train check` names what to mend"
+            "the data have no record that can be used: `internvl3 train check` names what to mend, and "
+            "--max-tokens and --max-tiles decide what fits into a pack"
         )
-
-
-def step(
-    module: nn.Module,
-    optimizer: Any,
-    objective: Objective,
-    packs: StepPacks,
-    totals: BatchTotals,
-    accelerator: Accelerator,
-    *,
-    rate: float,
-    clip: float,
-) -> dict[str, float]:
-    """Take one optimiser step on a global batch, and return its figures as means over the batch.
-
-    Args:
-        module: the wrapped model.
-        optimizer: the wrapped optimiser.
-        objective: gives the loss of a micro-batch.
-        packs: the micro-batches of this process.
-        totals: the totals of the global batch.
-        accelerator: the one that wrapped the module and the optimiser.
-        rate: learning rate of this step.
-        clip: largest norm of the gradient.
-
-    Raises:
-        NotFiniteError: the loss or the gradient isn't finite, on any process. All processes raise it, and no
-            weight has changed.
-    """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    sums: dict[str, torch.Tensor] = {}
-    for number, micro in enumerate(packs.micros, start=1):
-        # FSDP2 would keep whole gradients on each GPU until it may reduce them.
-        reduced = accelerator.is_fsdp2 or number == len(packs.micros)
-        with nullcontext() if reduced else accelerator.no_sync(module):
-            loss, figures = module(objective.loss, micro)
-            accelerator.backward(scaled_loss(loss, totals.weight, num_processes=accelerator.num_processes))
-        for name, figure in figures.items():
-            sums[name] = sums.get(name, 0) + figure.double()
-    norm = float(accelerator.clip_grad_norm_(module.parameters(), clip))
-    means = accelerator.reduce(torch.stack(list(sums.values())), reduction="sum") / totals.weight
-    figures = {**dict(zip(sums, means.tolist(), strict=True)), "gradient": norm, "rate": rate}
-    # Both figures are sums over all processes, so all of them decide alike.
-    if not math.isfinite(norm + figures["loss"]):
-        raise NotFiniteError(f"its loss is {figures['loss']} and the norm of its gradient is {norm}")
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    objective.after_step(lambda own: accelerator.reduce(own, reduction="sum"))
-    return figures
 
 
 def until_all_end(
@@ -206,10 +147,11 @@ def until_all_end(
 def bad_records_of_all_processes(
     streams: Mapping[int, PackStream], task: TrainingTask, accelerator: Accelerator
 ) -> BadRecords:
-    """Return the counts of good and bad records of all processes, with examples from this process."""
+    """Return the counts of the records of all processes, with examples from this process."""
     bad_records = merge_counts((stream.bad_records for stream in streams.values()), task.recipe.bad_records)
-    counts = torch.tensor([bad_records.good, bad_records.bad], device=accelerator.device)
-    bad_records.good, bad_records.bad = accelerator.reduce(counts, reduction="sum").tolist()
+    own = [bad_records.good, bad_records.bad, bad_records.too_long]
+    counts = accelerator.reduce(torch.tensor(own, device=accelerator.device), reduction="sum").tolist()
+    bad_records.good, bad_records.bad, bad_records.too_long = counts
     return bad_records
 
 
@@ -218,9 +160,17 @@ def check_bad_records(
 ) -> None:
     """Check the share of bad records after the last pack of a run, on all processes at once.
 
-    Raises TooManyBadRecordsError if the share is above `recipe.bad_records`.
+    The main process says how many records were too long. Raises TooManyBadRecordsError if the share of bad
+    ones is above `recipe.bad_records`.
     """
     bad_records = bad_records_of_all_processes(streams, task, accelerator)
+    if bad_records.too_long and accelerator.is_main_process:
+        logger.warning(
+            "%d of %d records were too long for a pack and were left out: --max-tokens, --max-tiles and "
+            "--image-tiles decide what fits",
+            bad_records.too_long,
+            bad_records.good + bad_records.bad + bad_records.too_long,
+        )
     # If a number of steps ends the run, the grace of BadRecords holds to the end.
     if task.draws is not None or bad_records.too_many:
         bad_records.check_share()

@@ -5,7 +5,7 @@ one forward pass over the data, and no second model is kept in memory. The pass 
 each step. If it is cut off, it goes on after the last step, also with another number of processes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch import nn
 from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.objectives.references import References, append_references
 
-from .global_batch import StepPacks, global_batches, own_streams
+from .global_batch import StepPacks, global_batches, own_streams, restore_streams
 from .loop import bad_records_of_all_processes, check_bad_records, until_all_end
 from .pass_states import PassState, PassStates
 from .task import TrainingTask
@@ -64,10 +64,9 @@ def compute_references(
 
 def identity_of(task: TrainingTask) -> dict[str, Any]:
     """Return the settings that references depend on, as JSON: those of the draws and their preparation."""
-    mixture: Mapping[str, Any] = task.stream(0).mixture.identity()
     recipe = task.recipe.as_json()
     prepared = {key: recipe[key] for key in ("image_tiles", "deltas", "precision")}
-    return {**mixture, **prepared}
+    return {**task.order.identity(), **prepared}
 
 
 def _run_pass(
@@ -84,14 +83,20 @@ def _run_pass(
     saved = PassStates(folder, rank, num_processes)
     state = saved.latest()
     accelerator.wait_for_everyone()  # until all have read what one may overwrite
-    indices = own_streams(task.recipe.batch, rank, num_processes)
+    indices = own_streams(task.recipe.num_streams, rank, num_processes)
     streams = {index: task.stream(index) for index in indices}
-    for index, stream in streams.items():
-        if state.step:
-            stream.restore(state.streams[str(index)])
+    if state.step:
+        own_states = {index: state.streams[str(index)] for index in indices}
+        restore_streams(streams, own_states, workers=workers)
     on_step(state)
     module.eval()
-    with closing(global_batches(streams, task.objective, workers=workers)) as batches, torch.no_grad():
+    batches = global_batches(
+        streams,
+        task.objective,
+        workers=workers,
+        packs_per_stream=task.recipe.batch // task.recipe.num_streams,
+    )
+    with closing(batches), torch.no_grad():
         for packs, totals in until_all_end(batches, accelerator):
             if state.step == task.recipe.steps:
                 break

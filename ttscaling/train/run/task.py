@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from ttscaling.train.objectives.judgement import Judgement
 from ttscaling.train.objectives.next_token import NextToken
 from ttscaling.train.objectives.objective import Objective
 from ttscaling.train.objectives.preference import Preference
+from ttscaling.train.packs.draw_order import DrawOrder
 from ttscaling.train.packs.mixture import Mixture, Shard
-from ttscaling.train.packs.pack_stream import Corpus, PackStream, one_pass
+from ttscaling.train.packs.pack_stream import Corpus, PackStream
 from ttscaling.train.samples.chat_encoder import ChatEncoder
 from ttscaling.train.samples.chat_samples import Preparation, chat_sample
 from ttscaling.train.samples.critic_chats import label_steps, labels_of_chat
@@ -37,27 +38,27 @@ class TrainingTask:
     objective: Objective
     recipe: Recipe
 
+    @cached_property
+    def order(self) -> DrawOrder:
+        """The order of the draws: exact passes for epochs, and draws by weight for a number of steps."""
+        recipe = self.recipe
+        return DrawOrder(self.corpus.sources(), seed=recipe.seed, exact=recipe.epochs is not None)
+
     @property
     def draws(self) -> int | None:
         """Return the number of draws of the run, or None if the number of steps ends it."""
         epochs = self.recipe.epochs
-        return None if epochs is None else max(1, round(epochs * one_pass(self.corpus.sources())))
+        return None if epochs is None else max(1, round(epochs * self.order.one_pass))
 
     def stream(self, index: int) -> PackStream:
         """Return the stream with this index, from its first pack on.
 
-        A run has as many streams as a global batch has packs, for any number of processes. A stream only
-        counts its bad records, and the run decides on the counts of all streams. A stream raises
-        TooManyBadRecordsError only if its first 1,000 records are all bad.
+        A run has `recipe.num_streams` streams for any number of processes. A stream only counts its bad
+        records, and the run decides on the counts of all streams. A stream raises TooManyBadRecordsError only
+        if its first 1,000 records are all bad or too long.
         """
-        recipe = self.recipe
-        mixture = Mixture(
-            self.corpus.sources(),
-            seed=recipe.seed,
-            shard=Shard(index, recipe.batch),
-            limit=self.draws,
-        )
-        return PackStream(self.corpus, mixture, recipe.limits, BadRecords(allowed=1.0))
+        mixture = Mixture(self.order, shard=Shard(index, self.recipe.num_streams), limit=self.draws)
+        return PackStream(self.corpus, mixture, self.recipe.limits, BadRecords(allowed=1.0))
 
 
 def make_task(

@@ -14,6 +14,8 @@ The weight is 1 for `token`, 1 / sqrt(l) for `square`, which InternVL3 uses, and
 """
 
 
+_STREAMS = 64
+
 Part = Literal["vision", "projector", "language"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
@@ -27,7 +29,10 @@ class Recipe:
     """
 
     steps: Annotated[int | None, "Number of optimiser steps of the run."] = None
-    epochs: Annotated[float | None, "Number of passes over the data, in place of steps."] = None
+    epochs: Annotated[
+        float | None,
+        "Number of exact passes over the data, in place of steps. A part of a pass is a random part.",
+    ] = None
     batch: Annotated[int, "Packs in a global batch, over all processes and micro-batches."]
     learning_rate: Annotated[float, "Peak learning rate; after the peak it falls to 0 along a cosine."]
     warmup: Annotated[float, "Share of the run during which the learning rate rises."] = 0.03
@@ -39,6 +44,11 @@ class Recipe:
         int,
         "Packs that are filled at the same time. A larger number fills them better and takes more memory.",
     ] = 8
+    streams: Annotated[
+        int | None,
+        "Streams that read the data: a divisor of the batch and a multiple of the number of processes. More "
+        "streams take more memory on the host. By default the largest divisor of the batch up to 64.",
+    ] = None
     image_tiles: Annotated[int | None, "Most tiles of an image, in place of the checkpoint's limit."] = None
     average: Annotated[
         Literal["token", "square", "sample"],
@@ -77,6 +87,7 @@ class Recipe:
             "steps": self.steps is None or self.steps >= 1,
             "epochs": self.epochs is None or self.epochs > 0,
             "batch": self.batch >= 1,
+            "streams": self.streams is None or (self.streams >= 1 and self.batch % self.streams == 0),
             "learning_rate": self.learning_rate > 0,
             "warmup": 0 <= self.warmup <= 1,
             "weight_decay": self.weight_decay >= 0,
@@ -99,6 +110,12 @@ class Recipe:
             raise ValueError(
                 "LoRA adapters train the language model alone: leave parts out, or set it to language"
             )
+
+    @property
+    def num_streams(self) -> int:
+        """Return the number of streams of the run. A global batch has the same number of packs from each."""
+        divisors = (n for n in range(1, min(self.batch, _STREAMS) + 1) if self.batch % n == 0)
+        return self.streams or max(divisors)
 
     @property
     def limits(self) -> PackLimits:

@@ -26,8 +26,8 @@ from ttscaling.train.network.internvl import V2PEInternVL
 from ttscaling.train.network.memory import memory, parameters
 from ttscaling.train.run.global_batch import StepPacks
 from ttscaling.train.run.job import Job
-from ttscaling.train.run.loop import BatchTotals, step
 from ttscaling.train.run.sharding import ShardedRoot, make_accelerator, prepared
+from ttscaling.train.run.step import BatchTotals, step
 from ttscaling.train.run.task import make_task
 from ttscaling.train.settings.published import SIZES as PUBLISHED
 from ttscaling.train.settings.published import published

@@ -12,8 +12,9 @@ from ttscaling.records.bad_records import BadRecords, RecordError, TooManyBadRec
 from ttscaling.records.chats import ChatRecord, Turn, chat_json, parse_chat
 from ttscaling.records.jsonl import write_records
 from ttscaling.records.meta import DataSet
+from ttscaling.train.packs.draw_order import DrawOrder
 from ttscaling.train.packs.mixture import Mixture, Shard
-from ttscaling.train.packs.pack_stream import Corpus, DrawnSample, PackStream, one_pass
+from ttscaling.train.packs.pack_stream import Corpus, DrawnSample, PackStream
 from ttscaling.train.samples.chat_samples import chat_sample
 from ttscaling.train.samples.sample import Sample
 from ttscaling.train.settings.pack_limits import PackLimits
@@ -45,7 +46,7 @@ def stream(
     data_sets: list[DataSet], *, shard: Shard | None = None, limit: int | None = None, allowed: float = 0.0
 ) -> PackStream:
     opened = corpus(data_sets)
-    mixture = Mixture(opened.sources(), seed=5, shard=shard or Shard(), limit=limit)
+    mixture = Mixture(DrawOrder(opened.sources(), seed=5), shard=shard or Shard(), limit=limit)
     return PackStream(opened, mixture, LIMITS, BadRecords(allowed=allowed))
 
 
@@ -79,7 +80,7 @@ def test_packs_are_within_limits_and_lose_no_draw(data_sets: list[DataSet]) -> N
 def test_a_pass_counts_repeats_and_a_part_is_the_file_s_beginning(data_sets: list[DataSet]) -> None:
     sources = corpus(data_sets).sources()
     assert [(source.length, source.weight) for source in sources] == [(13, 13), (9, 18)]
-    assert one_pass(sources) == 31
+    assert DrawOrder(sources, seed=1).one_pass == 31
     half = DataSet(name="half", root=data_sets[0].root, annotation=data_sets[0].annotation, repeat_time=0.5)
     (source,) = corpus([half]).sources()
     assert (source.length, source.weight) == (6, 6.5)
@@ -116,16 +117,32 @@ def test_bad_records_are_named_by_file_and_line_and_skipped(data_sets: list[Data
         file.write(json.dumps(chat_json(record(2, ("wide.png",) * 3))).replace("yes", "yes " * 90) + "\n")
     packs = stream(data_sets, limit=93, allowed=0.4)
     taken = [drawn.draw.number for pack in packs for drawn in pack]
-    assert packs.bad_records.bad == 93 - len(taken) > 0
+    assert packs.bad_records.bad + packs.bad_records.too_long == 93 - len(taken)
+    assert packs.bad_records.bad > 0 and packs.bad_records.too_long > 0
     assert any(
         "pictures.jsonl:10: there is no file 'gone.png'" in line for line in packs.bad_records.examples
     )
-    assert any(
-        "pictures.jsonl:11: " in line and "don't fit into a pack of 260" in line
-        for line in packs.bad_records.examples
-    )
+    assert not any("pictures.jsonl:11" in line for line in packs.bad_records.examples)
     with pytest.raises(TooManyBadRecordsError, match=r"pictures\.jsonl:1"):
         list(stream(data_sets, limit=93, allowed=0.001))
+
+
+def test_samples_that_are_too_long_stop_no_run(
+    data_sets: list[DataSet], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are no bad records, so they may be more than the allowed share of these."""
+    with data_sets[0].annotation.open("a") as file:
+        for number in range(13):
+            text = json.dumps(chat_json(record(number))).replace("yes", "yes " * 90)
+            file.write(text + "\n")
+    packs = stream(data_sets, limit=88, allowed=0.0)
+    taken = sum(len(pack) for pack in packs)
+    assert packs.bad_records.bad == 0
+    assert packs.bad_records.too_long == 88 - taken > 10
+    assert "text.jsonl:14: " in caplog.text and "don't fit into a pack of 260" in caplog.text
+    restored = stream(data_sets, limit=88)
+    restored.restore(json.loads(json.dumps(packs.state())))
+    assert restored.bad_records == packs.bad_records
 
 
 def test_a_record_that_vanished_stops_a_resumption(data_sets: list[DataSet], tmp_path: Path) -> None:

@@ -117,8 +117,18 @@ def test_losses_in_bf16_are_close_to_those_in_fp32(tmp_path: Path) -> None:
 
 def test_a_batch_that_processes_cannot_divide_is_refused() -> None:
     assert [list(own_streams(6, rank, 3)) for rank in range(3)] == [[0, 3], [1, 4], [2, 5]]
-    with pytest.raises(ValueError, match="it a multiple"):
+    with pytest.raises(ValueError, match="6 streams can't be divided among 4 processes"):
         own_streams(6, 0, 4)
+
+
+def test_a_batch_has_more_packs_than_streams(tmp_path: Path) -> None:
+    """The data are read by two streams, and each gives two of the four packs of a step."""
+    training_job = job(tmp_path, recipe=recipe(steps=None, epochs=1.0, streams=2))
+    run(training_job, resume=False)
+    log = figures(training_job)
+    assert log[-1]["samples"] == 10
+    states = Checkpoints(training_job.output / "checkpoints", every=1, keep=1).saved()
+    assert sorted(path.name for path in (states[-1] / "streams").iterdir()) == ["00000.json", "00001.json"]
 
 
 def test_an_unfinished_state_does_not_count(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from torch.nn.modules.module import register_module_forward_hook
 from tests.ttscaling.train.jobs import figures, job, recipe, weights
 from tests.ttscaling.train.sharded import run_sharded
 from ttscaling.train.run.job import Job, run_job
-from ttscaling.train.run.loop import NotFiniteError
 from ttscaling.train.run.sharding import ShardedRoot, make_accelerator
+from ttscaling.train.run.step import NotFiniteError
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -55,7 +55,7 @@ def interrupt() -> None:
 def values(references: References, task: TrainingTask) -> torch.Tensor:
     """Return the references of all draws that a pass over `task` makes, in their order."""
     draws = sorted(
-        drawn.draw.number for index in range(task.recipe.batch) for drawn in first_packs(task, index)
+        drawn.draw.number for index in range(task.recipe.num_streams) for drawn in first_packs(task, index)
     )
     return torch.stack(references.for_draws(draws))
 

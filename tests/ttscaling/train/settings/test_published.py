@@ -28,11 +28,18 @@ ONE = Recipe(steps=10, batch=1, learning_rate=1e-3)
         ({"parts": ("head",)}, "parts"),
         ({"precision": "bfloat16"}, "precision"),
         ({"bad_records": 2.0}, "bad_records"),
+        ({"batch": 6, "streams": 4}, "streams"),
     ],
 )
 def test_settings_out_of_range_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         replace(ONE, **changes)
+
+
+def test_a_large_batch_is_read_by_at_most_64_streams():
+    batches = {1: 1, 16: 16, 64: 64, 100: 50, 128: 64, 512: 64, 131: 1}
+    assert {batch: replace(ONE, batch=batch).num_streams for batch in batches} == batches
+    assert replace(ONE, batch=512, streams=512).num_streams == 512
 
 
 def test_the_published_settings():
