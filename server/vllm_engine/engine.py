@@ -19,6 +19,7 @@ from server.engine_interface import ChooseCandidates, CountTokens, EngineCritic
 from server.errors import ApiError
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.critic.step_critic import StepCritic
+from server.vllm_engine.grammars.request_tags import check_structural_tags
 from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, reword_errors
 from server.vllm_engine.policy.prompt_stats import add_vision_report
 from server.vllm_engine.policy.reply_body import reply_body
@@ -89,7 +90,7 @@ class VllmEngine:
     async def complete(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> dict[str, Any]:
-        chat_run = ChatRun(self._chat, self._policy_settings, body, choose, videos)
+        chat_run = await self._chat_run(body, choose, videos)
         reply = await chat_run.answer()
         if not isinstance(reply, ChatCompletionResponse):
             raise api_error(reply)
@@ -98,11 +99,17 @@ class VllmEngine:
     async def stream(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
     ) -> AsyncGenerator[str, None]:
-        chat_run = ChatRun(self._chat, self._policy_settings, body, choose, videos)
+        chat_run = await self._chat_run(body, choose, videos)
         events = await chat_run.answer()
         if isinstance(events, ErrorResponse):
             raise api_error(events)
         return reword_errors(events, chat_run)
+
+    async def _chat_run(
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None, videos: Videos
+    ) -> ChatRun:
+        await check_structural_tags(body, self._policy_settings.grammars)
+        return ChatRun(self._chat, self._policy_settings, body, choose, videos)
 
     async def score(
         self,

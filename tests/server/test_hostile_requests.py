@@ -37,6 +37,23 @@ def branching(levels: int, branches: int) -> dict[str, Any]:
     return {"$defs": definitions | {f"l{levels}": {"type": "object"}}, "$ref": "#/$defs/l0"}
 
 
+def structured(elements: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """A chat body whose answer has to be this sequence of structural tags."""
+    wanted = {"type": "structural_tag", "format": {"type": "sequence", "elements": elements}}
+    return {"model": "nano", "messages": USER, "max_tokens": 4, "response_format": wanted, **more}
+
+
+def tagged(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A chat body whose answer has to be JSON of this schema between two tags."""
+    content = {"type": "json_schema", "json_schema": schema}
+    return structured([{"type": "tag", "begin": "<a>", "content": content, "end": "</a>"}], **more)
+
+
+def chained_tool() -> list[dict[str, Any]]:
+    parameters = chained(5000, type="object")
+    return [{"type": "function", "function": {"name": "f", "strict": True, "parameters": parameters}}]
+
+
 def tools(count: int, properties: int) -> list[dict[str, Any]]:
     """So many tools with so many parameters each."""
     parameters = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(properties)}}
@@ -50,6 +67,33 @@ HOSTILE: dict[str, tuple[str, Any, set[int]]] = {
     "5,000 objects in a chain": (CHAT, formatted(chained(5000, type="object")), {400}),
     "5,000 objects, streamed": (CHAT, formatted(chained(5000, type="object"), stream=True), {400}),
     "5,000 objects, Best-of-2": (CHAT, formatted(chained(5000, type="object"), best_of=2), {400}),
+    "5,000 objects in a structural tag": (CHAT, tagged(chained(5000, type="object")), {400}),
+    "20,000 references in a structural tag": (CHAT, tagged(chained(20_000), stream=True), {400}),
+    "5,000 objects in a structural tag of vLLM's field": (
+        CHAT,
+        {
+            "messages": USER,
+            "structured_outputs": {
+                "structural_tag": json.dumps(tagged(chained(5000, type="object"))["response_format"])
+            },
+        },
+        {400},
+    ),
+    "a structural tag of 20,000 texts": (
+        CHAT,
+        structured([{"type": "const_string", "value": str(n)} for n in range(20_000)]),
+        {400},
+    ),
+    "5,000 objects as a forced tool": (
+        CHAT,
+        {"messages": USER, "max_tokens": 4, "tool_choice": "required", "tools": chained_tool()},
+        {400},
+    ),
+    "5,000 objects as a tool": (
+        CHAT,
+        {"messages": USER, "max_tokens": 4, "tool_choice": "auto", "tools": chained_tool()},
+        {200, 400},
+    ),
     "20,000 references in a chain": (CHAT, formatted(chained(20_000)), {400}),
     "100,000 words": (CHAT, formatted(WORDS), {400}),
     "ten branches, seven levels": (CHAT, formatted(branching(7, 10)), {200, 400}),
