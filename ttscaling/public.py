@@ -19,8 +19,8 @@ from .types import (
     StepPolicy,
     StepScores,
     TokenUsage,
-    Vote,
 )
+from .votes import Vote
 
 __all__ = [
     "Beam",

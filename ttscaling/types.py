@@ -4,13 +4,13 @@ This file imports neither torch nor vLLM and speaks no HTTP. `server/` implement
 embedded engines, `ttscaling/remote/` over any OpenAI-compatible server.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
-from .answers.final_answer import final_answer, group_equal_answers
+from .answers.final_answer import final_answer
+from .votes import Vote, count_votes
 
 Aggregation = Literal["mean", "min", "last", "product", "max"]
 OnCriticError = Literal["self_consistency", "first", "fail"]
@@ -32,6 +32,21 @@ class Conversation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenUsage:
+    """The tokens of both models. `cached` and `critic_cached` are prompt tokens found in a prefix cache."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    critic_prompt: int = 0
+    critic_cached: int = 0
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        names = (each.name for each in fields(self))
+        return TokenUsage(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One answer of the policy. It is finished if it has a finish_reason.
 
@@ -44,6 +59,13 @@ class Candidate:
     prompt_tokens: int
     cached_tokens: int  # those of prompt_tokens that were found in the prefix cache
     completion_tokens: int
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens that the policy took."""
+        return TokenUsage(
+            prompt=self.prompt_tokens, cached=self.cached_tokens, completion=self.completion_tokens
+        )
 
 
 EMPTY_ANSWER = Candidate(
@@ -60,6 +82,11 @@ class StepScores:
     scores: tuple[float, ...]
     prompt_tokens: int
     cached_tokens: int
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens that the critic took."""
+        return TokenUsage(critic_prompt=self.prompt_tokens, critic_cached=self.cached_tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,38 +106,6 @@ class ScoredCandidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vote:
-    """A final answer and the indices of the candidates that state it.
-
-    `answer` is in the words of the first of them. `score` is the sum of their scores, None if none has one.
-    """
-
-    answer: str
-    candidates: tuple[int, ...]
-    score: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenUsage:
-    """The tokens of both models. `cached` and `critic_cached` are prompt tokens found in a prefix cache."""
-
-    prompt: int = 0
-    cached: int = 0
-    completion: int = 0
-    critic_prompt: int = 0
-    critic_cached: int = 0
-
-    def __add__(self, other: "TokenUsage") -> "TokenUsage":
-        return TokenUsage(
-            prompt=self.prompt + other.prompt,
-            cached=self.cached + other.cached,
-            completion=self.completion + other.completion,
-            critic_prompt=self.critic_prompt + other.critic_prompt,
-            critic_cached=self.critic_cached + other.critic_cached,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Selection:
     """All candidates in index order, and the index of the chosen one.
 
@@ -124,7 +119,7 @@ class Selection:
     degraded: str | None = None  # the failures: candidates that failed, or that the critic could not score
     failed: int = 0  # how many candidates, or continuations of a search, failed or are invalid
     valid: bool = True  # False if the policy called all candidates invalid; the first of them is then chosen
-    usage: TokenUsage | None = None  # set by a search; it includes the tokens of dropped continuations
+    usage: TokenUsage = field(default_factory=TokenUsage)  # of failed and cancelled calls, too, if known
 
     @property
     def winner(self) -> ScoredCandidate:
@@ -133,26 +128,16 @@ class Selection:
 
     @property
     def votes(self) -> tuple[Vote, ...]:
-        """The final answers that the candidates state, the one with most votes first.
+        """The final answers that the candidates state, see `count_votes`.
 
-        Votes are counted by the sum of the scores if there are any, else by the number of candidates. A tie
-        keeps the order of the candidates. `best_of_n` and `beam_search` don't choose by them.
+        `best_of_n` and `beam_search` don't choose by them.
         """
         # A candidate without a score has no vote while another has one.
         voters = [entry for entry in self.candidates if entry.score is not None] or self.candidates
-        votes = []
-        for group in group_equal_answers([entry.answer for entry in voters]):
-            scores = [score for index in group if (score := voters[index].score) is not None]
-            votes.append(
-                Vote(
-                    answer=voters[group[0]].answer or "",
-                    candidates=tuple(voters[index].candidate.index for index in group),
-                    score=math.fsum(scores) if scores else None,
-                )
-            )
-        scored = any(vote.score is not None for vote in votes)
-        return tuple(
-            sorted(votes, key=lambda vote: -((vote.score or 0.0) if scored else len(vote.candidates)))
+        return count_votes(
+            [entry.candidate.index for entry in voters],
+            [entry.answer for entry in voters],
+            [entry.score for entry in voters],
         )
 
 
@@ -227,7 +212,15 @@ class Critic(Protocol):
         ...
 
 
-class PolicyError(Exception):
+class ModelError(Exception):
+    """A model failed. `usage` holds the tokens that this took, as far as they are known."""
+
+    def __init__(self, *args: object, usage: TokenUsage | None = None) -> None:
+        super().__init__(*args)
+        self.usage = usage or TokenUsage()
+
+
+class PolicyError(ModelError):
     """The policy could not answer."""
 
 
@@ -235,7 +228,7 @@ class InvalidCandidate(PolicyError):
     """A finished candidate breaks the rules of its request. It is chosen only if no other was finished."""
 
     def __init__(self, candidate: Candidate, reason: str) -> None:
-        super().__init__(reason)
+        super().__init__(reason, usage=candidate.usage)
         self.candidate = candidate
 
 
@@ -243,5 +236,5 @@ class OutOfTime(PolicyError):
     """The allowed seconds were over before anything was finished."""
 
 
-class CriticError(Exception):
+class CriticError(ModelError):
     """The critic could not score an answer. What follows is the caller's choice (`on_critic_error`)."""

@@ -11,11 +11,13 @@ from dataclasses import replace
 
 from ttscaling.selection.choosing import choose
 from ttscaling.selection.stopping import StopRule
+from ttscaling.selection.token_counting import CountingCritic, CountingStepPolicy
 from ttscaling.types import (
     EMPTY_ANSWER,
     Aggregation,
     Conversation,
     Critic,
+    ModelError,
     OnCriticError,
     Progress,
     Selection,
@@ -59,22 +61,33 @@ async def beam_search(
     rule = stop or StopRule()
     if rule.agreement is not None or rule.max_parallel is not None or rule.abandon_losers:
         raise ValueError("beam_search follows only the rules score, max_tokens and max_seconds")
-    search = Beams(policy, critic, conversation, beam, aggregation, on_critic_error == "fail", on_progress)
+    counted, counted_critic = CountingStepPolicy(policy), CountingCritic(critic)
+    search = Beams(
+        counted, counted_critic, conversation, beam, aggregation, on_critic_error == "fail", on_progress
+    )
     search.greedy_text = EMPTY_ANSWER.text if include_greedy else None
-    stopped: Stopped | None = None
+    try:
+        stopped = await _run(search, rule)
+        selection = choose(search.result(stopped), on_critic_error, by_votes=False)
+    except ModelError as error:
+        error.usage = search.usage
+        raise
+    return replace(selection, usage=search.usage)
+
+
+async def _run(search: Beams, rule: StopRule) -> Stopped | None:
+    """Extend the beams to their end, and return the rule that ended it before, or None."""
     time_cap = asyncio.timeout(rule.max_seconds)
     try:
         async with time_cap:
-            for _ in range(beam.max_steps):
+            for _ in range(search.beam.max_steps):
                 extended = await search.step()
                 stopped = search.enough(rule)
                 if stopped or not extended or not search.open_beams:
-                    break
-            else:
-                search.cut_off()
+                    return stopped
+            search.cut_off()
+            return stopped
     except TimeoutError:
         if not time_cap.expired():  # the policy or the critic raised it
             raise
-        stopped = "seconds"
-    selection = choose(search.result(stopped), on_critic_error, by_votes=False)
-    return replace(selection, usage=search.usage)
+        return "seconds"

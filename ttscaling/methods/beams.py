@@ -7,19 +7,18 @@ from ttscaling.selection.aggregation import aggregate
 from ttscaling.selection.plan import GatheredCandidates, in_index_order
 from ttscaling.selection.stopping import StopRule
 from ttscaling.selection.task_groups import run_all
+from ttscaling.selection.token_counting import CountingCritic, CountingStepPolicy
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import (
     EMPTY_ANSWER,
     Aggregation,
     Candidate,
     Conversation,
-    Critic,
     CriticError,
     OutOfTime,
     PolicyError,
     Progress,
     ScoredCandidate,
-    StepPolicy,
     StepScores,
     Stopped,
     TokenUsage,
@@ -50,8 +49,8 @@ class Beam:
 class Beams:
     """The beams of one search, and the answers that are finished."""
 
-    policy: StepPolicy
-    critic: Critic
+    policy: CountingStepPolicy
+    critic: CountingCritic
     conversation: Conversation
     beam: Beam
     aggregation: Aggregation
@@ -63,10 +62,14 @@ class Beams:
     faults: list[str] = field(default_factory=list)
     continuations: int = 0  # how many were begun; the next one gets this index
     failed: int = 0
-    usage: TokenUsage = field(default_factory=TokenUsage)
 
     def __post_init__(self) -> None:
         self.beams = [ScoredCandidate(candidate=EMPTY_ANSWER, step_scores=None, score=None)]
+
+    @property
+    def usage(self) -> TokenUsage:
+        """The tokens that the search took so far, those of dropped continuations included."""
+        return self.policy.usage + self.critic.usage
 
     @property
     def open_beams(self) -> list[ScoredCandidate]:
@@ -130,9 +133,6 @@ class Beams:
             self.failed += 1
             self.faults.append(f"continuation {index} failed: {error}")
             return None
-        self.usage += TokenUsage(
-            prompt=step.prompt_tokens, cached=step.cached_tokens, completion=step.completion_tokens
-        )
         blank = not step.text.strip()
         if blank and step.finish_reason is None:
             return None
@@ -165,7 +165,6 @@ class Beams:
                 raise
             self.faults.append(f"a beginning has no score: {error}")
             return None
-        self.usage += TokenUsage(critic_prompt=scores.prompt_tokens, critic_cached=scores.cached_tokens)
         return scores
 
     def _entry(self, candidate: Candidate, scores: StepScores | None) -> ScoredCandidate:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from ttscaling.selection.candidates import gather_candidates
 from ttscaling.selection.choosing import choose
-from ttscaling.selection.gathering import gather_candidates
 from ttscaling.selection.plan import GatherPlan
 from ttscaling.selection.stopping import StopRule
 from ttscaling.types import Conversation, Policy, Progress, Selection

@@ -3,7 +3,9 @@
 `post_chat` takes an `httpx.AsyncClient` whose `base_url` ends in `/v1/`; it carries credentials and timeouts.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -12,6 +14,10 @@ from ttscaling.types import Conversation, Message
 
 # What a request, or reading its reply, can raise. The last four mean that the reply has an unexpected shape.
 FAILURES = (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError)
+PAUSES = (0.5, 2.0, 8.0)  # seconds before a request is sent again
+LONGEST_PAUSE = 60.0  # seconds that a server may ask for
+_BUSY = frozenset({408, 429, 502, 503, 504})  # the same request may succeed later
+_NOT_ANSWERED = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError, httpx.PoolTimeout)
 
 
 async def post_chat(
@@ -20,26 +26,55 @@ async def post_chat(
     messages: tuple[Message, ...],
     conversation: Conversation,
     fields: Mapping[str, Any],
+    *,
+    pauses: Sequence[float] = PAUSES,
 ) -> Mapping[str, Any]:
     """Post a chat request and return the JSON object of the reply.
 
-    `fields` are the fields of the request besides `model` and `messages`. Raises httpx.HTTPError, and
-    ValueError if the reply isn't JSON.
+    `fields` are the fields of the request besides `model` and `messages`. While the server is busy or can't
+    be reached, the request is sent again after each of `pauses`, or after the seconds of `Retry-After`.
+    Raises httpx.HTTPError, and ValueError if the reply isn't JSON.
     """
     body = {"model": model, "messages": list(messages), **fields}
     if (
         conversation.mm_processor_kwargs
     ):  # only vLLM knows this field, so it is sent only if it says something
         body["mm_processor_kwargs"] = dict(conversation.mm_processor_kwargs)
-    response = await client.post("chat/completions", json=body)
+    for pause in pauses:
+        try:
+            response = await client.post("chat/completions", json=body)
+        except _NOT_ANSWERED:
+            await asyncio.sleep(pause)
+            continue
+        if response.status_code not in _BUSY:
+            break
+        await asyncio.sleep(_retry_after(response, pause))
+    else:
+        response = await client.post("chat/completions", json=body)
     response.raise_for_status()
     return response.json()
+
+
+def _retry_after(response: httpx.Response, pause: float) -> float:
+    """Return the seconds that the server asks for, at most LONGEST_PAUSE, or else `pause`."""
+    with suppress(ValueError):
+        seconds = float(response.headers.get("retry-after", ""))
+        if seconds >= 0:
+            return min(seconds, LONGEST_PAUSE)
+    return pause
 
 
 def prompt_usage(reply: Mapping[str, Any]) -> tuple[int, int]:
     """Return the prompt tokens of a reply, and how many of them a prefix cache held."""
     usage = reply["usage"]
     return usage["prompt_tokens"], (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+
+
+def known_usage(reply: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return the prompt tokens, cached ones and written ones of a reply of any shape; 0 if unknown."""
+    with suppress(*FAILURES, AttributeError):
+        return *prompt_usage(reply), int(reply["usage"]["completion_tokens"])
+    return 0, 0, 0
 
 
 def failure_reason(error: Exception) -> str:

@@ -8,9 +8,9 @@ import httpx
 
 from ttscaling.seeds import candidate_seed
 from ttscaling.steps import SEPARATOR
-from ttscaling.types import Candidate, Conversation, OnDraft, PolicyError, ignore_draft
+from ttscaling.types import Candidate, Conversation, OnDraft, PolicyError, TokenUsage, ignore_draft
 
-from .chat_requests import FAILURES, failure_reason, post_chat, prompt_usage
+from .chat_requests import FAILURES, PAUSES, failure_reason, known_usage, post_chat, prompt_usage
 
 
 def _as_list(stop: str | Sequence[str] | None) -> list[str]:
@@ -24,13 +24,22 @@ class RemotePolicy:
     So each candidate arrives, and can be cancelled, alone. `client` has a `base_url` that ends in `/v1/`, and
     carries credentials and timeouts. `sampling` holds OpenAI's fields (temperature, top_p, max_tokens, seed
     ...). A greedy candidate gets temperature 0. If there is a seed, each candidate gets its `candidate_seed`,
-    so that one seed reproduces all candidates, and two seeds share none.
+    so that one seed reproduces all candidates, and two seeds share none. While the server is busy or can't be
+    reached, a request is sent again after each of `pauses` (seconds).
     """
 
-    def __init__(self, client: httpx.AsyncClient, *, model: str, sampling: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        model: str,
+        sampling: Mapping[str, Any],
+        pauses: Sequence[float] = PAUSES,
+    ) -> None:
         self._client = client
         self._model = model
         self._sampling = sampling
+        self._pauses = pauses
 
     async def sample(
         self,
@@ -71,8 +80,11 @@ class RemotePolicy:
             sampling["temperature"] = 0.0
         if sampling.get("seed") is not None:
             sampling["seed"] = candidate_seed(sampling["seed"], index)
+        reply: Mapping[str, Any] = {}
         try:
-            reply = await post_chat(self._client, self._model, conversation.messages, conversation, sampling)
+            reply = await post_chat(
+                self._client, self._model, conversation.messages, conversation, sampling, pauses=self._pauses
+            )
             choice = reply["choices"][0]
             reason = choice["finish_reason"]
             if fields is not None and reason == "stop" and choice["stop_reason"] == SEPARATOR:
@@ -87,4 +99,6 @@ class RemotePolicy:
                 completion_tokens=reply["usage"]["completion_tokens"],
             )
         except FAILURES as error:
-            raise PolicyError(f"{self._model}: {failure_reason(error)}") from error
+            prompt, cached, completion = known_usage(reply)
+            usage = TokenUsage(prompt=prompt, cached=cached, completion=completion)
+            raise PolicyError(f"{self._model}: {failure_reason(error)}", usage=usage) from error

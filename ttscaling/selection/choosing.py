@@ -44,6 +44,7 @@ def choose(
         degraded="; ".join(faults) or None,
         failed=gathered.failed,
         valid=gathered.valid,
+        usage=gathered.usage,
     )
 
 

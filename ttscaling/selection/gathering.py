@@ -30,13 +30,8 @@ from .plan import GatheredCandidates, GatherPlan, in_index_order
 from .task_groups import raise_first_failure
 
 
-async def gather_candidates(policy: Policy, plan: GatherPlan) -> GatheredCandidates:
-    """Sample and score the candidates of a plan, and return them.
-
-    A candidate that fails alone is left out and named in `faults`. Raises PolicyError if no candidate was
-    finished (OutOfTime if that was for lack of time), and lets other errors of the critic and the policy
-    pass.
-    """
+async def run_plan(policy: Policy, plan: GatherPlan) -> GatheredCandidates:
+    """Return the candidates of a plan, see `gather_candidates`, without the tokens that they took."""
     stopped: Stopped | None = None
     gathering = _Gathering(policy, plan)
     time_cap = asyncio.timeout(plan.stop.max_seconds)

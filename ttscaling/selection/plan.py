@@ -1,7 +1,7 @@
 """The plan for gathering candidates, and the candidates that were gathered."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ttscaling.types import (
     ABANDONED,
@@ -12,6 +12,7 @@ from ttscaling.types import (
     Progress,
     ScoredCandidate,
     Stopped,
+    TokenUsage,
 )
 
 from .stopping import StopRule
@@ -58,6 +59,7 @@ class GatheredCandidates:
     faults: tuple[str, ...]
     failed: int  # candidates that failed or are invalid
     valid: bool = True  # False if no candidate is valid; the first invalid one may then be chosen
+    usage: TokenUsage = field(default_factory=TokenUsage)
 
     @property
     def finished(self) -> list[ScoredCandidate]:

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.ttscaling.scripted import QUESTION, ScriptedCritic, playback_of
 from ttscaling.answers.final_answer import same_answer
 from ttscaling.methods.weighted_vote import weighted_vote
-from ttscaling.types import OnCriticError, Vote
+from ttscaling.types import OnCriticError
+from ttscaling.votes import Vote
 
 EIGHT, BOXED_EIGHT, SEVEN, NONE = "Final answer: 8", "\\boxed{8.0}", "Final answer: 7", "cut\n\noff"
 
