@@ -27,6 +27,13 @@ def chained(links: int, **link: Any) -> dict[str, Any]:
     return {"$defs": definitions | {f"a{links}": {"type": "string"}}, "$ref": "#/$defs/a0"}
 
 
+def tag(schema: dict[str, Any]) -> str:
+    """A structural tag with JSON of this schema in it."""
+    content = {"type": "json_schema", "json_schema": schema}
+    between = {"type": "tag", "begin": "<a>", "content": content, "end": "</a>"}
+    return json.dumps({"type": "structural_tag", "format": between})
+
+
 ORDINARY: dict[str, dict[str, Any]] = {
     "object": {
         "json": {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
@@ -44,8 +51,13 @@ ORDINARY: dict[str, dict[str, Any]] = {
     "choice": {"choice": ["cat", "dog"]},
     "grammar": {"grammar": 'root ::= "a" root | "b"'},
     "nested": {"json": chained(20, type="object")},
+    "tag": {"structural_tag": tag(chained(20, type="object"))},
 }
+
+
 HOSTILE: dict[str, dict[str, Any]] = {
+    "5,000 objects in a tag": {"structural_tag": tag(chained(5000, type="object"))},
+    "20,000 references in a tag": {"structural_tag": tag(chained(20_000))},
     "5,000 objects in a chain": {"json": chained(5000, type="object")},
     "20,000 references in a chain": {"json": chained(20_000)},
     "100,000 words": {"json": {"enum": [f"word {number:07d}" for number in range(100_000)]}},
