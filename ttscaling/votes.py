@@ -29,12 +29,12 @@ def count_votes(
     """
     votes = []
     for group in group_equal_answers(answers):
-        given = [score for place in group if (score := scores[place]) is not None]
+        known = [score for place in group if (score := scores[place]) is not None]
         votes.append(
             Vote(
                 answer=answers[group[0]] or "",
                 candidates=tuple(indices[place] for place in group),
-                score=math.fsum(given) if given else None,
+                score=math.fsum(known) if known else None,
             )
         )
     scored = any(vote.score is not None for vote in votes)

@@ -1,152 +1,52 @@
-"""No rule changes what a method chooses, unless the selection says that it ended early."""
+"""No rule changes what a method chooses, unless the selection says that it ended early.
+
+Policies and critics are drawn: their answers, their scores, their speed, and which of their calls fail. Rules
+are drawn in all combinations. `pytest -s` prints how many there were, and what the rules saved.
+"""
 
 import asyncio
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ttscaling.scripted import QUESTION, candidate
+from tests.ttscaling.scripted import QUESTION
+from tests.ttscaling.selection.drawn_scripts import RULES, SCRIPTS, Script, ScriptedPolicy, TableCritic
 from ttscaling.answers.final_answer import final_answer
 from ttscaling.methods.best_of_n import best_of_n
 from ttscaling.methods.self_consistency import self_consistency
 from ttscaling.methods.weighted_vote import weighted_vote
 from ttscaling.selection.stopping import StopRule
-from ttscaling.steps import split_steps
-from ttscaling.types import (
-    ABANDONED,
-    Candidate,
-    Conversation,
-    CriticError,
-    OnDraft,
-    PolicyError,
-    Selection,
-    StepScores,
-    ignore_draft,
-)
-
-LONGEST = 4  # steps of the longest answer
-STEP = st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 0.9, 1.0]), st.integers(1, 5), st.integers(0, 12))
-ANSWERS = st.sampled_from(["Final answer: 7", "Final answer: 8", "Final answer: 9", "I don't know,\nsorry"])
-SEPARATORS = st.sampled_from(["\n\n", "\n\n\n", "\n\n\n\n"])
+from ttscaling.types import ABANDONED, CriticError, PolicyError, Selection
 
 
-@dataclass(frozen=True)
-class Script:
-    """What a candidate writes: for each step its score, its tokens and the turns that it takes."""
+class TurnClock(asyncio.SelectorEventLoop):
+    """An event loop whose clock is a second further after each turn, so that time caps are repeatable."""
 
-    index: int
-    steps: tuple[tuple[float, int, int], ...]
-    answer: str
-    separator: str
-    fails: bool
-    unscored: bool
-    critic_turns: int
+    turns = 0
 
-    @property
-    def paragraphs(self) -> list[str]:
-        return [f"step {place} of {self.index}" for place in range(len(self.steps) - 1)] + [self.answer]
+    def time(self) -> float:
+        return float(self.turns)
 
-
-SCRIPTS = st.lists(
-    st.builds(
-        Script,
-        index=st.just(0),
-        steps=st.lists(STEP, min_size=1, max_size=LONGEST).map(tuple),
-        answer=ANSWERS,
-        separator=SEPARATORS,
-        fails=st.integers(0, 9).map(lambda draw: draw == 0),
-        unscored=st.integers(0, 9).map(lambda draw: draw == 0),
-        critic_turns=st.integers(0, 8),
-    ),
-    min_size=1,
-    max_size=7,
-).map(lambda scripts: [replace(script, index=index) for index, script in enumerate(scripts)])
-
-RULES = st.builds(
-    StopRule,
-    score=st.none() | st.sampled_from([0.5, 0.8, 0.9, 1.0]),
-    agreement=st.none() | st.sampled_from([0.6, 0.8, 0.95]),
-    max_tokens=st.none() | st.integers(1, 60),
-    abandon_losers=st.booleans(),
-    max_steps=st.none() | st.just(LONGEST),
-    max_parallel=st.none() | st.integers(1, 4),
-)
-
-
-class ScriptedPolicy:
-    """Writes each candidate at its own pace, and counts the tokens that were written."""
-
-    def __init__(self, scripts: list[Script]) -> None:
-        self._scripts = scripts
-        self.tokens = 0
-
-    async def sample(
-        self,
-        conversation: Conversation,
-        *,
-        index: int,
-        greedy: bool,
-        streamed: bool = False,
-        on_draft: OnDraft = ignore_draft,
-    ) -> Candidate:
-        script = self._scripts[index]
-        draft = candidate(index, "", tokens=0, reason=None)
-        try:
-            for text, (_, tokens, turns) in zip(script.paragraphs, script.steps, strict=True):
-                for _ in range(turns):
-                    await asyncio.sleep(0)
-                before = f"{draft.text}{script.separator}" if draft.text else ""
-                written = draft.completion_tokens + tokens
-                draft = candidate(index, before + text, tokens=written, reason=None)
-                self.tokens += tokens
-                if streamed:
-                    on_draft(draft)
-        except asyncio.CancelledError:
-            if draft.text:
-                on_draft(replace(draft, finish_reason=ABANDONED))
-            raise
-        if script.fails:
-            raise PolicyError("HTTP 500")
-        return replace(draft, finish_reason="stop")
-
-
-class TableCritic:
-    """Scores the steps of a candidate as its script says; a step that isn't the candidate's gets 0."""
-
-    name = "table"
-
-    def __init__(self, scripts: list[Script]) -> None:
-        self._scripts = {script.paragraphs[0]: script for script in scripts}
-
-    async def score(self, conversation: Conversation, answer: str) -> StepScores:
-        steps = split_steps(answer)
-        script = self._scripts[steps[0]]
-        for _ in range(script.critic_turns):
-            await asyncio.sleep(0)
-        whole = split_steps(script.separator.join(script.paragraphs))
-        if script.unscored and steps == whole:
-            raise CriticError("the critic failed")
-        scores = tuple(score for score, _, _ in script.steps[: len(steps)])
-        return StepScores(
-            steps=steps,
-            scores=scores if steps == whole[: len(steps)] else (0.0,) * len(steps),
-            prompt_tokens=1,
-            cached_tokens=0,
-        )
+    def _run_once(self) -> None:
+        self.turns += 1
+        super()._run_once()  # type: ignore[misc]
 
 
 def run(method: str, scripts: list[Script], stop: StopRule, **options: Any) -> tuple[Selection, int]:
-    policy, n = ScriptedPolicy(scripts), len(scripts)
-    if method == "self_consistency":
-        selection = asyncio.run(self_consistency(policy, QUESTION, n=n, stop=stop))
-    else:
-        choose = {"best_of_n": best_of_n, "weighted_vote": weighted_vote}[method]
-        options |= {"on_critic_error": "self_consistency"}
-        selection = asyncio.run(choose(policy, TableCritic(scripts), QUESTION, n=n, stop=stop, **options))
+    """Return the selection and the tokens that the policy wrote for it, which its usage must equal."""
+    policy, critic, n = ScriptedPolicy(scripts), TableCritic(scripts), len(scripts)
+    with asyncio.Runner(loop_factory=TurnClock) as runner:
+        if method == "self_consistency":
+            selection = runner.run(self_consistency(policy, QUESTION, n=n, stop=stop))
+        else:
+            choose = {"best_of_n": best_of_n, "weighted_vote": weighted_vote}[method]
+            selection = runner.run(choose(policy, critic, QUESTION, n=n, stop=stop, **options))
+    assert (selection.usage.completion, selection.usage.critic_prompt) == (policy.tokens, critic.tokens)
     return selection, policy.tokens
 
 
@@ -157,34 +57,93 @@ def usable(method: str, stop: StopRule) -> StopRule:
     return replace(stop, score=None) if method == "self_consistency" else stop
 
 
-@settings(max_examples=400)
+def ranking(selection: Selection) -> list[int]:
+    """Return the candidates that may be chosen, as a server returns the best n of them: by falling score."""
+    finished = [entry for entry in selection.candidates if entry.candidate.finish_reason != ABANDONED]
+    chosen = [selection.selected]
+    others = sorted(finished, key=lambda entry: -1.0 if entry.score is None else -entry.score)
+    return chosen + [entry.candidate.index for entry in others if entry.candidate.index not in chosen]
+
+
+@dataclass
+class Figures:
+    """What the runs of the property test add up to."""
+
+    combinations: set[tuple[Any, ...]] = field(default_factory=set)
+    stopped: Counter[str] = field(default_factory=Counter)
+    differing: int = 0
+    tokens: int = 0
+    all_tokens: int = 0
+
+    def add(self, combination: tuple[Any, ...], whole: Selection, ended: Selection) -> None:
+        self.combinations.add(combination)
+        self.stopped[str(ended.stopped)] += 1
+        self.differing += ended.stopped is None and ended.selected != whole.selected
+        self.tokens += ended.usage.completion
+        self.all_tokens += whole.usage.completion
+
+
+@pytest.fixture(scope="module")
+def figures() -> Iterator[Figures]:
+    """Collect the figures of all runs, and print them at the end."""
+    collected = Figures()
+    yield collected
+    runs = sum(collected.stopped.values())
+    saved = 1 - collected.tokens / max(1, collected.all_tokens)
+    print(
+        f"\n{len(collected.combinations)} combinations of method, aggregation and rules in {runs} runs: ",
+        end="",
+    )
+    print(f"choices that differ {collected.differing}, tokens saved {saved:.0%}; ended by ", end="")
+    print(", ".join(f"{rule} {count}" for rule, count in sorted(collected.stopped.items())))
+
+
+@settings(max_examples=1000, deadline=None)
 @given(
     scripts=SCRIPTS,
     method=st.sampled_from(["best_of_n", "weighted_vote", "self_consistency"]),
     aggregation=st.sampled_from(["mean", "min", "last", "product", "max"]),
+    on_critic_error=st.sampled_from(["self_consistency", "first", "fail"]),
     stop=RULES,
 )
 def test_the_choice_is_the_one_among_all_candidates(
-    scripts: list[Script], method: str, aggregation: str, stop: StopRule
+    figures: Figures,
+    scripts: list[Script],
+    method: str,
+    aggregation: str,
+    on_critic_error: str,
+    stop: StopRule,
 ) -> None:
     # Equal answers of different candidates would share one score, so a script's answer is its own.
     scripts = [replace(s, answer=f"step {s.index}.\n{s.answer}") for s in scripts]
-    options = {} if method == "self_consistency" else {"aggregation": aggregation}
     stop = usable(method, stop)
+    options: dict[str, Any] = {"aggregation": aggregation, "on_critic_error": on_critic_error}
+    options = {} if method == "self_consistency" else options
+    has_cap = stop.max_tokens is not None or stop.max_seconds is not None
     try:
         whole, all_tokens = run(method, scripts, StopRule(), **options)
+    except CriticError:
+        assert on_critic_error == "fail"  # a rule may end the selection before the critic fails
+        return
     except PolicyError:
         with pytest.raises(PolicyError):
-            run(method, scripts, replace(stop, max_tokens=None), **options)
+            run(method, scripts, replace(stop, max_tokens=None, max_seconds=None), **options)
         return
     try:
         ended, tokens = run(method, scripts, stop, **options)
-    except PolicyError:  # the cap was met by candidates that failed, before any other wrote a word
-        assert stop.max_tokens is not None and any(script.fails for script in scripts)
+    except PolicyError:  # the cap was met before any candidate that may be chosen wrote a word
+        assert has_cap
         return
+    except CriticError:  # the time was over before there was a score
+        assert stop.max_seconds is not None and on_critic_error == "fail"
+        return
+    rules = tuple(name for name, value in vars(stop).items() if value)
+    figures.add((method, aggregation, rules), whole, ended)
     assert tokens <= all_tokens
     if ended.stopped is None:
         assert ended.selected == whole.selected
+        if not stop.abandon_losers:  # this rule is refused where several answers are returned
+            assert ranking(ended) == ranking(whole)
         return
     winner = ended.winner
     if ended.stopped == "score":
@@ -196,6 +155,7 @@ def test_the_choice_is_the_one_among_all_candidates(
             if counts and (answer := final_answer(entry.candidate.text)) is not None:
                 votes[answer] += 1 if method == "self_consistency" else entry.score or 0
         assert votes[final_answer(winner.candidate.text)] == max(votes.values())
+    elif ended.stopped == "tokens":
+        assert stop.max_tokens is not None and tokens >= stop.max_tokens
     else:
-        assert ended.stopped == "tokens" and stop.max_tokens is not None
-        assert tokens >= stop.max_tokens
+        assert ended.stopped == "seconds" and stop.max_seconds is not None
