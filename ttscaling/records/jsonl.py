@@ -13,6 +13,8 @@ from .bad_records import BadRecords, RecordError
 Json = Mapping[str, Any]
 T = TypeVar("T")
 
+LFS_POINTER = b"version https://git-lfs."
+"""How a file begins that git-lfs put in the place of a large file."""
 LONGEST_LINE = 64 * 2**20
 """In bytes. A longer line means that the file has another format, so it isn't read into memory."""
 
@@ -35,6 +37,9 @@ def parse_line(line: bytes, parse: Callable[[Json], T], where: str) -> T:
         if b"\\u" in line:  # half of a surrogate pair is valid JSON, but it can't be encoded as text
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
+        if line.startswith(LFS_POINTER):
+            problem = "the file is a pointer of git-lfs, not the data: run `git lfs pull` where it came from"
+            raise RecordError(f"{where}: {problem}") from error
         problem = f"the line is not JSON ({error}): write one JSON object on each line, in UTF-8"
         raise RecordError(f"{where}: {problem}") from error
     if not isinstance(data, dict):

@@ -48,7 +48,12 @@ def read_meta(path: Path, *, base: Path) -> tuple[DataSet, ...]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_named_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        if path.suffix == ".jsonl":
+            raise ValueError(
+                f"{path} is a file of records: name a meta.json that lists it, with "
+                f'{{"NAME": {{"root": FOLDER OF ITS IMAGES, "annotation": "{path}"}}}}'
+            ) from error
         raise ValueError(f"{path} can't be read as JSON: {error}") from error
     if not isinstance(content, dict) or not content:
         raise ValueError(f'{path} names no data set: write {{"NAME": {{"root": .., "annotation": ..}}, ..}}')

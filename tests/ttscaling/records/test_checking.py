@@ -65,5 +65,5 @@ def test_the_other_formats(tmp_path: Path, form: str, row: dict[str, Any]) -> No
 def test_a_file_that_is_no_meta_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "meta.json").write_text("[]")
     code, output = check(tmp_path / "meta.json")
-    assert code == 2
+    assert code == 1
     assert "names no data set" in output

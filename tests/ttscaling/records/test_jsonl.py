@@ -94,3 +94,9 @@ def test_an_endless_line_is_not_read_into_memory(tmp_path: Path, monkeypatch: py
     assert (len(file), file.record(2, number_of)) == (3, 3)
     with pytest.raises(RecordError, match="longer than"):
         file.record(1, number_of)
+
+
+def test_a_pointer_of_git_lfs_is_named() -> None:
+    line = b"version https://git-lfs.github.com/spec/v1\n"
+    with pytest.raises(RecordError, match=r"a\.jsonl:1: the file is a pointer of git-lfs.*`git lfs pull`"):
+        parse_line(line, dict, "a.jsonl:1")

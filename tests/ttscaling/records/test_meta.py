@@ -94,3 +94,21 @@ def test_all_problems_are_named(base: Path) -> None:
 def test_no_data_set(base: Path, content: Any) -> None:
     with pytest.raises(ValueError, match="names no data set"):
         read_meta(written(base, content), base=base)
+
+
+def test_a_file_of_records_in_its_place_is_named(base: Path) -> None:
+    """Whoever has one data set often names its file itself."""
+    records = base / "sets/a.jsonl"
+    records.write_text('{"question": "1"}\n{"question": "2"}\n')
+    with pytest.raises(ValueError, match=r"a\.jsonl is a file of records: name a meta\.json that lists it"):
+        read_meta(records, base=base)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 100_000, '{"a": ', "\ud800", "version https://git-lfs.github.com/spec/v1"]
+)
+def test_what_is_no_json_is_refused(content: str, base: Path) -> None:
+    path = base / "meta.json"
+    path.write_bytes(content.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ValueError, match=r"meta\.json can't be read as JSON"):
+        read_meta(path, base=base)

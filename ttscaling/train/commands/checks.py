@@ -8,6 +8,7 @@ import typer
 from ttscaling.train.settings.kinds import Kind
 from ttscaling.train.settings.published import Size, published
 
+from .launching import exit_with
 from .recipe_options import with_overrides
 
 
@@ -29,9 +30,9 @@ def check(
 
     try:
         parse, data_sets = parser_of(form), read_meta(meta, base=base)
+        checked = [check_data_set(data_set, parse) for data_set in data_sets]
     except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error)) from error
-    checked = [check_data_set(data_set, parse) for data_set in data_sets]
+        raise exit_with(error) from error
     for data_set in checked:
         typer.echo(data_set.summary())
     raise typer.Exit(not all(data_set.passed for data_set in checked))

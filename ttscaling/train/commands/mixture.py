@@ -155,6 +155,7 @@ def search_ratio(
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    shares = shares_of(language_shares)
     training, data_sets = read_modalities(data, base=base)
     held, heldout_sets = read_modalities(heldout, base=base)
     trials = Trials(model=model, data_sets=training, heldout=held, recipe=recipe, output=output)
@@ -163,7 +164,7 @@ def search_ratio(
         heldout_sets,
         trials.measure,
         levels=levels,
-        language_shares=shares_of(language_shares),
+        language_shares=shares,
     )
     result = report(found, data_sets, model=str(model), recipe=recipe.as_json())
     if not make_accelerator(recipe.precision).is_main_process:

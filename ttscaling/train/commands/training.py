@@ -8,16 +8,11 @@ the published value for `--size`.
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from model.checkpoint.config_file import Layout
-from ttscaling.train.settings.kinds import (
-    Export,
-    Kind,
-    MpoWeights,
-)
+from ttscaling.train.settings.kinds import Export, Kind, MpoWeights
 from ttscaling.train.settings.published import Size, published
 
 from .launching import exit_with, idle_gpus, is_main_process, processes_here
@@ -85,7 +80,8 @@ def start(
         Size, typer.Option(help="Published size of the model. It sets the defaults of the recipe.")
     ] = "8B",
     layout: Annotated[
-        Layout | None, typer.Option(help="Layout of the trained checkpoint. By default that of --model.")
+        Literal["opengvlab", "transformers"] | None,
+        typer.Option(help="Layout of the trained checkpoint. By default that of --model."),
     ] = None,
     export: Annotated[
         Export,

@@ -1,6 +1,8 @@
 """The commands of `internvl3 train` that train, with their options."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,10 @@ def test_memory(tmp_path: Path) -> None:
     assert float(longer.split()[-1]) > float(output.split()[-1])
     status, output = run_command("memory", "--model", str(tmp_path / "nothing"))
     assert status == 2 and "config.json" in output
+
+
+def test_the_command_line_is_there_at_once() -> None:
+    """`--help`, `check` and `fetch` don't wait for torch, which takes seconds to import."""
+    code = "import sys, ttscaling.train.cli; print({'torch', 'transformers', 'sklearn'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "set()"
