@@ -23,6 +23,13 @@ def nano_data(
             "--with", help="A meta.json whose data sets critic.json names too. It can be given several times."
         ),
     ] = None,
+    shares: Annotated[
+        str,
+        typer.Option(
+            help="Share of each kind of exercise: readings of rows, their beginnings, facts (single "
+            "operations), exercises without pictures, and solutions."
+        ),
+    ] = "readings=0.4,facts=0.2,exercises=0.05,solutions=0.35",
     seed: Annotated[int, typer.Option(help="Seed of the questions, the exercises and the pictures.")] = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -46,9 +53,23 @@ def nano_data(
             if questions:
                 files["questions"] = str(write_questions(output, questions, seed=seed))
             if exercises:
-                files["data"] = str(write_exercises(output, exercises, seed=seed, beside=beside or ()))
+                file = write_exercises(
+                    output, exercises, seed=seed, beside=beside or (), shares=_shares(shares)
+                )
+                files["data"] = str(file)
         except (ValueError, OSError) as error:
             raise CommandError(str(error)) from error
         return files
 
     run_command(report, lambda files, console: console.print(*files.values(), sep="\n"), as_json)
+
+
+def _shares(text: str) -> dict[str, float]:
+    """Return the shares in a text. Raises ValueError if it doesn't have the form of the default."""
+    try:
+        pairs = [entry.split("=") for entry in text.split(",")]
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError as error:
+        raise ValueError(
+            f"--shares {text!r} can't be read: write kinds and numbers, like readings=0.4,facts=0.2"
+        ) from error

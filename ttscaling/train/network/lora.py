@@ -23,10 +23,11 @@ def lora_config(model: V2PEInternVL, recipe: Recipe) -> LoraConfig:
     """Return peft's config of the recipe's adapters. Raises ValueError if the recipe has none."""
     if recipe.lora_rank is None or recipe.lora_scale is None:
         raise ValueError("the recipe has no LoRA adapters: set lora_rank")
+    alpha = recipe.lora_scale * recipe.lora_rank
     kinds = sorted({name.rpartition(".")[2] for name, _ in _linear_layers(model)})
     return LoraConfig(
         r=recipe.lora_rank,
-        lora_alpha=recipe.lora_scale * recipe.lora_rank,  # type: ignore[arg-type] # peft only divides it
+        lora_alpha=int(alpha) if alpha.is_integer() else alpha,  # type: ignore[arg-type] # peft divides it
         # The vision tower of transformers' layout has layers of the same names.
         target_modules=rf".*language_model\..*\.({'|'.join(kinds)})",
         bias="none",

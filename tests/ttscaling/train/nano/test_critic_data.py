@@ -1,6 +1,7 @@
 """nano's questions and exercises are files that the commands read, about training drawings alone."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -61,3 +62,24 @@ def test_a_mistake_is_named(arguments: list[str], message: str, tmp_path: Path) 
     )
     assert result.exit_code == 1
     assert message in result.output and "Traceback" not in result.output
+
+
+def test_beginnings_are_readings_of_one_two_or_three_digits(tmp_path: Path) -> None:
+    write_exercises(tmp_path, 60, seed=4, shares={"beginnings": 1.0})
+    file = tmp_path / "exercises.jsonl"
+    steps = [
+        step for record in read_records(file, parse_judged, BadRecords(allowed=0)) for step in record.steps
+    ]
+    lengths = Counter(len(step.text.split(": ")[1].split()) for step in steps)
+    assert set(lengths) == {1, 2, 3}
+    for length in lengths:
+        scores = [step.score for step in steps if len(step.text.split(": ")[1].split()) == length]
+        assert 0.3 < np.mean(scores) < 0.7, "right and wrong statements balance at each length"
+
+
+@pytest.mark.parametrize("shares", ["readings", "readings=a", "sums=1", "readings=-1,facts=2", "facts=0"])
+def test_shares_that_are_none_are_named(shares: str, tmp_path: Path) -> None:
+    arguments = ["nano-data", "--output", str(tmp_path), "--exercises", "2", "--shares", shares]
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "shares" in result.output and "Traceback" not in result.output
