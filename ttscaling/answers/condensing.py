@@ -20,7 +20,8 @@ _ADVERB = re.compile(
 _REASON = re.compile(
     r"[\s,;]*(?:[,;(]\s*|\s|^)(?:because|since|as (?:it|this|the|shown|we)|given that|so that|due to|which"
     r"|where|based on|according to|rather than|instead of|not(?=\s(?:\(?[A-H]\b|[-$(]?\d)))\b"
-    r"|\s(?:is|are)\s(?:therefore\s|thus\s)?(?:the\s)?(?:correct|right|best)\b"
+    r"|(?<=[A-H\d)*])\s(?:is|are)\s(?:therefore\s|thus\s)?(?:the\s)?(?:correct|right|best)"
+    r"(?=[.,;]?(?:$|\s(?:because|since|as|answer|option|choice|one)\b))"
     r"|[，,；。]?(?:因为|由于|理由)|(?<=[A-H])[)）]?\s?(?:是?正确|符合|对$)"
 )
 _NEXT_SENTENCE = re.compile(

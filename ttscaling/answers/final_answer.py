@@ -15,7 +15,7 @@ from .labels import has_label, labelled, statements
 from .normal_form import Core, normal_form, number, read_answer
 
 _CONCLUSION = re.compile(
-    r"(?:[*#>\s]|so|thus|hence|therefore|finally|∴|所以|因此|故|于是|[,，:：])*", re.IGNORECASE
+    r"(?:[*#>\s]|(?:so|thus|hence|therefore|finally)(?![a-z])|∴|所以|因此|故|于是|[,，:：])*", re.IGNORECASE
 )
 _TAG = re.compile(r"<answer>:?", re.IGNORECASE)
 _CLOSING_TAG = re.compile(r"</answer>", re.IGNORECASE)
@@ -25,7 +25,7 @@ _UNFINISHED = re.compile(
 _RESULT = re.compile(r"[*_#>\s]*(?:result|solution|conclusion|结果|结论)[*_\s]*[:：][*_\s]*", re.IGNORECASE)
 _DENIAL = re.compile(
     r"(?:the\s)?(?:correct\s|right\s)?(?:answer|option|choice)\b.{0,20}?\b"
-    r"(?:is\snot|isn't|can't\sbe|cannot\sbe)\b(?! enough| given| possible)",
+    r"(?:is\snot|isn't|can't\sbe|cannot\sbe)\b(?! enough| given| possible)|(?:正确)?(?:答案|选项)不是",
     re.IGNORECASE,
 )
 _OPTION = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")

@@ -47,6 +47,7 @@ _STATEMENT = re.compile(
         (?!\s(?:an?|in|one|positive|negative|even|odd|less|greater|between)\b))
         [ \t*:：]{0,6}(?=(?P<after>\S[^\n]{0,3999}))
     |(?:答案|选项|结果)(?:应该|应当|应)?[是为选](?:择|项)?[ \t*:：]{0,6}(?=(?P<chinese>\S[^\n]{0,3999}))
+    |(?:答案|选项)不是[^，,。\s]{1,20}[，,][ ]?(?:而是|是)(?=(?P<chinese_instead>\S[^\n]{0,119}))
     |\b(?:correct|right|final)\s(?:answers|options|choices)\sare[ \t*:]{1,6}
         (?=(?P<several>\S[^\n]{0,3999}))""",
     re.IGNORECASE | re.VERBOSE,
@@ -98,7 +99,8 @@ def statements(text: str) -> Iterator[str]:
                 yield next(filter(None, match.groups()))
             continue
         stated = _stated(match)
-        if not _NO_ANSWER.match(stated) and (match["instead"] is None or is_definite(condensed(stated))):
+        corrected = match["instead"] or match["chinese_instead"]
+        if not _NO_ANSWER.match(stated) and (corrected is None or is_definite(condensed(stated))):
             yield stated
 
 

@@ -87,7 +87,7 @@ def read_answer(answer: str) -> Reading:
     if options := read_options(plain):
         letters = options.letters if len(options.letters) == 1 else f"({options.letters})"
         tail = None if options.sure else words(options.text or "")
-        return Reading("options", letters, tail, joins=not options.species)
+        return Reading("options", letters, tail, joins=not options.letter_alone_differs)
     named = _NAMED.fullmatch(plain)
     if named and _NO_NAME.search(named["name"]):
         named = None

@@ -27,6 +27,7 @@ _SPECIES = re.compile(
     "|cloacae|caballus|tularensis|catus|lamblia|gallus|pylori|influenzae|sapiens|erectus|habilis"
     "|[a-z]+(?:ii|ensis|oides)"
 )
+_INITIALS = re.compile(r"[A-Z](?:\.|$)")  # B. J. Smith and A.M. are no options either
 _ARTICLE = re.compile(r"(?:[Tt]he|[Aa]n?) ")
 _ONE_OF_MANY = r"(?:\([A-H]\)|\[[A-H]\]|[A-H][.)]?)"
 _JOINT = r"(?:[,;&]? ?(?:and|和|与)|[,;&]|(?= [(\[A-H]))"
@@ -39,13 +40,13 @@ class Options:
     """The letters of an answer, in its order, and the text behind a single one.
 
     The option is `sure` if the letter says it all. `C. Brown` isn't: it is option C with the text "Brown", or
-    a person. `E. coli` reads as a species, so that the letter alone doesn't mean the same.
+    a person. `E. coli` is a species and B. J. Smith a person, so that the letter alone is another answer.
     """
 
     letters: str
     text: str | None = None
     sure: bool = True
-    species: bool = False
+    letter_alone_differs: bool = False
 
 
 def read_options(plain: str) -> Options | None:
@@ -78,10 +79,14 @@ def _with_tail(plain: str) -> Options | None:
     if match is None or _OTHER_LETTER.search(match["tail"]):
         return None
     sure = match["mark"] is not None and _ARTICLE.match(match["tail"]) is not None
-    species = match["mark"] == "." and _SPECIES.fullmatch(match["tail"]) is not None
     named = _OPTION.match(plain) is not None
+    first_word = match["tail"].partition(" ")[0]
+    other = match["mark"] == "." and (_SPECIES.fullmatch(first_word) or _INITIALS.match(match["tail"]))
     return Options(
-        _folded(match[2] or match[4]), match["tail"], sure=sure or named, species=species and not named
+        _folded(match[2] or match[4]),
+        match["tail"],
+        sure=sure or named,
+        letter_alone_differs=bool(other) and not named,
     )
 
 

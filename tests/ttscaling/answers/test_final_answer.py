@@ -184,3 +184,23 @@ def test_an_option_that_is_denied_or_supposed_is_not_chosen(text: str) -> None:
 @pytest.mark.parametrize("equation", ["\\sqrt{x} = 5", "x != 5", "a+b=5", "x^n=5", "not x = 5"])
 def test_an_expression_before_the_equals_sign_is_no_name(equation: str) -> None:
     assert not agree(equation, "5")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The answer is not A. It is B.", "B"),
+        ("答案不是A，而是B。", "B"),
+        ("The answer is not A.", None),
+        ("答案不是A。", None),
+        ("The figure is not a square. It is a rectangle.\nIts area is unknown.", None),
+        ("The choices are A, B, C and D.\nWe look at each of them now.", None),
+        ("Answers:\nA. 5\nB. 6\nLet me think about it.", None),
+        ("Solution: x = 5", "x = 5"),
+        ("Final answer: x is right of y", "x is right of y"),
+        ("So \\boxed{5} or \\boxed{6}", "5 or 6"),
+        ("x=\\boxed{5}, y=\\boxed{5}", "x=5, y=5"),
+    ],
+)
+def test_what_is_denied_or_only_listed_is_no_answer(text: str, answer: str | None) -> None:
+    assert final_answer(text) == answer
