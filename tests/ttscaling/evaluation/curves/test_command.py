@@ -122,6 +122,7 @@ def test_a_second_run_asks_only_for_what_it_lacks(
     text = page.read_text()
     assert text.count("<!-- curves -->") == text.count("<!-- end of curves -->") == 1
     assert "12 questions" in text and "6 questions" not in text and "](../curves.svg)" in text
+    assert "For N = 8 there is only one draw, which holds all candidates." in text
     assert plot.read_text().startswith("<?xml")
 
 
