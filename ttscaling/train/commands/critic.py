@@ -49,7 +49,7 @@ def critic(
 ) -> Mapping[str, Any]:
     """Train a process reward critic as VisualPRM does, with the loss on its label for each step.
 
-    internvl3 train critic --model InternVL3-8B --data meta.json --output runs/critic --epochs 1
+    internvl3 train critic --model OpenGVLab/InternVL3-8B --data meta.json --output runs/critic --epochs 1
     """
     return {
         "critic": CriticData(

@@ -75,7 +75,8 @@ def ratio(
     Stage 1 mixes the data sets of each modality by itself. Stage 2 mixes language with multimodal data and
     trains for as many steps.
 
-        internvl3 train ratio --model InternVL3-1B --data meta.json --heldout heldout.json --output runs/ratio
+        internvl3 train ratio --model OpenGVLab/InternVL3-1B --size 1B --data meta.json \
+            --heldout heldout.json --output runs/ratio
     """
     from ttscaling.train.checkpoints.hub import checkpoint_folder
 

@@ -27,7 +27,7 @@ def pretrain() -> Mapping[str, Any]:
     The data are InternVL's conversations, with images or with text only. repeat_time in meta.json sets the
     mixture.
 
-        internvl3 train pretrain --model InternVL3-1B --data meta.json --output runs/pretrain
+        internvl3 train pretrain --model OpenGVLab/InternVL3-1B --data meta.json --output runs/pretrain
     """
     return {}
 
@@ -60,7 +60,7 @@ def mpo(
 
     First one pass over the data computes the log-probabilities of the reference model.
 
-        internvl3 train mpo --model InternVL3-8B-Instruct --data mmpr.json --output runs/mpo
+        internvl3 train mpo --model OpenGVLab/InternVL3-8B-Instruct --data mmpr.json --output runs/mpo
     """
     return {
         "mpo": MpoWeights(preference=preference, quality=quality, generation=generation, beta=beta),

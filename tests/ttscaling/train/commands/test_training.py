@@ -25,11 +25,15 @@ def run_command(*arguments: str) -> tuple[int, str]:
 
 def test_a_run(tmp_path: Path) -> None:
     training_job = job(tmp_path, recipe=recipe(steps=1))
-    status, output = run_command(*command_line(training_job))
+    evaluation = ["--eval", str(training_job.data), "--eval-every", "3", "--track", "tensorboard"]
+    status, output = run_command(*command_line(training_job), *evaluation)
     assert status == 0, output
     assert str(training_job.output / "model") in output.replace("\n", "")
     written = json.loads((training_job.output / "job.json").read_text())
     assert written["recipe"] == training_job.recipe.as_json()
+    log = [json.loads(line) for line in (training_job.output / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in log if "eval/loss" in row] == [0, 1]
+    assert list((training_job.output / "internvl3-train").glob("events.out.tfevents.*"))
 
 
 def test_a_critic_s_own_options(tmp_path: Path) -> None:

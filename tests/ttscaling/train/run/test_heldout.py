@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.ttscaling.train.jobs import command_line, figures, job, recipe, weights, write_data
+from tests.ttscaling.train.jobs import figures, job, recipe, weights, write_data
+from tests.ttscaling.train.sharded import run_sharded
 from ttscaling.records.bad_records import TooManyBadRecordsError
 from ttscaling.records.meta import read_meta, write_meta
 from ttscaling.reports.step_f1 import macro_f1
@@ -24,8 +22,6 @@ from ttscaling.train.run.job import Job, run_job
 from ttscaling.train.run.sharding import make_accelerator
 from ttscaling.train.run.task import TrainingTask, make_task
 from ttscaling.train.settings.kinds import Kind
-
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def evaluated_job(folder: Path, kind: Kind, **changes: Any) -> Job:
@@ -129,19 +125,16 @@ def test_an_evaluation_does_not_change_the_run(kind: Kind, tmp_path: Path) -> No
         assert after["margin"] > 0.1 and 0 <= after["preferred"] <= 1
 
 
-def test_two_processes_measure_what_one_measures(tmp_path: Path) -> None:
+def run_in_process(training_job: Job) -> None:
+    run_job(training_job, make_accelerator("fp32"), resume=False)
+
+
+def test_two_processes_with_a_sharded_model_measure_what_one_measures(tmp_path: Path) -> None:
     alone = evaluated_job(tmp_path, "critic", name="alone")
-    together = replace(alone, output=tmp_path / "together")
-    run_job(alone, make_accelerator("fp32"), resume=False)
-    assert together.heldout is not None
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "ttscaling.train"]
-    command = [sys.executable, *launcher, *command_line(together)]
-    command += ["--eval", str(together.heldout), "--eval-every", "2"]
-    finished = subprocess.run(command, env=ALONE, check=True, capture_output=True, text=True, timeout=300)
-    assert finished.stdout.count("trained: ") == 1, "only the main process writes"
-    assert finished.stderr.count("critic  step 4 of 4") == 1
-    assert finished.stderr.count("critic  step 4  eval/loss") == 1
-    one, two = evaluations(alone), evaluations(together)
+    sharded = replace(alone, output=tmp_path / "sharded")
+    run_in_process(alone)
+    run_sharded(tmp_path, 2, run_in_process, sharded)
+    one, two = evaluations(alone), evaluations(sharded)
     assert list(one) == list(two) == [0, 2, 4]
     for step, expected in one.items():
         assert two[step] == pytest.approx(expected, rel=1e-3, abs=1e-4)
