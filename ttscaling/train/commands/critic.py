@@ -46,6 +46,10 @@ def critic(
         float,
         typer.Option(min=0, help="Weight of a token of a step labelled +, beside 1 for a label."),
     ] = 0.0,
+    early_weight: Annotated[
+        float,
+        typer.Option(min=0, help="Weight of predicting a label at the tokens of its step, too, beside 1."),
+    ] = 0.0,
 ) -> Mapping[str, Any]:
     """Train a process reward critic as VisualPRM does, with the loss on its label for each step.
 
@@ -61,5 +65,6 @@ def critic(
             system=text_or_file(critic_system),
             loss=loss,
             text_weight=text_weight,
+            early_weight=early_weight,
         )
     }

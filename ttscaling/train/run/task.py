@@ -93,6 +93,7 @@ def make_task(
             labels=[preparation.encoder.ids(label)[0] for label in critic.labels],
             full=critic.loss == "full",
             text=critic.text_weight > 0,
+            early_weight=critic.early_weight,
         )
         return TrainingTask(_critic_corpus(data_sets, preparation, recipe, critic), judgement, recipe)
     if kind == "mpo":

@@ -5,7 +5,6 @@ the steps labelled `+` can be a target too. A critic must know what a right step
 one, and a model that learns labels alone forgets it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,16 +20,20 @@ from .chat_samples import Preparation, next_token_sample, read_media
 from .critic_chats import CriticRecord, critic_turns
 from .sample import Sample
 
+NO_LABEL = -1
+
 
 @dataclass(frozen=True)
 class CriticSample(Sample):
     """A sample whose `slot_T` marks the positions at which a label is predicted.
 
     All labels have the weight that `average` gives to the number of labels, and other targets the weight of a
-    label times `text_weight`.
+    label times `text_weight`. `step_label_T` holds the label's token at the tokens of its step, and NO_LABEL
+    elsewhere.
     """
 
     slot_T: NDArray[np.bool_]
+    step_label_T: NDArray[np.int64]
 
 
 def critic_sample(
@@ -72,6 +75,10 @@ def critic_sample(
             "with InternVL's tokenizer"
         )
     sample.target_T[slot_T] = [ids[0] for ids in labels]
+    step_label_T = np.full(len(chat.ids_T), NO_LABEL)
+    for step, ids, slot in zip(record.steps, labels, chat.slots, strict=True):
+        predicting = _text_positions(chat, step, slot, preparation)
+        step_label_T[predicting.start + 1 : predicting.stop + 1] = ids[0]
     if text_weight:
         right_steps = (
             (step, slot)
@@ -82,11 +89,11 @@ def critic_sample(
         for step, slot in right_steps:
             sample.weight_T[_text_positions(chat, step, slot, preparation)] = text_weight * label_weight
     return CriticSample(
-        sample.ids_T, sample.target_T, sample.weight_T, sample.deltas, sample.tiles_NHWC, slot_T=slot_T
+        sample.ids_T, sample.target_T, sample.weight_T, sample.deltas, sample.tiles_NHWC, slot_T, step_label_T
     )
 
 
-def _text_positions(chat: EncodedChat, step: str, slot: int, preparation: Preparation) -> Sequence[int]:
+def _text_positions(chat: EncodedChat, step: str, slot: int, preparation: Preparation) -> range:
     """Return the positions that predict the tokens of the step before a slot, and the end of its turn."""
     (end,) = preparation.encoder.ids(END)
     end_at = slot - chat.ids_T[slot::-1].tolist().index(end)

@@ -23,8 +23,9 @@ class CriticData:
     `labelling` only whether there is a third label. `system` begins every conversation, None leaves the
     checkpoint's own, and an empty text puts nothing there. `loss` is over the labels alone or over the full
     vocabulary. `text_weight` is the weight of the next-token loss on each token of the steps labelled `+`.
+    `early_weight` is that of the labels at the tokens of their steps (see `Judgement`).
 
-    Raises ValueError if `text_weight` is negative.
+    Raises ValueError if a weight is negative.
     """
 
     form: Form = "judged"
@@ -35,10 +36,12 @@ class CriticData:
     system: str | None = None
     loss: CriticLoss = "labels"
     text_weight: float = 0.0
+    early_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.text_weight < math.inf:
-            raise ValueError(f"the weight of the text is {self.text_weight}: give a number of at least 0")
+        for name in ("text_weight", "early_weight"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}: give a number of at least 0")
 
     @property
     def labels(self) -> str:

@@ -128,6 +128,26 @@ def test_a_judgement_over_the_full_vocabulary_and_the_text(model: V2PEInternVL, 
     assert figures["right"].item() / micro.weight == pytest.approx(right.item(), abs=1e-6)
 
 
+def test_labels_at_the_tokens_of_the_steps(model: V2PEInternVL, tmp_path: Path) -> None:
+    """Their mean counts as much as `early_weight` says, beside the mean at the slots."""
+    record = CriticRecord(question="1+1?", steps=("1+1=2", "No."), labels=("+", "-"))
+    sample = critic_sample(record, data_set(tmp_path), preparation(), np.random.default_rng(0))
+    plus, minus = (preparation().encoder.ids(label)[0] for label in "+-")
+    losses = {}
+    for weight in (0.0, 3.0):
+        objective = Judgement(image_token=image_token(model), labels=[plus, minus], early_weight=weight)
+        micro = objective.micro(drawn([sample]))
+        loss, figures = objective.loss(model, micro)
+        losses[weight] = loss.item() / micro.weight
+    first, _, second = np.flatnonzero(sample.ids_T == preparation().encoder.end)  # one ends the answer `+`
+    logits_T2 = log_probs_alone(model, sample)[:, [plus, minus]]
+    at = [*range(first - len("1+1=2"), first + 1), *range(second - len("No."), second + 1)]
+    labels = torch.tensor([0] * 6 + [1] * 4)
+    expected = F.cross_entropy(logits_T2[at], labels).item()
+    assert figures["early"].item() / micro.weight == pytest.approx(3 * expected, abs=1e-5)
+    assert losses[3.0] - losses[0.0] == pytest.approx(3 * expected, abs=1e-5)
+
+
 def test_preference_is_mpo_with_the_shift_of_the_steps_before(model: V2PEInternVL, tmp_path: Path) -> None:
     records = [
         PairRecord(question="What?", chosen="A cat.", rejected="Nothing at all.", images=("wide.png",)),
