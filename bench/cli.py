@@ -3,6 +3,7 @@
 import typer
 
 from bench.critic.command import critic
+from bench.gpu.command import gpu
 from bench.preprocess.command import preprocess
 from bench.training.command import training
 from bench.tts.command import tts
@@ -18,6 +19,7 @@ def _group() -> None:
 
 
 app.command()(critic)
+app.command()(gpu)
 app.command()(long_video)
 app.command()(preprocess)
 app.command()(training)

@@ -12,23 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-from accelerate.state import PartialState
-from accelerate.utils import DistributedType
-from accelerate.utils.launch import prepare_multi_gpu_env
 from torch.multiprocessing.spawn import spawn
 
-CONFIG = Path(__file__).parents[3] / "recipes" / "fsdp2.yaml"
-_TIME_LIMIT = timedelta(minutes=3)
+from bench.gpu.sharding import launcher_environment, tell_accelerate_that_processes_are_gpus
 
-
-def launcher_environment(*options: str) -> dict[str, str]:
-    """Return the variables that `accelerate launch` sets for recipes/fsdp2.yaml, which `options` change."""
-    parser = launch_command_parser()
-    arguments = parser.parse_args(["--config_file", str(CONFIG), *options, "-m", "ttscaling.train"])
-    arguments, _, _ = _validate_launch_command(arguments)
-    environment: dict[str, str] = prepare_multi_gpu_env(arguments)
-    return {name: value for name, value in environment.items() if os.environ.get(name) != value}
+_TIME_LIMIT = timedelta(minutes=5)
 
 
 def run_sharded(
@@ -44,7 +32,7 @@ def run_sharded(
         options: options of `accelerate launch` besides the config.
 
     Raises:
-        Exception: a process failed, or one waited for another for more than three minutes.
+        Exception: a process failed, or one waited for another for more than five minutes.
     """
     meeting = folder / "meeting"
     meeting.unlink(missing_ok=True)
@@ -65,7 +53,6 @@ def _process(
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=rank, world_size=processes, timeout=_TIME_LIMIT
     )
-    PartialState(cpu=True)
-    PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    tell_accelerate_that_processes_are_gpus()
     work(*arguments)
     torch.distributed.destroy_process_group()

@@ -13,9 +13,10 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.utils import DistributedType
 from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
 
+from bench.gpu.sharding import CONFIG, launcher_environment
 from tests.checkpoints import Language, Vision, build_checkpoint
 from tests.ttscaling.train.jobs import figures, job, recipe, weights
-from tests.ttscaling.train.sharded import CONFIG, launcher_environment, run_sharded
+from tests.ttscaling.train.sharded import run_sharded
 from ttscaling.train.checkpoints.load import empty_model, load_model
 from ttscaling.train.run.job import Job, run_job
 from ttscaling.train.run.sharding import ShardedRoot, make_accelerator
