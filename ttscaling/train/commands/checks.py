@@ -57,10 +57,13 @@ def memory(
 ) -> None:
     """Estimate the memory that each GPU needs with the published settings, in GB.
 
-    The peak isn't the sum, because logits and whole gradients don't exist at the same time.
+    The peak isn't the sum, because logits and whole gradients don't exist at the same time. The last two
+    lines aren't memory of a GPU: the tiles that each process holds on its machine, at most, and a saved
+    state. A run keeps as many states as --keep says, and writes one more before it removes the oldest.
     """
     from model.checkpoint.config_file import model_config
     from ttscaling.train.checkpoints.hub import checkpoint_folder
+    from ttscaling.train.network.memory import host_bytes, state_bytes
     from ttscaling.train.network.memory import memory as estimate_memory
 
     try:
@@ -72,5 +75,11 @@ def memory(
         estimate = estimate_memory(config, recipe, devices=devices)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    for name, value in {**vars(estimate), "peak": estimate.peak}.items():
-        typer.echo(f"{name.replace('_', ' '):16}{value / 1e9:8.1f}")
+    figures = {
+        **vars(estimate),
+        "peak": estimate.peak,
+        "tiles on the host": host_bytes(config, recipe, devices=devices),
+        "state on the disk": state_bytes(config, recipe),
+    }
+    for name, value in figures.items():
+        typer.echo(f"{name.replace('_', ' '):20}{value / 1e9:8.1f}")

@@ -71,12 +71,9 @@ def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
         recipe: the settings of the run.
         devices: the number of devices over which the model is sharded.
     """
-    model = _skeleton(config)
-    freeze_all_but(model, recipe.parts)
+    model = _skeleton(config, recipe)
     frozen_width = _FP32
     if recipe.lora_rank is not None:
-        with torch.device("meta"):
-            add_adapters(model, recipe)
         # FSDP keeps all weights of a unit in one type. Without it the frozen weights of a bf16 run are bf16.
         frozen_width = 2 if recipe.precision == "bf16" and devices == 1 else _FP32
     names = shard_unit_names(model)
@@ -104,6 +101,23 @@ def memory(config: InternVLConfig, recipe: Recipe, *, devices: int) -> Memory:
         layer_gradients=layer_gradients,
         root_gradients=root_gradients,
     )
+
+
+def state_bytes(config: InternVLConfig, recipe: Recipe) -> int:
+    """Return the bytes of a saved state on the disk: all weights, and the moments of the trained ones."""
+    model = _skeleton(config, recipe)
+    return _count(model) * _FP32 + _count_trained(model) * _FP32 * _MOMENTS
+
+
+def host_bytes(config: InternVLConfig, recipe: Recipe, *, devices: int) -> int:
+    """Return the most bytes of tiles that one of `devices` processes holds in the memory of its machine.
+
+    These are the tiles of the open packs of its streams, and of the packs of two steps. Weights aren't
+    counted: while a sharded run begins, the main process holds all of them in fp32.
+    """
+    side = config.vision_config.image_size[0]
+    own_packs = recipe.num_streams * (recipe.open_packs + 1) + 2 * recipe.batch
+    return -(-own_packs // devices) * recipe.max_tiles * 3 * side**2
 
 
 def _activations(config: InternVLConfig, recipe: Recipe, width: int) -> int:
@@ -146,9 +160,14 @@ class _Stack:
         return self.layers * (self.inputs + self.inner)
 
 
-def _skeleton(config: InternVLConfig) -> V2PEInternVL:
+def _skeleton(config: InternVLConfig, recipe: Recipe) -> V2PEInternVL:
+    """Return the model without memory, with the recipe's adapters and its frozen parts."""
     with torch.device("meta"):
-        return V2PEInternVL(config)
+        model = V2PEInternVL(config)
+        freeze_all_but(model, recipe.parts)
+        if recipe.lora_rank is not None:
+            add_adapters(model, recipe)
+    return model
 
 
 def _count(module: nn.Module) -> int:

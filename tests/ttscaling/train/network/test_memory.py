@@ -23,7 +23,7 @@ from ttscaling.records.meta import read_meta
 from ttscaling.train.checkpoints.load import load_model
 from ttscaling.train.network.attention import segments_of
 from ttscaling.train.network.internvl import V2PEInternVL
-from ttscaling.train.network.memory import memory, parameters
+from ttscaling.train.network.memory import host_bytes, memory, parameters, state_bytes
 from ttscaling.train.run.global_batch import StepPacks
 from ttscaling.train.run.job import Job
 from ttscaling.train.run.sharding import ShardedRoot, make_accelerator, prepared
@@ -105,6 +105,17 @@ def test_adapters_alone_have_gradients_and_moments():
     in_8_bits = memory(config, replace(recipe, optimizer="adamw8bit"), devices=1)
     assert (in_8_bits.gradients, in_8_bits.optimizer) == (4 * adapters, 2 * adapters)
     assert alone.peak < memory(config, full, devices=1).peak / 4
+
+
+def test_what_a_run_takes_on_the_host_and_on_the_disk():
+    """Each of 8 processes reads 64 of 512 packs from 8 streams, with 9 open packs of 48 tiles each."""
+    config, recipe = config_of("InternVL3-8B"), published("pretrain", "8B")
+    tile = 3 * 448**2
+    assert host_bytes(config, recipe, devices=8) == (8 * 9 + 2 * 64) * 48 * tile
+    counts = parameters(config)
+    assert state_bytes(config, recipe) == 12 * sum(counts.values())
+    frozen = replace(recipe, parts=("language",))
+    assert state_bytes(config, frozen) == 4 * sum(counts.values()) + 8 * counts["language"]
 
 
 def test_logits_are_those_of_a_chunk():
