@@ -28,11 +28,12 @@ from ttscaling.train.samples.critic_chats import with_system
 from ttscaling.train.settings.kinds import CriticData, Export, Kind, MpoWeights
 from ttscaling.train.settings.recipe import Recipe
 
+from .disk import writing
 from .heldout import Heldout, heldout_tasks
 from .logs import Logs
 from .loop import train
 from .progress_display import ProgressDisplay, RunLength
-from .reference_pass import compute_references
+from .reference_pass import compute_references, showing
 from .sharding import prepared
 from .states import Checkpoints
 from .task import TrainingTask, make_task
@@ -122,7 +123,7 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
         write_job_settings(job.output / "job.json", settings)
     module, optimizer = prepared(model, task, accelerator)
     if job.kind == "mpo":
-        compute_references(module, task, accelerator, job.output / "references", workers=job.workers)
+        _compute_references(module, task, accelerator, job)
     heldout = Heldout(held, module, accelerator, every=job.evaluate_every, workers=job.workers)
     heldout.compute_references(job.output / "heldout-references")
     checkpoints = Checkpoints(job.output / "checkpoints", every=job.save_every, keep=job.keep)
@@ -146,15 +147,30 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
     state = accelerator.get_state_dict(module)
     if accelerator.is_main_process:
         tensors = {name.removeprefix("model."): tensor.cpu() for name, tensor in state.items()}
-        _export(job, tensors, model, system=critic.system if job.kind == "critic" else None)
+        advice = "run the command again with --resume, which writes the trained checkpoint only"
+        with writing("the trained checkpoint", job.output, advice):
+            _export(job, tensors, model, system=critic.system if job.kind == "critic" else None)
     accelerator.wait_for_everyone()
     return job.output / "model"
 
 
+def _compute_references(module: Any, task: TrainingTask, accelerator: Accelerator, job: Job) -> None:
+    display = ProgressDisplay(title="references", length=_length(job, task), every=job.log_every)
+    folder = job.output / "references"
+    if not accelerator.is_main_process:
+        compute_references(module, task, accelerator, folder, workers=job.workers)
+        return
+    with display:
+        compute_references(module, task, accelerator, folder, workers=job.workers, on_step=showing(display))
+
+
+def _length(job: Job, task: TrainingTask) -> RunLength:
+    return RunLength(steps=job.recipe.steps, samples=task.draws)
+
+
 def logs_of(job: Job, task: TrainingTask, accelerator: Accelerator, settings: Mapping[str, Any]) -> Logs:
     """Return the logs of a job, which write and show nothing on processes other than the main one."""
-    length = RunLength(steps=job.recipe.steps, samples=task.draws)
-    display = ProgressDisplay(title=job.kind, length=length, every=job.log_every)
+    display = ProgressDisplay(title=job.kind, length=_length(job, task), every=job.log_every)
     folder = job.output if accelerator.is_main_process else None
     return Logs(folder, display, trackers=Trackers(accelerator, job.track, job.output, settings))
 

@@ -7,6 +7,7 @@ each step. If it is cut off, it goes on after the last step, also with another n
 
 from collections.abc import Callable
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from torch import nn
 from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.objectives.references import References, append_references
 
+from .disk import writing
 from .global_batch import StepPacks, global_batches, own_streams, restore_streams
 from .loop import bad_records_of_all_processes, check_bad_records, until_all_end
 from .pass_states import PassState, PassStates
+from .progress_display import ProgressDisplay
 from .task import TrainingTask
 
 OnStep = Callable[[PassState], None]
@@ -62,6 +65,19 @@ def compute_references(
     objective.references = References(sorted(folder.glob("*.jsonl")), identity)
 
 
+def showing(display: ProgressDisplay) -> OnStep:
+    """Return a function that shows each step, and begins the display with the step that a pass follows on."""
+    calls = count()
+
+    def show(state: PassState) -> None:
+        if next(calls) == 0:
+            display.begin(state.step, state.samples, state.tokens)
+        else:
+            display.step(state.step, {"samples": state.samples, "tokens": state.tokens})
+
+    return show
+
+
 def identity_of(task: TrainingTask) -> dict[str, Any]:
     """Return the settings that references depend on, as JSON: those of the draws and their preparation."""
     recipe = task.recipe.as_json()
@@ -80,6 +96,7 @@ def _run_pass(
 ) -> None:
     rank, num_processes = accelerator.process_index, accelerator.num_processes
     path, identity = folder / f"{rank:05d}-of-{num_processes:05d}.jsonl", identity_of(task)
+    folder.mkdir(parents=True, exist_ok=True)
     saved = PassStates(folder, rank, num_processes)
     state = saved.latest()
     accelerator.wait_for_everyone()  # until all have read what one may overwrite
@@ -100,14 +117,16 @@ def _run_pass(
         for packs, totals in until_all_end(batches, accelerator):
             if state.step == task.recipe.steps:
                 break
-            append_references(path, _rows(module, task, packs), identity)
+            rows = _rows(module, task, packs)
             state = PassState(
                 step=state.step + 1,
                 samples=state.samples + totals.samples,
                 tokens=state.tokens + totals.tokens,
                 streams={str(index): own for index, own in packs.states.items()},
             )
-            saved.save(state)
+            with writing("the references", folder, "use --resume, which goes on after the last step"):
+                append_references(path, rows, identity)
+                saved.save(state)
             on_step(state)
             if bad_records_of_all_processes(streams, task, accelerator).too_many:
                 break

@@ -15,6 +15,8 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from .disk import writing
+
 _NAME = "step-{:08d}"
 
 
@@ -60,16 +62,34 @@ class Checkpoints:
         return max(self.saved(), default=None)
 
     def save(self, snapshot: Snapshot, accelerator: Accelerator) -> None:
-        """Save a state and remove the states that are too old.
+        """Save a state, and remove the states that are too old and what is left of an unfinished one.
 
         Every process calls this with the states of the streams that it reads.
+
+        Raises:
+            OSError: the state can't be written, for example because the disk is full. Earlier states stay.
         """
-        final = self.folder / _NAME.format(snapshot.progress["step"])
-        unfinished = final.with_name(f"{final.name}.unfinished")
+        step, earlier = snapshot.progress["step"], self.latest()
+        begins = f"begins from step {int(earlier.name[-8:])}" if earlier else "begins again"
+        unfinished = self.folder / f"{_NAME.format(step)}.unfinished"
         if accelerator.is_main_process:
-            shutil.rmtree(unfinished, ignore_errors=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._remove_unfinished()
             (unfinished / "streams").mkdir(parents=True)
         accelerator.wait_for_everyone()
+        try:
+            with writing(f"the state of step {step}", self.folder, f"use --resume, which {begins}"):
+                self._write(unfinished, snapshot, accelerator)
+        except OSError:
+            self._remove_unfinished()
+            raise
+
+    def _remove_unfinished(self) -> None:
+        for folder in self.folder.glob("step-*.unfinished"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _write(self, unfinished: Path, snapshot: Snapshot, accelerator: Accelerator) -> None:
+        final = unfinished.with_suffix("")
         accelerator.save_state(str(unfinished))
         for index, state in snapshot.streams.items():
             _write(unfinished / "streams" / f"{index:05d}.json", state)

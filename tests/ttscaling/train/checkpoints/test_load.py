@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.checkpoints import TILE, Layout, build_checkpoint, byte_tokenizer, random_model
-from ttscaling.train.checkpoints.load import empty_model, load_model
+from ttscaling.train.checkpoints.load import empty_model, load_model, weights_dtype
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -49,6 +49,23 @@ def test_shards_are_put_together_and_cast(layout: Layout, tmp_path: Path) -> Non
         unsharded.state_dict().items(), again.state_dict().values(), strict=True
     ):
         assert tensor.dtype == torch.bfloat16 and torch.equal(tensor, other), name
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "git-lfs pointer .*git lfs pull",
+        ),
+        (b"\x10\0\0\0\0\0\0\0half a header", "can't be read .* download it again"),
+    ],
+)
+def test_weights_that_are_no_weights_are_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (build_checkpoint(tmp_path, "opengvlab") / "model.safetensors").write_bytes(content)
+    for read in (weights_dtype, lambda folder: load_model(folder, dtype=torch.float32)):
+        with pytest.raises(ValueError, match=f"model.safetensors .*{message}"):
+            read(tmp_path)
 
 
 def test_a_head_that_the_checkpoint_holds_is_used_even_where_the_config_calls_it_tied(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """A reference pass that was cut off goes on, and gives the references of a pass without a break."""
 
 import os
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from tests.ttscaling.train.jobs import job, recipe
@@ -16,7 +18,8 @@ from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.objectives.references import References
 from ttscaling.train.run.job import Job
 from ttscaling.train.run.pass_states import PassState
-from ttscaling.train.run.reference_pass import OnStep, compute_references, identity_of
+from ttscaling.train.run.progress_display import ProgressDisplay, RunLength
+from ttscaling.train.run.reference_pass import OnStep, compute_references, identity_of, showing
 from ttscaling.train.run.sharding import make_accelerator, prepared
 from ttscaling.train.run.task import TrainingTask, make_task
 
@@ -81,6 +84,15 @@ def test_a_pass_goes_on_after_the_step_at_which_it_ended(tmp_path: Path) -> None
     assert torch.equal(values(resumed, task), values(straight, task))
     run_pass(training_job, tmp_path / "references", third)
     assert third.numbers == [], "a complete pass isn't repeated"
+
+
+def test_a_pass_shows_a_line_for_its_first_step_and_every_few(tmp_path: Path) -> None:
+    training_job, text = job(tmp_path, "mpo", recipe=recipe(steps=4)), StringIO()
+    console, length = Console(file=text, width=30), RunLength(steps=4)
+    with ProgressDisplay(title="references", length=length, every=3, console=console) as display:
+        run_pass(training_job, tmp_path / "references", showing(display))
+    lines = [line.split("  ")[:2] for line in text.getvalue().splitlines()]
+    assert lines == [["references", f"step {step} of 4"] for step in (1, 3, 4)]
 
 
 def kill_second_process(training_job: Job, folder: Path) -> None:
