@@ -1,5 +1,6 @@
 """The command `internvl3 serve`, which is also `python -m server`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,8 @@ def _flag(field: str) -> Any:
 
 def serve(
     allowed_hosts: Annotated[str | None, _flag("allowed_hosts")] = None,
+    api_keys: Annotated[Path | None, _flag("api_keys")] = None,
+    api_key: Annotated[str | None, _flag("api_key")] = None,
     allowed_origins: Annotated[str | None, _flag("allowed_origins")] = None,
     policy: Annotated[str | None, _flag("policy")] = None,
     name: Annotated[str | None, _flag("name")] = None,

@@ -97,7 +97,12 @@ class Engine(Protocol):
         ...
 
     async def complete(
-        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
+        self,
+        body: Mapping[str, Any],
+        choose: ChooseCandidates | None = None,
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> dict[str, Any]:
         """Return the reply to a chat request.
 
@@ -109,11 +114,17 @@ class Engine(Protocol):
             body: the request, whose video parts hold keys of `videos`.
             choose: samples and chooses candidates; None for one plain generation.
             videos: the decoded videos by handle.
+            count: gets the tokens that the policy's engine takes, as it takes them.
         """
         ...
 
     async def stream(
-        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
+        self,
+        body: Mapping[str, Any],
+        choose: ChooseCandidates | None = None,
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> AsyncGenerator[str, None]:
         """Return the reply of `complete` as server-sent events. The last event is `data: [DONE]`.
 

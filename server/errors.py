@@ -28,6 +28,8 @@ class ApiError(Exception):
         param: str | None = None,
         code: str = INVALID,
         can_retry: bool = True,
+        retry_after: int = 5,
+        kind: str | None = None,
     ) -> None:
         """Keep what the reply needs.
 
@@ -37,6 +39,8 @@ class ApiError(Exception):
             param: the field of the request to change.
             code: the name of this kind of error, one of those in docs/errors.md.
             can_retry: false for a 503 that stays until somebody restarts the server.
+            retry_after: the seconds after which a 429 or 503 may be over.
+            kind: the `type` in the body; by default it follows from the status.
         """
         super().__init__(message)
         self.message = message
@@ -44,11 +48,13 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.can_retry = can_retry
+        self.retry_after = retry_after
+        self.kind = kind
 
     @property
     def body(self) -> Mapping[str, Any]:
         """OpenAI's error body."""
-        return error_body(self.message, status=self.status, param=self.param, code=self.code)
+        return error_body(self.message, status=self.status, param=self.param, code=self.code, kind=self.kind)
 
 
 class StartupError(Exception):
@@ -66,9 +72,11 @@ class EngineDied(StartupError):
         self.without_reason = without_reason
 
 
-def error_body(message: str, *, status: int, code: str, param: str | None = None) -> Mapping[str, Any]:
-    """Return OpenAI's error body, whose `type` follows from the HTTP status."""
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+def error_body(
+    message: str, *, status: int, code: str, param: str | None = None, kind: str | None = None
+) -> Mapping[str, Any]:
+    """Return OpenAI's error body. Its `type` is `kind`, or else follows from the HTTP status."""
+    kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 

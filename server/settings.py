@@ -7,7 +7,7 @@ them on as a `Settings`.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from ttscaling.types import OnCriticError
@@ -37,6 +37,16 @@ class Settings(LimitSettings):
         default=(),
         description="Host names that clients may use, separated by commas, or `*` for all. "
         "By default all, and on a loopback address only the names of the loopback.",
+    )
+    api_keys: Path | None = Field(
+        default=None,
+        description="File that names the API keys and the limits of each; without keys anybody may use the "
+        "server.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="One API key, without limits of its own. Other users of the machine see "
+        "it in the command line, but not in the variable.",
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),

@@ -24,11 +24,13 @@ class Conversation:
     """One chat prompt: OpenAI messages (images as `image_url` parts) and how the model sees the images.
 
     `mm_processor_kwargs` holds `v2pe_delta`, `max_dynamic_patch` and `min_dynamic_patch` if the caller chose
-    them.
+    them. `cache_salt` keeps what the engines cache of it apart from conversations with another one; it is
+    vLLM's field of this name.
     """
 
     messages: tuple[Message, ...]
     mm_processor_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    cache_salt: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

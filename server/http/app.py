@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
+from server.access.keys import Keys
+from server.access.rate_limits import RATE_HEADERS
 from server.engine_interface import Engine
 from server.errors import ApiError
 from server.http.routes import chat, critic, models, probes
@@ -21,6 +23,7 @@ from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
 from .access_log import AccessLog
+from .authentication import Authentication
 from .drain import EndAtShutdown, RunningRequests
 from .error_replies import api_error, client_gone, http_error, unexpected_error
 from .held_bytes import HoldBytes
@@ -74,13 +77,14 @@ def create_app(
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(ClientDisconnect, client_gone)
     app.add_middleware(EndAtShutdown, running=app.state.running)
+    app.add_middleware(Authentication, keys=Keys(settings, metrics.count_tokens))
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["*"],
-            expose_headers=["X-Request-Id", "Retry-After", "x-should-retry"],
+            expose_headers=["X-Request-Id", "Retry-After", "x-should-retry", *RATE_HEADERS],
         )
     app.add_middleware(HoldBytes, in_flight=in_flight)
     app.add_middleware(AllowedHosts, settings=settings)

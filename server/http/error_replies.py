@@ -10,13 +10,22 @@ from .access_log import CLIENT_CLOSED
 
 
 async def api_error(request: Request, error: Exception) -> Response:
-    """Return an ApiError's body; with status 503 the headers say whether and when to retry.
-
-    OpenAI's clients retry every 503 unless x-should-retry is false.
-    """
+    """Return the reply to a request that ended with an ApiError."""
     assert isinstance(error, ApiError)
-    retry = {"Retry-After": "5"} if error.can_retry else {"x-should-retry": "false"}
-    headers = retry if error.status == 503 else None
+    return error_reply(error)
+
+
+def error_reply(error: ApiError) -> JSONResponse:
+    """Return an error's body; with status 429 or 503 the headers say whether and when to retry.
+
+    OpenAI's clients retry both unless x-should-retry is false.
+    """
+    headers = {}
+    if error.status in (429, 503):
+        retry = {"Retry-After": str(error.retry_after)}
+        headers = retry if error.can_retry else {"x-should-retry": "false"}
+    if error.status == 401:
+        headers = {"WWW-Authenticate": "Bearer"}
     return JSONResponse(error.body, status_code=error.status, headers=headers)
 
 

@@ -20,7 +20,7 @@ from .budget import Budget
 from .failures import counted_failures
 from .fetch import FetchLimits, FetchMeans
 from .images import check_image
-from .message_parts import MediaPart, Message, find_media_parts, image_part, video_part, with_parts
+from .message_parts import MediaPart, Message, find_media_parts, image_part, video_part, with_parts, with_salt
 from .source import read_source
 from .tiles import count_tiles
 from .videos import VideoReader
@@ -47,6 +47,7 @@ class MediaLoader:
         budget: Budget,
         *,
         vision: Mapping[str, Any],
+        salt: str | None = None,
     ) -> tuple[tuple[Message, ...], Videos]:
         """Return the messages with their media inline, and the decoded videos by handle.
 
@@ -58,6 +59,7 @@ class MediaLoader:
             tiling: the policy's rules for cutting an image into tiles.
             budget: what the request may still use.
             vision: the request's mm_processor_kwargs, which change the tiling of images.
+            salt: keeps the media in the engines' caches apart from those of requests with another salt.
 
         Raises:
             ApiError: 400, if a part is not supported, can't be fetched or decoded, or exceeds a limit. 504,
@@ -99,7 +101,7 @@ class MediaLoader:
                             data = await fetching[media_part]
                             part, size = await self._check_image(data, budget, media_part.param)
                             sizes.append(size)
-                parts[media_part.message, media_part.part] = part
+                parts[media_part.message, media_part.part] = with_salt(part, salt)
         finally:
             for task in fetching.values():
                 task.cancel()

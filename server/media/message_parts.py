@@ -53,6 +53,13 @@ def video_part(handle: str) -> Mapping[str, Any]:
     return {"type": "video_url", "video_url": {"url": handle}, "uuid": handle.removeprefix(HANDLE)}
 
 
+def with_salt(part: Mapping[str, Any], salt: str | None) -> Mapping[str, Any]:
+    """Return a media part whose cache key also depends on `salt`. None changes nothing."""
+    if salt is None:
+        return part
+    return {**part, "uuid": hashlib.sha256(f"{salt} {part['uuid']}".encode()).hexdigest()}
+
+
 def with_parts(index: int, message: Message, parts: Mapping[tuple[int, int], Mapping[str, Any]]) -> Message:
     """Return the message at `index` with its media parts replaced by the checked `parts`.
 

@@ -37,6 +37,16 @@ class ChatCall:
     video: VideoOptions
     videos: Videos = field(default_factory=dict)  # the decoded videos of the messages
 
+    @property
+    def cache_salt(self) -> Any:
+        """What the prefix cache is salted with, as the client sent it; None if it sent nothing."""
+        return self.body.get("cache_salt")
+
+    def with_cache_salt(self, salt: Any) -> "ChatCall":
+        """Return the call with another `cache_salt`; None leaves it out."""
+        others = {name: value for name, value in self.body.items() if name != "cache_salt"}
+        return replace(self, body=others if salt is None else {**others, "cache_salt": salt})
+
     def with_media(self, messages: Sequence[Mapping[str, Any]], videos: Videos) -> "ChatCall":
         """Return the call with messages whose media were checked, and with their decoded videos."""
         return replace(self, body={**self.body, "messages": list(messages)}, videos=videos)

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from server.engine_interface import Engine
+from server.access.principal import Principal
+from server.engine_interface import CountTokens, Engine
 from server.media.budget import Budget
 from server.protocol.chat_call import ChatCall, parse_call
 from server.telemetry.metrics import Metrics
@@ -18,44 +19,51 @@ from .scaled_chat import ScaledChat, with_progress
 
 
 async def answer(
-    context: ServerContext, engine: Engine, body: Mapping[str, Any], budget: Budget
+    context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
 ) -> dict[str, Any] | AsyncGenerator[str, None]:
     """Return the reply to a chat request's body, or its events if the body asks for a stream.
 
-    `budget` is what the request may use. Raises ApiError.
+    `principal` sends the request, and `budget` is what it may use. Raises ApiError.
     """
-    call = parse_call(body, context.settings)
+    call = parse_call(body, principal.settings)
+    call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
     with context.metrics.media_seconds.time():
         messages, videos = await context.media.load(
-            call.body["messages"], call.video, engine.tiling, budget, vision=call.vision
+            call.body["messages"], call.video, engine.tiling, budget, vision=call.vision, salt=call.cache_salt
         )
     call = call.with_media(messages, videos)
     if call.stream:
-        return await stream(engine, call, context.metrics)
-    return await complete(engine, call, context.metrics)
+        return await stream(engine, call, context.metrics, principal.account.count)
+    return await complete(engine, call, context.metrics, principal.account.count)
 
 
-async def complete(engine: Engine, call: ChatCall, metrics: Metrics) -> dict[str, Any]:
-    """Return the reply to a call; raises ApiError."""
+async def complete(engine: Engine, call: ChatCall, metrics: Metrics, count: CountTokens) -> dict[str, Any]:
+    """Return the reply to a call; raises ApiError. `count` gets all tokens that it takes."""
     if call.scaling is None:
-        return await engine.complete(call.body, videos=call.videos)
-    scaled = ScaledChat(engine, call, call.scaling, metrics)
-    reply = await engine.complete(scaled.body, scaled.select_candidates, videos=call.videos)
+        return await engine.complete(call.body, videos=call.videos, count=count)
+    scaled = ScaledChat(engine, call, call.scaling, metrics, count)
+    reply = await engine.complete(scaled.body, scaled.select_candidates, videos=call.videos, count=count)
     return scaled.with_selection(reply)
 
 
-async def stream(engine: Engine, call: ChatCall, metrics: Metrics) -> AsyncGenerator[str, None]:
+async def stream(
+    engine: Engine, call: ChatCall, metrics: Metrics, count: CountTokens
+) -> AsyncGenerator[str, None]:
     """Return the reply to a call as server-sent events. Their reader may meet an ApiError later on.
+
+    `count` gets all tokens that the reply takes.
 
     It waits for the first event or comment, so that a failure before it is raised as ApiError and can still
     have an HTTP status.
     """
     if call.scaling is None:
-        engine_events = await engine.stream(call.body, videos=call.videos)
+        engine_events = await engine.stream(call.body, videos=call.videos, count=count)
         events = with_comments(engine_events, to_the_end=False)
     else:
-        scaled = ScaledChat(engine, call, call.scaling, metrics)
-        engine_events = await engine.stream(scaled.body, scaled.select_candidates, videos=call.videos)
+        scaled = ScaledChat(engine, call, call.scaling, metrics, count)
+        engine_events = await engine.stream(
+            scaled.body, scaled.select_candidates, videos=call.videos, count=count
+        )
         events = with_comments(with_progress(scaled, engine_events), to_the_end=True)
     return _resumed(await anext(events), events)
 

@@ -1,14 +1,16 @@
 """A critic that adds up the tokens of all its scorings, those that fail or are cancelled included."""
 
-from server.engine_interface import EngineCritic
+from server.engine_interface import CountTokens, EngineCritic
 from ttscaling.types import Conversation, StepScores, TokenUsage
 
 
 class MeteredCritic:
     """Passes on the scores of the engine's critic; `usage` adds up the tokens that they took."""
 
-    def __init__(self, critic: EngineCritic) -> None:
+    def __init__(self, critic: EngineCritic, count: CountTokens) -> None:
+        """`count` gets the tokens of each engine request, too."""
         self._critic = critic
+        self._count = count
         self.usage = TokenUsage()
 
     @property
@@ -22,3 +24,4 @@ class MeteredCritic:
 
     def _add(self, usage: TokenUsage) -> None:
         self.usage += usage
+        self._count(usage)

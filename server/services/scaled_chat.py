@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from server.engine_interface import Engine, PromptPolicy
+from server.engine_interface import CountTokens, Engine, PromptPolicy
 from server.errors import ApiError, internal_error
 from server.protocol.chat_call import ChatCall
 from server.protocol.event_stream import DONE, is_error, read_event, write_event
@@ -25,11 +25,14 @@ logger = logging.getLogger("internvl3.server")
 class ScaledChat:
     """The scaling of one call: it selects among candidates, then adds the selection to the engine's reply.
 
+    `count` gets the tokens of the critic as it takes them; the engine counts the policy's.
     Raises ApiError if the critic can't score the call's videos, or if losers shall be abandoned by scores
     that may change.
     """
 
-    def __init__(self, engine: Engine, call: ChatCall, scaling: ScalingFields, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, call: ChatCall, scaling: ScalingFields, metrics: Metrics, count: CountTokens
+    ) -> None:
         self._engine = engine
         self._call = call
         self._scaling = scaling
@@ -46,7 +49,7 @@ class ScaledChat:
             assert engine.critic is not None, "parse_call refuses these methods without a critic"
             if scaling.abandon_losers:
                 check_critic_delta(engine.critic, call.vision)
-            self._critic = MeteredCritic(engine.critic)
+            self._critic = MeteredCritic(engine.critic, count)
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
         self._choice_count = call.n  # the selection lowers it if fewer candidates were finished
@@ -73,7 +76,9 @@ class ScaledChat:
         """
         self._policy = policy
         messages, vision = self._call.body["messages"], self._call.vision
-        conversation = Conversation(messages=tuple(messages), mm_processor_kwargs=vision)
+        conversation = Conversation(
+            messages=tuple(messages), mm_processor_kwargs=vision, cache_salt=self._call.cache_salt
+        )
         try:
             with self._metrics.selections.timed_selection(self._scaling.method, self._scaling.n, self._usage):
                 self._selection = await select(

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from server.access.principal import Principal
 from server.engine_interface import Engine
 from server.errors import ApiError, field_error, model_not_found, stopped, too_many_steps
 from server.media.budget import Budget
@@ -51,11 +52,11 @@ class ScoreBatchRequest(BaseModel):
 
 
 async def score(
-    context: ServerContext, engine: Engine, body: Mapping[str, Any], budget: Budget
+    context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
 ) -> dict[str, Any]:
     """Return the reply to a body with one question or with several; raises ApiError.
 
-    `budget` is what the request may use, with all its inputs.
+    `principal` sends the request, and `budget` is what it may use, with all its inputs.
     """
     critic = _critic_name(engine)
     try:
@@ -66,7 +67,7 @@ async def score(
     for name in [question.model for question in questions] + ([batch.model] if batch else []):
         if name not in (None, critic):
             raise model_not_found(name, (critic,))
-    count, most = sum(len(question.answers) for question in questions), context.settings.max_answers
+    count, most = sum(len(question.answers) for question in questions), principal.settings.max_answers
     if count > most:
         raise ApiError(
             f"A request may hold {most} answers, not {count}. Send several requests.",
@@ -74,10 +75,10 @@ async def score(
             code="too_many_answers",
         )
     if batch is None:
-        return await _score_question(context, engine, questions[0], critic, budget)
+        return await _score_question(context, engine, principal, questions[0], critic, budget)
     async with asyncio.TaskGroup() as group:  # a bug in one input ends the others, too
         inputs = [
-            group.create_task(_score_input(context, engine, question, critic, budget))
+            group.create_task(_score_input(context, engine, principal, question, critic, budget))
             for question in questions
         ]
     outcomes = [task.result() for task in inputs]
@@ -105,10 +106,15 @@ def _critic_name(engine: Engine) -> str:
 
 
 async def _score_input(
-    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: Budget
+    context: ServerContext,
+    engine: Engine,
+    principal: Principal,
+    question: ScoreRequest,
+    critic: str,
+    budget: Budget,
 ) -> dict[str, Any] | ApiError:
     try:
-        return await _score_question(context, engine, question, critic, budget)
+        return await _score_question(context, engine, principal, question, critic, budget)
     except ApiError as error:
         return error
 
@@ -129,29 +135,40 @@ def _characters_of_texts(messages: Sequence[Mapping[str, Any]]) -> int:
 
 
 async def _score_question(
-    context: ServerContext, engine: Engine, question: ScoreRequest, critic: str, budget: Budget
+    context: ServerContext,
+    engine: Engine,
+    principal: Principal,
+    question: ScoreRequest,
+    critic: str,
+    budget: Budget,
 ) -> dict[str, Any]:
     """Return the scores of one question's answers. Raises ApiError if none could be scored."""
-    vision, video = parse_vision_options(question, context.settings)
+    vision, video = parse_vision_options(question, principal.settings)
+    salt = principal.cache_salt(None)
     of_questions = len(question.answers) * _characters_of_texts(question.messages)
     characters = _characters(question.answers) + of_questions
     budget.take("characters", characters, param="answers")
-    answers = _split(question.answers, most=context.settings.max_answer_steps)
+    answers = _split(question.answers, most=principal.settings.max_answer_steps)
     budget.take("steps", sum(map(len, answers)), param="answers")
     with context.metrics.media_seconds.time():
         messages, videos = await context.media.load(
-            question.messages, video, engine.tiling, budget, vision=vision
+            question.messages, video, engine.tiling, budget, vision=vision, salt=salt
         )
     check_critic_tiles(engine, videos, remedy="Send images.", param="messages")
     empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
-    conversation = Conversation(messages=messages, mm_processor_kwargs=vision)
+    conversation = Conversation(messages=messages, mm_processor_kwargs=vision, cache_salt=salt)
     used: list[TokenUsage] = []
+
+    def count(usage: TokenUsage) -> None:
+        used.append(usage)
+        principal.account.count(usage)
+
     scored = iter(
         await engine.score(
             conversation,
             [steps for index, steps in enumerate(answers) if index not in empty],
             videos=videos,
-            count=used.append,
+            count=count,
         )
     )
     outcomes = [_empty(index) if index in empty else next(scored) for index in range(len(answers))]

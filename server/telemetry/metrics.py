@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
-from .selection_metrics import SelectionMetrics
+from ttscaling.types import TokenUsage
+
+from .selection_metrics import SelectionMetrics, usage_by_model
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
 
@@ -60,6 +62,13 @@ class Metrics:
             registry=registry,
         )
         self.selections = SelectionMetrics(registry)
+        self._tokens = Counter(
+            "internvl3_tokens",
+            "Tokens that the engines have read and written for all requests, cancelled and failed ones "
+            "included, by the name of the API key.",
+            ("key", "model", "kind"),
+            registry=registry,
+        )
         self.engine_up = Gauge(
             "internvl3_engine_up",
             "1 while the process of an engine runs, 0 once it has died.",
@@ -84,6 +93,11 @@ class Metrics:
             ("route",),
             registry=registry,
         )
+
+    def count_tokens(self, key: str, usage: TokenUsage) -> None:
+        """Count tokens that the requests of an API key have taken. `key` is its name."""
+        for model, kind, tokens in usage_by_model(usage):
+            self._tokens.labels(key, model, kind).inc(tokens)
 
     def render(self) -> bytes:
         """Return these metrics in Prometheus' text format."""

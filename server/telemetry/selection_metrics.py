@@ -105,11 +105,14 @@ class SelectionMetrics:
             self._degraded.labels("critic" if len(unscored) == len(finished) else "scores").inc()
 
     def _count(self, usage: TokenUsage) -> None:
-        for model, kind, tokens in (
-            ("policy", "prompt_computed", usage.prompt - usage.cached),
-            ("policy", "prompt_cached", usage.cached),
-            ("policy", "completion", usage.completion),
-            ("critic", "prompt_computed", usage.critic_prompt - usage.critic_cached),
-            ("critic", "prompt_cached", usage.critic_cached),
-        ):
+        for model, kind, tokens in usage_by_model(usage):
             self._tokens.labels(model, kind).inc(tokens)
+
+
+def usage_by_model(usage: TokenUsage) -> Iterator[tuple[str, str, int]]:
+    """Yield the model, the kind and the number of its tokens, as the labels of counters name them."""
+    yield "policy", "prompt_computed", usage.prompt - usage.cached
+    yield "policy", "prompt_cached", usage.cached
+    yield "policy", "completion", usage.completion
+    yield "critic", "prompt_computed", usage.critic_prompt - usage.critic_cached
+    yield "critic", "prompt_cached", usage.critic_cached

@@ -88,18 +88,28 @@ class VllmEngine:
         return self._policy_settings.critic_shares_tiles
 
     async def complete(
-        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
+        self,
+        body: Mapping[str, Any],
+        choose: ChooseCandidates | None = None,
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> dict[str, Any]:
-        chat_run = await self._chat_run(body, choose, videos)
+        chat_run = await self._chat_run(body, choose, videos, count)
         reply = await chat_run.answer()
         if not isinstance(reply, ChatCompletionResponse):
             raise api_error(reply)
         return add_vision_report(await reply_body(reply), chat_run.prompt_stats)
 
     async def stream(
-        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
+        self,
+        body: Mapping[str, Any],
+        choose: ChooseCandidates | None = None,
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> AsyncGenerator[str, None]:
-        chat_run = await self._chat_run(body, choose, videos)
+        chat_run = await self._chat_run(body, choose, videos, count)
         events = await chat_run.answer()
         if isinstance(events, ErrorResponse):
             raise api_error(events)

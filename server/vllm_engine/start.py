@@ -53,6 +53,7 @@ from .silent_end import silent_end
 from .start_order import build_all
 from .stat_logger import stat_logger_for
 from .text_rules import set_text_rules
+from .token_accounts import TokenAccounts
 
 logger = logging.getLogger("internvl3.engine")
 
@@ -177,7 +178,7 @@ def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
         client = AsyncLLM.from_vllm_config(
             config,
             usage_context=UsageContext.OPENAI_API_SERVER,
-            stat_loggers=[stat_logger_for(registry, role.title)],
+            stat_loggers=[stat_logger_for(registry)],
         )
     except Exception as error:
         line = f"the {role.title} {role.path} did not start"
@@ -236,6 +237,7 @@ def _engine_of(
             engine.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for engine in critics
         ),
         grammars=grammars,
+        accounts=TokenAccounts(policy.client),
         cut_max_tokens=settings.cut_max_tokens,
     )
     return VllmEngine(

@@ -6,8 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.access.key_file import digest_of
 from tests.checkpoints import WINDOW, build_checkpoint
+from tests.sentencepiece_tokenizers import write_tokenizer
 from tests.server.running import RunningServer, serving
+
+CRITIC_SYSTEM = "Judge every step."  # of `keyed_server`
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +27,40 @@ def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     flags += ["--max-model-len", str(2 * WINDOW)]  # the window limits positions, so more tokens are allowed
     flags += ["--policy-args", "--enable-auto-tool-choice --tool-call-parser hermes"]
     with serving(engine_env, folder / "log", *flags) as running:
+        yield running
+
+
+def bearer(key: str) -> dict[str, str]:
+    """Return the header that sends an API key of `keyed_server`, which is `key of NAME`."""
+    return {"Authorization": f"Bearer key of {key}"}
+
+
+@pytest.fixture(scope="session")
+def internlm2_critic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random critic with InternLM2 as its language model, as VisualPRM has it."""
+    folder: Path = tmp_path_factory.mktemp("internlm2_critic")
+    files = write_tokenizer(folder / "tokenizer", "InternLM2Tokenizer", dummy_prefix=False).directory
+    return build_checkpoint(
+        folder / "critic", "opengvlab", seed=6, language="internlm2", tokenizer_files=files
+    )
+
+
+@pytest.fixture(scope="session")
+def keyed_server(
+    qwen_checkpoint: Path,
+    internlm2_critic: Path,
+    engine_env: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RunningServer]:
+    """Start a server with Qwen's real vocabulary, an InternLM2 critic, and the API keys first and second."""
+    folder: Path = tmp_path_factory.mktemp("keyed_server")
+    keys = folder / "keys.toml"
+    keys.write_text(
+        "".join(f'[keys.{name}]\nsha256 = "{digest_of(f"key of {name}")}"\n' for name in ("first", "second"))
+    )
+    flags = ["--policy", str(qwen_checkpoint), "--critic", str(internlm2_critic), "--name", "nano"]
+    flags += ["--dtype", "float32", "--critic-system-message", CRITIC_SYSTEM, "--max-model-len", str(WINDOW)]
+    with serving(engine_env, folder / "log", *flags, "--api-keys", str(keys)) as running:
         yield running
 
 

@@ -106,10 +106,16 @@ class FakeEngine:
         self.refuse: ApiError | None = None
 
     async def complete(
-        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
+        self,
+        body: Mapping[str, Any],
+        choose: ChooseCandidates | None = None,
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> dict[str, Any]:
         self.videos.append(videos)
         answers = await self._answer(body, choose)
+        count(TokenUsage(prompt=7, completion=2))
         choices = [
             {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             for index, text in enumerate(answers)
@@ -118,9 +124,15 @@ class FakeEngine:
         return {"object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
 
     async def stream(
-        self, body: Mapping[str, Any], choose: ChooseCandidates | None = None, *, videos: Videos
+        self,
+        body: Mapping[str, Any],
+        choose: ChooseCandidates | None = None,
+        *,
+        videos: Videos,
+        count: CountTokens,
     ) -> AsyncGenerator[str, None]:
         self.videos.append(videos)
+        count(TokenUsage(prompt=7, completion=2))
         if self.refuse is not None:
             raise self.refuse
         return self._events(body, choose)

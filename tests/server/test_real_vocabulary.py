@@ -5,7 +5,7 @@ eos or none, as the published configs do. The critic's tokenizer is a small one 
 prompts begin with `<s>`.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,48 +14,25 @@ import pytest
 
 from model.checkpoint.internlm_tokenizer import checkpoint_tokenizer
 from model.checkpoint.templates import DEFAULT_TEMPLATE, system_message
-from tests.checkpoints import MAX_TILES, TILE, WINDOW, build_checkpoint, random_model
+from tests.checkpoints import MAX_TILES, TILE, random_model
 from tests.model.reference import Reference
 from tests.qwen_tokenizer import added_ids, rank_encoder
-from tests.sentencepiece_tokenizers import write_tokenizer
 from tests.server.apps import events_of
+from tests.server.conftest import CRITIC_SYSTEM, bearer
 from tests.server.readouts import Exam, by_head, by_transformers, farthest
-from tests.server.running import RunningServer, serving
+from tests.server.running import RunningServer
 from tests.server.test_critic_engine import ANSWERS, PHOTO, TOLERANCE
 from tests.server.test_end_to_end import CHAT, image_question
 
 pytestmark = pytest.mark.engine
 
-SYSTEM = "Judge every step."
 TILES = 7  # Those of PHOTO with its thumbnail; each has 4 tokens.
 TOKENS = added_ids("InternVL3")
 
 
-@pytest.fixture(scope="module")
-def critic_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("critic")
-    files = write_tokenizer(folder / "tokenizer", "InternLM2Tokenizer", dummy_prefix=False).directory
-    return build_checkpoint(
-        folder / "critic", "opengvlab", seed=6, language="internlm2", tokenizer_files=files
-    )
-
-
-@pytest.fixture(scope="module")
-def real(
-    qwen_checkpoint: Path,
-    critic_checkpoint: Path,
-    engine_env: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[RunningServer]:
-    flags = ["--policy", str(qwen_checkpoint), "--critic", str(critic_checkpoint), "--name", "nano"]
-    flags += ["--dtype", "float32", "--critic-system-message", SYSTEM, "--max-model-len", str(WINDOW)]
-    with serving(engine_env, tmp_path_factory.mktemp("real") / "log", *flags) as running:
-        yield running
-
-
 @pytest.fixture
-async def client(real: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=real.url, timeout=120) as opened:
+async def client(keyed_server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=keyed_server.url, timeout=120, headers=bearer("first")) as opened:
         yield opened
 
 
@@ -102,13 +79,13 @@ async def streamed(client: httpx.AsyncClient, **extra: Any) -> list[str]:
     return [choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]]
 
 
-async def test_step_scores_agree_with_transformers(client, critic_checkpoint):
-    tokenizer = checkpoint_tokenizer(critic_checkpoint)
+async def test_step_scores_agree_with_transformers(client, internlm2_critic):
+    tokenizer = checkpoint_tokenizer(internlm2_critic)
     context = tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>")
     model = random_model(len(tokenizer), context, tied=False, seed=6, language="internlm2")
     exam = Exam(text="What is the sum of row 1?", image=PHOTO, delta=0.25, answers=ANSWERS)
     head = await by_head(client, exam)
-    expected = by_transformers(exam, Reference(model, critic_checkpoint, TILE, MAX_TILES), SYSTEM)
+    expected = by_transformers(exam, Reference(model, internlm2_critic, TILE, MAX_TILES), CRITIC_SYSTEM)
     assert farthest(head, expected) < TOLERANCE
     assert len({score for steps in head for score in steps}) > 5, "different steps have different scores"
 

@@ -16,7 +16,8 @@ ENGINES = re.compile(
     r'^vllm:(prompt_tokens|prompt_tokens_cached|generation_tokens)_total\{.*model_name="(\w+)"\} (\S+)$', re.M
 )
 SELECTION_TOKENS = re.compile(r'^internvl3_selection_tokens_total\{kind="(\w+)",model="(\w+)"\} (\S+)$', re.M)
-ALL_TOKENS = re.compile(r'^internvl3_tokens_total\{kind="(\w+)",model="(\w+)"\} (\S+)$', re.M)
+KEY_TOKENS = r'^internvl3_tokens_total\{{key="{}",kind="(\w+)",model="(\w+)"\}} (\S+)$'
+ALL_TOKENS = re.compile(KEY_TOKENS.format("anonymous"), re.M)
 LONG: dict[str, Any] = {"max_tokens": 600, "ignore_eos": True}
 
 # Every way in which a selection and its candidates can end.
@@ -57,6 +58,11 @@ async def token_counts(client: httpx.AsyncClient, samples: re.Pattern[str]) -> C
     """Return the server's own token counters with these samples."""
     found = samples.findall((await client.get("/metrics")).text)
     return Counter({f"{model} {kind}": int(float(value)) for kind, model, value in found})
+
+
+async def key_tokens(client: httpx.AsyncClient, key: str) -> Counter[str]:
+    """Return the server's counters of the tokens that the requests of an API key have taken."""
+    return await token_counts(client, re.compile(KEY_TOKENS.format(key), re.M))
 
 
 def reply_counts(usage: dict[str, Any]) -> Counter[str]:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
+from server.http.authentication import principal_of
 from server.http.held_bytes import held_bytes
 from server.http.json_reply import json_reply
 from server.http.request import context_of, read_json, ready_engine, until_disconnect
@@ -21,8 +22,9 @@ async def chat_completions(request: Request) -> Response:
     body = await read_json(request, context.settings)
     # A client's own id, of any length, would stand in every chunk. X-Request-Id chooses one within limits.
     body["request_id"] = request.scope["state"]["request_id"]
-    budget = Budget(context.settings, held_bytes(request.scope))
-    reply = await until_disconnect(request, answer(context, engine, body, budget))
+    principal = principal_of(request)
+    budget = Budget(principal.settings, held_bytes(request.scope))
+    reply = await until_disconnect(request, answer(context, engine, principal, body, budget))
     if isinstance(reply, dict):
         return await json_reply(reply)
     # The header tells proxies such as nginx to pass each event on at once.

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
+from server.http.authentication import principal_of
 from server.http.held_bytes import held_bytes
 from server.http.json_reply import json_reply
 from server.http.request import context_of, read_json, ready_engine, until_disconnect
@@ -17,5 +18,7 @@ async def critic_score(request: Request) -> Response:
     context = context_of(request)
     engine = ready_engine(context)
     body = await read_json(request, context.settings)
-    budget = Budget(context.settings, held_bytes(request.scope))
-    return await json_reply(await until_disconnect(request, score(context, engine, body, budget)))
+    principal = principal_of(request)
+    budget = Budget(principal.settings, held_bytes(request.scope))
+    scores = await until_disconnect(request, score(context, engine, principal, body, budget))
+    return await json_reply(scores)

@@ -53,6 +53,7 @@ class PoolingReader:
         prefixes: Sequence[Sequence[Message]],
         step_indices: Sequence[int],
         vision: Mapping[str, Any],
+        salt: str | None,
         count: CountTokens,
     ) -> LabelLogits:
         """Return the label logits after the steps at these indices, in their order.
@@ -61,6 +62,7 @@ class PoolingReader:
             prefixes: for each step of the answer the messages that end with it; each contains the one before.
             step_indices: indices of `prefixes`.
             vision: the `mm_processor_kwargs` of the request.
+            salt: salts the engine's prefix cache.
             count: gets the tokens of each engine request, also if this call then fails or is cancelled.
 
         Raises:
@@ -68,20 +70,21 @@ class PoolingReader:
             CriticError: the engine returned no logits.
         """
         try:
-            return await self._read(prefixes, step_indices, vision, count)
+            return await self._read(prefixes, step_indices, vision, salt, count)
         except _MediaForgotten:
-            return await self._read(prefixes, step_indices, vision, count, with_tiles=True)
+            return await self._read(prefixes, step_indices, vision, salt, count, with_tiles=True)
 
     async def _read(
         self,
         prefixes: Sequence[Sequence[Message]],
         step_indices: Sequence[int],
         vision: Mapping[str, Any],
+        salt: str | None,
         count: CountTokens,
         *,
         with_tiles: bool = False,
     ) -> LabelLogits:
-        prompt = await self._render(prefixes[-1], vision, with_tiles)
+        prompt = await self._render(prefixes[-1], vision, salt, with_tiles)
         length = len(prompt["prompt_token_ids"])
         # Our processor checks the length of prompts with media.
         if not prompt.get("mm_placeholders") and length > self._window:
@@ -100,17 +103,19 @@ class PoolingReader:
         else:  # special tokens are trusted, and a step contains the tag: only a prompt per step shows its end
             token_indices, logits = [], {}
             for step in step_indices:
-                step_prompt = await self._render(prefixes[step], vision, with_tiles)
+                step_prompt = await self._render(prefixes[step], vision, salt, with_tiles)
                 token_indices.append(len(step_prompt["prompt_token_ids"]) - 1)
                 logits |= await self._request_logits(step_prompt, token_indices[-1:], count)
         return [logits[token_index] for token_index in token_indices]
 
     async def _render(
-        self, messages: Sequence[Message], vision: Mapping[str, Any], with_tiles: bool
+        self, messages: Sequence[Message], vision: Mapping[str, Any], salt: str | None, with_tiles: bool
     ) -> Mapping[str, Any]:
         return await render(
             self._renderer,
-            ChatCompletionRequest(messages=list(messages), mm_processor_kwargs=dict(vision) or None),
+            ChatCompletionRequest(
+                messages=list(messages), mm_processor_kwargs=dict(vision) or None, cache_salt=salt
+            ),
             with_tiles=with_tiles,
         )
 

@@ -32,9 +32,10 @@ MEMO_STEPS = 65_536  # these scores take about 15 MB of memory
 LabelLogits = Sequence[tuple[float, float]]  # of + and of -, after each of the requested steps
 
 # Reads the label logits after some prefixes of one answer. The arguments are all prefixes, the indices of the
-# requested ones, the request's mm_processor_kwargs, and what counts the tokens of each engine request.
+# requested ones, the request's mm_processor_kwargs, the salt of the prefix cache, and what counts the tokens
+# of each engine request.
 ReadLabels = Callable[
-    [Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any], CountTokens],
+    [Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any], str | None, CountTokens],
     Coroutine[Any, Any, LabelLogits],
 ]
 
@@ -153,7 +154,7 @@ class StepCritic:
         """
         if len(steps) > self._max_steps:
             raise too_many_steps(len(steps), self._max_steps, "the answer")
-        vision = conversation.mm_processor_kwargs
+        vision, salt = conversation.mm_processor_kwargs, conversation.cache_salt
         prefixes = critic_prefixes(conversation, steps, system=self._system)
         used = TokenUsage()
 
@@ -163,14 +164,14 @@ class StepCritic:
             count(usage)
 
         async def read(step_indices: Sequence[int]) -> Sequence[float]:
-            logits = await self._read(prefixes, step_indices, vision, add)
+            logits = await self._read(prefixes, step_indices, vision, salt, add)
             self._renew_limits()
             return [label_probability(plus, minus) for plus, minus in logits]
 
         try:
             async with asyncio.timeout(self._seconds) as limit:
                 self._limits.add(limit)
-                scores = await self._memo.scores(step_keys(prefixes, vision), read)
+                scores = await self._memo.scores(step_keys(prefixes, vision, salt), read)
         except TimeoutError:
             raise CriticError(f"the critic did not answer within {self._seconds:g} seconds") from None
         finally:
@@ -190,12 +191,12 @@ class StepCritic:
                 limit.reschedule(deadline)
 
 
-def step_keys(prefixes: CriticPrefixes, vision: Mapping[str, Any]) -> list[bytes]:
+def step_keys(prefixes: CriticPrefixes, vision: Mapping[str, Any], salt: str | None = None) -> list[bytes]:
     """Return for each prefix a key that covers everything its score depends on.
 
-    This is the messages, the media and `vision`, the request's mm_processor_kwargs. `server/media` gives each
-    medium a `uuid` that is a hash of its content. The key covers this uuid instead of the medium's bytes, and
-    whether the medium stands within a text.
+    This is the messages, the media, `vision`, which is the request's mm_processor_kwargs, and the salt.
+    `server/media` gives each medium a `uuid` that is a hash of its content. The key covers this uuid instead
+    of the medium's bytes, and whether the medium stands within a text.
     With delta "auto" the length of the prompt decides the delta, so the key also covers the steps that
     follow.
     """
@@ -204,7 +205,7 @@ def step_keys(prefixes: CriticPrefixes, vision: Mapping[str, Any]) -> list[bytes
     def feed(value: Any) -> None:
         key_hash.update(json.dumps(value, sort_keys=True).encode() + b"\n")
 
-    feed(dict(vision))
+    feed([dict(vision), salt])
     if vision.get("v2pe_delta") == "auto":
         feed([_by_content(message) for message in prefixes.messages])
     keys, begin = [], 0

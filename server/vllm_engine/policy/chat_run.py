@@ -11,7 +11,7 @@ from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from model.checkpoint.description import Checkpoint
-from server.engine_interface import ChooseCandidates
+from server.engine_interface import ChooseCandidates, CountTokens
 from server.errors import ApiError
 from server.protocol.event_stream import is_error, read_event, write_event
 from server.request_media import RequestMedia, Videos
@@ -19,6 +19,7 @@ from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.checker import GrammarChecker
 from server.vllm_engine.grammars.client import GrammarCheckedClient, grammar_param
 from server.vllm_engine.media_connector import CURRENT_MEDIA
+from server.vllm_engine.token_accounts import MeteredClient, TokenAccounts
 
 from .answer_parser import read_answer
 from .answer_validation import ParsedAnswer, Validation
@@ -39,6 +40,7 @@ class PolicySettings:
     system_message: str | None  # begins conversations that have none; None or empty adds nothing
     critic_shares_tiles: bool  # true if the critic's tiles have the size of the policy's
     grammars: GrammarChecker
+    accounts: TokenAccounts
     cut_max_tokens: bool  # whether a max_tokens beyond the window is lowered instead of refused
 
 
@@ -55,6 +57,7 @@ class ChatRun:
         body: Mapping[str, Any],
         choose: ChooseCandidates | None,
         videos: Videos,
+        count: CountTokens,
     ) -> None:
         """Set the request's media in CURRENT_MEDIA and build the handler.
 
@@ -64,6 +67,7 @@ class ChatRun:
             body: the chat request.
             choose: samples and chooses candidates; None for one plain generation.
             videos: the decoded videos by handle.
+            count: gets the tokens that the engine takes for the request.
 
         Raises:
             ApiError: 400, if a field of the request is invalid.
@@ -78,7 +82,9 @@ class ChatRun:
         self._engine_body = {**body, "messages": messages, "mm_processor_kwargs": vision}
         self._request = read_request(self._engine_body)
         self._grammar_checked = GrammarCheckedClient(
-            MediaResendingClient(chat.engine_client, self._render_with_tiles),
+            MediaResendingClient(
+                MeteredClient(chat.engine_client, settings.accounts, count), self._render_with_tiles
+            ),
             settings.grammars,
             param=grammar_param(body),
         )

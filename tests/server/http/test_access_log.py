@@ -18,11 +18,13 @@ CHAT = "/v1/chat/completions"
 class Broken(FakeEngine):
     """Every plain reply ends in an exception, a stream after its first chunk."""
 
-    async def complete(self, body: Mapping[str, Any], choose: Any = None, *, videos: Any) -> dict[str, Any]:
+    async def complete(
+        self, body: Mapping[str, Any], choose: Any = None, *, videos: Any, count: Any
+    ) -> dict[str, Any]:
         raise RuntimeError("at 0x7f00")
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Any = None, *, videos: Any
+        self, body: Mapping[str, Any], choose: Any = None, *, videos: Any, count: Any
     ) -> AsyncGenerator[str, None]:
         async def events() -> AsyncGenerator[str, None]:
             yield 'data: {"choices":[]}\n\n'
@@ -35,7 +37,7 @@ class Endless(FakeEngine):
     """A stream that never ends."""
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Any = None, *, videos: Any
+        self, body: Mapping[str, Any], choose: Any = None, *, videos: Any, count: Any
     ) -> AsyncGenerator[str, None]:
         async def events() -> AsyncGenerator[str, None]:
             while True:

@@ -101,7 +101,9 @@ class Endless(FakeEngine):
     events = 0
     ended = False
 
-    async def stream(self, body: Any, choose: Any = None, *, videos: Any) -> AsyncGenerator[str, None]:
+    async def stream(
+        self, body: Any, choose: Any = None, *, videos: Any, count: Any
+    ) -> AsyncGenerator[str, None]:
         return self._endless()
 
     async def _endless(self) -> AsyncGenerator[str, None]:

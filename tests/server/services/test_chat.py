@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model.video.tiles import Video
+from server.engine_interface import ignore_tokens
 from server.errors import ApiError
 from server.protocol.chat_call import parse_call
 from server.protocol.request_fields import ScalingFields
@@ -74,12 +75,12 @@ async def test_a_critic_with_other_tiles_scores_no_video():
     fake.critic_shares_tiles = False
     call = parse_call(question(best_of=2), settings()).with_media(question()["messages"], VIDEOS)
     with pytest.raises(ApiError, match="self_consistency") as refused:
-        await complete(fake, call, Metrics())
+        await complete(fake, call, Metrics(), ignore_tokens)
     assert refused.value.param == "test_time_scaling.method" and not fake.bodies
     majority = replace(call, scaling=ScalingFields(method="self_consistency", n=2))
-    await complete(fake, majority, Metrics())
+    await complete(fake, majority, Metrics(), ignore_tokens)
     assert fake.videos == [VIDEOS]
-    await complete(fake, parse_call(question(best_of=2), settings()), Metrics())
+    await complete(fake, parse_call(question(best_of=2), settings()), Metrics(), ignore_tokens)
 
 
 async def test_candidates_are_returned_on_request():

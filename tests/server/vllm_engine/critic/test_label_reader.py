@@ -146,7 +146,7 @@ async def test_one_request_reads_all_requested_steps_and_ends_at_the_last():
     client = Client()
     reader, token_indices = await reader_of(client)
     counts: list[TokenUsage] = []
-    labels = await reader(PREFIXES, [0, 1], {}, counts.append)
+    labels = await reader(PREFIXES, [0, 1], {}, None, counts.append)
     assert client.requests == [(token_indices[1] + 1, token_indices[:2])]
     assert labels == [(token_index, 0.0) for token_index in token_indices[:2]]
     assert counts == [TokenUsage(critic_prompt=token_indices[1] + 1)]
@@ -156,7 +156,7 @@ async def test_a_step_within_the_cached_prefix_is_read_by_a_prompt_that_ends_the
     client = Client(cached=10_000)
     reader, token_indices = await reader_of(client)
     counts: list[TokenUsage] = []
-    labels = await reader(PREFIXES, [0, 1, 2], {}, counts.append)
+    labels = await reader(PREFIXES, [0, 1, 2], {}, None, counts.append)
     assert client.requests == [
         (token_indices[2] + 1, token_indices),
         (token_indices[0] + 1, token_indices[:1]),
@@ -175,11 +175,11 @@ async def test_an_image_that_the_engine_dropped_is_sent_again_once():
     renderer: Any = reader._renderer
     renderer.with_tiles.clear()
     counts: list[TokenUsage] = []
-    assert len(await reader(PREFIXES, [2], {}, counts.append)) == 1 and len(client.requests) == 2
+    assert len(await reader(PREFIXES, [2], {}, None, counts.append)) == 1 and len(client.requests) == 2
     assert renderer.with_tiles == [False, True], "a second rendering could leave out the tiles, too"
     reader, _ = await reader_of(Client(forgets=2))
     with pytest.raises(CriticError):
-        await reader(PREFIXES, [2], {}, ignore_tokens)
+        await reader(PREFIXES, [2], {}, None, ignore_tokens)
 
 
 async def test_what_was_read_before_a_cancellation_is_counted():
@@ -187,7 +187,7 @@ async def test_what_was_read_before_a_cancellation_is_counted():
     client = Client(cached=10_000, hangs_on=2)
     reader, token_indices = await reader_of(client)
     counts: list[TokenUsage] = []
-    reading = asyncio.create_task(reader(PREFIXES, [0, 1, 2], {}, counts.append))
+    reading = asyncio.create_task(reader(PREFIXES, [0, 1, 2], {}, None, counts.append))
     while len(client.requests) < 2:
         await asyncio.sleep(0)
     reading.cancel()
@@ -201,13 +201,13 @@ async def test_what_was_read_before_a_cancellation_is_counted():
 async def test_a_request_that_the_engine_gives_up_is_a_critic_error():
     reader, _ = await reader_of(Client(gives_up=True))
     with pytest.raises(CriticError, match="ended a request"):
-        await reader(PREFIXES, [0], {}, ignore_tokens)
+        await reader(PREFIXES, [0], {}, None, ignore_tokens)
 
 
 async def test_a_text_beyond_the_trained_window_is_refused():
     reader, _ = await reader_of(Client(), window=50)
     with pytest.raises(ApiError, match="window is 50"):
-        await reader(PREFIXES, [0], {}, ignore_tokens)
+        await reader(PREFIXES, [0], {}, None, ignore_tokens)
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,9 @@ async def test_a_critic_that_hangs_fails_in_time_and_is_cancelled():
 async def test_what_a_scoring_had_read_before_it_failed_is_counted(ending: str):
     """Once the tokens came with the scores only, so a scoring that failed had read nothing."""
 
-    async def read(prefixes: Any, step_indices: Any, vision: Any, count: CountTokens) -> LabelLogits:
+    async def read(
+        prefixes: Any, step_indices: Any, vision: Any, salt: Any, count: CountTokens
+    ) -> LabelLogits:
         count(TokenUsage(critic_prompt=7, critic_cached=3))
         if ending == "hangs":
             await asyncio.Event().wait()
@@ -213,7 +215,9 @@ async def test_an_answer_that_never_fits_has_no_score():
 async def test_other_failures_are_not_tried_again():
     calls = []
 
-    async def read(prefixes: Any, step_indices: Any, vision: Any, count: CountTokens) -> LabelLogits:
+    async def read(
+        prefixes: Any, step_indices: Any, vision: Any, salt: Any, count: CountTokens
+    ) -> LabelLogits:
         calls.append(vision)
         raise ValueError("no such image")
 
@@ -285,7 +289,7 @@ async def test_scores_of_first_steps_stay_where_a_longer_answer_is_seen_with_the
 ):
     """The reader refuses longer answers with the critic's own delta, as it does beyond the window."""
 
-    async def read(prefixes, step_indices, vision, count):
+    async def read(prefixes, step_indices, vision, salt, count):
         if len(prefixes) > 1 and "v2pe_delta" not in vision:
             raise ValueError("it takes more positions than the model's window")
         seen_with = str(vision.get("v2pe_delta", float(more.get("own_delta", 1))))
