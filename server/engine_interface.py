@@ -6,6 +6,7 @@ raise ApiError for every mistake of a client.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model.images.tiling import TilingConfig
@@ -56,6 +57,17 @@ class EngineCritic(Critic, Protocol):
         another delta.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedPrompt:
+    """A chat request's prompt as the policy would read it, and the room that is left for an answer."""
+
+    token_ids: Sequence[int]
+    vision: Mapping[str, Any] | None  # the reply's `vision`; None without images and videos
+    positions: int  # that the prompt takes, which is the position of the answer's first token
+    window: int  # positions that the checkpoint was trained on
+    max_tokens: int  # of an answer
 
 
 class Engine(Protocol):
@@ -151,6 +163,22 @@ class Engine(Protocol):
             videos: the decoded videos by handle.
             count: gets the tokens of every request that the critic's engine has read.
         """
+        ...
+
+    async def render(self, body: Mapping[str, Any], *, videos: Videos) -> RenderedPrompt:
+        """Return the prompt of a chat request without generating anything. The arguments are `complete`'s."""
+        ...
+
+    async def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        """Return the tokens of a text that is no conversation. Special tokens in it are read as such."""
+        ...
+
+    def token_texts(self, token_ids: Sequence[int]) -> Sequence[str]:
+        """Return each token as it stands in the policy's vocabulary."""
+        ...
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Return the text of tokens, special tokens included."""
         ...
 
     def metrics(self) -> bytes:

@@ -14,7 +14,7 @@ from server.access.keys import Keys
 from server.access.rate_limits import RATE_HEADERS
 from server.engine_interface import Engine
 from server.errors import ApiError
-from server.http.routes import chat, critic, models, probes
+from server.http.routes import chat, critic, models, probes, tokens
 from server.http.routes import metrics as metrics_routes
 from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
@@ -71,7 +71,7 @@ def create_app(
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.internvl3 = context
     app.state.running = RunningRequests()
-    for routes in (chat, critic, models, probes, metrics_routes):
+    for routes in (chat, critic, tokens, models, probes, metrics_routes):
         app.include_router(routes.router)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)

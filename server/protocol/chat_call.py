@@ -105,6 +105,11 @@ def _resolve(model: str | None, settings: Settings) -> tuple[str, int | None]:
     return name, int(match["n"])
 
 
+def check_model(model: str | None, settings: Settings) -> None:
+    """Raise ApiError if a request that no model answers names another model than the policy or its alias."""
+    _resolve(model, settings)
+
+
 def served_models(settings: Settings) -> tuple[str, ...]:
     """Return the names that /v1/models lists: the policy's, and with a critic also the Best-of-N alias."""
     name = settings.served_name

@@ -27,14 +27,21 @@ async def answer(
     """
     call = parse_call(body, principal.settings)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
+    call = await with_loaded_media(context, engine, call, budget)
+    if call.stream:
+        return await stream(engine, call, context.metrics, principal.account.count)
+    return await complete(engine, call, context.metrics, principal.account.count)
+
+
+async def with_loaded_media(
+    context: ServerContext, engine: Engine, call: ChatCall, budget: Budget
+) -> ChatCall:
+    """Return the call with its images and videos fetched, checked and decoded. Raises ApiError."""
     with context.metrics.media_seconds.time():
         messages, videos = await context.media.load(
             call.body["messages"], call.video, engine.tiling, budget, vision=call.vision, salt=call.cache_salt
         )
-    call = call.with_media(messages, videos)
-    if call.stream:
-        return await stream(engine, call, context.metrics, principal.account.count)
-    return await complete(engine, call, context.metrics, principal.account.count)
+    return call.with_media(messages, videos)
 
 
 async def complete(engine: Engine, call: ChatCall, metrics: Metrics, count: CountTokens) -> dict[str, Any]:

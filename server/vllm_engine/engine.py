@@ -13,9 +13,11 @@ from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionResponse
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
+from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeCompletionRequest
+from vllm.entrypoints.serve.tokenize.serving import ServingTokenization
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import ChooseCandidates, CountTokens, EngineCritic
+from server.engine_interface import ChooseCandidates, CountTokens, EngineCritic, RenderedPrompt, ignore_tokens
 from server.errors import ApiError
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.critic.step_critic import StepCritic
@@ -35,6 +37,7 @@ class VllmEngine:
     def __init__(
         self,
         chat: OpenAIServingChat,
+        tokenization: ServingTokenization,
         policy_settings: PolicySettings,
         critic: StepCritic | None,
         clients: Sequence[EngineClient],
@@ -45,6 +48,7 @@ class VllmEngine:
 
         Args:
             chat: vLLM's chat handler of the policy.
+            tokenization: vLLM's handler of the policy for tokens.
             policy_settings: the settings for all chat requests.
             critic: None if the server runs without a critic.
             clients: the clients of all engines. The first one is the policy's.
@@ -52,6 +56,7 @@ class VllmEngine:
             setup: what the answers and scores depend on.
         """
         self._chat = chat
+        self._tokenization = tokenization
         self._policy_settings = policy_settings
         self._critic = critic
         self._clients = clients
@@ -116,10 +121,36 @@ class VllmEngine:
         return reword_errors(events, chat_run)
 
     async def _chat_run(
-        self, body: Mapping[str, Any], choose: ChooseCandidates | None, videos: Videos
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None, videos: Videos, count: CountTokens
     ) -> ChatRun:
         await check_structural_tags(body, self._policy_settings.grammars)
-        return ChatRun(self._chat, self._policy_settings, body, choose, videos)
+        return ChatRun(self._chat, self._policy_settings, body, choose, videos, count)
+
+    async def render(self, body: Mapping[str, Any], *, videos: Videos) -> RenderedPrompt:
+        return await (await self._chat_run(body, None, videos, ignore_tokens)).render()
+
+    async def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        request = TokenizeCompletionRequest(prompt=text, add_special_tokens=add_special_tokens)
+        reply = await self._tokenization.create_tokenize(request, None)
+        if isinstance(reply, ErrorResponse):
+            raise api_error(reply)
+        return reply.tokens
+
+    def token_texts(self, token_ids: Sequence[int]) -> Sequence[str]:
+        texts: list[str] = self._tokenization.renderer.get_tokenizer().convert_ids_to_tokens(list(token_ids))
+        return texts
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        size = len(self._tokenization.renderer.get_tokenizer())
+        if unknown := [token for token in token_ids if token >= size]:
+            raise ApiError(
+                f"tokens holds {unknown[0]}, but the vocabulary ends with {size - 1}. Correct it.",
+                param="tokens",
+            )
+        reply = await self._tokenization.create_detokenize(DetokenizeRequest(tokens=list(token_ids)), None)
+        if isinstance(reply, ErrorResponse):
+            raise api_error(reply)
+        return reply.prompt
 
     async def score(
         self,

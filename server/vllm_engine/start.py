@@ -242,6 +242,7 @@ def _engine_of(
     )
     return VllmEngine(
         policy.handlers.openai_serving_chat,
+        policy.handlers.serving_tokenization,
         policy_settings,
         critic,
         [engine.client for engine in running],

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import ChooseCandidates, CountTokens, ignore_tokens
+from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt, ignore_tokens
 from server.errors import ApiError
 from server.request_media import Videos
 from ttscaling.types import (
@@ -172,6 +172,20 @@ class FakeEngine:
             await asyncio.Event().wait()
         assert text is not None
         return text
+
+    async def render(self, body: Mapping[str, Any], *, videos: Videos) -> RenderedPrompt:
+        self.bodies.append(body)
+        self.videos.append(videos)
+        return RenderedPrompt(token_ids=[1, 2, 3], vision=None, positions=3, window=100, max_tokens=97)
+
+    async def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
+        return list(text.encode())
+
+    def token_texts(self, token_ids: Sequence[int]) -> Sequence[str]:
+        return [chr(token) for token in token_ids]
+
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
+        return bytes(token_ids).decode()
 
     async def score(
         self,

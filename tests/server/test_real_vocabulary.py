@@ -6,7 +6,6 @@ prompts begin with `<s>`.
 """
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx

@@ -11,7 +11,7 @@ from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from model.checkpoint.description import Checkpoint
-from server.engine_interface import ChooseCandidates, CountTokens
+from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt
 from server.errors import ApiError
 from server.protocol.event_stream import is_error, read_event, write_event
 from server.request_media import RequestMedia, Videos
@@ -26,7 +26,7 @@ from .answer_validation import ParsedAnswer, Validation
 from .candidates import CandidateClient
 from .engine_request import lower_max_tokens, prepend_system_message, read_request, with_room
 from .media_resend import MediaResendingClient
-from .prompt_stats import PromptStats, add_vision_report
+from .prompt_stats import PromptStats, add_vision_report, vision_report
 from .window import WindowLimitedClient
 
 MEDIA_USAGE = '"multimodal_tokens"'
@@ -115,6 +115,36 @@ class ChatRun:
         """The error that ended the selection, or the refusal of the grammar, if there was one."""
         selection = None if self._candidate_client is None else self._candidate_client.failure
         return selection or self._grammar_checked.failure
+
+    async def render(self) -> RenderedPrompt:
+        """Return the prompt without generating anything.
+
+        Raises:
+            ApiError: the messages can't be rendered, or they leave no room for the answer.
+        """
+        try:
+            prompt = await self._render_with_tiles()
+        except ApiError:
+            raise
+        except Exception as error:
+            failure = api_error(error)
+            failure.param = failure.param or "messages"
+            raise failure from error
+        stats = self._windowed.check(prompt)
+        tokens = prompt["prompt_token_ids"]
+        limits = [
+            self._request.max_completion_tokens or self._request.max_tokens,
+            self._handler.default_sampling_params.get("max_tokens"),
+            self._handler.model_config.max_model_len - len(tokens),
+            self._windowed.window - stats.next_position,
+        ]
+        return RenderedPrompt(
+            token_ids=tokens,
+            vision=vision_report(stats),
+            positions=stats.next_position,
+            window=self._windowed.window,
+            max_tokens=min(limit for limit in limits if limit is not None),
+        )
 
     async def answer(self) -> Any:
         """Return the reply of vLLM's chat handler: a reply object, an error object, or a stream of events.

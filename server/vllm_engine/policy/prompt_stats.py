@@ -57,10 +57,15 @@ def add_vision_report(reply: dict[str, Any], stats: PromptStats | None) -> dict[
     """
     details = (reply.get("usage") or {}).get("prompt_tokens_details") or {}
     (details.get("multimodal_tokens") or {}).pop(DELTA_MODALITY, None)
-    if stats is None or not stats.tiles:
-        return reply
+    vision = None if stats is None else vision_report(stats)
+    return reply if vision is None else {**reply, "vision": vision}
+
+
+def vision_report(stats: PromptStats) -> dict[str, Any] | None:
+    """Return the reply's `vision` for a prompt, or None if it has no media."""
+    if not stats.tiles:
+        return None
     delta = stats.deltas[0] if len(set(stats.deltas)) == 1 else list(stats.deltas)
-    vision = VisionReport(
+    return VisionReport(
         v2pe_delta=delta, highest_position=stats.highest_position, tiles=stats.tiles, frames=stats.frames
-    )
-    return {**reply, "vision": vision.model_dump()}
+    ).model_dump()

@@ -25,13 +25,31 @@ class WindowLimitedClient:
             answer: the max_tokens that the request demands; None if it takes what is left.
         """
         self._client = client
-        self._window = window
+        self.window = window
         self._tokens_per_tile = tokens_per_tile
         self._answer = answer
         self.prompt_stats: PromptStats | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
+
+    def check(self, prompt: Any) -> PromptStats:
+        """Return the stats of the request's prompt.
+
+        Raises:
+            ApiError: 400, if the prompt and the request's max_tokens don't fit in the window.
+        """
+        if self.prompt_stats is None:  # all candidates share one prompt
+            self.prompt_stats = prompt_stats(prompt, tokens_per_tile=self._tokens_per_tile)
+        if self.window - self.prompt_stats.next_position < (self._answer or 1):
+            raise ApiError(
+                f"The prompt takes {self.prompt_stats.next_position} positions and the answer up to "
+                f"{self._answer or 1}, but the model's window is {self.window}. "
+                "Shorten the messages or lower max_tokens.",
+                param="messages",
+                code=TOO_LONG,
+            )
+        return self.prompt_stats
 
     def generate(
         self, prompt: Any, sampling_params: Any, request_id: str, **options: Any
@@ -41,17 +59,7 @@ class WindowLimitedClient:
         Raises:
             ApiError: 400, if the prompt and the request's max_tokens don't fit in the window.
         """
-        if self.prompt_stats is None:  # all candidates share one prompt
-            self.prompt_stats = prompt_stats(prompt, tokens_per_tile=self._tokens_per_tile)
-        left = self._window - self.prompt_stats.next_position
-        if left < (self._answer or 1):
-            raise ApiError(
-                f"The prompt takes {self.prompt_stats.next_position} positions and the answer up to "
-                f"{self._answer or 1}, but the model's window is {self._window}. "
-                "Shorten the messages or lower max_tokens.",
-                param="messages",
-                code=TOO_LONG,
-            )
+        left = self.window - self.check(prompt).next_position
         sampling_params.max_tokens = min(sampling_params.max_tokens or left, left)
         generated: AsyncGenerator[Any, None] = self._client.generate(
             prompt, sampling_params, request_id, **options
