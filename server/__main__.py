@@ -74,6 +74,7 @@ def serve(
     video_seconds: Annotated[float | None, _flag("video_seconds")] = None,
     video_memory_mib: Annotated[int | None, _flag("video_memory_mib")] = None,
     video_backend: Annotated[VideoBackend | None, _flag("video_backend")] = None,
+    drain_delay: Annotated[int | None, _flag("drain_delay")] = None,
     drain_seconds: Annotated[int | None, _flag("drain_seconds")] = None,
     decode_threads: Annotated[int | None, _flag("decode_threads")] = None,
     decode_processes: Annotated[int | None, _flag("decode_processes")] = None,

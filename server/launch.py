@@ -109,10 +109,11 @@ def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Except
                 count_closed=lambda reason: metrics.connections_closed.labels(reason).inc(),
             ),
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=settings.drain_seconds + GRACE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
         ),
-        app.state.running.end,
-        settings.drain_seconds,
+        app.state.running,
+        delay=settings.drain_delay,
+        drain_seconds=settings.drain_seconds,
     )
     logger.info(
         "loading %s from %s%s; probes answer on %s", settings.served_name, settings.policy_path, critic, url
@@ -143,7 +144,7 @@ def _url(settings: Settings, listener: socket.socket) -> str:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    raise Stopped(128 + number)
+    raise Stopped(0)
 
 
 def _first_line(reasons: Path) -> str | None:

@@ -112,10 +112,16 @@ class Settings(LimitSettings):
         default="self_consistency",
         description="What happens if the critic can score no candidate, for requests that don't say it.",
     )
+    drain_delay: int = Field(
+        default=0,
+        ge=0,
+        description="Seconds in which a server that was told to stop still answers new requests, while "
+        "`/readyz` says that it is leaving, so that load balancers notice it.",
+    )
     drain_seconds: int = Field(
         default=30,
         ge=0,
-        description="Seconds that running requests have to end once the server is told to stop.",
+        description="Seconds after the delay that running requests have to end; new ones are refused.",
     )
     log_level: LogLevel = Field(
         default="error",

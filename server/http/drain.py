@@ -1,8 +1,12 @@
-"""End the requests that still run when the time is over that a stopping server gives them."""
+"""Stop a server so that no client is left without an answer.
+
+Load balancers learn by /readyz that the server is leaving, and need some seconds for it. Meanwhile it answers
+as before. Then it refuses new requests, gives those that run some time, and ends what is left.
+"""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from socket import socket
 
 import uvicorn
@@ -17,14 +21,23 @@ from .streams import STREAM_FAILED
 logger = logging.getLogger("internvl3.server")
 SHUT_DOWN = "shut_down"  # the key in the request's state under which the access log finds it
 REPLY_SECONDS = 1.0  # for a client that doesn't read its reply
+LOOK_SECONDS = 0.05  # between two looks at the requests that run
+ALWAYS_ANSWERED = ("/livez", "/readyz", "/health", "/metrics")
 GRACE_SECONDS = 5  # for the work of requests that were ended, before their connections are cut
 
 
 class RunningRequests:
-    """The requests that the server answers now."""
+    """The requests that the server answers now, and whether it takes new ones."""
 
     def __init__(self) -> None:
         self._requests: set[RunningRequest] = set()
+        self.is_leaving = False  # /readyz says so
+        self.takes_new = True
+
+    @property
+    def are_over(self) -> bool:
+        """Whether no request runs."""
+        return not self._requests
 
     def add(self, request: "RunningRequest") -> None:
         self._requests.add(request)
@@ -95,12 +108,17 @@ class RunningRequest:
             event = (write_event(error.body) + DONE).encode()
             await self._send({"type": "http.response.body", "body": event, "more_body": False})
         else:
-            reply = JSONResponse(error.body, status_code=error.status, headers={"Retry-After": "5"})
-            await reply(self._scope, self._receive, self._send)
+            await _refusal()(self._scope, self._receive, self._send)
+
+
+def _refusal() -> JSONResponse:
+    error = shutting_down()
+    headers = {"Retry-After": str(error.retry_after), "Connection": "close"}
+    return JSONResponse(error.body, status_code=error.status, headers=headers)
 
 
 class EndAtShutdown:
-    """Middleware that lets `RunningRequests.end` end each request."""
+    """Middleware that refuses new requests at the end, and lets `RunningRequests.end` end each request."""
 
     def __init__(self, app: ASGIApp, running: RunningRequests) -> None:
         self._app = app
@@ -109,6 +127,9 @@ class EndAtShutdown:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if not self._running.takes_new and scope["path"] not in ALWAYS_ANSWERED:
+            await _refusal()(scope, receive, send)
             return
         limit = asyncio.timeout(None)
         request = RunningRequest(scope, receive, send, limit)
@@ -125,26 +146,38 @@ class EndAtShutdown:
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn's server; `end_requests` is called `drain_seconds` after it was told to stop.
+    """uvicorn's server, which stops in the steps that this file is about.
 
-    uvicorn would cut the connections of the requests that still run, without a word to their clients.
+    uvicorn would close its socket at once, and in the end cut the connections of the requests that still run,
+    without a word to their clients.
     """
 
     def __init__(
-        self, config: uvicorn.Config, end_requests: Callable[[], Awaitable[None]], drain_seconds: float
+        self, config: uvicorn.Config, running: RunningRequests, *, delay: float, drain_seconds: float
     ) -> None:
+        """Keep how long each step takes.
+
+        Args:
+            config: uvicorn's config, whose app contains `EndAtShutdown`.
+            running: the requests of that app.
+            delay: seconds in which new requests are still answered.
+            drain_seconds: seconds after these that running requests have to end.
+        """
         super().__init__(config)
-        self._end_requests = end_requests
+        self._running = running
+        self._delay = delay
         self._drain_seconds = drain_seconds
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        async def end_later() -> None:
-            await asyncio.sleep(self._drain_seconds)
-            await self._end_requests()
+        self._running.is_leaving = True
+        await self._wait(self._delay, lambda: False)
+        self._running.takes_new = False
+        await self._wait(self._drain_seconds, lambda: self._running.are_over)
+        await self._running.end()
+        await super().shutdown(sockets)
 
-        ending = asyncio.create_task(end_later())
-        try:
-            await super().shutdown(sockets)
-        finally:
-            ending.cancel()
-            await asyncio.gather(ending, return_exceptions=True)
+    async def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
+        """Wait for this time, until `is_over`, or until the operator's second Ctrl-C."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not (self.force_exit or is_over()) and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(LOOK_SECONDS)

@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Request
 
-from server.errors import stopped
+from server.errors import shutting_down, stopped
 from server.http.request import context_of, ready_engine
 
 router = APIRouter()
@@ -25,11 +25,13 @@ async def livez(request: Request) -> dict[str, str]:
 @router.get("/readyz")
 @router.get("/health")
 async def readyz(request: Request) -> dict[str, str]:
-    """Answer 200 if requests get answers, and raise ApiError (503) if not.
+    """Answer 200 if requests get answers, and raise ApiError (503) if not, or not for long any more.
 
     When the critic alone has died, the status is "degraded": chat requests are then answered as their
     `on_critic_error` says.
     """
+    if request.app.state.running.is_leaving:
+        raise shutting_down()
     engine = ready_engine(context_of(request))
     return {"status": "ok"} if engine.critic_alive else {"status": "degraded", "critic": "stopped"}
 

@@ -21,11 +21,11 @@ CHAT = "/v1/chat/completions"
 
 @asynccontextmanager
 async def stopping(
-    app: FastAPI, drain_seconds: float
+    app: FastAPI, drain_seconds: float, delay: float = 0
 ) -> AsyncIterator[tuple[httpx.AsyncClient, uvicorn.Server]]:
     """Yield a client and the real server, which has ended when the block has."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=5)
-    server = DrainingServer(config, app.state.running.end, drain_seconds)
+    server = DrainingServer(config, app.state.running, delay=delay, drain_seconds=drain_seconds)
     running = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -108,6 +108,35 @@ async def test_a_client_that_does_not_read_does_not_hold_the_server_up(caplog: p
             while not endings(caplog):
                 await asyncio.sleep(0.05)
     assert endings(caplog) == ["200 ended by the shutdown"]
+
+
+async def test_load_balancers_have_time_to_notice():
+    """Until the delay is over, /readyz says 503 and requests are answered."""
+    async with stopping(app_with(FakeEngine(["yes"])), drain_seconds=0, delay=1000) as (client, server):
+        assert (await client.get("/readyz")).status_code == 200
+        server.should_exit = True
+        while (ready := await client.get("/readyz")).status_code == 200:
+            await asyncio.sleep(0.02)
+        assert ready.status_code == 503 and ready.json()["error"]["code"] == "server_shutting_down"
+        assert (await client.post(CHAT, json=question())).status_code == 200
+        assert (await client.get("/livez")).status_code == 200
+        server.force_exit = True
+
+
+async def test_new_requests_are_refused_while_running_ones_end():
+    fake = FakeEngine([None])
+    async with stopping(app_with(fake), drain_seconds=1000) as (client, server):
+        running = asyncio.create_task(client.post(CHAT, json=question()))
+        await fake.running.wait()
+        server.should_exit = True
+        while (await client.get("/readyz")).status_code == 200:
+            await asyncio.sleep(0.02)
+        new = await client.post(CHAT, json=question())
+        assert (new.status_code, new.json()["error"]["code"]) == (503, "server_shutting_down")
+        assert new.headers["retry-after"] == "5" and new.headers["connection"] == "close"
+        assert not running.done()
+        server.force_exit = True
+        assert (await running).status_code == 503
 
 
 class Transport:
