@@ -1,4 +1,4 @@
-"""Check the checkpoints, start the engines of the policy and the critic, and build the Engine.
+"""Start the engines of the policy and the critic, and build the Engine.
 
 Policy and critic have a process each. Two engines in one process would share vLLM's global state, and
 shutting one down would break the other.
@@ -7,27 +7,21 @@ shutting one down would break the other.
 import asyncio
 import logging
 import multiprocessing
-import os
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from starlette.datastructures import State
 from vllm.config import VllmConfig
 from vllm.entrypoints.launchers.api_server.app_state import init_app_state
-from vllm.platforms import current_platform
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from model.checkpoint.description import Checkpoint, read_checkpoint
-from model.checkpoint.missing import require_tensors
 from model.plugin.architectures import CRITIC_TASK
-from model.plugin.register import PluginError, require_plugin
+from model.plugin.register import PluginError
 from server.engine_interface import Engine
 from server.errors import EngineDied, StartupError
 from server.settings import Settings
@@ -37,17 +31,13 @@ from server.vllm_engine.critic.label_reader import PoolingReader, find_label_slo
 from server.vllm_engine.critic.step_critic import StepCritic
 from server.vllm_engine.policy.chat_run import PolicySettings
 
-from .arguments import engine_arguments, engine_config
 from .conversation_format import set_conversation_format
 from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_roles
 from .grammars.checker import GrammarChecker
 from .grammars.compiler import grammar_settings
 from .media_cache import change_in_media_thread
-from .media_connector import CONNECTOR_NAME
-from .memory.machine import engine_plan, share_gpus, share_memory, visible_gpus
-from .memory.need import require_whole_groups
-from .operator_flags import check_operator_flags
+from .preparation import prepare
 from .setup import server_setup, system_message
 from .silent_end import silent_end
 from .start_order import build_all
@@ -66,15 +56,6 @@ class StartedEngine:
     checkpoint: Checkpoint
     handlers: State
     registry: CollectorRegistry
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preparation:
-    """All engines as vLLM starts them, and whether they may start at the same time."""
-
-    arguments: Sequence[Namespace]
-    configs: Sequence[VllmConfig]
-    side_by_side: bool
 
 
 async def start(settings: Settings) -> Engine:
@@ -131,44 +112,6 @@ async def _start(settings: Settings, grammars: GrammarChecker) -> Engine:
     templates = [args.chat_template for args in prepared.arguments]
     setup = await asyncio.to_thread(server_setup, roles, models, templates, settings)
     return _engine_of(roles, running, critics[0] if critics else None, grammars, settings, setup)
-
-
-def prepare(roles: Sequence[EngineRole], settings: Settings) -> Preparation:
-    """Return what each engine is started with, after all checks that need no running engine.
-
-    On GPUs each configuration holds the engine's share of their memory. Raises StartupError, PluginError,
-    ValueError or OSError.
-    """
-    require_plugin()
-    if settings.video_backend == "decord" and find_spec("decord") is None:
-        raise StartupError(
-            "--video-backend decord: the package decord is not installed; install it, or use pyav"
-        )
-    for role in roles:
-        check_operator_flags(role.title, role.extra, os.environ)
-        folder = Path(role.path)
-        if folder.is_dir():
-            require_tensors(folder)
-        elif folder.is_absolute():  # a relative path may be a name on the hub, which the engine resolves
-            raise StartupError(f"there is no {role.title} checkpoint in {folder}: correct --{role.title}")
-    os.environ["VLLM_MEDIA_CONNECTOR"] = CONNECTOR_NAME
-    cpu = current_platform.is_cpu()
-    if cpu:
-        # With multiprocessing, vLLM would replace the executor "uni" on a CPU.
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        # Nothing is compiled, which saves a pause of seconds at the first request.
-        os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // len(roles))))
-    arguments = engine_arguments(roles, settings, cpu=cpu)
-    configs = [engine_config(*pair) for pair in zip(roles, arguments, strict=True)]
-    for role, config in zip(roles, configs, strict=True):
-        ranks = config.parallel_config.tensor_parallel_size
-        require_whole_groups(role.title, role.path, config.model_config.hf_config, ranks)
-    if cpu:
-        return Preparation(arguments=arguments, configs=configs, side_by_side=True)
-    plans = [engine_plan(*pair) for pair in zip(roles, configs, strict=True)]
-    share_memory(visible_gpus(), plans, configs)
-    return Preparation(arguments=arguments, configs=configs, side_by_side=not share_gpus(plans))
 
 
 def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
