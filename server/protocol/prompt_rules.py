@@ -18,7 +18,7 @@ def check_prompt_fields(fields: ChatFields, body: Mapping[str, Any]) -> None:
         fields: the checked fields of a chat request.
         body: the whole request.
     """
-    if fields.truncate_prompt_tokens is not None and count_media(fields.messages):
+    if fields.truncate_prompt_tokens not in (None, -1) and count_media(fields.messages):
         raise ApiError(
             "truncate_prompt_tokens would cut off images or videos. Leave it out, or send text alone.",
             param="truncate_prompt_tokens",

@@ -50,7 +50,7 @@ PASSED: list[dict[str, Any]] = [
     },
     {"messages": [USER, {"role": "assistant"}, USER]},
     {"messages": [{"role": "user", "content": ""}]},
-    {"truncate_prompt_tokens": -1},
+    {"truncate_prompt_tokens": -1, "messages": [IMAGE]},
     {"truncate_prompt_tokens": 20},
     {"chat_template_kwargs": {"enable_thinking": False}},
     {"use_beam_search": True, "response_format": {"type": "text"}, "tool_choice": "auto", "tools": [TOOL]},
