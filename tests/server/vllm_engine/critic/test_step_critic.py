@@ -32,6 +32,7 @@ class Reads:
         prefixes: Sequence[Sequence[Message]],
         step_indices: Sequence[int],
         vision: Mapping[str, Any],
+        salt: str | None,
         count: CountTokens,
     ) -> LabelLogits:
         self.visions.append(vision)
@@ -178,11 +179,12 @@ class NarrowReads(Reads):
         prefixes: Sequence[Sequence[Message]],
         step_indices: Sequence[int],
         vision: Mapping[str, Any],
+        salt: str | None,
         count: CountTokens,
     ) -> LabelLogits:
         if len(prefixes) > 2 and vision.get("v2pe_delta", 1.0) == 1.0:
             raise ValueError("the prompt takes 99 positions; the model's window is 50")
-        return await super().__call__(prefixes, step_indices, vision, count)
+        return await super().__call__(prefixes, step_indices, vision, salt, count)
 
 
 async def test_candidates_are_seen_with_the_critics_own_delta():
@@ -246,12 +248,13 @@ def keys(
     image: str = "A",
     uuid: str = "1",
     inline: bool = False,
+    salt: str | None = None,
 ) -> list[bytes]:
     """Return the keys of these steps, for a question with an image of these bytes and this uuid."""
     part = {"type": "image_url", "image_url": {"url": f"data:{image}"}, "uuid": uuid, INLINE: inline}
     content = [part, {"type": "text", "text": "How many?"}]
     conversation = Conversation(messages=({"role": "user", "content": content},))
-    return step_keys(critic_prefixes(conversation, steps), vision)
+    return step_keys(critic_prefixes(conversation, steps), vision, salt)
 
 
 def test_a_key_knows_everything_before_its_step_and_nothing_after():
@@ -259,6 +262,7 @@ def test_a_key_knows_everything_before_its_step_and_nothing_after():
     assert keys("a", "b")[1] != keys("a", "c")[1] != keys("b", "c")[1]
     assert keys("a\n\nb")[0] not in keys("a", "b")
     assert keys("a")[0] != keys("a", uuid="2")[0]
+    assert keys("a")[0] != keys("a", salt="of a key")[0] != keys("a", salt="of another")[0]
     assert keys("a")[0] != keys("a", inline=True)[0], "the image stands elsewhere"
     assert keys("a")[0] == keys("a", image="B")[0], "the uuid stands for the bytes"
     assert keys("a")[0] != keys("a", vision={"v2pe_delta": 0.25})[0]
