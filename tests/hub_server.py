@@ -70,17 +70,21 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.server_hub.requests.append((self.command, path, self.headers.get("Range")))
-        if match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/(revision|tree)/[^/]+", path):
+        if match := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree)/[^/]+)?", path):
             kind, name, what = match.groups()
             folder = self.server_hub.root / kind / name
             if folder.is_dir():
                 self._send_json(_tree(folder) if what == "tree" else _information(name, folder))
                 return
-        elif match := re.fullmatch(r"/(datasets/)?([^/]+/[^/]+)/resolve/[^/]+/(.+)", path):
-            kind, name, file = "datasets" if match[1] else "models", match[2], match[3]
-            target = self.server_hub.root / kind / name / file
-            if target.is_file():
-                self._send_file(target, with_body=with_body)
+        elif match := re.fullmatch(
+            r"/(?:api/)?(models/|datasets/)?([^/]+/[^/]+)/(?:resolve|tree)/[^/]+/(.+)", path
+        ):
+            folder = self.server_hub.root / (match[1] or "models") / match[2]
+            if folder.is_dir():
+                if (folder / match[3]).is_file():
+                    self._send_file(folder / match[3], with_body=with_body)
+                else:
+                    self._send_json({"error": "Entry not found"}, status=404, error="EntryNotFound")
                 return
         self._send_json({"error": "Repository not found"}, status=404, error="RepoNotFound")
 
@@ -92,7 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _send_file(self, path: Path, *, with_body: bool) -> None:
         content = path.read_bytes()
