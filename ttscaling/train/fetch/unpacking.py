@@ -66,7 +66,10 @@ def unpack(
         OSError: the disk is too small or a file can't be written.
     """
     try:
-        with zipfile.ZipFile(BufferedReader(JoinedFiles(archive.parts), _PIECE)) as file:
+        with (
+            BufferedReader(JoinedFiles(archive.parts), _PIECE) as joined,
+            zipfile.ZipFile(joined) as file,
+        ):
             members = _checked_members(archive, file)
             missing = [one for one in members if not _is_there(folder / one.filename, one.file_size)]
             _check_disk(archive, folder, missing, free_bytes(folder))
