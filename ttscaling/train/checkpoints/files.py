@@ -1,11 +1,14 @@
-"""Check that the files of a checkpoint are there and can be read, before a run begins."""
+"""Open the weights of a checkpoint, and check all its files before a run begins."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-_POINTER = b"version https://git-lfs.github.com/spec/"
+from ttscaling.records.jsonl import LFS_POINTER
 
 
 def require_files(checkpoint: Path) -> None:
@@ -18,10 +21,8 @@ def require_files(checkpoint: Path) -> None:
         OSError: the folder can't be read.
     """
     for path in sorted(checkpoint.iterdir()):
-        if path.is_file() and _begins_as_pointer(path):
-            raise ValueError(
-                f"{path} is a pointer of git-lfs and not the file itself: run `git lfs pull` in {checkpoint}"
-            )
+        if path.is_file():
+            _refuse_pointer(path)
     for index in checkpoint.glob("*.safetensors.index.json"):
         shards = set(json.loads(index.read_text())["weight_map"].values())
         missing = sorted(name for name in shards if not (checkpoint / name).exists())
@@ -36,15 +37,25 @@ def require_files(checkpoint: Path) -> None:
             f"{checkpoint} has no weights in safetensors files: use a complete checkpoint or convert it"
         )
     for path in weights:
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise ValueError(
-                f"{path} can't be read as safetensors ({error}): download the checkpoint again"
-            ) from error
+        with opened_weights(path):
+            pass
 
 
-def _begins_as_pointer(path: Path) -> bool:
+@contextmanager
+def opened_weights(path: Path) -> Iterator[Any]:
+    """Open a safetensors file. Raises ValueError if it is a git-lfs pointer, or damaged."""
+    _refuse_pointer(path)
+    try:
+        with safe_open(path, framework="pt") as opened:
+            yield opened
+    except SafetensorError as error:
+        raise ValueError(f"{path} can't be read ({error}): download it again") from error
+
+
+def _refuse_pointer(path: Path) -> None:
     with path.open("rb") as file:
-        return file.read(len(_POINTER)) == _POINTER
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise ValueError(
+                f"{path} is a git-lfs pointer and not the file itself: run `git lfs pull` in its folder, or "
+                "download the checkpoint with `hf download`"
+            )

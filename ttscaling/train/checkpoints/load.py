@@ -2,13 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import SafetensorError, safe_open
 from transformers import InternVLConfig
 
 from model.checkpoint.config_file import described
@@ -19,7 +16,8 @@ from model.checkpoint.tensors import stream_to_opengvlab, to_transformers
 from model.image_tokens import image_tokens
 from ttscaling.train.network.internvl import V2PEInternVL
 
-_POINTER = b"version https://git-lfs"
+from .files import opened_weights
+
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
@@ -85,32 +83,16 @@ def _config(directory: Path) -> InternVLConfig:
 def _has_head(directory: Path) -> bool:
     names: list[str] = []
     for shard in directory.glob("*.safetensors"):
-        with _opened(shard) as file:
+        with opened_weights(shard) as file:
             names += file.keys()
     return any(opengvlab_name(name) == "language_model.lm_head.weight" for name in names)
 
 
 def _tensors(directory: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for shard in sorted(directory.glob("*.safetensors")):
-        with _opened(shard) as file:
+        with opened_weights(shard) as file:
             for name in file.keys():  # noqa: SIM118 - it is no dict
                 yield name, file.get_tensor(name)
-
-
-@contextmanager
-def _opened(shard: Path) -> Iterator[Any]:
-    """Open a safetensors file. Raises ValueError if it is a git-lfs pointer, or damaged."""
-    with shard.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
-            raise ValueError(
-                f"{shard} is a git-lfs pointer and holds no weights: run `git lfs pull` in its folder, or "
-                "download the checkpoint with `hf download`"
-            )
-    try:
-        with safe_open(shard, framework="pt") as opened:
-            yield opened
-    except SafetensorError as error:
-        raise ValueError(f"{shard} can't be read ({error}): download it again") from error
 
 
 def weights_dtype(checkpoint: Path) -> torch.dtype:
@@ -120,7 +102,7 @@ def weights_dtype(checkpoint: Path) -> torch.dtype:
         ValueError: the checkpoint has no such tensor in safetensors files.
     """
     for shard in sorted(checkpoint.glob("*.safetensors")):
-        with _opened(shard) as file:
+        with opened_weights(shard) as file:
             for name in file.keys():  # noqa: SIM118 - it is no dict
                 dtype = _DTYPES.get(file.get_slice(name).get_dtype())
                 if dtype is not None:

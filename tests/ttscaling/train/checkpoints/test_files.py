@@ -33,9 +33,9 @@ def rename_weights(checkpoint: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "weights": (damage("model.safetensors", POINTER.encode()), "run `git lfs pull` in"),
-    "tokenizer": (damage("tokenizer.json", POINTER.encode()), "run `git lfs pull` in"),
-    "cut off": (cut, "download the checkpoint again"),
+    "weights": (damage("model.safetensors", POINTER.encode()), "run `git lfs pull` in its folder"),
+    "tokenizer": (damage("tokenizer.json", POINTER.encode()), "run `git lfs pull` in its folder"),
+    "cut off": (cut, "download it again"),
     "no safetensors": (rename_weights, "no weights in safetensors files"),
     "a shard": (name_a_shard, "lacks model-00002-of-00002.safetensors"),
 }
