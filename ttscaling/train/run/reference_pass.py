@@ -99,6 +99,8 @@ def _run_pass(
     folder.mkdir(parents=True, exist_ok=True)
     saved = PassStates(folder, rank, num_processes)
     state = saved.latest()
+    if len(state.streams) != task.recipe.num_streams:
+        state = PassState()  # Held-out data have as many streams as there are processes.
     accelerator.wait_for_everyone()  # until all have read what one may overwrite
     indices = own_streams(task.recipe.num_streams, rank, num_processes)
     streams = {index: task.stream(index) for index in indices}

@@ -115,6 +115,16 @@ def test_one_process_goes_on_where_two_were_killed(tmp_path: Path) -> None:
     assert names == ["00000-of-00001.jsonl", "00000-of-00002.jsonl", "00001-of-00002.jsonl"]
 
 
+def test_a_pass_with_another_number_of_streams_begins_again(tmp_path: Path) -> None:
+    four, two = (job(tmp_path, "mpo", recipe=recipe(steps=2, streams=streams)) for streams in (4, 2))
+    with pytest.raises(KeyboardInterrupt):
+        run_pass(four, tmp_path / "references", Steps(last=1, end=interrupt))
+    steps = Steps()
+    references = run_pass(two, tmp_path / "references", steps)
+    assert steps.numbers == [0, 1, 2]
+    values(references, task_of(two))
+
+
 def test_references_of_other_settings_end_the_pass_before_it_begins(tmp_path: Path) -> None:
     training_job = job(tmp_path, "mpo", recipe=recipe(steps=2))
     with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ from tests.ttscaling.train.jobs import job, recipe
 from tests.ttscaling.train.sharded import run_sharded
 from ttscaling.records.meta import read_meta
 from ttscaling.train.checkpoints.load import load_model
-from ttscaling.train.network.internvl import V2PEInternVL
+from ttscaling.train.network.internvl import V2PEInternVL, normalise
 from ttscaling.train.objectives.losses import scaled_loss
 from ttscaling.train.objectives.objective import MicroBatch
 from ttscaling.train.objectives.preference import Preference
@@ -41,6 +41,8 @@ class Recorder:
         language = model.model.language_model
         language.register_forward_pre_hook(self._language, with_kwargs=True)
         language.rotary_emb.register_forward_hook(self._rotary)
+        embeddings = model.model.vision_tower.embeddings.patch_embeddings
+        embeddings.register_forward_pre_hook(self._pixels)
         language.layers[0].self_attn.q_proj.register_forward_hook(self._query)
 
     def _language(self, module: Any, arguments: Any, keywords: dict[str, Any]) -> None:
@@ -50,6 +52,9 @@ class Recorder:
         self.tensors["rotary positions"] = arguments[1]
         self.tensors["inverse frequencies"] = module.inv_freq
         self.tensors["cosines"], self.tensors["sines"] = output
+
+    def _pixels(self, module: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        self.tensors["pixels"] = arguments[0]
 
     def _query(self, module: Any, arguments: Any, output: torch.Tensor) -> None:
         self.tensors["queries"] = output
@@ -111,6 +116,8 @@ def test_what_bf16_would_spoil_is_float32_in_the_forward_pass(tmp_path: Path) ->
         batch = micro.batch.packed.batch if preferences else micro.batch
         assert len(batch.ids_1T[0]) > 3000 and batch.pos_1T.max() > 1500
         assert seen["queries"].dtype == torch.bfloat16, "the arithmetic is in bf16"
+        if batch.tiles_NHWC is not None:  # They are normalised in float32 and then rounded once.
+            assert torch.equal(seen["pixels"], normalise(batch.tiles_NHWC).bfloat16())
         for name, expected in expectations(batch).items():
             if name in seen:
                 assert seen[name].dtype == torch.float32, name
