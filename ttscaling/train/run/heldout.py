@@ -36,6 +36,11 @@ class Heldout:
     every: int
     workers: int = 1
 
+    @property
+    def num_records(self) -> int:
+        """The number of records of all data sets."""
+        return sum(task.draws or 0 for task in self.tasks.values())
+
     def due(self, step: int) -> bool:
         """Return whether the model is evaluated after this step."""
         return step % self.every == 0

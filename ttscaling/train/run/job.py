@@ -131,6 +131,7 @@ def run_job(job: Job, accelerator: Accelerator, *, resume: bool) -> Path:
 
         def evaluate(step: int, last: bool) -> None:
             if heldout.tasks and heldout.due(step) != last:
+                logs.note(f"step {step}  evaluating {heldout.num_records} held-out records")
                 logs.heldout(step, heldout.figures(task.objective.state()))
 
         train(

@@ -83,6 +83,11 @@ class Logs:
         self._write({"step": step, "time": time.time(), "seconds": seconds, **figures, **memory})
         self._track({**figures, **memory, **speed}, step)
 
+    def note(self, text: str) -> None:
+        """Show a line that goes into no file."""
+        if self._folder is not None:
+            self._display.note(text)
+
     def heldout(self, step: int, figures: Mapping[str, float]) -> None:
         """Log figures of held-out data after `step`, unless the log has them already."""
         if self._folder is None or step in self._evaluated:

@@ -59,10 +59,13 @@ def single_samples(training_job: Job, name: str, number: int) -> tuple[TrainingT
     return task, drawn
 
 
-def test_the_figures_are_those_of_the_samples_one_by_one(tmp_path: Path) -> None:
+def test_the_figures_are_those_of_the_samples_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The critic's F1 comes from P(+) of each sample alone, by the function of `internvl3 eval critic`."""
     training_job = evaluated_job(tmp_path, "critic")
     run_job(training_job, make_accelerator("fp32"), resume=False)
+    assert capsys.readouterr().err.count("evaluating 16 held-out records") == 3
     logged = evaluations(training_job)
     assert list(logged) == [0, 2, 4]
     for checkpoint, step in ((training_job.model, 0), (training_job.output / "model", 4)):

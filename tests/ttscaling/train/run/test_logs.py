@@ -42,6 +42,7 @@ def test_other_processes_write_and_show_nothing(tmp_path: Path) -> None:
     with logs_in(None, output) as logs:
         logs.begin(0)
         logs.step(1, {"loss": 1, "samples": 1, "tokens": 1})
+        logs.note("evaluating")
         logs.heldout(1, {"loss": 1})
     assert not output.getvalue()
     assert not list(tmp_path.iterdir())
