@@ -16,10 +16,10 @@ from ttscaling.train.run.sharding import make_accelerator
 CONFIG = Path(__file__).parents[2] / "recipes" / "fsdp2.yaml"
 
 
-def launcher_environment(*options: str) -> dict[str, str]:
-    """Return the variables that `accelerate launch` sets for recipes/fsdp2.yaml, which `options` change."""
+def launcher_environment() -> dict[str, str]:
+    """Return the variables that `accelerate launch` sets for recipes/fsdp2.yaml."""
     parser = launch_command_parser()
-    arguments = parser.parse_args(["--config_file", str(CONFIG), *options, "-m", "ttscaling.train"])
+    arguments = parser.parse_args(["--config_file", str(CONFIG), "-m", "ttscaling.train"])
     arguments, _, _ = _validate_launch_command(arguments)
     environment: dict[str, str] = prepare_multi_gpu_env(arguments)
     return {name: value for name, value in environment.items() if os.environ.get(name) != value}

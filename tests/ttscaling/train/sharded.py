@@ -19,9 +19,7 @@ from bench.gpu.sharding import launcher_environment, tell_accelerate_that_proces
 _TIME_LIMIT = timedelta(minutes=5)
 
 
-def run_sharded(
-    folder: Path, processes: int, work: Callable[..., None], *arguments: Any, options: tuple[str, ...] = ()
-) -> None:
+def run_sharded(folder: Path, processes: int, work: Callable[..., None], *arguments: Any) -> None:
     """Call `work(*arguments)` in new processes that shard a model as the launcher would let GPUs do it.
 
     Args:
@@ -29,27 +27,25 @@ def run_sharded(
         processes: their number.
         work: a function of a test file. It gets its accelerator from `make_accelerator`.
         arguments: what it is called with.
-        options: options of `accelerate launch` besides the config.
 
     Raises:
         Exception: a process failed, or one waited for another for more than five minutes.
     """
     meeting = folder / "meeting"
     meeting.unlink(missing_ok=True)
-    spawn(_process, args=(processes, meeting, options, work, arguments), nprocs=processes)
+    spawn(_process, args=(processes, meeting, work, arguments), nprocs=processes)
 
 
 def _process(
     rank: int,
     processes: int,
     meeting: Path,
-    options: tuple[str, ...],
     work: Callable[..., None],
     arguments: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
     ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes)}
-    os.environ |= launcher_environment(*options) | ranks | {"MASTER_ADDR": "127.0.0.1"}
+    os.environ |= launcher_environment() | ranks | {"MASTER_ADDR": "127.0.0.1"}
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=rank, world_size=processes, timeout=_TIME_LIMIT
     )

@@ -18,7 +18,7 @@ from .optimizer import make_optimizer
 from .task import TrainingTask
 
 _PATIENCE = timedelta(hours=2)
-_UNTESTED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 
 
 class ShardedRoot(nn.Module):
@@ -56,7 +56,7 @@ def make_accelerator(precision: str) -> Accelerator:
         mixed_precision="bf16" if precision == "bf16" else "no",
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
-    if accelerator.distributed_type in _UNTESTED and not accelerator.is_fsdp2:
+    if accelerator.distributed_type in _SHARDED and not accelerator.is_fsdp2:
         raise ValueError(
             "the launcher's config shards in a way that rounds V2PE positions to bf16: launch with "
             "recipes/fsdp2.yaml, or with another config that has fsdp_version: 2"

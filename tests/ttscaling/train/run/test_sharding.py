@@ -1,5 +1,6 @@
 """Sharding with FSDP2 as recipes/fsdp2.yaml configures it, compared with an ordinary run."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -42,6 +43,17 @@ def test_the_shard_units_are_the_layers_and_the_projector(
     layers = [*model.model.vision_tower.encoder.layer, *model.model.language_model.layers]
     expected = [*layers, model.model.multi_modal_projector]
     assert {id(module) for module in model.modules() if is_unit(module)} == set(map(id, expected))
+
+
+def make_accelerator_with_fsdp1() -> None:
+    one = {"FSDP_VERSION": "1", "FSDP_SYNC_MODULE_STATES": "false", "FSDP_CPU_RAM_EFFICIENT_LOADING": "false"}
+    os.environ |= one
+    with pytest.raises(ValueError, match=r"launch with recipes/fsdp2\.yaml"):
+        make_accelerator("bf16")
+
+
+def test_fsdp1_is_refused_because_it_rounds_positions(tmp_path: Path) -> None:
+    run_sharded(tmp_path, 1, make_accelerator_with_fsdp1)
 
 
 def run_jobs(jobs: tuple[Job, ...], resume: bool) -> None:
