@@ -18,6 +18,7 @@ from ttscaling.train.objectives.preference import Preference
 from ttscaling.train.objectives.references import References, append_references
 from ttscaling.train.packs.mixture import Draw
 from ttscaling.train.packs.pack_stream import DrawnSample
+from ttscaling.train.packs.packed_batch import PackedBatch
 from ttscaling.train.packs.packing import Packer
 from ttscaling.train.run.global_batch import StepPacks
 from ttscaling.train.run.sharding import make_accelerator, prepared
@@ -68,9 +69,7 @@ class Ours:
 
     def summary(self, steps: list[StepPacks]) -> dict[str, Any]:
         """Return how many positions are supervised in all, and a GPU's figures."""
-        batches = [micro.batch for packs in steps for micro in packs.micros]
-        packed = [getattr(batch, "packed", None) for batch in batches]
-        rows = [pairs.batch if pairs else batch for pairs, batch in zip(packed, batches, strict=True)]
+        rows = [_tokens(micro.batch) for packs in steps for micro in packs.micros]
         supervised = sum(int((row.weight_1T > 0).sum()) for row in rows)
         return {"supervised": supervised, **gpu_figures(lambda: self.work(steps))}
 
@@ -120,3 +119,10 @@ class OursReferencesGiven(Ours):
 
     def _references(self, steps: list[StepPacks]) -> None:
         """Do nothing, because `prepare` has computed the references."""
+
+
+def _tokens(batch: Any) -> PackedBatch:
+    """Return the tokens of a micro-batch of any kind: of texts, of pairs, or of a critic's conversations."""
+    packed = getattr(batch, "packed", batch)
+    tokens: PackedBatch = getattr(packed, "batch", packed)
+    return tokens
