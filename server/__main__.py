@@ -29,6 +29,7 @@ def serve(
     api_key: Annotated[str | None, _flag("api_key")] = None,
     allowed_origins: Annotated[str | None, _flag("allowed_origins")] = None,
     policy: Annotated[str | None, _flag("policy")] = None,
+    adapters: Annotated[str | None, _flag("adapters")] = None,
     name: Annotated[str | None, _flag("name")] = None,
     critic: Annotated[str | None, _flag("critic")] = None,
     host: Annotated[str | None, _flag("host")] = None,

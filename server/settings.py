@@ -4,6 +4,8 @@ A flag wins over its variable, and a variable over the default. `__main__` reads
 them on as a `Settings`.
 """
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +19,8 @@ from .host_names import checked_host
 from .limit_settings import LimitSettings, split_at_commas
 
 NONE = "none"
+ADAPTER = re.compile(r"[^=\s]+=.+")
+ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>[0-9]{1,9})")  # NAME:bo8, for clients that can't send extra fields
 CriticDelta = Literal["own", "request"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -56,6 +60,11 @@ class Settings(LimitSettings):
     policy: str = Field(
         default="nano",
         description="Checkpoint that answers: a folder, a name on the hub, or `nano` for the embedded one.",
+    )
+    adapters: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Adapters (LoRA) of the policy, as NAME=FOLDER, separated by commas. A request gets one "
+        "by its name as the model.",
     )
     name: str | None = Field(
         default=None, description="Name of the policy in requests; by default the last part of its path."
@@ -128,10 +137,23 @@ class Settings(LimitSettings):
         description="Least severe log lines of the engines to show; the server's own lines are always shown.",
     )
 
-    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @field_validator("allowed_hosts", "allowed_origins", "adapters", mode="before")
     @classmethod
     def _http_lists(cls, value: Any) -> Any:
         return split_at_commas(value)
+
+    @field_validator("adapters")
+    @classmethod
+    def _adapters(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        names = [entry.partition("=")[0] for entry in entries]
+        for entry, name in zip(entries, names, strict=True):
+            if not ADAPTER.fullmatch(entry) or ALIAS.fullmatch(name):
+                raise ValueError(
+                    f"{entry} is not of the form NAME=FOLDER; NAME may not end in :bo and a number"
+                )
+        if len(set(names)) < len(names):
+            raise ValueError("two adapters have the same name; rename one")
+        return entries
 
     @field_validator("allowed_hosts")
     @classmethod
@@ -147,6 +169,12 @@ class Settings(LimitSettings):
     def served_name(self) -> str:
         """The name of the policy in `/v1/models` and in requests."""
         return self.name or Path(self.policy).name
+
+    @property
+    def adapter_folders(self) -> Mapping[str, Path]:
+        """The folders of the policy's LoRA adapters, by their names in requests."""
+        pairs = (entry.partition("=") for entry in self.adapters)
+        return {name: Path(folder) for name, _, folder in pairs}
 
     @property
     def policy_path(self) -> str:

@@ -3,7 +3,6 @@
 The engine validates OpenAI's and vLLM's fields with vLLM's own types.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import ValidationError
 
 from server.errors import field_error, model_not_found
 from server.request_media import VideoOptions, Videos
-from server.settings import Settings
+from server.settings import ALIAS, Settings
 
 from .engine_fields import engine_fields
 from .prompt_rules import check_prompt_fields
@@ -20,7 +19,6 @@ from .request_fields import ChatFields, ScalingFields
 from .scaling_rules import check_abandoning, check_limits, check_plain, check_scaling, requested_scaling
 from .vision_options import VISION_FIELDS, parse_vision_options
 
-ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>[0-9]{1,9})")  # NAME:bo8, for clients that can't send extra fields
 OUR_FIELDS = ("best_of", "test_time_scaling", "media_io_kwargs", *VISION_FIELDS)
 
 
@@ -94,15 +92,15 @@ def _validated(body: Mapping[str, Any]) -> ChatFields:
 
 
 def _resolve(model: str | None, settings: Settings) -> tuple[str, int | None]:
-    """Return the served name, and N if the request asks for the alias NAME:boN."""
-    name = settings.served_name
-    if model is None or model == name:
-        return name, None
+    """Return the name of the policy or of an adapter, and N if the request asks for the alias NAME:boN."""
+    names = (settings.served_name, *settings.adapter_folders)
+    if model is None or model in names:
+        return model or settings.served_name, None
     match = ALIAS.fullmatch(model)
-    if match is None or match["name"] != name:
+    if match is None or match["name"] not in names:
         raise model_not_found(model, served_models(settings))
     check_limits("model", int(match["n"]), settings.max_best_of)
-    return name, int(match["n"])
+    return match["name"], int(match["n"])
 
 
 def check_model(model: str | None, settings: Settings) -> None:
@@ -111,6 +109,9 @@ def check_model(model: str | None, settings: Settings) -> None:
 
 
 def served_models(settings: Settings) -> tuple[str, ...]:
-    """Return the names that /v1/models lists: the policy's, and with a critic also the Best-of-N alias."""
-    name = settings.served_name
-    return (name,) if settings.critic_path is None else (name, f"{name}:bo{min(8, settings.max_best_of)}")
+    """Return the names that /v1/models lists: the policy, its adapters, and with a critic their aliases."""
+    names = (settings.served_name, *settings.adapter_folders)
+    if settings.critic_path is None:
+        return names
+    n = min(8, settings.max_best_of)
+    return tuple(listed for name in names for listed in (name, f"{name}:bo{n}"))

@@ -2,10 +2,14 @@
 
 import json
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from model.plugin.architectures import CRITIC
 from server.settings import Settings
+
+from .adapters import adapter_flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,13 +20,18 @@ class EngineRole:
     path: str
     name: str  # the model's name in replies and metrics
     extra: str  # the operator's vLLM flags; they win over the server's
+    adapters: Mapping[str, Path] = field(default_factory=dict)  # folders of LoRA adapters, by name
     judges: bool = False  # the critic: vLLM returns its labels' logits and generates no text
 
 
 def engine_roles(settings: Settings) -> list[EngineRole]:
     """Return the roles of the policy and, unless the settings say otherwise, of the critic."""
     policy = EngineRole(
-        title="policy", path=settings.policy_path, name=settings.served_name, extra=settings.policy_args
+        title="policy",
+        path=settings.policy_path,
+        name=settings.served_name,
+        extra=settings.policy_args,
+        adapters=settings.adapter_folders,
     )
     if settings.critic_path is None:
         return [policy]
@@ -52,6 +61,8 @@ def engine_flags(
         own_dtype: the dtype that the checkpoint's config names, like "float32".
         backbone: the model type of the language model, like "qwen2".
         cpu: whether vLLM runs on a CPU.
+
+    Raises StartupError if an adapter can't be used.
     """
     dtype: str = settings.dtype
     if role.judges and dtype == "auto" and own_dtype == "float32":
@@ -92,4 +103,5 @@ def engine_flags(
             "--mm-processor-cache-gb": "1",  # per engine; 512 frames of a published model take 0.3 GB
         }
         switches.append("--enforce-eager")
+    switches += adapter_flags(role.adapters, cpu=cpu)
     return [part for pair in flags.items() for part in pair] + switches + shlex.split(role.extra)

@@ -41,7 +41,8 @@ INSTEAD = {
     "tokenizer_mode": "the server sets the mode in which texts of clients are text",
     "host": "use --host",
     "port": "use --port",
-    "api_key": "this server checks no keys; put a gateway in front of it that does",
+    "api_key": "use --api-key or --api-keys of internvl3 serve",
+    "lora_modules": "use --adapters",
     "ssl_keyfile": "this server speaks plain HTTP; put a proxy in front of it that ends TLS",
     "ssl_certfile": "this server speaks plain HTTP; put a proxy in front of it that ends TLS",
 }
@@ -56,7 +57,7 @@ def check_operator_flags(title: str, extra: str, environ: Mapping[str, str]) -> 
         environ: the environment; vLLM's server would take a key from it.
     """
     if environ.get("VLLM_API_KEY"):
-        raise StartupError(f"VLLM_API_KEY is set, but {INSTEAD['api_key']}; then unset it")
+        raise StartupError("VLLM_API_KEY is set, but this server reads INTERNVL3_API_KEY: rename it")
     honoured = (CHAT_FLAGS | {field.name for field in fields(AsyncEngineArgs)}) - INSTEAD.keys()
     for name in operator_flag_names(title, extra):
         if name not in honoured:

@@ -1,18 +1,16 @@
 """LoRA adapters of the language model answer as if they were merged into the weights."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tests.checkpoints import build_checkpoint, save_weights, write_json
+from tests.adapters import ALPHA, RANK, random_changes, write_adapter
+from tests.checkpoints import build_checkpoint, save_weights
 from tests.model.engine_series import engine, furthest, questions, run_series, tokens
 
 pytestmark = pytest.mark.engine
 
-RANK, ALPHA = 8, 16
 # PEFT saves these prefixes of `layers.0...` for adapters that were trained on OpenGVLab's class, on its
 # language model alone, and on transformers' class.
 ORIGINS = {
@@ -29,16 +27,14 @@ def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]
     merged = build_checkpoint(folder / "merged", "opengvlab")
     transformers = build_checkpoint(folder / "transformers", "transformers")
     state = load_file(plain / "model.safetensors")
-    generator = torch.Generator().manual_seed(1)
-    changes = {}
-    for name, weight in state.items():
-        if name.startswith("language_model.") and name.endswith("_proj.weight"):
-            down = torch.randn(RANK, weight.shape[1], generator=generator) * 0.2
-            up = torch.randn(weight.shape[0], RANK, generator=generator) * 0.2
-            changes[name.removeprefix("language_model.model.").removesuffix(".weight")] = down, up
-            state[name] = weight + ALPHA / RANK * up @ down
+    changes = random_changes(state, seed=1)
+    for module, (down, up) in changes.items():
+        name = f"language_model.model.{module}.weight"
+        state[name] = state[name] + ALPHA / RANK * up @ down
     save_weights(merged, state)
-    adapters = {name: adapter(folder / f"from-{name}", prefix, changes) for name, prefix in ORIGINS.items()}
+    adapters = {
+        name: write_adapter(folder / f"from-{name}", prefix, changes) for name, prefix in ORIGINS.items()
+    }
 
     requests = questions(folder)
     for_opengvlab = [
@@ -55,21 +51,6 @@ def results(tmp_path_factory: pytest.TempPathFactory, engine_env: dict[str, str]
         engine("transformers", transformers, for_transformers, max_loras=2, **lora),
     ]
     return run_series(engines, folder, engine_env)[0]
-
-
-def adapter(folder: Path, prefix: str, changes: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Path:
-    folder.mkdir()
-    tensors = {}
-    for module, (down, up) in changes.items():
-        tensors[f"{prefix}.{module}.lora_A.weight"] = down
-        tensors[f"{prefix}.{module}.lora_B.weight"] = up
-    save_file(tensors, folder / "adapter_model.safetensors")
-    targets = sorted({module.rpartition(".")[2] for module in changes})
-    write_json(
-        folder / "adapter_config.json",
-        {"peft_type": "LORA", "r": RANK, "lora_alpha": ALPHA, "target_modules": targets, "bias": "none"},
-    )
-    return folder
 
 
 @pytest.mark.parametrize("origin", list(ORIGINS))

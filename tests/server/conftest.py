@@ -7,11 +7,13 @@ import httpx
 import pytest
 
 from server.access.key_file import digest_of
+from tests.adapters import random_adapter
 from tests.checkpoints import WINDOW, build_checkpoint
 from tests.sentencepiece_tokenizers import write_tokenizer
 from tests.server.running import RunningServer, serving
 
 CRITIC_SYSTEM = "Judge every step."  # of `keyed_server`
+ADAPTER = "reports"  # its LoRA adapter
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +54,7 @@ def keyed_server(
     engine_env: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
-    """Start a server with Qwen's real vocabulary, an InternLM2 critic, and the API keys first and second."""
+    """Start a server with Qwen's real vocabulary, an InternLM2 critic, an adapter, and two API keys."""
     folder: Path = tmp_path_factory.mktemp("keyed_server")
     keys = folder / "keys.toml"
     keys.write_text(
@@ -60,6 +62,7 @@ def keyed_server(
     )
     flags = ["--policy", str(qwen_checkpoint), "--critic", str(internlm2_critic), "--name", "nano"]
     flags += ["--dtype", "float32", "--critic-system-message", CRITIC_SYSTEM, "--max-model-len", str(WINDOW)]
+    flags += ["--adapters", f"{ADAPTER}={random_adapter(folder / 'adapter', qwen_checkpoint, seed=3)}"]
     with serving(engine_env, folder / "log", *flags, "--api-keys", str(keys)) as running:
         yield running
 

@@ -83,3 +83,13 @@ def test_a_setting_with_few_values_lists_them_in_its_help():
 
 def test_the_embedded_checkpoints_lie_in_the_package_model():
     assert Path(Settings().policy_path).parent.parent.name == "model"
+
+
+def test_adapters_have_names_and_folders(monkeypatch):
+    monkeypatch.setenv("INTERNVL3_ADAPTERS", "reports=/adapters/r, apps=/adapters/a=b")
+    named = Settings()
+    assert named.adapter_folders == {"reports": Path("/adapters/r"), "apps": Path("/adapters/a=b")}
+    for wrong in ("reports", "=folder", "a=", "a:bo8=folder", "a=x,a=y"):
+        monkeypatch.setenv("INTERNVL3_ADAPTERS", wrong)
+        with pytest.raises(ValidationError, match="adapters"):
+            Settings()

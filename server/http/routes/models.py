@@ -33,14 +33,16 @@ async def model(request: Request, name: str) -> dict[str, Any]:
 def _card(context: ServerContext, name: str) -> dict[str, Any]:
     """Return OpenAI's model object, and in it the context window under vLLM's name for it, and our `setup`.
 
-    Both are null while the models load.
+    Both are null while the models load. `parent` is the policy for its LoRA adapters, as in vLLM's lists.
     """
     engine = context.engine
+    is_adapter = name.partition(":bo")[0] in context.settings.adapter_folders
     return {
         "id": name,
         "object": "model",
         "created": context.started,
         "owned_by": "internvl3-serving",
+        "parent": context.settings.served_name if is_adapter else None,
         "max_model_len": None if engine is None else engine.max_model_len,
         "setup": None if engine is None else {"version": version("internvl3-serving"), **engine.setup},
     }
