@@ -46,7 +46,7 @@ async def test_scores_of_another_key_are_not_remembered(keyed_server: RunningSer
     used = [reply["usage"] for reply in replies]
     assert used[1]["prompt_tokens"] == 0, "the same key's scores are remembered"
     assert used[0]["prompt_tokens"] == used[2]["prompt_tokens"] > 0
-    # Other questions of the key may have left the critic's system message in its cache, but not this question.
+    # Other questions of the key may have left the critic's system message in its cache, but not this one.
     assert all(usage["cached_tokens"] < usage["prompt_tokens"] / 2 for usage in (used[0], used[2]))
     assert replies[0]["scores"][0]["step_scores"] == replies[2]["scores"][0]["step_scores"]
 
