@@ -1,5 +1,6 @@
 """Read a critic's label logits from a vLLM engine that runs `model.plugin.network.critic_head`."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,10 @@ from ttscaling.critic_prompt import MINUS, PLUS
 from ttscaling.types import CriticError, Message, TokenUsage
 
 from .step_critic import LabelLogits
+
+# Answers that are rendered at the same time. A long one takes some hundredths of a second of the event loop,
+# and all answers of a request together would leave no time for other requests.
+MAX_RENDERING = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,7 @@ class PoolingReader:
         self._client = client
         self._renderer = renderer
         self._slot = slot
+        self._rendering = asyncio.Semaphore(MAX_RENDERING)
 
     async def __call__(
         self,
@@ -111,13 +117,14 @@ class PoolingReader:
     async def _render(
         self, messages: Sequence[Message], vision: Mapping[str, Any], salt: str | None, with_tiles: bool
     ) -> Mapping[str, Any]:
-        return await render(
-            self._renderer,
-            ChatCompletionRequest(
-                messages=list(messages), mm_processor_kwargs=dict(vision) or None, cache_salt=salt
-            ),
-            with_tiles=with_tiles,
-        )
+        async with self._rendering:
+            return await render(
+                self._renderer,
+                ChatCompletionRequest(
+                    messages=list(messages), mm_processor_kwargs=dict(vision) or None, cache_salt=salt
+                ),
+                with_tiles=with_tiles,
+            )
 
     async def _request_logits(
         self, prompt: Mapping[str, Any], token_indices: Sequence[int], count: CountTokens
