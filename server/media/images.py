@@ -12,6 +12,10 @@ from .failures import MediaError
 
 FORMATS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp"}
 
+# Pillow decodes a WebP without giving up the interpreter's lock, so no other request goes on meanwhile. This
+# many pixels take up to half a second.
+MAX_WEBP_PIXELS = 2**25
+
 
 def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -> tuple[str, tuple[int, int]]:
     """Return the image's media type, and its width and height in pixels.
@@ -20,8 +24,9 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
     The error messages never quote Pillow's, which have contained memory addresses.
 
     Raises:
-        MediaError: 400 with `param`, if the image can't be read, is damaged, or has more than `pixels_left`.
-            The request may hold `max_pixels`, of which the images before this one have used some.
+        MediaError: 400 with `param`, if the image can't be read, is damaged, or has more than `pixels_left`
+            or, as a WebP, more than MAX_WEBP_PIXELS. The request may hold `max_pixels`, of which the images
+            before this one have used some.
     """
     try:
         image = Image.open(BytesIO(data), formats=[name for name in FORMATS if name != "MPO"])
@@ -38,6 +43,13 @@ def check_image(data: bytes, *, pixels_left: int, max_pixels: int, param: str) -
         ) from None
     if width * height > pixels_left:
         raise _too_large(max_pixels, param)
+    if kind == "webp" and width * height > MAX_WEBP_PIXELS:
+        raise MediaError(
+            f"A WebP image may have {MAX_WEBP_PIXELS} pixels. Send a smaller one, or a JPEG or PNG.",
+            kind="image",
+            reason="too_large",
+            param=param,
+        )
     try:
         image.load()
     except Exception:

@@ -16,6 +16,7 @@ from PIL import Image
 from model.video.frames import FrameRequest
 from server.errors import ApiError
 from server.media.budget import Budget
+from server.media.images import check_image
 from server.media.in_flight import BytesInFlight, HeldBytes
 from server.media.loader import MediaLoader
 from server.request_media import VideoOptions
@@ -146,6 +147,18 @@ async def test_pixels_are_counted_over_the_request():
     await load(image_messages(image, image), max_pixels=200)
     error = await refused(image_messages(image, image, image), max_pixels=250)
     assert error.code == "image_too_large" and error.param == "messages[0].content[2].image_url"
+
+
+async def test_a_webp_has_a_limit_of_its_own():
+    """Its decoder lets nothing else run, so 34 million pixels are too many; a JPEG of them is fine."""
+    files = {}
+    for form in ("WEBP", "JPEG"):
+        file = io.BytesIO()
+        Image.new("L", (8192, 4097)).save(file, form)
+        files[form] = file.getvalue()
+    error = await refused(image_messages(data_url(files["WEBP"])))
+    assert error.code == "image_too_large" and "33554432 pixels" in error.message
+    assert check_image(files["JPEG"], pixels_left=10**8, max_pixels=10**8, param="it")[0] == "image/jpeg"
 
 
 async def test_too_many_images():
