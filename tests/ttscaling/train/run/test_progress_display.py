@@ -20,7 +20,9 @@ class Clock:
 def lines_of(length: RunLength, *, steps: range, every: int, begin: int = 0, terminal: bool = False) -> str:
     """Return what is shown of steps of 2 seconds, 5 samples and 1,000 tokens each."""
     output, clock = io.StringIO(), Clock()
-    console = Console(file=output, force_terminal=terminal, width=200)
+    console = Console(
+        file=output, force_terminal=terminal, width=200, height=50, _environ={"TERM": "xterm-256color"}
+    )
     with ProgressDisplay(title="sft", length=length, every=every, console=console, clock=clock) as display:
         display.begin(begin, 5 * begin, 1000 * begin)
         for step in steps:
