@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.server.running import RunningServer
-from tests.test_docs import PAGES, ROOT, blocks
+from tests.test_docs import PAGES as ALL_PAGES
+from tests.test_docs import ROOT, blocks
 from tests.videos import write_video
 
 pytestmark = pytest.mark.engine
@@ -28,7 +29,11 @@ NOT_RUN = {
     "internvl3 train rollouts": "tests/server/test_rollouts.py runs it, tests/ttscaling/train the other two",
     "internvl3 train ratio": "tests/ttscaling/train/mixture_search runs it on small data",
     "internvl3 train nano-critics": "it takes 30 minutes; tests/ttscaling/train/nano runs its parts",
-    "accelerate launch": "tests/ttscaling/train/run/test_sharding.py shards a small model",
+    "internvl3 train fetch": "tests/server/test_train_a_critic.py runs it on small data",
+    "internvl3 train sft": "tests/ttscaling/train/run/test_sharding.py shards a small model",
+    "internvl3 train critic": "tests/ttscaling/train/run trains adapters of a small model",
+    "internvl3 train nano-data": "it takes an hour; tests/ttscaling/train/nano runs its parts",
+    "internvl3 eval stopping": "tests/server/test_evaluation.py runs it with fewer questions",
     ".venv/bin/internvl3 eval nano": "tests/server/test_evaluation.py runs it with fewer questions",
     "internvl3 tune-delta": "tests/ttscaling/evaluation/tune_delta runs it on questions of its own",
     "python run.py": "it is VLMEvalKit's, which is not installed here",
@@ -37,6 +42,10 @@ NOT_RUN = {
     "import asyncio": "tests/ttscaling/test_library.py runs the README's example of the library",
     "import httpx": "it defines a function and asks nothing by itself",
 }
+
+# tests/server/test_train_a_critic.py runs all commands of this page in their order.
+RUN_ELSEWHERE = "train-a-critic.md"
+PAGES = [page for page in ALL_PAGES if page.name != RUN_ELSEWHERE]
 
 
 def examples(page: Path, language: str) -> list[str]:

@@ -1,8 +1,8 @@
 """Ask a running server for candidates with step scores and for beam searches, and keep them in a file.
 
 One set of candidates serves every N and every method (`pools.py`). Several requests bring a large number of
-candidates. Their seeds continue each other, so the candidates are those of one request for all of them. The
-file also says which checkpoints and server settings they are from, and takes no others.
+candidates. Each request has a seed of its own, so their candidates are independent. The file also says which
+checkpoints and server settings they are from, and takes no others.
 """
 
 from collections.abc import Mapping, Sequence
