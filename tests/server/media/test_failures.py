@@ -4,8 +4,6 @@ import json
 import logging
 import resource
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from server.media.failures import CODES
 from server.media.in_flight import MIB, BytesInFlight, HeldBytes
 from server.media.loader import MediaLoader
 from server.telemetry.metrics import Metrics
+from tests.file_limit import files_up_to
 from tests.server.apps import question, settings
 from tests.server.fakes import FakeEngine
 from tests.server.media.test_fetch import host, moved, ok
@@ -87,17 +86,6 @@ async def test_too_many_pixels_in_all_are_a_limit_of_the_request():
     assert failures(metrics) == {("image", "image_too_large", "too_large"): 1}
 
 
-@contextmanager
-def files_of(size: int) -> Iterator[None]:
-    """Let this process write files of at most this size (bytes) within the block, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("size", [1000, 2**20], ids=["while it is closed", "while it is written"])
 @pytest.mark.parametrize("source", ["inline", "fetched"])
 async def test_a_full_disk_is_the_servers_fault(size: int, source: str):
@@ -105,7 +93,7 @@ async def test_a_full_disk_is_the_servers_fault(size: int, source: str):
     video, metrics = bytes(2 * size), Metrics()
     async with host({"/": ok(video)}) as (port, _):
         url = data_url(video) if source == "inline" else f"http://127.0.0.1:{port}/"
-        with files_of(size), pytest.raises(ApiError) as error:
+        with files_up_to(size), pytest.raises(ApiError) as error:
             await read(video_messages(url), metrics=metrics, private_media_hosts="127.0.0.0/8")
     assert (error.value.status, error.value.code) == (503, "server_busy")
     assert failures(metrics) == {("video", "server_busy", "storage"): 1}

@@ -3,31 +3,18 @@
 The limit of a file's size stands for the end of the disk. It ends a write in the same way.
 """
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch.distributed.checkpoint.api import CheckpointException
 
+from tests.file_limit import files_up_to
 from tests.ttscaling.train.jobs import figures, job, recipe
 from tests.ttscaling.train.sharded import run_sharded
 from ttscaling.train.run.disk import writing
 from ttscaling.train.run.job import Job, run_job
 from ttscaling.train.run.sharding import make_accelerator
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("size", [1_000_000, 2_000_000], ids=["weights", "optimiser"])
