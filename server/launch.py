@@ -94,7 +94,10 @@ def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Except
         else:
             server.should_exit = True
 
-    app = create_app(settings, partial(_start, settings), report_start)
+    try:
+        app = create_app(settings, partial(_start, settings), report_start)
+    except StartupError as error:  # the API keys can't be used
+        return error
     metrics = app.state.internvl3.metrics
     server = DrainingServer(
         uvicorn.Config(

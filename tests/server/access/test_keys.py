@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from server.access.key_file import digest_of
 from server.access.keys import ANONYMOUS, Keys
 from server.errors import ApiError, StartupError
 from tests.server.apps import settings
+from tests.server.running import command
 from ttscaling.types import TokenUsage
 
 
@@ -101,6 +103,15 @@ def test_a_changed_file_is_read_again(tmp_path: Path, caplog: pytest.LogCaptureF
     os.remove(path)
     clock.now += 1.5
     assert keys.find("key of c").name == "c", "a file that is being replaced takes nobody's key away"
+
+
+def test_a_server_with_unusable_keys_ends_with_one_line(tmp_path: Path):
+    started = subprocess.run(
+        command("--api-keys", str(tmp_path / "none.toml")), capture_output=True, text=True, check=False
+    )
+    assert started.returncode == 1
+    (line,) = started.stderr.splitlines()
+    assert line.startswith("internvl3: can't read the API keys in ") and "No such file" in line
 
 
 def test_tokens_are_reported_by_name(tmp_path: Path):
