@@ -2,11 +2,9 @@
 
 from fastapi import APIRouter, Request, Response
 
-from server.http.authentication import principal_of
-from server.http.held_bytes import held_bytes
+from server.http.call import read_call
 from server.http.json_reply import json_reply
-from server.http.request import context_of, read_json, ready_engine, until_disconnect
-from server.media.budget import Budget
+from server.http.request import until_disconnect
 from server.services.scoring import score
 
 router = APIRouter()
@@ -15,10 +13,6 @@ router = APIRouter()
 @router.post("/v1/critic/score")
 async def critic_score(request: Request) -> Response:
     """Score the answers in the body with the critic."""
-    context = context_of(request)
-    engine = ready_engine(context)
-    body = await read_json(request, context.settings)
-    principal = principal_of(request)
-    budget = Budget(principal.settings, held_bytes(request.scope))
-    scores = await until_disconnect(request, score(context, engine, principal, body, budget))
-    return await json_reply(scores)
+    call = await read_call(request)
+    work = score(call.context, call.engine, call.principal, call.body, call.budget)
+    return await json_reply(await until_disconnect(request, work))
