@@ -53,7 +53,7 @@ class ChatCall:
 def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
     """Return the call that a body asks for. Raises ApiError, whose `param` is the field to change."""
     fields = _validated(body)
-    name, alias_n = _resolve(fields.model, settings)
+    name, alias_n = resolve_model(fields.model, settings)
     n = 1 if fields.n is None else fields.n
     check_limits("n", n, settings.max_best_of)
     engine_body = engine_fields(body, OUR_FIELDS)
@@ -91,8 +91,11 @@ def _validated(body: Mapping[str, Any]) -> ChatFields:
         raise field_error(error) from None
 
 
-def _resolve(model: str | None, settings: Settings) -> tuple[str, int | None]:
-    """Return the name of the policy or of an adapter, and N if the request asks for the alias NAME:boN."""
+def resolve_model(model: str | None, settings: Settings) -> tuple[str, int | None]:
+    """Return the name of the policy or of an adapter, and N if the request asks for the alias NAME:boN.
+
+    Raises ApiError (404) for any other name.
+    """
     names = (settings.served_name, *settings.adapter_folders)
     if model is None or model in names:
         return model or settings.served_name, None
@@ -101,11 +104,6 @@ def _resolve(model: str | None, settings: Settings) -> tuple[str, int | None]:
         raise model_not_found(model, served_models(settings))
     check_limits("model", int(match["n"]), settings.max_best_of)
     return match["name"], int(match["n"])
-
-
-def check_model(model: str | None, settings: Settings) -> None:
-    """Raise ApiError if a request that no model answers names another model than the policy or its alias."""
-    _resolve(model, settings)
 
 
 def served_models(settings: Settings) -> tuple[str, ...]:

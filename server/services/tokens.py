@@ -10,7 +10,7 @@ from server.access.principal import Principal
 from server.engine_interface import Engine, RenderedPrompt
 from server.errors import ApiError, field_error
 from server.media.budget import Budget
-from server.protocol.chat_call import ChatCall, check_model, parse_call
+from server.protocol.chat_call import ChatCall, parse_call, resolve_model
 
 from .chat import with_loaded_media
 from .context import ServerContext
@@ -76,7 +76,7 @@ async def tokenize(
             text = TokenizeText.model_validate(body)
         except ValidationError as error:
             raise field_error(error) from None
-        check_model(text.model, principal.settings)
+        resolve_model(text.model, principal.settings)
         if len(text.prompt) > MAX_CHARACTERS:
             raise ApiError(
                 f"prompt has {len(text.prompt)} characters, and {MAX_CHARACTERS} are allowed. Shorten it.",
@@ -98,7 +98,7 @@ async def detokenize(engine: Engine, principal: Principal, body: Mapping[str, An
         request = Detokenize.model_validate(body)
     except ValidationError as error:
         raise field_error(error) from None
-    check_model(request.model, principal.settings)
+    resolve_model(request.model, principal.settings)
     return {"prompt": await engine.detokenize(request.tokens)}
 
 

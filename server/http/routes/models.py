@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 
 from server.errors import model_not_found
 from server.http.request import context_of
-from server.protocol.chat_call import served_models
+from server.protocol.chat_call import resolve_model, served_models
 from server.services.context import ServerContext
 
 router = APIRouter()
@@ -36,13 +36,13 @@ def _card(context: ServerContext, name: str) -> dict[str, Any]:
     Both are null while the models load. `parent` is the policy for its LoRA adapters, as in vLLM's lists.
     """
     engine = context.engine
-    is_adapter = name.partition(":bo")[0] in context.settings.adapter_folders
+    base, _ = resolve_model(name, context.settings)
     return {
         "id": name,
         "object": "model",
         "created": context.started,
         "owned_by": "internvl3-serving",
-        "parent": context.settings.served_name if is_adapter else None,
+        "parent": None if base == context.settings.served_name else context.settings.served_name,
         "max_model_len": None if engine is None else engine.max_model_len,
         "setup": None if engine is None else {"version": version("internvl3-serving"), **engine.setup},
     }
