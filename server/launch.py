@@ -98,7 +98,7 @@ def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Except
         app = create_app(settings, partial(_start, settings), report_start)
     except StartupError as error:  # the API keys can't be used
         return error
-    metrics = app.state.internvl3.metrics
+    metrics = app.state.service.context.metrics
     server = DrainingServer(
         uvicorn.Config(
             app,
@@ -125,7 +125,7 @@ def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Except
         server.run(sockets=[listener])
     except KeyboardInterrupt:
         logger.info("stopped")
-    failure: Exception | None = app.state.internvl3.failure
+    failure: Exception | None = app.state.service.context.failure
     return failure
 
 

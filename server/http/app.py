@@ -19,6 +19,7 @@ from server.http.routes import metrics as metrics_routes
 from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
 from server.services.context import ServerContext
+from server.services.service import Service
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
@@ -38,7 +39,7 @@ def create_app(
     """Return the app. It answers probes at once, and chat requests when `start_engine` is done.
 
     Then `on_loaded` is called with None, or with the exception that ended the start. The exception also stays
-    in `app.state.internvl3.failure`. `app.state.running` can end the requests that run.
+    in `app.state.service.context.failure`. `app.state.running` can end the requests that run.
     """
     metrics = Metrics()
     in_flight = BytesInFlight(
@@ -69,7 +70,7 @@ def create_app(
 
     # There is no generated documentation: it would show strangers all routes, but none of vLLM's fields.
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
-    app.state.internvl3 = context
+    app.state.service = Service(context)
     app.state.running = RunningRequests()
     for routes in (chat, critic, tokens, models, probes, metrics_routes):
         app.include_router(routes.router)

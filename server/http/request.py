@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from server.engine_interface import Engine
-from server.errors import ApiError, not_ready, stopped
+from server.errors import ApiError
 from server.media.in_flight import HeldBytes
-from server.services.context import ServerContext
+from server.services.service import Service
 from server.settings import Settings
 
 from .held_bytes import held_bytes
@@ -127,17 +126,8 @@ def _finite(digits: str) -> float:
     return number
 
 
-def context_of(request: Request) -> ServerContext:
-    """Return the context of the app that the request came to."""
-    context = request.app.state.internvl3
-    assert isinstance(context, ServerContext)
-    return context
-
-
-def ready_engine(context: ServerContext) -> Engine:
-    """Return the engine. Raises ApiError if it is still loading or has stopped."""
-    if context.engine is None:
-        raise not_ready()
-    if not context.engine.alive:
-        raise stopped()
-    return context.engine
+def service_of(request: Request) -> Service:
+    """Return what the app that the request came to does for its clients."""
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service

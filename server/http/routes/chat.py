@@ -7,7 +7,6 @@ from server.http.call import read_call
 from server.http.json_reply import json_reply
 from server.http.request import until_disconnect
 from server.http.streams import ended_stream
-from server.services.chat import answer
 
 router = APIRouter()
 
@@ -18,7 +17,7 @@ async def chat_completions(request: Request) -> Response:
     call = await read_call(request)
     # A client's own id, of any length, would stand in every chunk. X-Request-Id chooses one within limits.
     body = {**call.body, "request_id": request.scope["state"]["request_id"]}
-    work = answer(call.context, call.engine, call.principal, body, call.budget)
+    work = call.service.answer(call.principal, body, call.budget)
     reply = await until_disconnect(request, work)
     if isinstance(reply, dict):
         return await json_reply(reply)

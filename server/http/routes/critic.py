@@ -5,7 +5,6 @@ from fastapi import APIRouter, Request, Response
 from server.http.call import read_call
 from server.http.json_reply import json_reply
 from server.http.request import until_disconnect
-from server.services.scoring import score
 
 router = APIRouter()
 
@@ -14,5 +13,5 @@ router = APIRouter()
 async def critic_score(request: Request) -> Response:
     """Score the answers in the body with the critic."""
     call = await read_call(request)
-    work = score(call.context, call.engine, call.principal, call.body, call.budget)
+    work = call.service.score(call.principal, call.body, call.budget)
     return await json_reply(await until_disconnect(request, work))

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from server.http.request import context_of
+from server.http.request import service_of
 
 router = APIRouter()
 
@@ -10,7 +10,7 @@ router = APIRouter()
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Return the metrics of the server and of its engines in Prometheus' text format."""
-    context = context_of(request)
+    context = service_of(request).context
     engines = b""
     if context.engine is not None:
         engines = context.engine.metrics()

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from server.errors import model_not_found
-from server.http.request import context_of
+from server.http.request import service_of
 from server.protocol.chat_call import resolve_model, served_models
 from server.services.context import ServerContext
 
@@ -16,14 +16,14 @@ router = APIRouter()
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
     """List the served name and, with a critic, its Best-of-8 alias."""
-    context = context_of(request)
+    context = service_of(request).context
     return {"object": "list", "data": [_card(context, name) for name in served_models(context.settings)]}
 
 
 @router.get("/v1/models/{name:path}")
 async def model(request: Request, name: str) -> dict[str, Any]:
     """Return one of the listed models. Raises ApiError for another name."""
-    context = context_of(request)
+    context = service_of(request).context
     served = served_models(context.settings)
     if name not in served:
         raise model_not_found(name, served)

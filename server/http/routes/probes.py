@@ -5,7 +5,7 @@ from importlib.metadata import version
 from fastapi import APIRouter, Request
 
 from server.errors import shutting_down, stopped
-from server.http.request import context_of, ready_engine
+from server.http.request import service_of
 
 router = APIRouter()
 
@@ -16,7 +16,7 @@ async def livez(request: Request) -> dict[str, str]:
 
     Raises ApiError (503) when the policy's process has died, because only a restart helps then.
     """
-    engine = context_of(request).engine
+    engine = service_of(request).context.engine
     if engine is not None and not engine.alive:
         raise stopped()
     return {"status": "ok"}
@@ -32,7 +32,7 @@ async def readyz(request: Request) -> dict[str, str]:
     """
     if request.app.state.running.is_leaving:
         raise shutting_down()
-    engine = ready_engine(context_of(request))
+    engine = service_of(request).ready_engine()
     return {"status": "ok"} if engine.critic_alive else {"status": "degraded", "critic": "stopped"}
 
 

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request, Response
 from server.http.call import read_call
 from server.http.json_reply import json_reply
 from server.http.request import until_disconnect
-from server.services import tokens
 
 router = APIRouter()
 
@@ -16,7 +15,7 @@ router = APIRouter()
 async def render(request: Request) -> Response:
     """Return the prompt that a chat request would be answered from, and its cost at most."""
     call = await read_call(request)
-    work = tokens.render(call.context, call.engine, call.principal, call.body, call.budget)
+    work = call.service.render(call.principal, call.body, call.budget)
     return await json_reply(await until_disconnect(request, work))
 
 
@@ -24,7 +23,7 @@ async def render(request: Request) -> Response:
 async def tokenize(request: Request) -> Response:
     """Return the tokens of a text, or of a conversation with its images and videos."""
     call = await read_call(request)
-    work = tokens.tokenize(call.context, call.engine, call.principal, call.body, call.budget)
+    work = call.service.tokenize(call.principal, call.body, call.budget)
     return await json_reply(await until_disconnect(request, work))
 
 
@@ -32,4 +31,4 @@ async def tokenize(request: Request) -> Response:
 async def detokenize(request: Request) -> dict[str, Any]:
     """Return the text of tokens."""
     call = await read_call(request)
-    return await tokens.detokenize(call.engine, call.principal, call.body)
+    return await call.service.detokenize(call.principal, call.body)

@@ -1,12 +1,14 @@
 """A reply is the same JSON however large it is, and a large one lets other requests go on."""
 
 import asyncio
+import json
+import threading
 from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse
 
-from server.http.json_reply import LARGE, json_reply
+from server.http.json_reply import LARGE, LEVELS, _pieces, json_reply
 
 
 def chat_reply(choices: int, tokens: int) -> dict[str, Any]:
@@ -44,12 +46,28 @@ async def test_numbers_that_are_not_finite_are_no_json():
         await json_reply({"a": [float("nan")]})
 
 
+class WaitsForOthers(dict[str, Any]):
+    """A part of a reply that can be written only when the event loop has had a turn."""
+
+    def __init__(self, entries: dict[str, Any]) -> None:
+        super().__init__(entries)
+        self.others_went_on = threading.Event()
+
+    def items(self) -> Any:
+        assert self.others_went_on.wait(timeout=60), "nothing else ran while the reply was written"
+        return super().items()
+
+
 async def test_others_go_on_while_a_large_reply_is_written():
-    """With one call of the encoder, even in a thread, they would have no turn until its end."""
-    writing = asyncio.create_task(json_reply(chat_reply(8, 1000)))
-    turns = 0
-    while not writing.done():
-        await asyncio.sleep(0.001)
-        turns += 1
-    assert len(writing.result().body) > 10 * LARGE
-    assert turns > 10
+    last = WaitsForOthers({"a": 1})
+    writing = asyncio.create_task(json_reply({"text": ["x" * LARGE, "y"], "last": last}))
+    await asyncio.sleep(0)  # it begins
+    asyncio.get_running_loop().call_later(0.01, last.others_went_on.set)
+    assert json.loads(bytes((await writing).body))["last"] == {"a": 1}
+
+
+def test_a_large_reply_is_written_in_small_pieces():
+    """One call of the encoder would let no other thread run until its end."""
+    sizes = [len(piece) for piece in _pieces(chat_reply(8, 1000), LEVELS)]
+    assert sum(sizes) > 10 * LARGE
+    assert max(sizes) < LARGE / 100

@@ -60,7 +60,7 @@ async def test_a_failed_start_is_kept_and_reported():
     app = create_app(settings(), start, lambda failure: reported.set())
     async with client_of(app):
         await reported.wait()
-        assert str(app.state.internvl3.failure) == "no weights"
+        assert str(app.state.service.context.failure) == "no weights"
 
 
 async def test_a_dead_engine_is_neither_ready_nor_alive():

@@ -1,6 +1,8 @@
 """A reply with many log-probabilities becomes the same dict as vLLM's own, and others go on meanwhile."""
 
 import asyncio
+import threading
+from typing import Any
 
 from vllm.entrypoints.openai.chat_completion.protocol import (
     ChatCompletionLogProb,
@@ -40,12 +42,21 @@ async def test_the_dict_is_that_of_pydantic():
         assert await reply_body(expected) == expected.model_dump(mode="json")
 
 
-async def test_others_go_on_meanwhile():
-    """One call of pydantic's would let nobody else have a turn, although it runs in a thread."""
-    turning = asyncio.create_task(reply_body(reply(4, 10 * MANY)))
-    turns = 0
-    while not turning.done():
-        await asyncio.sleep(0.001)
-        turns += 1
-    assert len(turning.result()["choices"]) == 4
-    assert turns > 3 + 1, "more than once for each choice with log-probabilities"
+async def test_others_go_on_between_two_tokens():
+    """One call of pydantic, which takes all tokens, would let nobody else have a turn, even in a thread."""
+    others_went_on, waits = threading.Event(), []
+
+    class WaitsForOthers(ChatCompletionLogProbsContent):
+        def model_dump(self, **options: Any) -> dict[str, Any]:
+            waits.append(others_went_on.wait(timeout=60))
+            return super().model_dump(**options)
+
+    expected = reply(2, MANY)
+    logprobs = expected.choices[0].logprobs
+    assert logprobs is not None and logprobs.content is not None
+    logprobs.content[0] = WaitsForOthers(token="a", logprob=-0.5, bytes=[97], top_logprobs=[])
+    turning = asyncio.create_task(reply_body(expected))
+    await asyncio.sleep(0)  # it begins
+    asyncio.get_running_loop().call_later(0.01, others_went_on.set)
+    assert len((await turning)["choices"][0]["logprobs"]["content"]) == MANY
+    assert waits == [True]
