@@ -91,6 +91,18 @@ class LimitSettings(BaseSettings):
         description="Memory (MiB) that the bodies and media of all running requests may take together; "
         "a request beyond it gets a 503.",
     )
+    max_running_tokens: int = Field(
+        default=262_144,
+        ge=1,
+        description="Tokens that running requests may take together, by an estimate before they run; further "
+        "requests wait for their turn. The default is that of 256 answers of 1,024 tokens.",
+    )
+    max_queued: int = Field(
+        default=256, ge=0, description="Most requests that wait for their turn; a further one gets a 429."
+    )
+    queue_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds that a request waits for its turn; then it gets a 503."
+    )
     max_connections: int = Field(
         default=4096, ge=1, description="Most connections at the same time; further ones are closed at once."
     )

@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
+from server.access.admission import Admission, Priority
 from server.access.keys import Keys
 from server.access.rate_limits import RATE_HEADERS
 from server.engine_interface import Engine
@@ -29,6 +31,7 @@ from .drain import EndAtShutdown, RunningRequests
 from .error_replies import api_error, client_gone, http_error, unexpected_error
 from .held_bytes import HoldBytes
 from .hosts import AllowedHosts
+from .tickets import GiveTickets
 
 
 def create_app(
@@ -46,6 +49,15 @@ def create_app(
         settings.in_flight_mib, request_mib=min(settings.max_request_mib, settings.in_flight_mib)
     )
     metrics.bytes_in_flight.set_function(lambda: in_flight.used)
+    admission = Admission(
+        capacity=settings.max_running_tokens,
+        max_queued=settings.max_queued,
+        queue_seconds=settings.queue_seconds,
+        on_admitted=lambda priority, seconds: metrics.queue_seconds.labels(priority.label).observe(seconds),
+    )
+    metrics.running_tokens.set_function(lambda: admission.weight)
+    for priority in Priority:
+        metrics.queued.labels(priority.label).set_function(partial(admission.waiting, priority))
     context = ServerContext(
         settings=settings, media=MediaLoader(settings, metrics), metrics=metrics, started=int(time.time())
     )
@@ -87,6 +99,7 @@ def create_app(
             allow_headers=["*"],
             expose_headers=["X-Request-Id", "Retry-After", "x-should-retry", *RATE_HEADERS],
         )
+    app.add_middleware(GiveTickets, admission=admission)
     app.add_middleware(HoldBytes, in_flight=in_flight)
     app.add_middleware(AllowedHosts, settings=settings)
     app.add_middleware(AccessLog, metrics=metrics, reply_to_bug=unexpected_error)

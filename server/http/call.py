@@ -12,6 +12,7 @@ from server.services.service import Service
 from .authentication import principal_of
 from .held_bytes import held_bytes
 from .request import read_json, service_of
+from .tickets import ticket_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,5 +31,5 @@ async def read_call(request: Request) -> Call:
     service.ready_engine()
     body = await read_json(request, service.context.settings)
     principal = principal_of(request)
-    budget = Budget(principal.settings, held_bytes(request.scope))
+    budget = Budget(principal.settings, held_bytes(request.scope), ticket_of(request.scope))
     return Call(service=service, principal=principal, body=body, budget=budget)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from server.access.admission import Ticket
 from server.errors import TOO_MANY_STEPS, ApiError
 from server.settings import Settings
 
@@ -26,11 +27,12 @@ class Budget:
 
     The route makes one budget for each request and passes it to everything that works for the request. So
     the limits hold for a request as a whole, also if it holds many inputs. `held` counts the bytes of its
-    body and its media.
+    body and its media, and `ticket` is its place in the queue.
     """
 
-    def __init__(self, settings: Settings, held: HeldBytes) -> None:
+    def __init__(self, settings: Settings, held: HeldBytes, ticket: Ticket) -> None:
         self.held = held
+        self.ticket = ticket
         self.fetches = asyncio.Semaphore(FETCHES)
         # Held while an image is checked, because it may use the pixels that the ones before it have left.
         self.turn = asyncio.Lock()

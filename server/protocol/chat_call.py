@@ -45,6 +45,10 @@ class ChatCall:
         others = {name: value for name, value in self.body.items() if name != "cache_salt"}
         return replace(self, body=others if salt is None else {**others, "cache_salt": salt})
 
+    def with_priority(self, priority: int) -> "ChatCall":
+        """Return the call with vLLM's priority: requests with a lower number are scheduled first."""
+        return replace(self, body={**self.body, "priority": priority})
+
     def with_media(self, messages: Sequence[Mapping[str, Any]], videos: Videos) -> "ChatCall":
         """Return the call with messages whose media were checked, and with their decoded videos."""
         return replace(self, body={**self.body, "messages": list(messages)}, videos=videos)

@@ -48,10 +48,23 @@ def check_prompt_fields(fields: ChatFields, body: Mapping[str, Any]) -> None:
                 )
 
 
-def count_media(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Return the number of images and videos in the messages."""
+def count_media(
+    messages: Sequence[Mapping[str, Any]], kinds: Sequence[str] = ("image_url", "video_url")
+) -> int:
+    """Return the number of images and videos in the messages, or of content parts of other kinds."""
     return sum(
-        isinstance(part, Mapping) and part.get("type") in ("image_url", "video_url")
+        isinstance(part, Mapping) and part.get("type") in kinds
         for message in messages
         for part in (message["content"] if isinstance(message.get("content"), list) else ())
     )
+
+
+def characters_of_texts(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Return the length of all texts in the messages, which may have any shape."""
+    total = 0
+    for message in messages:
+        content = message.get("content")
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts = (part.get("text") for part in parts if isinstance(part, Mapping))
+        total += sum(len(text) for text in texts if isinstance(text, str))
+    return total

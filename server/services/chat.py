@@ -3,7 +3,7 @@
 Nothing here knows HTTP: a body comes in, and a reply or its events go out.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +11,7 @@ from server.access.principal import Principal
 from server.engine_interface import CountTokens, Engine
 from server.media.budget import Budget
 from server.protocol.chat_call import ChatCall, parse_call
+from server.protocol.weight import chat_weight
 from server.telemetry.metrics import Metrics
 
 from .context import ServerContext
@@ -27,10 +28,16 @@ async def answer(
     """
     call = parse_call(body, principal.settings)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
-    call = await with_loaded_media(context, engine, call, budget)
+    weight = chat_weight(call, engine.max_model_len)
+    call = call.with_priority(budget.ticket.priority)
+
+    async def prepared() -> ChatCall:
+        await budget.ticket.take(weight, principal.name)
+        return await with_loaded_media(context, engine, call, budget)
+
     if call.stream:
-        return await stream(engine, call, context.metrics, principal.account.count)
-    return await complete(engine, call, context.metrics, principal.account.count)
+        return await stream(engine, call, prepared, context.metrics, principal.account.count)
+    return await complete(engine, await prepared(), context.metrics, principal.account.count)
 
 
 async def with_loaded_media(
@@ -54,25 +61,43 @@ async def complete(engine: Engine, call: ChatCall, metrics: Metrics, count: Coun
 
 
 async def stream(
-    engine: Engine, call: ChatCall, metrics: Metrics, count: CountTokens
+    engine: Engine,
+    call: ChatCall,
+    prepare: Callable[[], Awaitable[ChatCall]],
+    metrics: Metrics,
+    count: CountTokens,
 ) -> AsyncGenerator[str, None]:
     """Return the reply to a call as server-sent events. Their reader may meet an ApiError later on.
 
-    `count` gets all tokens that the reply takes.
-
     It waits for the first event or comment, so that a failure before it is raised as ApiError and can still
     have an HTTP status.
+
+    Args:
+        engine: answers the call.
+        call: the call as it came.
+        prepare: returns the call when it may run, with its media.
+        metrics: the server's.
+        count: gets all tokens that the reply takes.
     """
+    events = with_comments(_events(engine, prepare, metrics, count), to_the_end=call.scaling is not None)
+    return _resumed(await anext(events), events)
+
+
+async def _events(
+    engine: Engine, prepare: Callable[[], Awaitable[ChatCall]], metrics: Metrics, count: CountTokens
+) -> AsyncGenerator[str, None]:
+    call = await prepare()
     if call.scaling is None:
-        engine_events = await engine.stream(call.body, videos=call.videos, count=count)
-        events = with_comments(engine_events, to_the_end=False)
+        events = await engine.stream(call.body, videos=call.videos, count=count)
     else:
         scaled = ScaledChat(engine, call, call.scaling, metrics, count)
-        engine_events = await engine.stream(
-            scaled.body, scaled.select_candidates, videos=call.videos, count=count
+        events = with_progress(
+            scaled,
+            await engine.stream(scaled.body, scaled.select_candidates, videos=call.videos, count=count),
         )
-        events = with_comments(with_progress(scaled, engine_events), to_the_end=True)
-    return _resumed(await anext(events), events)
+    async with aclosing(events):
+        async for event in events:
+            yield event
 
 
 async def _resumed(first: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:

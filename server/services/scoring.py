@@ -14,8 +14,10 @@ from server.access.principal import Principal
 from server.engine_interface import Engine
 from server.errors import ApiError, field_error, model_not_found, stopped, too_many_steps
 from server.media.budget import Budget
+from server.protocol.prompt_rules import characters_of_texts
 from server.protocol.request_fields import QuestionFields
 from server.protocol.vision_options import parse_vision_options
+from server.protocol.weight import scoring_weight
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.steps import split_steps
 from ttscaling.types import Aggregation, Conversation, StepScores, TokenUsage
@@ -74,6 +76,8 @@ async def score(
             param="answers",
             code="too_many_answers",
         )
+    weights = (scoring_weight(each.messages, _characters(each), engine.max_model_len) for each in questions)
+    await budget.ticket.take(sum(weights), principal.name)
     if batch is None:
         return await _score_question(context, engine, principal, questions[0], critic, budget)
     async with asyncio.TaskGroup() as group:  # a bug in one input ends the others, too
@@ -119,19 +123,11 @@ async def _score_input(
         return error
 
 
-def _characters(answers: Sequence[str | Sequence[str]]) -> int:
-    return sum(len(answer) if isinstance(answer, str) else sum(map(len, answer)) for answer in answers)
-
-
-def _characters_of_texts(messages: Sequence[Mapping[str, Any]]) -> int:
-    """Return the length of the question's texts, which the critic gets once for each answer."""
-    total = 0
-    for message in messages:
-        content = message.get("content")
-        parts = content if isinstance(content, list) else [{"text": content}]
-        texts = (part.get("text") for part in parts if isinstance(part, Mapping))
-        total += sum(len(text) for text in texts if isinstance(text, str))
-    return total
+def _characters(question: ScoreRequest) -> int:
+    """Return the length of the answers, and of the question's texts once for each of them."""
+    answers = question.answers
+    of_answers = sum(len(answer) if isinstance(answer, str) else sum(map(len, answer)) for answer in answers)
+    return of_answers + len(answers) * characters_of_texts(question.messages)
 
 
 async def _score_question(
@@ -145,9 +141,7 @@ async def _score_question(
     """Return the scores of one question's answers. Raises ApiError if none could be scored."""
     vision, video = parse_vision_options(question, principal.settings)
     salt = principal.cache_salt(None)
-    of_questions = len(question.answers) * _characters_of_texts(question.messages)
-    characters = _characters(question.answers) + of_questions
-    budget.take("characters", characters, param="answers")
+    budget.take("characters", _characters(question), param="answers")
     answers = _split(question.answers, most=principal.settings.max_answer_steps)
     budget.take("steps", sum(map(len, answers)), param="answers")
     with context.metrics.media_seconds.time():

@@ -11,6 +11,7 @@ from server.engine_interface import Engine, RenderedPrompt
 from server.errors import ApiError, field_error
 from server.media.budget import Budget
 from server.protocol.chat_call import ChatCall, parse_call, resolve_model
+from server.protocol.weight import prompt_weight
 
 from .chat import with_loaded_media
 from .context import ServerContext
@@ -107,5 +108,6 @@ async def _rendered(
 ) -> tuple[ChatCall, RenderedPrompt]:
     call = parse_call(body, principal.settings)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
+    await budget.ticket.take(prompt_weight(call, engine.max_model_len), principal.name)
     call = await with_loaded_media(context, engine, call, budget)
     return call, await engine.render(call.body, videos=call.videos)

@@ -43,6 +43,24 @@ class Metrics:
             "Bytes of bodies and media that running requests hold.",
             registry=registry,
         )
+        self.running_tokens = Gauge(
+            "internvl3_running_tokens",
+            "Tokens that running requests take together, by the estimate that the queue goes by.",
+            registry=registry,
+        )
+        self.queued = Gauge(
+            "internvl3_queued_requests",
+            "Requests that wait for their turn, by their priority.",
+            ("priority",),
+            registry=registry,
+        )
+        self.queue_seconds = Histogram(
+            "internvl3_queue_seconds",
+            "Seconds that admitted requests have waited for their turn.",
+            ("priority",),
+            buckets=SECONDS,
+            registry=registry,
+        )
         self.media_seconds = Histogram(
             "internvl3_media_seconds",
             "Seconds to fetch, check and decode the images and videos of a request.",

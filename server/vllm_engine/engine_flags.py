@@ -87,6 +87,8 @@ def engine_flags(
     if limits := {name: limit for name, limit in tiles.items() if limit is not None}:
         flags["--mm-processor-kwargs"] = json.dumps(limits)
     switches = ["--enable-prefix-caching", "--trust-request-mm-kwargs", "--enable-prompt-tokens-details"]
+    if not role.judges:
+        flags["--scheduling-policy"] = "priority"  # so that the lines of batches wait for all other requests
     if not role.judges and backbone.startswith("qwen"):
         # Qwen's models write tool calls as Hermes' do. So tools work without a flag of the operator's.
         flags["--tool-call-parser"] = "hermes"

@@ -10,6 +10,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from server.access.admission import Admission, Priority, Ticket
 from server.engine_interface import Engine
 from server.http.app import create_app
 from server.settings import Settings
@@ -63,3 +64,8 @@ def events_of(text: str) -> tuple[list[str], list[dict[str, Any]]]:
     chunks = [json.loads(line.removeprefix("data: ")) for line in lines[:-1] if line.startswith("data: ")]
     assert len(comments) + len(chunks) == len(lines) - 1
     return comments, chunks
+
+
+def free_ticket() -> Ticket:
+    """Return the ticket of a request that finds a server without others."""
+    return Ticket(Admission(capacity=1, max_queued=0, queue_seconds=1), Priority.INTERACTIVE)

@@ -17,7 +17,7 @@ from server.media.in_flight import MIB, BytesInFlight, HeldBytes
 from server.media.loader import MediaLoader
 from server.telemetry.metrics import Metrics
 from tests.file_limit import files_up_to
-from tests.server.apps import question, settings
+from tests.server.apps import free_ticket, question, settings
 from tests.server.fakes import FakeEngine
 from tests.server.media.test_fetch import host, moved, ok
 from tests.server.media.test_loader import PUBLISHED, data_url, encoded, image_messages, read
@@ -166,7 +166,7 @@ async def test_every_other_refusal_of_media_counts_once(name: str, tmp_path: Pat
 async def test_the_memory_of_a_request_and_of_the_server_are_limits(request_mib: int | None, code: str):
     metrics, messages = Metrics(), image_messages(data_url(encoded("BMP", (700, 700))))
     media = MediaLoader(settings(), metrics)
-    budget = Budget(settings(), HeldBytes(BytesInFlight(1, request_mib=request_mib)))
+    budget = Budget(settings(), HeldBytes(BytesInFlight(1, request_mib=request_mib)), free_ticket())
     with pytest.raises(ApiError) as error:
         await media.load(messages, PUBLISHED, FakeEngine.tiling, budget, vision={})
     media.close()

@@ -21,7 +21,7 @@ from server.media.in_flight import BytesInFlight, HeldBytes
 from server.media.loader import MediaLoader
 from server.request_media import VideoOptions
 from server.telemetry.metrics import Metrics
-from tests.server.apps import settings
+from tests.server.apps import free_ticket, settings
 from tests.server.fakes import FakeEngine
 
 PUBLISHED = VideoOptions(frames=FrameRequest(), max_tiles=1)
@@ -29,7 +29,7 @@ PUBLISHED = VideoOptions(frames=FrameRequest(), max_tiles=1)
 
 def budget(**chosen) -> Budget:
     """The budget of a request with these settings, on a server that has room for it."""
-    return Budget(settings(**chosen), HeldBytes(BytesInFlight(64)))
+    return Budget(settings(**chosen), HeldBytes(BytesInFlight(64)), free_ticket())
 
 
 def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:

@@ -1,0 +1,49 @@
+"""Estimate how many tokens a request will take, before its media are fetched and its prompt is rendered."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .chat_call import ChatCall
+from .prompt_rules import characters_of_texts, count_media
+
+ANSWER_TOKENS = 1024  # of an answer without max_tokens
+TILE_TOKENS = 256  # of all published InternVL3 checkpoints
+CHARACTERS_PER_TOKEN = 4
+DEFAULT_TILES = 12  # of an image for which the request names none, as published
+
+
+def chat_weight(call: ChatCall, window: int) -> int:
+    """Return about how many tokens the engines will read and write for a chat request.
+
+    The prompt counts once for each model that reads it, because a prefix cache serves the candidates after
+    the first. An answer counts for each candidate, and again if the critic reads it. Neither prompt nor
+    answer can be longer than the `window` of the policy, in tokens.
+    """
+    candidates = call.n if call.scaling is None else call.scaling.n
+    models = 1 if call.scaling is None or not call.scaling.by_critic else 2
+    limit = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
+    answer = limit if isinstance(limit, int) and limit > 0 else ANSWER_TOKENS
+    return models * (prompt_weight(call, window) + candidates * min(answer, window))
+
+
+def prompt_weight(call: ChatCall, window: int) -> int:
+    """Return about how many tokens the prompt of a chat request has, at most `window`."""
+    messages = call.body["messages"]
+    images, videos = (count_media(messages, (kind,)) for kind in ("image_url", "video_url"))
+    tiles = images * call.vision.get("max_dynamic_patch", DEFAULT_TILES)
+    if videos:
+        frames = call.video.frames.num_frames
+        tiles += window if frames is None else videos * frames * call.video.max_tiles
+    return min(characters_of_texts(messages) // CHARACTERS_PER_TOKEN + tiles * TILE_TOKENS, window)
+
+
+def scoring_weight(messages: Sequence[Mapping[str, Any]], characters: int, window: int) -> int:
+    """Return about how many tokens the critic reads to score answers.
+
+    Args:
+        messages: the question, whose media a prefix cache serves after the first answer.
+        characters: of the answers, and of the question's texts for each of them.
+        window: the longest prompt, in tokens.
+    """
+    tiles = count_media(messages) * DEFAULT_TILES
+    return characters // CHARACTERS_PER_TOKEN + min(tiles * TILE_TOKENS, window)
