@@ -60,9 +60,11 @@ check: setup ## formatting, lint, types, imports, and the tests without an engin
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	seed=$${SEED:-$$(date +%s)} folder=$$(mktemp -d)
-	echo "tests without an engine: narrow dumb terminal, long paths, far time zone, random order with seed $$seed"
+	echo "tests without an engine, on all cores: narrow dumb terminal, long paths, far time zone, random order with seed $$seed"
 	trap 'rm -rf "$$folder"' EXIT
-	COLUMNS=60 TERM=dumb TZ=Asia/Kathmandu $(BIN)/pytest -q -m 'not engine' --random-order --random-order-seed=$$seed \
+	# A file's tests share a process, because they share what is slow to make. Each process has one thread.
+	COLUMNS=60 TERM=dumb TZ=Asia/Kathmandu OMP_NUM_THREADS=1 $(BIN)/pytest -q -m 'not engine' \
+		-n "$$(nproc)" --dist loadfile --random-order --random-order-seed=$$seed \
 		--basetemp "$$folder/$$(printf 'a-long-name-%.0s' 1 2 3 4 5 6 7 8 9 10)" $(ARGS)
 
 contents: setup ## print what each file of the packages is about, in a line

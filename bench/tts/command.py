@@ -10,6 +10,7 @@ from rich.console import Console
 
 from bench.harness.contest import Sample, System, measure
 from bench.harness.logs import logs_folder
+from bench.harness.options import positive_numbers
 from bench.harness.output import JsonOption, PlotOption, print_report, progress
 from bench.harness.peer_packages import install_peers, peers_folder
 from bench.harness.report import Report, ratio, versions, worst_case
@@ -49,7 +50,9 @@ def tts(
     memory. The peers' packages are installed into runs/bench-tts-peers on first use.
     """
     check_plot(plot)
-    numbers, limits = (_numbers(text, name) for text, name in ((n, "--n"), (concurrency, "--concurrency")))
+    numbers, limits = (
+        positive_numbers(text, name) for text, name in ((n, "--n"), (concurrency, "--concurrency"))
+    )
     rivals = peers.split(",")
     if unknown := [peer for peer in rivals if peer not in PEERS]:
         message = f"{unknown[0]!r} is no peer of this benchmark: choose from {', '.join(PEERS)}"
@@ -134,14 +137,3 @@ def rows(
 
 def _case(number: int, limit: int) -> str:
     return f"N = {number}, {limit} at a time"
-
-
-def _numbers(text: str, option: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or min(numbers) < 1:
-        message = f"{text!r} is no list of numbers: write numbers from 1 with commas, as in 4,8,16"
-        raise typer.BadParameter(message, param_hint=option)
-    return numbers
