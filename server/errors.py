@@ -104,6 +104,15 @@ def not_ready() -> ApiError:
     return ApiError("The model is still loading. Retry in a few seconds.", status=503, code="model_loading")
 
 
+def no_files() -> ApiError:
+    """Return the error for a request about files or batches to a server that keeps none."""
+    return ApiError(
+        "This server keeps no files and runs no batches. Its operator can start it with --files FOLDER.",
+        status=404,
+        code="no_files",
+    )
+
+
 def shutting_down() -> ApiError:
     """Return the error for a request that still runs when a stopping server must end."""
     return ApiError(

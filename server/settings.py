@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from ttscaling.types import OnCriticError
 
 from .embedded import embedded_checkpoint
+from .file_settings import FileSettings
 from .host_names import checked_host
 from .limit_settings import LimitSettings, split_at_commas
 
@@ -26,7 +27,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-class Settings(LimitSettings):
+class Settings(LimitSettings, FileSettings):
     """All settings of one server. Raises pydantic's ValidationError for a value out of its range.
 
     The field `max_tiles` is the flag --max-tiles and the variable INTERNVL3_MAX_TILES, and its description is

@@ -11,6 +11,7 @@ from typing import Any
 
 from clients.cli import SUB_COMMANDS, load
 from server.errors import INVALID
+from server.file_settings import FileSettings
 from server.limit_settings import LimitSettings
 from server.media.budget import CODES as CODES_OF_LIMITS
 from server.media.failures import CODES
@@ -125,9 +126,13 @@ def test_the_index_lists_every_page() -> None:
 
 
 def test_settings_are_those_of_the_server() -> None:
-    """Flag, default and description of every setting, word for word, the limits of requests last."""
+    """Flag, default and description of every setting, word for word, in the order of their sections."""
     rows = []
-    in_order = sorted(Settings.model_fields.items(), key=lambda item: item[0] in LimitSettings.model_fields)
+    sections = (FileSettings, LimitSettings)  # behind the settings of the server
+    in_order = sorted(
+        Settings.model_fields.items(),
+        key=lambda item: [item[0] in section.model_fields for section in sections],
+    )
     for name, field in in_order:
         text = default_text(name)
         default = f"`{text}` " if text else ""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from fastapi import FastAPI
@@ -16,7 +16,8 @@ from server.access.keys import Keys
 from server.access.rate_limits import RATE_HEADERS
 from server.engine_interface import Engine
 from server.errors import ApiError
-from server.http.routes import chat, critic, models, probes, tokens
+from server.files.storage import open_storage
+from server.http.routes import chat, critic, files, models, probes, tokens
 from server.http.routes import metrics as metrics_routes
 from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
@@ -62,8 +63,13 @@ def create_app(
         settings=settings, media=MediaLoader(settings, metrics), metrics=metrics, started=int(time.time())
     )
 
+    stack = AsyncExitStack()  # of what is open until the app ends
+
     async def load() -> None:
         try:
+            if settings.files is not None:
+                storage = await stack.enter_async_context(open_storage(settings))
+                context.files = storage.files
             context.engine = await start_engine()
         except Exception as error:
             context.failure = error
@@ -79,12 +85,13 @@ def create_app(
         if context.engine is not None:
             await context.engine.close()
         context.media.close()
+        await stack.aclose()
 
     # There is no generated documentation: it would show strangers all routes, but none of vLLM's fields.
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.service = Service(context)
     app.state.running = RunningRequests()
-    for routes in (chat, critic, tokens, models, probes, metrics_routes):
+    for routes in (chat, critic, tokens, files, models, probes, metrics_routes):
         app.include_router(routes.router)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)
@@ -95,7 +102,7 @@ def create_app(
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=["X-Request-Id", "Retry-After", "x-should-retry", *RATE_HEADERS],
         )

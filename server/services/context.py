@@ -6,6 +6,7 @@ from typing import Any
 
 from server.engine_interface import Engine, EngineCritic
 from server.errors import ApiError
+from server.files.store import FileStore
 from server.media.loader import MediaLoader
 from server.request_media import Videos
 from server.settings import Settings
@@ -21,6 +22,7 @@ class ServerContext:
     metrics: Metrics
     started: int  # when the app was created, in Unix seconds
     engine: Engine | None = None  # None until the models are loaded
+    files: FileStore | None = None  # None without --files, and until the models are loaded
     failure: Exception | None = None  # the error that ended loading
 
 

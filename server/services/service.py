@@ -6,7 +6,8 @@ from typing import Any
 
 from server.access.principal import Principal
 from server.engine_interface import Engine
-from server.errors import not_ready, stopped
+from server.errors import no_files, not_ready, stopped
+from server.files.store import FileStore
 from server.media.budget import Budget
 
 from . import chat, scoring, tokens
@@ -32,6 +33,14 @@ class Service:
         if not engine.alive:
             raise stopped()
         return engine
+
+    def file_store(self) -> FileStore:
+        """Return the server's files. Raises ApiError if it keeps none (404) or is still starting (503)."""
+        if self.context.settings.files is None:
+            raise no_files()
+        if self.context.files is None:
+            raise not_ready()
+        return self.context.files
 
     async def answer(
         self, principal: Principal, body: Mapping[str, Any], budget: Budget

@@ -33,8 +33,17 @@ async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with app.router.lifespan_context(app):
         await asyncio.sleep(0)  # the fake engine loads in this turn
+        await _opened_files(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client
+
+
+async def _opened_files(app: FastAPI) -> None:
+    """Wait until the database of an app with --files is open."""
+    context = app.state.service.context
+    while context.settings.files is not None and context.engine is None:
+        assert context.failure is None, context.failure
+        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

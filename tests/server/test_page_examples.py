@@ -24,6 +24,7 @@ NOT_RUN = {
     "pip install": "it installs packages, from an index that a test may not reach",
     "export TORCH_INDEX_URL": "it names an index that a test may not reach",
     ".venv/bin/pytest": "this is pytest already",
+    "internvl3 serve --files": "it never ends; tests/server/http/test_files.py uses the endpoints",
     "internvl3 serve --policy OpenGVLab": "it needs released checkpoints and GPUs",
     "internvl3 train check": "tests/ttscaling/train runs check, sft, critic and mpo on small data",
     "internvl3 train rollouts": "tests/server/test_rollouts.py runs it, tests/ttscaling/train the other two",

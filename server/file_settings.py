@@ -1,0 +1,44 @@
+"""The settings of files and batches, which are off until the operator names a folder."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings
+
+GIB = 2**30
+
+
+class FileSettings(BaseSettings):
+    """Where files are kept, and how much of them."""
+
+    files: Path | None = Field(
+        default=None,
+        description="Folder that keeps uploaded files and the results of batches. Without it, `/v1/files`, "
+        "`/v1/uploads` and `/v1/batches` answer 404.",
+    )
+    database: SecretStr | None = Field(
+        default=None,
+        description="Address of the database of files and batches: `postgresql://USER:PASSWORD@HOST/NAME` or "
+        "`sqlite:///PATH`. By default it is SQLite in the folder of `--files`.",
+    )
+    max_file_bytes: int = Field(default=8 * GIB, ge=1, description="Most bytes of one uploaded file.")
+    max_stored_bytes: int = Field(
+        default=64 * GIB,
+        ge=1,
+        description="Most bytes of all files of one API key together; results of batches count too.",
+    )
+
+    @model_validator(mode="after")
+    def _database_belongs_to_files(self) -> Self:
+        if self.database is not None and self.files is None:
+            raise ValueError("--database needs --files, the folder for the contents of files")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the database; used only if there is a folder for files."""
+        assert self.files is not None
+        if self.database is not None:
+            return self.database.get_secret_value()
+        return f"sqlite:///{self.files.absolute() / 'internvl3.sqlite'}"

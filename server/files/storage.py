@@ -1,0 +1,54 @@
+"""Open the folder and the database that `--files` and `--database` name, and keep them tidy."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from server.database.connection import Database
+from server.errors import ApiError
+from server.settings import Settings
+
+from .content_folder import ContentFolder
+from .store import FileStore
+
+logger = logging.getLogger("internvl3.server")
+CLEAN_UP_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """What is open of one server's storage."""
+
+    database: Database
+    folder: ContentFolder
+    files: FileStore
+
+    async def keep_tidy(self) -> None:
+        """Remove what is no longer needed, now and every hour, until this is cancelled."""
+        while True:
+            try:
+                await self.files.clean_up()
+            except (ApiError, OSError):  # the log says why the database has failed
+                logger.exception("could not remove old files; the next try follows in an hour")
+            await asyncio.sleep(CLEAN_UP_SECONDS)
+
+
+@asynccontextmanager
+async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
+    """Yield the storage that the settings name while it is open. Raises StartupError if it can't be used."""
+    assert settings.files is not None
+    folder = ContentFolder(settings.files.absolute())
+    database = Database(settings.database_url)
+    try:
+        await database.prepare()
+        storage = Storage(database=database, folder=folder, files=FileStore(database, folder))
+        tidying = asyncio.create_task(storage.keep_tidy())
+        try:
+            yield storage
+        finally:
+            tidying.cancel()
+            await asyncio.gather(tidying, return_exceptions=True)
+    finally:
+        await database.close()
