@@ -1,8 +1,8 @@
-"""The interface between the HTTP layer and an inference engine.
+"""The interface between the HTTP layer and the engines of a policy and a critic.
 
-`server/vllm_engine/engine.py` implements it on vLLM, and the HTTP tests use a fake engine. Request bodies and
-replies have OpenAI's format: dicts, or server-sent events as text that ends with a blank line. The methods
-raise ApiError for every mistake of a client.
+`server/vllm_engine` implements both on vLLM, `server/remote_critic` asks another server for scores, and the
+HTTP tests use fake engines. Request bodies and replies have OpenAI's format: dicts, or server-sent events as
+text that ends with a blank line. The methods raise ApiError for every mistake of a client.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from model.images.tiling import TilingConfig
-from ttscaling.types import Conversation, Critic, Policy, StepPolicy, StepScores, TokenUsage
+from ttscaling.types import Conversation, Policy, StepPolicy, StepScores, TokenUsage
 
 from .errors import ApiError
 from .request_media import Videos
@@ -41,24 +41,6 @@ def ignore_tokens(usage: TokenUsage) -> None:
     """Do nothing with the tokens: the default for callers that need no account."""
 
 
-class EngineCritic(Critic, Protocol):
-    """A critic whose tokens are counted also if a scoring fails or is cancelled."""
-
-    async def score(
-        self, conversation: Conversation, answer: str, count: CountTokens = ignore_tokens
-    ) -> StepScores:
-        """See `Critic.score`. `count` gets the tokens of every request that the critic's engine has read."""
-        ...
-
-    def keeps_scores(self, vision: Mapping[str, Any]) -> bool:
-        """Return whether the scores of an answer's first steps stay the same when the answer goes on.
-
-        `vision` holds the mm_processor_kwargs of the request. False if a longer answer could be seen with
-        another delta.
-        """
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class RenderedPrompt:
     """A chat request's prompt as the policy would read it, and the room that is left for an answer."""
@@ -70,22 +52,88 @@ class RenderedPrompt:
     max_tokens: int  # of an answer
 
 
-class Engine(Protocol):
-    """A loaded policy and its critic. The critic is optional."""
+class CriticEngine(Protocol):
+    """A critic that lives by itself: in a process of this server, or in another server.
+
+    Its tokens are counted also if a scoring fails or is cancelled.
+    """
 
     @property
-    def critic(self) -> EngineCritic | None:
-        """The critic, or None if the server runs without one."""
+    def name(self) -> str:
+        """The name of the critic's model, as replies state it."""
         ...
 
     @property
     def alive(self) -> bool:
-        """False once the policy's process has died. Then the engine can't answer any request."""
+        """False while every score fails."""
         ...
 
     @property
-    def critic_alive(self) -> bool:
-        """False once the critic's process has died. Then every score fails. True if there is no critic."""
+    def comes_back(self) -> bool:
+        """Whether a critic that isn't alive can be so again without a restart of this server."""
+        ...
+
+    @property
+    def tile_size(self) -> int | None:
+        """The side of its tiles in pixels; None as long as it is unknown."""
+        ...
+
+    @property
+    def v2pe_delta(self) -> float | None:
+        """The delta with which it sees images if nobody names one; None as long as it is unknown."""
+        ...
+
+    @property
+    def setup(self) -> Mapping[str, Any] | None:
+        """What its scores depend on, as JSON; None as long as it is unknown."""
+        ...
+
+    def keeps_scores(self, vision: Mapping[str, Any]) -> bool:
+        """Return whether the scores of an answer's first steps stay the same when the answer goes on.
+
+        `vision` holds the mm_processor_kwargs of the request. False if a longer answer could be seen with
+        another delta.
+        """
+        ...
+
+    async def score(
+        self, conversation: Conversation, answer: str, *, videos: Videos, count: CountTokens
+    ) -> StepScores:
+        """Return the step scores of a candidate. It is seen with the critic's delta as `--critic-delta` says.
+
+        Every failure is a CriticError, except for cancellation, which aborts the scoring.
+
+        Args:
+            conversation: the question, whose video parts hold keys of `videos`.
+            answer: the text of the candidate. An empty one lets the critic read the question ahead.
+            videos: the decoded videos by handle.
+            count: gets the tokens of every request that the critic's engine has read.
+        """
+        ...
+
+    async def score_answers(
+        self,
+        conversation: Conversation,
+        answers: Sequence[Sequence[str]],
+        *,
+        videos: Videos,
+        count: CountTokens,
+    ) -> Sequence[StepScores | ApiError]:
+        """Return the step scores of each answer, or an ApiError for an answer that it can't score.
+
+        The images are seen as `conversation` says, with the critic's own delta if it names none. Cancelling
+        this call aborts all scoring that it has started. `answers` are lists of steps; the other arguments
+        are those of `score`.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """A loaded policy."""
+
+    @property
+    def alive(self) -> bool:
+        """False once the policy's process has died. Then the engine can't answer any request."""
         ...
 
     @property
@@ -95,17 +143,12 @@ class Engine(Protocol):
 
     @property
     def setup(self) -> Mapping[str, Any]:
-        """What answers and scores depend on, as JSON: the `policy` and, if there is one, the `critic`."""
+        """What its answers depend on, as JSON."""
         ...
 
     @property
     def tiling(self) -> TilingConfig:
         """The policy checkpoint's rules for cutting an image into tiles."""
-        ...
-
-    @property
-    def critic_shares_tiles(self) -> bool:
-        """True if the critic's tiles have the size of the policy's, so that both can use the same tiles."""
         ...
 
     async def complete(
@@ -145,26 +188,6 @@ class Engine(Protocol):
         """
         ...
 
-    async def score(
-        self,
-        conversation: Conversation,
-        answers: Sequence[Sequence[str]],
-        *,
-        videos: Videos,
-        count: CountTokens,
-    ) -> Sequence[StepScores | ApiError]:
-        """Return the critic's step scores for each answer, or an ApiError for an answer that it can't score.
-
-        Cancelling this call aborts all scoring that it has started.
-
-        Args:
-            conversation: the question, whose video parts hold keys of `videos`.
-            answers: the answers, each as a list of its steps.
-            videos: the decoded videos by handle.
-            count: gets the tokens of every request that the critic's engine has read.
-        """
-        ...
-
     async def render(self, body: Mapping[str, Any], *, videos: Videos) -> RenderedPrompt:
         """Return the prompt of a chat request without generating anything. The arguments are `complete`'s."""
         ...
@@ -181,10 +204,23 @@ class Engine(Protocol):
         """Return the text of tokens, special tokens included."""
         ...
 
-    def metrics(self) -> bytes:
-        """Return vLLM's metrics of all engines in Prometheus' text format, with vLLM's names."""
-        ...
 
-    async def close(self) -> None:
-        """Stop the engines' processes. Nothing else on the event loop waits for them."""
-        ...
+@dataclass(frozen=True, kw_only=True)
+class Engines:
+    """What one server runs: a policy, a critic, or both."""
+
+    policy: Engine | None
+    critic: CriticEngine | None
+    tiling: TilingConfig  # the policy's rules for cutting images into tiles; without a policy the critic's
+    max_model_len: int  # the policy's context window in tokens; without a policy the critic's
+    metrics: Callable[[], bytes]  # returns vLLM's metrics of all engines in Prometheus' text format
+    close: Callable[[], Awaitable[None]]  # stops the engines' processes; nothing else waits for them
+
+    @property
+    def setup(self) -> dict[str, Any]:
+        """What answers and scores depend on, as JSON: the `policy` and the `critic`, as far as they exist."""
+        setups = {
+            "policy": None if self.policy is None else self.policy.setup,
+            "critic": None if self.critic is None else self.critic.setup,
+        }
+        return {title: dict(setup) for title, setup in setups.items() if setup is not None}

@@ -133,6 +133,16 @@ def stopped() -> ApiError:
     )
 
 
+def no_policy() -> ApiError:
+    """Return the error for a request that needs a policy, to a server that runs a critic alone."""
+    return ApiError(
+        "This server runs a critic alone. Send answers to score to POST /v1/critic/score, and conversations "
+        "to a server with a policy.",
+        status=404,
+        code="no_policy",
+    )
+
+
 def model_not_found(name: str, served: tuple[str, ...]) -> ApiError:
     """Return the error for a model name that this server doesn't have."""
     return ApiError(

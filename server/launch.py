@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -22,7 +23,7 @@ from server.http.connections import limited_protocol
 from server.http.drain import GRACE_SECONDS, DrainingServer
 from server.telemetry import logs
 
-from .engine_interface import Engine
+from .engine_interface import Engines
 from .errors import EngineDied, StartupError
 from .settings import Settings
 
@@ -85,18 +86,19 @@ def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Except
     The engines collect what they fail on in the file `reasons`.
     """
     url = _url(settings, listener)
-    critic = f" with critic {settings.critic_name}" if settings.critic_path else ", without a critic"
+    models = _models(settings)
 
     def report_start(failure: Exception | None) -> None:
         if failure is None:
             logs.engines_started(reasons)
-            logger.info("ready: %s%s on %s/v1", settings.served_name, critic, url)
+            logger.info("ready: %s on %s/v1", models, url)
         else:
             server.should_exit = True
 
     try:
+        check_models(settings)
         app = create_app(settings, partial(_start, settings), report_start)
-    except StartupError as error:  # the API keys can't be used
+    except StartupError as error:  # settings contradict each other, or the API keys can't be used
         return error
     metrics = app.state.service.context.metrics
     server = DrainingServer(
@@ -118,9 +120,8 @@ def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Except
         delay=settings.drain_delay,
         drain_seconds=settings.drain_seconds,
     )
-    logger.info(
-        "loading %s from %s%s; probes answer on %s", settings.served_name, settings.policy_path, critic, url
-    )
+    source = settings.policy_path if settings.has_policy else settings.critic_path
+    logger.info("loading %s from %s; probes answer on %s", models, source, url)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:
@@ -129,11 +130,43 @@ def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Except
     return failure
 
 
-async def _start(settings: Settings) -> Engine:
+def check_models(settings: Settings) -> None:
+    """Raise StartupError if policy and critic contradict each other, or if a setting would have no effect."""
+    without_effect = {}
+    if not settings.has_policy:
+        if settings.critic_url is not None:
+            raise StartupError("--policy none serves a critic of its own: leave --critic-url out")
+        if settings.critic_path is None:
+            raise StartupError("--policy none serves a critic alone: name its checkpoint with --critic")
+        without_effect = dict.fromkeys(("adapters", "policy_args", "name", "system_message"), "--policy none")
+    if settings.critic_url is not None:
+        if settings.critic is not None:
+            raise StartupError("--critic and --critic-url exclude each other: give one of them")
+        without_effect = dict.fromkeys(("critic_args", "critic_system_message"), "--critic-url")
+    elif settings.critic_key is not None:
+        without_effect |= {"critic_key": "a critic of its own"}
+    for name, cause in without_effect.items():
+        if getattr(settings, name) != type(settings).model_fields[name].get_default():
+            flag = name.replace("_", "-")
+            raise StartupError(f"--{flag} has no effect with {cause}: leave it out")
+
+
+def _models(settings: Settings) -> str:
+    """Return the models of a server for its log."""
+    if not settings.has_policy:
+        return f"critic {settings.critic_name}, without a policy"
+    if settings.critic_url is not None:
+        return f"{settings.served_name} with the critic of {urlsplit(settings.critic_url).netloc}"
+    if settings.critic_path is None:
+        return f"{settings.served_name}, without a critic"
+    return f"{settings.served_name} with critic {settings.critic_name}"
+
+
+async def _start(settings: Settings) -> Engines:
     """Start the engines. A thread imports vLLM for ten seconds, so that the probes answer meanwhile."""
     module = await asyncio.to_thread(import_module, "server.vllm_engine.start")
-    engine: Engine = await module.start(settings)
-    return engine
+    engines: Engines = await module.start(settings)
+    return engines
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -18,6 +18,7 @@ from .embedded import embedded_checkpoint
 from .file_settings import FileSettings
 from .host_names import checked_host
 from .limit_settings import LimitSettings, split_at_commas
+from .remote_critic_settings import RemoteCriticSettings
 
 NONE = "none"
 ADAPTER = re.compile(r"[^=\s]+=.+")
@@ -27,7 +28,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-class Settings(LimitSettings, FileSettings):
+class Settings(LimitSettings, FileSettings, RemoteCriticSettings):
     """All settings of one server. Raises pydantic's ValidationError for a value out of its range.
 
     The field `max_tiles` is the flag --max-tiles and the variable INTERNVL3_MAX_TILES, and its description is
@@ -60,7 +61,8 @@ class Settings(LimitSettings, FileSettings):
     )
     policy: str = Field(
         default="nano",
-        description="Checkpoint that answers: a folder, a name on the hub, or `nano` for the embedded one.",
+        description="Checkpoint that answers: a folder, a name on the hub, `nano` for the embedded one, or "
+        "`none` for a server that only scores.",
     )
     adapters: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -168,8 +170,18 @@ class Settings(LimitSettings, FileSettings):
 
     @property
     def served_name(self) -> str:
-        """The name of the policy in `/v1/models` and in requests."""
-        return self.name or Path(self.policy).name
+        """The name of the policy, or of the critic if it is alone, in `/v1/models` and in requests."""
+        return self.name or Path(self.policy).name if self.has_policy else self.critic_name
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether the server answers, and doesn't only score."""
+        return self.policy != NONE
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether a critic scores candidates, here or in another server."""
+        return self.critic_url is not None or self.critic_path is not None
 
     @property
     def adapter_folders(self) -> Mapping[str, Path]:
@@ -184,8 +196,10 @@ class Settings(LimitSettings, FileSettings):
 
     @property
     def critic_path(self) -> str | None:
-        """The critic's folder, or its name on the hub; None if the server runs without a critic."""
+        """The critic's folder, or its name on the hub; None if the server runs no critic itself."""
         if self.critic is None:
+            if self.critic_url is not None:
+                return None
             return embedded_checkpoint("critic") if self.policy == "nano" else None
         if self.critic == NONE:
             return None

@@ -14,13 +14,14 @@ from starlette.requests import ClientDisconnect
 from server.access.admission import Admission, Priority
 from server.access.keys import Keys
 from server.access.rate_limits import RATE_HEADERS
-from server.engine_interface import Engine
+from server.engine_interface import Engines
 from server.errors import ApiError
 from server.files.storage import open_storage
 from server.http.routes import chat, critic, files, models, probes, tokens
 from server.http.routes import metrics as metrics_routes
 from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
+from server.media.stored import MediaStore
 from server.services.context import ServerContext
 from server.services.service import Service
 from server.settings import Settings
@@ -37,10 +38,10 @@ from .tickets import GiveTickets
 
 def create_app(
     settings: Settings,
-    start_engine: Callable[[], Awaitable[Engine]],
+    start_engines: Callable[[], Awaitable[Engines]],
     on_loaded: Callable[[Exception | None], None] = lambda failure: None,
 ) -> FastAPI:
-    """Return the app. It answers probes at once, and chat requests when `start_engine` is done.
+    """Return the app. It answers probes at once, and chat requests when `start_engines` is done.
 
     Then `on_loaded` is called with None, or with the exception that ended the start. The exception also stays
     in `app.state.service.context.failure`. `app.state.running` can end the requests that run.
@@ -59,8 +60,14 @@ def create_app(
     metrics.running_tokens.set_function(lambda: admission.weight)
     for priority in Priority:
         metrics.queued.labels(priority.label).set_function(partial(admission.waiting, priority))
+    stored_media = MediaStore(settings.critic_media_mib)
+    metrics.stored_media_bytes.set_function(lambda: stored_media.used)
     context = ServerContext(
-        settings=settings, media=MediaLoader(settings, metrics), metrics=metrics, started=int(time.time())
+        settings=settings,
+        media=MediaLoader(settings, metrics),
+        metrics=metrics,
+        stored_media=stored_media,
+        started=int(time.time()),
     )
 
     stack = AsyncExitStack()  # of what is open until the app ends
@@ -70,7 +77,7 @@ def create_app(
             if settings.files is not None:
                 storage = await stack.enter_async_context(open_storage(settings))
                 context.files = storage.files
-            context.engine = await start_engine()
+            context.engines = await start_engines()
         except Exception as error:
             context.failure = error
         on_loaded(context.failure)
@@ -82,8 +89,8 @@ def create_app(
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading
-        if context.engine is not None:
-            await context.engine.close()
+        if context.engines is not None:
+            await context.engines.close()
         context.media.close()
         await stack.aclose()
 

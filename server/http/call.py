@@ -1,5 +1,6 @@
 """Read what every route that does work for a key needs of a request."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,22 @@ class Call:
     budget: Budget
 
 
-async def read_call(request: Request) -> Call:
-    """Return the parts of a request. Raises ApiError if the engine isn't ready or the body can't be read."""
+async def read_call(
+    request: Request, check_ready: Callable[[Service], object] = Service.ready_engine
+) -> Call:
+    """Return the parts of a request.
+
+    Raises ApiError if the body can't be read, and before that if the engine isn't ready that the route needs.
+    By default this is the policy; `check_ready` returns another one.
+    """
     service = service_of(request)
-    service.ready_engine()
+    check_ready(service)
     body = await read_json(request, service.context.settings)
     principal = principal_of(request)
-    budget = Budget(principal.settings, held_bytes(request.scope), ticket_of(request.scope))
-    return Call(service=service, principal=principal, body=body, budget=budget)
+    return Call(service=service, principal=principal, body=body, budget=budget_of(request))
+
+
+def budget_of(request: Request) -> Budget:
+    """Return a budget with all that a request may use."""
+    settings = principal_of(request).settings
+    return Budget(settings, held_bytes(request.scope), ticket_of(request.scope))

@@ -22,13 +22,23 @@ MAX_VALUES = 250_000  # of one body; they are parsed in less than a tenth of a s
 
 async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
     """Return the body as a JSON object. Raises ApiError if it is too large, too slow or no JSON object."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type(request) != "application/json":
         raise ApiError(
             "Send the body with the content type application/json.",
             status=415,
             code="unsupported_content_type",
         )
+    raw = bytes(await read_bytes(request, settings, limit=settings.max_body_bytes))
+    return _parse(raw) if len(raw) < LARGE else await asyncio.to_thread(_parse, raw)
+
+
+def media_type(request: Request) -> str:
+    """Return the type of a request's body without its parameters, such as `application/json`."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def read_bytes(request: Request, settings: Settings, *, limit: int) -> bytearray:
+    """Return the body. Raises ApiError if it is compressed, too slow, or has more than `limit` bytes."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ApiError(
             "Compressed bodies are not accepted. Send the body uncompressed.",
@@ -37,14 +47,13 @@ async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
         )
     try:
         async with asyncio.timeout(settings.body_seconds):
-            raw = await _read(request, settings.max_body_bytes, held_bytes(request.scope))
+            return await _read(request, limit, held_bytes(request.scope))
     except TimeoutError:
         raise ApiError(
             f"The body did not arrive within {settings.body_seconds:g} seconds. Send a smaller one.",
             status=408,
             code="body_timeout",
         ) from None
-    return _parse(raw) if len(raw) < LARGE else await asyncio.to_thread(_parse, raw)
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -70,7 +79,7 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
-async def _read(request: Request, limit: int, held: HeldBytes) -> bytes:
+async def _read(request: Request, limit: int, held: HeldBytes) -> bytearray:
     too_large = ApiError(
         f"The body is larger than {limit} bytes. Send fewer or smaller media, or send them by URL.",
         status=413,
@@ -85,7 +94,7 @@ async def _read(request: Request, limit: int, held: HeldBytes) -> bytes:
         body += piece
         if len(body) > limit:
             raise too_large
-    return bytes(body)
+    return body
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

@@ -111,9 +111,12 @@ def resolve_model(model: str | None, settings: Settings) -> tuple[str, int | Non
 
 
 def served_models(settings: Settings) -> tuple[str, ...]:
-    """Return the names that /v1/models lists: the policy, its adapters, and with a critic their aliases."""
+    """Return the names that /v1/models lists: the policy, its adapters, and with a critic their aliases.
+
+    A server without a policy lists its critic.
+    """
     names = (settings.served_name, *settings.adapter_folders)
-    if settings.critic_path is None:
+    if not (settings.has_policy and settings.has_critic):
         return names
     n = min(8, settings.max_best_of)
     return tuple(listed for name in names for listed in (name, f"{name}:bo{n}"))

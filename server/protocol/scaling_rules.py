@@ -114,7 +114,7 @@ def check_scaling(
         )
     for name, misuse in _unsupported_field(scaling, n):
         raise ApiError(misuse, param=f"test_time_scaling.{name}")
-    if scaling.by_critic and settings.critic_path is None:
+    if scaling.by_critic and not settings.has_critic:
         raise ApiError(
             "This server runs without a critic. Send test_time_scaling with method self_consistency.",
             param="test_time_scaling.method",

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from server.access.principal import Principal
-from server.engine_interface import CountTokens, Engine
+from server.engine_interface import CountTokens, CriticEngine, Engine
 from server.media.budget import Budget
 from server.protocol.chat_call import ChatCall, parse_call
 from server.protocol.weight import chat_weight
@@ -28,6 +28,7 @@ async def answer(
     """
     call = parse_call(body, principal.settings)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
+    critic = None if context.engines is None else context.engines.critic
     weight = chat_weight(call, engine.max_model_len)
     call = call.with_priority(budget.ticket.priority)
 
@@ -36,8 +37,8 @@ async def answer(
         return await with_loaded_media(context, engine, call, budget)
 
     if call.stream:
-        return await stream(engine, call, prepared, context.metrics, principal.account.count)
-    return await complete(engine, await prepared(), context.metrics, principal.account.count)
+        return await stream(engine, critic, call, prepared, context.metrics, principal.account.count)
+    return await complete(engine, critic, await prepared(), context.metrics, principal.account.count)
 
 
 async def with_loaded_media(
@@ -51,17 +52,20 @@ async def with_loaded_media(
     return call.with_media(messages, videos)
 
 
-async def complete(engine: Engine, call: ChatCall, metrics: Metrics, count: CountTokens) -> dict[str, Any]:
+async def complete(
+    engine: Engine, critic: CriticEngine | None, call: ChatCall, metrics: Metrics, count: CountTokens
+) -> dict[str, Any]:
     """Return the reply to a call; raises ApiError. `count` gets all tokens that it takes."""
     if call.scaling is None:
         return await engine.complete(call.body, videos=call.videos, count=count)
-    scaled = ScaledChat(engine, call, call.scaling, metrics, count)
+    scaled = ScaledChat(engine, critic, call, call.scaling, metrics, count)
     reply = await engine.complete(scaled.body, scaled.select_candidates, videos=call.videos, count=count)
     return scaled.with_selection(reply)
 
 
 async def stream(
     engine: Engine,
+    critic: CriticEngine | None,
     call: ChatCall,
     prepare: Callable[[], Awaitable[ChatCall]],
     metrics: Metrics,
@@ -74,23 +78,30 @@ async def stream(
 
     Args:
         engine: answers the call.
+        critic: scores candidates; None if there is none.
         call: the call as it came.
         prepare: returns the call when it may run, with its media.
         metrics: the server's.
         count: gets all tokens that the reply takes.
     """
-    events = with_comments(_events(engine, prepare, metrics, count), to_the_end=call.scaling is not None)
+    events = with_comments(
+        _events(engine, critic, prepare, metrics, count), to_the_end=call.scaling is not None
+    )
     return _resumed(await anext(events), events)
 
 
 async def _events(
-    engine: Engine, prepare: Callable[[], Awaitable[ChatCall]], metrics: Metrics, count: CountTokens
+    engine: Engine,
+    critic: CriticEngine | None,
+    prepare: Callable[[], Awaitable[ChatCall]],
+    metrics: Metrics,
+    count: CountTokens,
 ) -> AsyncGenerator[str, None]:
     call = await prepare()
     if call.scaling is None:
         events = await engine.stream(call.body, videos=call.videos, count=count)
     else:
-        scaled = ScaledChat(engine, call, call.scaling, metrics, count)
+        scaled = ScaledChat(engine, critic, call, call.scaling, metrics, count)
         events = with_progress(
             scaled,
             await engine.stream(scaled.body, scaled.select_candidates, videos=call.videos, count=count),

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from server.engine_interface import CountTokens, Engine, PromptPolicy
+from server.engine_interface import CountTokens, CriticEngine, Engine, PromptPolicy
 from server.errors import ApiError, internal_error
 from server.protocol.chat_call import ChatCall
 from server.protocol.event_stream import DONE, is_error, read_event, write_event
@@ -31,25 +31,32 @@ class ScaledChat:
     """
 
     def __init__(
-        self, engine: Engine, call: ChatCall, scaling: ScalingFields, metrics: Metrics, count: CountTokens
+        self,
+        engine: Engine,
+        critic: CriticEngine | None,
+        call: ChatCall,
+        scaling: ScalingFields,
+        metrics: Metrics,
+        count: CountTokens,
     ) -> None:
-        self._engine = engine
+        self._critic_engine = critic
         self._call = call
         self._scaling = scaling
         self._metrics = metrics
         self._seed = secrets.randbelow(2**31) if call.seed is None else call.seed
         self._critic: MeteredCritic | None = None
         if scaling.by_critic:
+            assert critic is not None, "parse_call refuses these methods without a critic"
             check_critic_tiles(
-                engine,
+                critic,
+                engine.tiling.tile_size,
                 call.videos,
                 remedy="Send test_time_scaling with method self_consistency.",
                 param="test_time_scaling.method",
             )
-            assert engine.critic is not None, "parse_call refuses these methods without a critic"
             if scaling.abandon_losers:
-                check_critic_delta(engine.critic, call.vision)
-            self._critic = MeteredCritic(engine.critic, count)
+                check_critic_delta(critic, call.vision)
+            self._critic = MeteredCritic(critic, call.videos, count)
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
         self._choice_count = call.n  # the selection lowers it if fewer candidates were finished
@@ -85,7 +92,8 @@ class ScaledChat:
                     self._scaling, policy, self._critic, conversation, self._report_progress
                 )
         except CriticError as error:
-            can_retry = self._engine.critic_alive
+            critic = self._critic_engine
+            can_retry = critic is not None and (critic.alive or critic.comes_back)
             advice = "Retry, or send" if can_retry else "Send"
             raise ApiError(
                 f"The critic failed: {error}. {advice} another on_critic_error.",

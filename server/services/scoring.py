@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from server.access.principal import Principal
-from server.engine_interface import Engine
-from server.errors import ApiError, field_error, model_not_found, stopped, too_many_steps
+from server.engine_interface import Engines
+from server.errors import ApiError, field_error, model_not_found, too_many_steps
 from server.media.budget import Budget
+from server.media.transfer import STORED, stored_names
 from server.protocol.prompt_rules import characters_of_texts
 from server.protocol.request_fields import QuestionFields
 from server.protocol.vision_options import parse_vision_options
@@ -22,7 +23,8 @@ from ttscaling.selection.aggregation import aggregate
 from ttscaling.steps import split_steps
 from ttscaling.types import Aggregation, Conversation, StepScores, TokenUsage
 
-from .context import ServerContext, check_critic_tiles
+from .context import ServerContext, check_critic_tiles, living_critic
+from .critic_service import media_owner
 
 Steps = Annotated[list[str], Field(fail_fast=True)]  # of an answer
 
@@ -35,6 +37,8 @@ class ScoreRequest(QuestionFields):
     answers: list[str | Steps] = Field(min_length=1, fail_fast=True)
     aggregation: Aggregation = "mean"
     model: str | None = None
+    cache_salt: str | None = Field(default=None, min_length=1)
+    score_empty: bool = False  # also an answer without any text, so that the critic reads the question ahead
 
     @field_validator("messages")
     @classmethod
@@ -54,13 +58,13 @@ class ScoreBatchRequest(BaseModel):
 
 
 async def score(
-    context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
+    context: ServerContext, engines: Engines, principal: Principal, body: Mapping[str, Any], budget: Budget
 ) -> dict[str, Any]:
     """Return the reply to a body with one question or with several; raises ApiError.
 
     `principal` sends the request, and `budget` is what it may use, with all its inputs.
     """
-    critic = _critic_name(engine)
+    critic = living_critic(engines).name
     try:
         batch = ScoreBatchRequest.model_validate(body) if "inputs" in body else None
         questions = [ScoreRequest.model_validate(body)] if batch is None else batch.inputs
@@ -76,13 +80,13 @@ async def score(
             param="answers",
             code="too_many_answers",
         )
-    weights = (scoring_weight(each.messages, _characters(each), engine.max_model_len) for each in questions)
+    weights = (scoring_weight(each.messages, _characters(each), engines.max_model_len) for each in questions)
     await budget.ticket.take(sum(weights), principal.name)
     if batch is None:
-        return await _score_question(context, engine, principal, questions[0], critic, budget)
+        return await _score_question(context, engines, principal, questions[0], critic, budget)
     async with asyncio.TaskGroup() as group:  # a bug in one input ends the others, too
         inputs = [
-            group.create_task(_score_input(context, engine, principal, question, critic, budget))
+            group.create_task(_score_input(context, engines, principal, question, critic, budget))
             for question in questions
         ]
     outcomes = [task.result() for task in inputs]
@@ -96,29 +100,16 @@ async def score(
     return {"object": "list", "data": data}
 
 
-def _critic_name(engine: Engine) -> str:
-    """Return the name of the critic. Raises ApiError if there is none or it has died."""
-    if engine.critic is None:
-        raise ApiError(
-            "This server runs without a critic. Start it with --critic CHECKPOINT.",
-            status=404,
-            code="no_critic",
-        )
-    if not engine.critic_alive:
-        raise stopped()
-    return engine.critic.name
-
-
 async def _score_input(
     context: ServerContext,
-    engine: Engine,
+    engines: Engines,
     principal: Principal,
     question: ScoreRequest,
     critic: str,
     budget: Budget,
 ) -> dict[str, Any] | ApiError:
     try:
-        return await _score_question(context, engine, principal, question, critic, budget)
+        return await _score_question(context, engines, principal, question, critic, budget)
     except ApiError as error:
         return error
 
@@ -132,7 +123,7 @@ def _characters(question: ScoreRequest) -> int:
 
 async def _score_question(
     context: ServerContext,
-    engine: Engine,
+    engines: Engines,
     principal: Principal,
     question: ScoreRequest,
     critic: str,
@@ -140,16 +131,27 @@ async def _score_question(
 ) -> dict[str, Any]:
     """Return the scores of one question's answers. Raises ApiError if none could be scored."""
     vision, video = parse_vision_options(question, principal.settings)
-    salt = principal.cache_salt(None)
+    salt = principal.cache_salt(question.cache_salt)
     budget.take("characters", _characters(question), param="answers")
     answers = _split(question.answers, most=principal.settings.max_answer_steps)
     budget.take("steps", sum(map(len, answers)), param="answers")
+    names = stored_names(question.messages)
+    kept = context.stored_media.find(media_owner(principal, question.cache_salt), names)
     with context.metrics.media_seconds.time():
         messages, videos = await context.media.load(
-            question.messages, video, engine.tiling, budget, vision=vision, salt=salt
+            question.messages,
+            video,
+            engines.tiling,
+            budget,
+            vision=vision,
+            salt=salt,
+            stored={STORED + name: medium for name, medium in kept.items()},
         )
-    check_critic_tiles(engine, videos, remedy="Send images.", param="messages")
+    engine = living_critic(engines)
+    check_critic_tiles(engine, engines.tiling.tile_size, videos, remedy="Send images.", param="messages")
     empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
+    if question.score_empty:
+        empty.clear()
     conversation = Conversation(messages=messages, mm_processor_kwargs=vision, cache_salt=salt)
     used: list[TokenUsage] = []
 
@@ -158,7 +160,7 @@ async def _score_question(
         principal.account.count(usage)
 
     scored = iter(
-        await engine.score(
+        await engine.score_answers(
             conversation,
             [steps for index, steps in enumerate(answers) if index not in empty],
             videos=videos,

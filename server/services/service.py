@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.access.principal import Principal
-from server.engine_interface import Engine
-from server.errors import no_files, not_ready, stopped
+from server.engine_interface import CriticEngine, Engine, Engines
+from server.errors import no_files, not_ready
 from server.files.store import FileStore
 from server.media.budget import Budget
 
-from . import chat, scoring, tokens
-from .context import ServerContext
+from . import chat, critic_service, scoring, tokens
+from .context import ServerContext, living_critic, living_policy, loaded
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,21 @@ class Service:
     context: ServerContext
 
     def ready_engine(self) -> Engine:
-        """Return the engine. Raises ApiError if it is still loading or has stopped."""
-        engine = self.context.engine
-        if engine is None:
-            raise not_ready()
-        if not engine.alive:
-            raise stopped()
-        return engine
+        """Return the policy. Raises ApiError if it is still loading, has stopped, or if there is none."""
+        return living_policy(loaded(self.context.engines))
+
+    def ready_critic(self) -> CriticEngine:
+        """Return the critic. Raises ApiError if it is still loading, can't score, or if there is none."""
+        return living_critic(loaded(self.context.engines))
+
+    def ready_engines(self) -> Engines:
+        """Return the engines if chat requests or, without a policy, scores get answers. Raises ApiError."""
+        engines = loaded(self.context.engines)
+        if engines.policy is None:
+            living_critic(engines)
+        else:
+            living_policy(engines)
+        return engines
 
     def file_store(self) -> FileStore:
         """Return the server's files. Raises ApiError if it keeps none (404) or is still starting (503)."""
@@ -50,7 +58,34 @@ class Service:
 
     async def score(self, principal: Principal, body: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
         """Return the critic's scores for the answers in the body."""
-        return await scoring.score(self.context, self.ready_engine(), principal, body, budget)
+        self.ready_critic()
+        return await scoring.score(self.context, loaded(self.context.engines), principal, body, budget)
+
+    def describe_critic(self) -> dict[str, Any]:
+        """Return what another server must know to use the critic of this one."""
+        return critic_service.describe(self.ready_critic())
+
+    async def keep_medium(
+        self,
+        principal: Principal,
+        name: str,
+        *,
+        cache_salt: str | None,
+        media_type: str,
+        data: bytearray,
+        budget: Budget,
+    ) -> dict[str, Any]:
+        """Keep an image or a video for questions to the critic. `critic_service` describes the arguments."""
+        return await critic_service.keep_medium(
+            self.context,
+            loaded(self.context.engines),
+            principal,
+            name,
+            cache_salt=cache_salt,
+            media_type=media_type,
+            data=data,
+            budget=budget,
+        )
 
     async def render(self, principal: Principal, body: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
         """Return the prompt that a chat request would be answered from, and its cost at most."""

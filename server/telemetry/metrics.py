@@ -61,6 +61,11 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self.stored_media_bytes = Gauge(
+            "internvl3_critic_media_bytes",
+            "Bytes of the images and videos that other servers have sent for questions to the critic.",
+            registry=registry,
+        )
         self.media_seconds = Histogram(
             "internvl3_media_seconds",
             "Seconds to fetch, check and decode the images and videos of a request.",

@@ -1,12 +1,11 @@
-"""The policy and the critic on vLLM: the implementation of `server/engine_interface.py`.
+"""The policy on vLLM: the implementation of `server.engine_interface.Engine`.
 
 vLLM's chat handler does most of the API's work: rendering, parsers, logprobs and chunks. This package decides
 which requests reach the engines (`policy/candidates.py`) and words the errors (`error_mapping.py`).
-`start.py` starts the engines.
+`start.py` starts the engine.
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from vllm.engine.protocol import EngineClient
@@ -17,31 +16,26 @@ from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, Tokenize
 from vllm.entrypoints.serve.tokenize.serving import ServingTokenization
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import ChooseCandidates, CountTokens, EngineCritic, RenderedPrompt, ignore_tokens
+from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt, ignore_tokens
 from server.errors import ApiError
-from server.request_media import RequestMedia, Videos
-from server.vllm_engine.critic.step_critic import StepCritic
+from server.request_media import Videos
 from server.vllm_engine.grammars.request_tags import check_structural_tags
 from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, reword_errors
 from server.vllm_engine.policy.prompt_stats import add_vision_report
 from server.vllm_engine.policy.reply_body import reply_body
-from ttscaling.types import Conversation, CriticError, StepScores
 
 from .error_mapping import api_error
-from .media_connector import CURRENT_MEDIA
 
 
 class VllmEngine:
-    """An `Engine` on running vLLM engines."""
+    """An `Engine` on a running vLLM engine."""
 
     def __init__(
         self,
         chat: OpenAIServingChat,
         tokenization: ServingTokenization,
         policy_settings: PolicySettings,
-        critic: StepCritic | None,
-        clients: Sequence[EngineClient],
-        metrics: Callable[[], bytes],
+        client: EngineClient,
         setup: Mapping[str, Any],
     ) -> None:
         """Keep what the requests need.
@@ -50,30 +44,18 @@ class VllmEngine:
             chat: vLLM's chat handler of the policy.
             tokenization: vLLM's handler of the policy for tokens.
             policy_settings: the settings for all chat requests.
-            critic: None if the server runs without a critic.
-            clients: the clients of all engines. The first one is the policy's.
-            metrics: returns the engines' metrics in Prometheus' text format.
-            setup: what the answers and scores depend on.
+            client: vLLM's client of the engine.
+            setup: what the answers depend on.
         """
         self._chat = chat
         self._tokenization = tokenization
         self._policy_settings = policy_settings
-        self._critic = critic
-        self._clients = clients
-        self._metrics = metrics
+        self._client = client
         self._setup = setup
 
     @property
-    def critic(self) -> EngineCritic | None:
-        return self._critic
-
-    @property
     def alive(self) -> bool:
-        return not self._clients[0].errored
-
-    @property
-    def critic_alive(self) -> bool:
-        return not any(client.errored for client in self._clients[1:])
+        return not self._client.errored
 
     @property
     def max_model_len(self) -> int:
@@ -87,10 +69,6 @@ class VllmEngine:
     @property
     def tiling(self) -> TilingConfig:
         return self._policy_settings.checkpoint.tiling
-
-    @property
-    def critic_shares_tiles(self) -> bool:
-        return self._policy_settings.critic_shares_tiles
 
     async def complete(
         self,
@@ -151,35 +129,3 @@ class VllmEngine:
         if isinstance(reply, ErrorResponse):
             raise api_error(reply)
         return reply.prompt
-
-    async def score(
-        self,
-        conversation: Conversation,
-        answers: Sequence[Sequence[str]],
-        *,
-        videos: Videos,
-        count: CountTokens,
-    ) -> Sequence[StepScores | ApiError]:
-        CURRENT_MEDIA.set(RequestMedia(videos))
-        return await asyncio.gather(*(self._score(conversation, steps, count) for steps in answers))
-
-    async def _score(
-        self, conversation: Conversation, steps: Sequence[str], count: CountTokens
-    ) -> StepScores | ApiError:
-        assert self._critic is not None, "scoring without a critic"
-        try:
-            return await self._critic.score_steps(conversation, steps, count)
-        except CriticError as error:
-            return ApiError(f"The critic failed: {error}. Retry.", status=503, code="critic_failed")
-        except ApiError as error:
-            return error
-        except Exception as error:  # includes vLLM's refusals of what the client sent
-            return api_error(error)
-
-    def metrics(self) -> bytes:
-        return self._metrics()
-
-    async def close(self) -> None:
-        self._policy_settings.grammars.close()
-        # vLLM gives each process five seconds and then kills it, so the engines stop side by side.
-        await asyncio.gather(*(asyncio.to_thread(client.shutdown) for client in self._clients))

@@ -25,7 +25,7 @@ class EngineRole:
 
 
 def engine_roles(settings: Settings) -> list[EngineRole]:
-    """Return the roles of the policy and, unless the settings say otherwise, of the critic."""
+    """Return the roles of the policy and of the critic, as far as this server runs them itself."""
     policy = EngineRole(
         title="policy",
         path=settings.policy_path,
@@ -33,8 +33,9 @@ def engine_roles(settings: Settings) -> list[EngineRole]:
         extra=settings.policy_args,
         adapters=settings.adapter_folders,
     )
+    policies = [policy] if settings.has_policy else []
     if settings.critic_path is None:
-        return [policy]
+        return policies
     critic = EngineRole(
         title="critic",
         path=settings.critic_path,
@@ -42,7 +43,7 @@ def engine_roles(settings: Settings) -> list[EngineRole]:
         extra=settings.critic_args,
         judges=True,
     )
-    return [policy, critic]
+    return [*policies, critic]
 
 
 def engine_flags(

@@ -6,7 +6,6 @@ and tell strangers nothing.
 """
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from vllm.config import ModelConfig
@@ -17,19 +16,6 @@ from model.checkpoint.repository import checkpoint_folder
 from server.settings import Settings
 
 from .engine_flags import EngineRole
-
-
-def server_setup(
-    roles: Sequence[EngineRole],
-    models: Sequence[tuple[ModelConfig, Checkpoint]],
-    templates: Sequence[str | None],
-    settings: Settings,
-) -> dict[str, Any]:
-    """Return the setups of the policy and, if there is one, of the critic. See `engine_setup`."""
-    return {
-        role.title: engine_setup(role, config, checkpoint, settings, template)
-        for role, (config, checkpoint), template in zip(roles, models, templates, strict=True)
-    }
 
 
 def engine_setup(

@@ -1,4 +1,4 @@
-"""Start the engines of the policy and the critic, and build the Engine.
+"""Start the engines of the policy and the critic, and build what requests use.
 
 Policy and critic have a process each. Two engines in one process would share vLLM's global state, and
 shutting one down would break the other.
@@ -7,8 +7,9 @@ shutting one down would break the other.
 import asyncio
 import logging
 import multiprocessing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -22,11 +23,14 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from model.checkpoint.description import Checkpoint, read_checkpoint
 from model.plugin.architectures import CRITIC_TASK
 from model.plugin.register import PluginError
-from server.engine_interface import Engine
+from server.engine_interface import Engines
 from server.errors import EngineDied, StartupError
+from server.remote_critic.connection import CriticConnection
+from server.remote_critic.engine import RemoteCritic
 from server.settings import Settings
 from server.telemetry.logs import error_line
 from server.telemetry.metrics import render
+from server.vllm_engine.critic.engine import VllmCritic
 from server.vllm_engine.critic.label_reader import PoolingReader, find_label_slot
 from server.vllm_engine.critic.step_critic import StepCritic
 from server.vllm_engine.policy.chat_run import PolicySettings
@@ -37,8 +41,8 @@ from .engine_flags import EngineRole, engine_roles
 from .grammars.checker import GrammarChecker
 from .grammars.compiler import grammar_settings
 from .media_cache import change_in_media_thread
-from .preparation import prepare
-from .setup import server_setup, system_message
+from .preparation import Preparation, prepare
+from .setup import engine_setup, system_message
 from .silent_end import silent_end
 from .start_order import build_all
 from .stat_logger import stat_logger_for
@@ -52,18 +56,22 @@ logger = logging.getLogger("internvl3.engine")
 class StartedEngine:
     """One running engine: its client, vLLM's handlers, and its metrics."""
 
+    role: EngineRole
     client: AsyncLLM
     checkpoint: Checkpoint
-    handlers: State
     registry: CollectorRegistry
+    handlers: State = field(default_factory=State)
+    setup: dict[str, Any] = field(default_factory=dict)  # see `engine_setup`
 
 
-async def start(settings: Settings) -> Engine:
+async def start(settings: Settings) -> Engines:
     """Start all engines and return them ready for requests.
 
     Raises:
         StartupError: an engine can't start. The message is one line for the operator.
     """
+    if not settings.has_policy:
+        return await _start(settings, None)
     grammars = GrammarChecker()
     grammars.start()  # beside the engines, because both import vLLM for seconds
     try:
@@ -73,12 +81,49 @@ async def start(settings: Settings) -> Engine:
         raise
 
 
-async def _start(settings: Settings, grammars: GrammarChecker) -> Engine:
+async def _start(settings: Settings, grammars: GrammarChecker | None) -> Engines:
+    """Start the engines; `grammars` checks the policy's, and is None if there is no policy."""
     roles = engine_roles(settings)
     try:
         prepared = await asyncio.to_thread(prepare, roles, settings)
     except (PluginError, ValueError, OSError) as error:
         raise StartupError(str(error)) from error
+    connection = None if settings.critic_url is None else await CriticConnection.open(settings)
+    started = dict(zip((role.title for role in roles), await _started(roles, prepared), strict=True))
+    for role, args in zip(roles, prepared.arguments, strict=True):
+        await _make_ready(role, started[role.title], args, settings)
+    policy, critic = started.get("policy"), started.get("critic")
+    remote = None
+    if policy is not None and connection is not None:
+        remote = RemoteCritic(connection, settings, policy_delta=policy.checkpoint.v2pe_delta)
+    if policy is not None and grammars is not None:
+        grammars.configure(grammar_settings(policy.client, settings.grammar_seconds))
+    scorer = None if critic is None else await _critic(critic, policy, settings)
+    if grammars is not None:
+        await grammars.ready()
+    clients = [engine.client for engine in started.values()]
+
+    async def close() -> None:
+        if grammars is not None:
+            grammars.close()
+        if remote is not None:
+            await remote.close()
+        # vLLM gives each process five seconds and then kills it, so the engines stop side by side.
+        await asyncio.gather(*(asyncio.to_thread(client.shutdown) for client in clients))
+
+    first = next(iter(started.values()))
+    return Engines(
+        policy=None if policy is None or grammars is None else _policy(policy, grammars, settings),
+        critic=remote or scorer,
+        tiling=first.checkpoint.tiling,
+        max_model_len=first.client.model_config.max_model_len,
+        metrics=partial(render, [engine.registry for engine in started.values()]),
+        close=close,
+    )
+
+
+async def _started(roles: Sequence[EngineRole], prepared: Preparation) -> Sequence[StartedEngine]:
+    """Start the engines of all roles, or none."""
     try:
         builds = [partial(_build, *pair) for pair in zip(roles, prepared.configs, strict=True)]
         outcomes = await build_all(builds, side_by_side=prepared.side_by_side)
@@ -87,31 +132,27 @@ async def _start(settings: Settings, grammars: GrammarChecker) -> Engine:
             process.terminate()
         raise
     failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-    if failures:
-        for outcome in outcomes:
-            if isinstance(outcome, StartedEngine):
-                outcome.client.shutdown()
-        raise failures[0]
     running = [outcome for outcome in outcomes if isinstance(outcome, StartedEngine)]
-    for role, engine, args in zip(roles, running, prepared.arguments, strict=True):
-        await engine.client.reset_mm_cache()
-        change_in_media_thread(engine.client.renderer)
-        set_text_rules(engine.client.renderer, role, trusting=settings.trust_special_tokens)
-        set_conversation_format(
-            args, engine.checkpoint, engine.client.renderer.get_tokenizer(), engine.client.model_config
-        )
-        await init_app_state(engine.client, engine.handlers, args, await engine.client.get_supported_tasks())
-    grammars.configure(grammar_settings(running[0].client, settings.grammar_seconds))
-    critics = [
-        await _critic(role, engine, running[0], settings)
-        for role, engine in zip(roles, running, strict=True)
-        if role.judges
-    ]
-    await grammars.ready()
-    models = [(engine.client.model_config, engine.checkpoint) for engine in running]
-    templates = [args.chat_template for args in prepared.arguments]
-    setup = await asyncio.to_thread(server_setup, roles, models, templates, settings)
-    return _engine_of(roles, running, critics[0] if critics else None, grammars, settings, setup)
+    if failures:
+        for engine in running:
+            engine.client.shutdown()
+        raise failures[0]
+    return running
+
+
+async def _make_ready(role: EngineRole, engine: StartedEngine, args: Namespace, settings: Settings) -> None:
+    """Give a running engine our rules for texts and media, vLLM's handlers, and the setup that it states."""
+    await engine.client.reset_mm_cache()
+    change_in_media_thread(engine.client.renderer)
+    set_text_rules(engine.client.renderer, role, trusting=settings.trust_special_tokens)
+    set_conversation_format(
+        args, engine.checkpoint, engine.client.renderer.get_tokenizer(), engine.client.model_config
+    )
+    await init_app_state(engine.client, engine.handlers, args, await engine.client.get_supported_tasks())
+    setup = await asyncio.to_thread(
+        engine_setup, role, engine.client.model_config, engine.checkpoint, settings, args.chat_template
+    )
+    engine.setup.update(setup)
 
 
 def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
@@ -132,16 +173,15 @@ def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
         logger.info("%s runs in process %d", role.title, process.pid)
     model = client.model_config
     return StartedEngine(
+        role=role,
         client=client,
         checkpoint=read_checkpoint(model.hf_config, model.hf_image_processor_config),
-        handlers=State(),
         registry=registry,
     )
 
 
-async def _critic(
-    role: EngineRole, running: StartedEngine, policy: StartedEngine, settings: Settings
-) -> StepCritic:
+async def _critic(running: StartedEngine, policy: StartedEngine | None, settings: Settings) -> VllmCritic:
+    """Return the critic of a running engine; `policy` is None if the server has none."""
     if CRITIC_TASK not in await running.client.get_supported_tasks():
         raise StartupError(
             "--critic-args: the server sets --runner, --convert and architectures itself; remove them"
@@ -151,44 +191,32 @@ async def _critic(
         slot = await find_label_slot(renderer)
     except ValueError as error:
         raise StartupError(str(error)) from error
-    reader = PoolingReader(running.client, renderer, slot, window=running.checkpoint.window)
-    return StepCritic(
-        role.name,
-        reader,
-        system=system_message(role, running.checkpoint, settings),
+    own_delta = running.checkpoint.v2pe_delta
+    step_critic = StepCritic(
+        running.role.name,
+        PoolingReader(running.client, renderer, slot, window=running.checkpoint.window),
+        system=system_message(running.role, running.checkpoint, settings),
         seconds=settings.critic_seconds,
         max_steps=settings.max_answer_steps,
         follows_request=settings.critic_delta == "request",
-        policy_delta=policy.checkpoint.v2pe_delta,
-        own_delta=running.checkpoint.v2pe_delta,
+        policy_delta=own_delta if policy is None else policy.checkpoint.v2pe_delta,
+        own_delta=own_delta,
     )
+    return VllmCritic(step_critic, running.client, running.checkpoint, running.setup)
 
 
-def _engine_of(
-    roles: Sequence[EngineRole],
-    running: Sequence[StartedEngine],
-    critic: StepCritic | None,
-    grammars: GrammarChecker,
-    settings: Settings,
-    setup: Mapping[str, Any],
-) -> Engine:
-    policy, *critics = running
+def _policy(running: StartedEngine, grammars: GrammarChecker, settings: Settings) -> VllmEngine:
     policy_settings = PolicySettings(
-        checkpoint=policy.checkpoint,
-        system_message=system_message(roles[0], policy.checkpoint, settings),
-        critic_shares_tiles=all(
-            engine.checkpoint.tiling.tile_size == policy.checkpoint.tiling.tile_size for engine in critics
-        ),
+        checkpoint=running.checkpoint,
+        system_message=system_message(running.role, running.checkpoint, settings),
         grammars=grammars,
-        accounts=TokenAccounts(policy.client),
+        accounts=TokenAccounts(running.client),
         cut_max_tokens=settings.cut_max_tokens,
     )
     return VllmEngine(
-        policy.handlers.openai_serving_chat,
-        policy.handlers.serving_tokenization,
+        running.handlers.openai_serving_chat,
+        running.handlers.serving_tokenization,
         policy_settings,
-        critic,
-        [engine.client for engine in running],
-        partial(render, [engine.registry for engine in running]),
-        setup,
+        running.client,
+        running.setup,
     )

@@ -11,18 +11,21 @@ import uvicorn
 from fastapi import FastAPI
 
 from server.access.admission import Admission, Priority, Ticket
-from server.engine_interface import Engine
+from server.engine_interface import Engines
 from server.http.app import create_app
 from server.settings import Settings
+from tests.server.fakes import FakeEngine, engines_of
 
 
 def settings(**chosen: Any) -> Settings:
     return Settings(**chosen)
 
 
-def app_with(engine: Engine, **chosen: Any) -> FastAPI:
-    async def start() -> Engine:
-        return engine
+def app_with(engine: FakeEngine | Engines, **chosen: Any) -> FastAPI:
+    """Return the app on a fake policy with its fake critic, or on other engines."""
+
+    async def start() -> Engines:
+        return engine if isinstance(engine, Engines) else engines_of(engine)
 
     return create_app(settings(**chosen), start)
 

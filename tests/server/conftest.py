@@ -16,14 +16,20 @@ CRITIC_SYSTEM = "Judge every step."  # of `keyed_server`
 ADAPTER = "reports"  # its LoRA adapter
 
 
-@pytest.fixture(scope="session")
-def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Start the server with real engines on a tiny random policy and critic, under the name nano."""
-    folder: Path = tmp_path_factory.mktemp("server")
+def random_pair(folder: Path) -> tuple[Path, Path]:
+    """Build the policy and the critic of `server`, which are the same each time."""
     policy = build_checkpoint(folder / "policy", "opengvlab", seed=0, grounding=True)
     critic = build_checkpoint(folder / "critic", "opengvlab", seed=2, grounding=True)
     # Some critics are published without a template. The server then uses the published format.
     (critic / "chat_template.jinja").unlink()
+    return policy, critic
+
+
+@pytest.fixture(scope="session")
+def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """Start the server with real engines on a tiny random policy and critic, under the name nano."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    policy, critic = random_pair(folder)
     flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]
     flags += ["--private-media-hosts", "127.0.0.0/8", "--fetch-seconds", "5"]
     flags += ["--max-model-len", str(2 * WINDOW)]  # the window limits positions, so more tokens are allowed

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt, ignore_tokens
+from server.engine_interface import ChooseCandidates, CountTokens, Engines, RenderedPrompt
 from server.errors import ApiError
 from server.request_media import Videos
 from ttscaling.types import (
@@ -27,9 +27,15 @@ class FakeCritic:
     """Takes the scores of an answer from a table. An answer that isn't in the table is a CriticError."""
 
     name = "fake-critic"
+    comes_back = False
+    v2pe_delta = 1.0
+    setup: Mapping[str, Any] = MappingProxyType({"name": "fake-critic"})
 
     def __init__(self, table: Mapping[str, Sequence[float]]) -> None:
         self.table = table
+        self.alive = True
+        self.tile_size = 56
+        self.videos: list[Videos] = []
         self.conversations: list[Conversation] = []
         self.answers: list[str] = []
 
@@ -37,8 +43,9 @@ class FakeCritic:
         return vision.get("v2pe_delta", 1) == 1
 
     async def score(
-        self, conversation: Conversation, answer: str, count: CountTokens = ignore_tokens
+        self, conversation: Conversation, answer: str, *, videos: Videos, count: CountTokens
     ) -> StepScores:
+        self.videos.append(videos)
         self.conversations.append(conversation)
         self.answers.append(answer)
         count(TokenUsage(critic_prompt=10, critic_cached=4))
@@ -47,6 +54,24 @@ class FakeCritic:
         scores = tuple(self.table[answer])
         steps = tuple(f"step {number}" for number in range(len(scores)))
         return StepScores(steps=steps, scores=scores, prompt_tokens=10, cached_tokens=4)
+
+    async def score_answers(
+        self,
+        conversation: Conversation,
+        answers: Sequence[Sequence[str]],
+        *,
+        videos: Videos,
+        count: CountTokens,
+    ) -> Sequence[StepScores | ApiError]:
+        outcomes: list[StepScores | ApiError] = []
+        for steps in answers:
+            try:
+                outcomes.append(
+                    await self.score(conversation, "\n\n".join(steps), videos=videos, count=count)
+                )
+            except CriticError as error:
+                outcomes.append(ApiError(str(error), status=503, code="critic_failed"))
+        return outcomes
 
 
 class FakePolicy:
@@ -89,14 +114,13 @@ class FakeEngine:
     """Returns `answers` in turn. A candidate whose answer is None never ends."""
 
     max_model_len = 2048
-    setup: Mapping[str, Any] = MappingProxyType({"policy": {"name": "nano"}})
+    setup: Mapping[str, Any] = MappingProxyType({"name": "nano"})
     tiling = TilingConfig(56, min_tiles=1, max_tiles=6, use_thumbnail=True)
-    critic_shares_tiles = True
 
     def __init__(self, answers: Sequence[str | None], critic: FakeCritic | None = None) -> None:
         self.answers = answers
         self.critic = critic
-        self.alive = self.critic_alive = True
+        self.alive = True
         self.closed = False
         self.bodies: list[Mapping[str, Any]] = []
         self.videos: list[Videos] = []
@@ -187,24 +211,6 @@ class FakeEngine:
     async def detokenize(self, token_ids: Sequence[int]) -> str:
         return bytes(token_ids).decode()
 
-    async def score(
-        self,
-        conversation: Conversation,
-        answers: Sequence[Sequence[str]],
-        *,
-        videos: Videos,
-        count: CountTokens,
-    ) -> Sequence[StepScores | ApiError]:
-        self.videos.append(videos)
-        assert self.critic is not None
-        outcomes: list[StepScores | ApiError] = []
-        for steps in answers:
-            try:
-                outcomes.append(await self.critic.score(conversation, "\n\n".join(steps), count))
-            except CriticError as error:
-                outcomes.append(ApiError(str(error), status=503))
-        return outcomes
-
     def metrics(self) -> bytes:
         return b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 0.0\n"
 
@@ -215,3 +221,15 @@ class FakeEngine:
 def _chunk(index: int, delta: Mapping[str, Any], finish: str | None) -> str:
     choice = {"index": index, "delta": delta, "finish_reason": finish}
     return f"data: {json.dumps({'object': 'chat.completion.chunk', 'choices': [choice]})}\n\n"
+
+
+def engines_of(policy: FakeEngine) -> Engines:
+    """Return the engines of a server with this policy and its critic."""
+    return Engines(
+        policy=policy,
+        critic=policy.critic,
+        tiling=policy.tiling,
+        max_model_len=policy.max_model_len,
+        metrics=policy.metrics,
+        close=policy.close,
+    )

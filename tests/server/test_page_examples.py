@@ -26,6 +26,8 @@ NOT_RUN = {
     ".venv/bin/pytest": "this is pytest already",
     "internvl3 serve --files": "it never ends; tests/server/http/test_files.py uses the endpoints",
     "internvl3 serve --policy OpenGVLab": "it needs released checkpoints and GPUs",
+    "INTERNVL3_API_KEY=secret internvl3 serve --policy none": "tests/server/test_remote_critic.py runs it",
+    "INTERNVL3_CRITIC_KEY=secret internvl3 serve": "tests/server/test_remote_critic.py runs it",
     "internvl3 train check": "tests/ttscaling/train runs check, sft, critic and mpo on small data",
     "internvl3 train rollouts": "tests/server/test_rollouts.py runs it, tests/ttscaling/train the other two",
     "internvl3 train ratio": "tests/ttscaling/train/mixture_search runs it on small data",

@@ -3,7 +3,6 @@
 `post_chat` takes an `httpx.AsyncClient` whose `base_url` ends in `/v1/`; it carries credentials and timeouts.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,12 +11,10 @@ import httpx
 
 from ttscaling.types import Conversation, Message
 
+from .retries import PAUSES, send_again
+
 # What a request, or reading its reply, can raise. The last four mean that the reply has an unexpected shape.
 FAILURES = (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError)
-PAUSES = (0.5, 2.0, 8.0)  # seconds before a request is sent again
-LONGEST_PAUSE = 60.0  # seconds that a server may ask for
-_BUSY = frozenset({408, 429, 502, 503, 504})  # the same request may succeed later
-_NOT_ANSWERED = (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError, httpx.PoolTimeout)
 
 
 async def post_chat(
@@ -40,28 +37,9 @@ async def post_chat(
         conversation.mm_processor_kwargs
     ):  # only vLLM knows this field, so it is sent only if it says something
         body["mm_processor_kwargs"] = dict(conversation.mm_processor_kwargs)
-    for pause in pauses:
-        try:
-            response = await client.post("chat/completions", json=body)
-        except _NOT_ANSWERED:
-            await asyncio.sleep(pause)
-            continue
-        if response.status_code not in _BUSY:
-            break
-        await asyncio.sleep(_retry_after(response, pause))
-    else:
-        response = await client.post("chat/completions", json=body)
+    response = await send_again(lambda: client.post("chat/completions", json=body), pauses)
     response.raise_for_status()
     return response.json()
-
-
-def _retry_after(response: httpx.Response, pause: float) -> float:
-    """Return the seconds that the server asks for, at most LONGEST_PAUSE, or else `pause`."""
-    with suppress(ValueError):
-        seconds = float(response.headers.get("retry-after", ""))
-        if seconds >= 0:
-            return min(seconds, LONGEST_PAUSE)
-    return pause
 
 
 def prompt_usage(reply: Mapping[str, Any]) -> tuple[int, int]:

@@ -15,7 +15,8 @@ from ttscaling.selection.task_groups import run_all
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, Message, StepScores, TokenUsage
 
-from .chat_requests import FAILURES, PAUSES, failure_reason, known_usage, post_chat, prompt_usage
+from .chat_requests import FAILURES, failure_reason, known_usage, post_chat, prompt_usage
+from .retries import PAUSES
 
 DOUBT = 0.01  # the most by which a label that isn't among the returned tokens may change a score
 

@@ -10,7 +10,8 @@ from ttscaling.seeds import candidate_seed
 from ttscaling.steps import SEPARATOR
 from ttscaling.types import Candidate, Conversation, OnDraft, PolicyError, TokenUsage, ignore_draft
 
-from .chat_requests import FAILURES, PAUSES, failure_reason, known_usage, post_chat, prompt_usage
+from .chat_requests import FAILURES, failure_reason, known_usage, post_chat, prompt_usage
+from .retries import PAUSES
 
 
 def _as_list(stop: str | Sequence[str] | None) -> list[str]:

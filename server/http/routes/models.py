@@ -15,7 +15,7 @@ router = APIRouter()
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    """List the served name and, with a critic, its Best-of-8 alias."""
+    """List the served name and, with a critic, its Best-of-8 alias. Without a policy it is the critic's."""
     context = service_of(request).context
     return {"object": "list", "data": [_card(context, name) for name in served_models(context.settings)]}
 
@@ -35,14 +35,15 @@ def _card(context: ServerContext, name: str) -> dict[str, Any]:
 
     Both are null while the models load. `parent` is the policy for its LoRA adapters, as in vLLM's lists.
     """
-    engine = context.engine
+    engines = context.engines
     base, _ = resolve_model(name, context.settings)
+    setup = None if engines is None else engines.setup
     return {
         "id": name,
         "object": "model",
         "created": context.started,
         "owned_by": "internvl3-serving",
         "parent": None if base == context.settings.served_name else context.settings.served_name,
-        "max_model_len": None if engine is None else engine.max_model_len,
-        "setup": None if engine is None else {"version": version("internvl3-serving"), **engine.setup},
+        "max_model_len": None if engines is None else engines.max_model_len,
+        "setup": None if setup is None else {"version": version("internvl3-serving"), **setup},
     }

@@ -14,9 +14,11 @@ router = APIRouter()
 async def livez(request: Request) -> dict[str, str]:
     """Answer 200 from the first second on, also while the models load.
 
-    Raises ApiError (503) when the policy's process has died, because only a restart helps then.
+    Raises ApiError (503) when the policy's process has died, because only a restart helps then. On a server
+    without a policy this is the critic's process.
     """
-    engine = service_of(request).context.engine
+    engines = service_of(request).context.engines
+    engine = None if engines is None else engines.policy or engines.critic
     if engine is not None and not engine.alive:
         raise stopped()
     return {"status": "ok"}
@@ -27,13 +29,15 @@ async def livez(request: Request) -> dict[str, str]:
 async def readyz(request: Request) -> dict[str, str]:
     """Answer 200 if requests get answers, and raise ApiError (503) if not, or not for long any more.
 
-    When the critic alone has died, the status is "degraded": chat requests are then answered as their
-    `on_critic_error` says.
+    When the critic alone has died or its server can't be reached, the status is "degraded": chat requests are
+    then answered as their `on_critic_error` says.
     """
     if request.app.state.running.is_leaving:
         raise shutting_down()
-    engine = service_of(request).ready_engine()
-    return {"status": "ok"} if engine.critic_alive else {"status": "degraded", "critic": "stopped"}
+    critic = service_of(request).ready_engines().critic
+    if critic is None or critic.alive:
+        return {"status": "ok"}
+    return {"status": "degraded", "critic": "unreachable" if critic.comes_back else "stopped"}
 
 
 @router.get("/version")

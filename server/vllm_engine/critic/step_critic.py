@@ -3,18 +3,18 @@
 Any InternVL checkpoint that was trained as a critic can be used unchanged.
 """
 
-import asyncio
 import hashlib
 import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from vllm.exceptions import VLLMError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from model.media_in_text import INLINE
+from server.critic_rules.delta import DeltaRule
+from server.critic_rules.time_limit import ScoringTime
 from server.engine_interface import CountTokens, ignore_tokens
 from server.errors import TOO_LONG, ApiError, too_many_steps
 from server.telemetry.logs import error_line
@@ -41,7 +41,7 @@ ReadLabels = Callable[
 
 
 class StepCritic:
-    """An `EngineCritic` that reads labels with a `ReadLabels` function."""
+    """Scores what `server.engine_interface.CriticEngine` says, with a `ReadLabels` function."""
 
     def __init__(
         self,
@@ -61,8 +61,7 @@ class StepCritic:
             name: the critic's name in replies.
             read: reads the label logits.
             system: the system message that the critic was trained with, or None.
-            seconds: the time without any reading of the critic's, after which scoring has failed. The
-                time in which it reads other answers doesn't count, so a long queue fails nobody.
+            seconds: the time without any reading of the critic's, after which scoring has failed.
             max_steps: the most steps of an answer that are scored.
             follows_request: whether the critic sees a candidate's images with the delta of the request, and
                 not with its own.
@@ -72,13 +71,11 @@ class StepCritic:
         self._name = name
         self._read = read
         self._system = system or None
-        self._seconds = seconds
+        self._time = ScoringTime(seconds)
         self._max_steps = max_steps
-        self._follows_request = follows_request
-        self._policy_delta = policy_delta
+        self._delta_rule = DeltaRule(follows_request=follows_request, policy_delta=policy_delta)
         self._own_delta = own_delta
         self._memo = StepMemo(MEMO_STEPS)
-        self._limits: set[asyncio.Timeout] = set()  # of the answers that are being scored
         self._is_dead = False  # its process has ended, and the log has said so
 
     @property
@@ -86,17 +83,13 @@ class StepCritic:
         return self._name
 
     def keeps_scores(self, vision: Mapping[str, Any]) -> bool:
-        """See `EngineCritic.keeps_scores`. What outgrows the window is seen with the policy's delta."""
-        delta = vision.get("v2pe_delta", self._policy_delta)
-        if delta == "auto":
-            return False
-        deltas = delta if isinstance(delta, list | tuple) else [delta]
-        return self._follows_request or all(each == self._own_delta for each in deltas)
+        """See `CriticEngine.keeps_scores`."""
+        return self._delta_rule.keeps_scores(vision, self._own_delta)
 
     async def score(
         self, conversation: Conversation, answer: str, count: CountTokens = ignore_tokens
     ) -> StepScores:
-        """See `EngineCritic.score`. Every failure is a CriticError, except for cancellation."""
+        """See `CriticEngine.score`. Every failure is a CriticError, except for cancellation."""
         try:
             return await self._score_candidate(conversation, split_steps(answer), count)
         except CriticError:
@@ -121,22 +114,14 @@ class StepCritic:
     async def _score_candidate(
         self, conversation: Conversation, steps: Sequence[str], count: CountTokens
     ) -> StepScores:
-        """Score with the critic's own delta, or with the policy's if the answer doesn't fit the window so.
-
-        A critic that was trained without V2PE has seen no other delta than 1 (docs/decisions/0043).
-        """
-        vision = dict(conversation.mm_processor_kwargs)
-        delta = vision.pop("v2pe_delta", self._policy_delta)
-        at_policy_delta = replace(conversation, mm_processor_kwargs={**vision, "v2pe_delta": delta})
-        if self._follows_request:
-            return await self.score_steps(at_policy_delta, steps, count)
-        try:
-            at_critic_delta = replace(conversation, mm_processor_kwargs=vision)
-            return await self.score_steps(at_critic_delta, steps, count)
-        except (VLLMError, ValueError) as error:
-            if api_error(error).code != TOO_LONG:
-                raise
-        return await self.score_steps(at_policy_delta, steps, count)
+        *attempts, last = self._delta_rule.attempts(conversation)
+        for attempt in attempts:
+            try:
+                return await self.score_steps(attempt, steps, count)
+            except (VLLMError, ValueError) as error:
+                if api_error(error).code != TOO_LONG:
+                    raise
+        return await self.score_steps(last, steps, count)
 
     async def score_steps(
         self, conversation: Conversation, steps: Sequence[str], count: CountTokens = ignore_tokens
@@ -165,30 +150,17 @@ class StepCritic:
 
         async def read(step_indices: Sequence[int]) -> Sequence[float]:
             logits = await self._read(prefixes, step_indices, vision, salt, add)
-            self._renew_limits()
+            self._time.renew()
             return [label_probability(plus, minus) for plus, minus in logits]
 
-        try:
-            async with asyncio.timeout(self._seconds) as limit:
-                self._limits.add(limit)
-                scores = await self._memo.scores(step_keys(prefixes, vision, salt), read)
-        except TimeoutError:
-            raise CriticError(f"the critic did not answer within {self._seconds:g} seconds") from None
-        finally:
-            self._limits.discard(limit)
+        async with self._time.limit():
+            scores = await self._memo.scores(step_keys(prefixes, vision, salt), read)
         return StepScores(
             steps=tuple(steps),
             scores=scores,
             prompt_tokens=used.critic_prompt,
             cached_tokens=used.critic_cached,
         )
-
-    def _renew_limits(self) -> None:
-        """Give every answer that waits the whole time again, because the critic is at work."""
-        deadline = asyncio.get_running_loop().time() + self._seconds
-        for limit in self._limits:
-            if not limit.expired():
-                limit.reschedule(deadline)
 
 
 def step_keys(prefixes: CriticPrefixes, vision: Mapping[str, Any], salt: str | None = None) -> list[bytes]:

@@ -38,7 +38,6 @@ class PolicySettings:
 
     checkpoint: Checkpoint
     system_message: str | None  # begins conversations that have none; None or empty adds nothing
-    critic_shares_tiles: bool  # true if the critic's tiles have the size of the policy's
     grammars: GrammarChecker
     accounts: TokenAccounts
     cut_max_tokens: bool  # whether a max_tokens beyond the window is lowered instead of refused

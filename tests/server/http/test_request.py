@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from server.engine_interface import Engine
+from server.engine_interface import Engines
 from server.http.app import create_app
 from server.http.request import _parse
 from tests.server.apps import app_with, client_of, question, settings
-from tests.server.fakes import FakeCritic, FakeEngine
+from tests.server.fakes import FakeCritic, FakeEngine, engines_of
 
 CHAT = "/v1/chat/completions"
 
@@ -33,9 +33,9 @@ def refusal(reply, status: int) -> dict:
 async def test_probes_while_loading_and_after():
     loaded = asyncio.Event()
 
-    async def start() -> Engine:
+    async def start() -> Engines:
         await loaded.wait()
-        return engine()
+        return engines_of(engine())
 
     async with client_of(create_app(settings(), start)) as client:
         assert (await client.get("/livez")).status_code == 200
@@ -54,7 +54,7 @@ async def test_probes_while_loading_and_after():
 async def test_a_failed_start_is_kept_and_reported():
     reported = asyncio.Event()
 
-    async def start() -> Engine:
+    async def start() -> Engines:
         raise RuntimeError("no weights")
 
     app = create_app(settings(), start, lambda failure: reported.set())
@@ -78,7 +78,8 @@ async def test_without_its_critic_the_server_is_ready_and_says_so():
     async with client_of(app_with(fake)) as client:
         assert (await client.get("/readyz")).json() == {"status": "ok"}
         assert 'internvl3_engine_up{engine="critic"} 1.0' in (await client.get("/metrics")).text
-        fake.critic_alive = False
+        assert fake.critic is not None
+        fake.critic.alive = False
         ready = await client.get("/readyz")
         assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
         assert (await client.get("/livez")).status_code == 200
@@ -95,6 +96,7 @@ async def test_models_lists_the_name_and_its_alias():
         assert listed["data"][0]["setup"] == {
             "version": version("internvl3-serving"),
             "policy": {"name": "nano"},
+            "critic": {"name": "fake-critic"},
         }
         assert (await client.get("/v1/models/m:bo8")).json() == listed["data"][1]
         assert refusal(await client.get("/v1/models/other"), 404)["code"] == "model_not_found"

@@ -72,15 +72,16 @@ async def test_best_of_replies_with_the_winner_and_a_report():
 
 async def test_a_critic_with_other_tiles_scores_no_video():
     fake = engine()
-    fake.critic_shares_tiles = False
+    assert fake.critic is not None
+    fake.critic.tile_size = 28
     call = parse_call(question(best_of=2), settings()).with_media(question()["messages"], VIDEOS)
     with pytest.raises(ApiError, match="self_consistency") as refused:
-        await complete(fake, call, Metrics(), ignore_tokens)
+        await complete(fake, fake.critic, call, Metrics(), ignore_tokens)
     assert refused.value.param == "test_time_scaling.method" and not fake.bodies
     majority = replace(call, scaling=ScalingFields(method="self_consistency", n=2))
-    await complete(fake, majority, Metrics(), ignore_tokens)
+    await complete(fake, fake.critic, majority, Metrics(), ignore_tokens)
     assert fake.videos == [VIDEOS]
-    await complete(fake, parse_call(question(best_of=2), settings()), Metrics(), ignore_tokens)
+    await complete(fake, fake.critic, parse_call(question(best_of=2), settings()), Metrics(), ignore_tokens)
 
 
 async def test_candidates_are_returned_on_request():
@@ -140,7 +141,8 @@ async def test_a_critic_that_fails_fails_the_request_if_asked(stream):
 @pytest.mark.parametrize("alive", [True, False])
 async def test_nobody_is_asked_to_retry_with_a_critic_that_is_gone(alive: bool):
     fake = FakeEngine(["yes", "no"], FakeCritic({}))
-    fake.critic_alive = alive
+    assert fake.critic is not None
+    fake.critic.alive = alive
     reply = await post(fake, test_time_scaling={"n": 2, "on_critic_error": "fail"})
     error = reply.json()["error"]
     assert (reply.status_code, error["code"]) == (503, "critic_failed")

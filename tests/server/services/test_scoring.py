@@ -137,14 +137,16 @@ async def test_without_a_critic_or_with_a_dead_one():
     none = await post(score_body("good"), engine=FakeEngine(["x"]))
     assert none.status_code == 404 and none.json()["error"]["code"] == "no_critic"
     engine = FakeEngine(["x"], FakeCritic(TABLE))
-    engine.critic_alive = False
+    assert engine.critic is not None
+    engine.critic.alive = False
     dead = await post(score_body("good"), engine=engine)
     assert dead.status_code == 503 and dead.json()["error"]["code"] == "engine_stopped"
 
 
 async def test_videos_need_a_critic_with_the_policys_tiles(clip):
     engine = FakeEngine(["x"], FakeCritic(TABLE))
-    engine.critic_shares_tiles = False
+    assert engine.critic is not None
+    engine.critic.tile_size = 28
     url = "data:video/mp4;base64," + base64.b64encode(clip("plain.mp4").read_bytes()).decode()
     content = [{"type": "video_url", "video_url": {"url": url}}, {"type": "text", "text": "?"}]
     reply = await post(
@@ -176,10 +178,10 @@ async def test_an_answer_of_too_many_steps_is_refused(answer: str | list[str]):
 
 
 async def test_a_bug_in_one_input_ends_the_others():
-    class Broken(FakeEngine):
+    class Broken(FakeCritic):
         waiting = 0
 
-        async def score(self, conversation: Any, answers: Any, *, videos: Any, count: Any) -> Any:
+        async def score_answers(self, conversation: Any, answers: Any, *, videos: Any, count: Any) -> Any:
             if answers == [("bug",)]:
                 raise RuntimeError
             type(self).waiting += 1
@@ -189,7 +191,7 @@ async def test_a_bug_in_one_input_ends_the_others():
                 type(self).waiting -= 1
 
     inputs = [{"messages": USER, "answers": [answer]} for answer in ("good", "good", "bug")]
-    reply = await post({"inputs": inputs}, engine=Broken(["x"], FakeCritic(TABLE)))
+    reply = await post({"inputs": inputs}, engine=FakeEngine(["x"], Broken(TABLE)))
     assert reply.status_code == 500 and Broken.waiting == 0
 
 
