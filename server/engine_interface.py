@@ -188,6 +188,15 @@ class Engine(Protocol):
         """
         ...
 
+    async def complete_text(
+        self, body: Mapping[str, Any], *, count: CountTokens
+    ) -> dict[str, Any] | AsyncGenerator[str, None]:
+        """Return the reply to a request for text completions, or its events if the body asks for a stream.
+
+        `count` gets the tokens that the engine takes, as it takes them. Errors are those of `stream`.
+        """
+        ...
+
     async def render(self, body: Mapping[str, Any], *, videos: Videos) -> RenderedPrompt:
         """Return the prompt of a chat request without generating anything. The arguments are `complete`'s."""
         ...

@@ -23,7 +23,10 @@ class LimitSettings(BaseSettings):
 
     max_best_of: int = Field(default=64, ge=1, description="Most candidates that one request may ask for.")
     max_answers: int = Field(
-        default=256, ge=1, description="Most answers in one request to `/v1/critic/score`."
+        default=256,
+        ge=1,
+        description="Most answers in one request to `/v1/critic/score`, and most completions in one to "
+        "`/v1/completions`.",
     )
     max_answer_steps: int = Field(
         default=512,

@@ -17,7 +17,7 @@ from server.access.rate_limits import RATE_HEADERS
 from server.engine_interface import Engines
 from server.errors import ApiError
 from server.files.storage import open_storage
-from server.http.routes import chat, critic, files, models, probes, tokens
+from server.http.routes import chat, completions, critic, files, models, probes, tokens
 from server.http.routes import metrics as metrics_routes
 from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
@@ -98,7 +98,7 @@ def create_app(
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.service = Service(context)
     app.state.running = RunningRequests()
-    for routes in (chat, critic, tokens, files, models, probes, metrics_routes):
+    for routes in (chat, completions, critic, tokens, files, models, probes, metrics_routes):
         app.include_router(routes.router)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)

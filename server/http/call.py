@@ -24,6 +24,16 @@ class Call:
     principal: Principal
     body: dict[str, Any]
     budget: Budget
+    request_id: str
+
+    @property
+    def engine_body(self) -> dict[str, Any]:
+        """The body with the id of the request, which the engine writes into replies and chunks.
+
+        A client's own `request_id`, of any length, would stand in every chunk. X-Request-Id chooses one
+        within limits.
+        """
+        return {**self.body, "request_id": self.request_id}
 
 
 async def read_call(
@@ -37,8 +47,13 @@ async def read_call(
     service = service_of(request)
     check_ready(service)
     body = await read_json(request, service.context.settings)
-    principal = principal_of(request)
-    return Call(service=service, principal=principal, body=body, budget=budget_of(request))
+    return Call(
+        service=service,
+        principal=principal_of(request),
+        body=body,
+        budget=budget_of(request),
+        request_id=request.scope["state"]["request_id"],
+    )
 
 
 def budget_of(request: Request) -> Budget:

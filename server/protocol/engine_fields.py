@@ -1,4 +1,4 @@
-"""Pass only the listed fields of a chat request on to vLLM, and refuse fields that look misspelt.
+"""Pass only the listed fields of a request on to vLLM, and refuse fields that look misspelt.
 
 With a list no new field of vLLM gets in unseen. A test compares the lists with vLLM's request type and names
 each field that they lack.
@@ -6,6 +6,7 @@ each field that they lack.
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -93,8 +94,22 @@ REFUSED = frozenset(
 )
 
 
-def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[str, Any]:
-    """Return the fields of a chat request that the engine gets.
+@dataclass(frozen=True, kw_only=True)
+class FieldRules:
+    """What happens to the fields of one kind of request."""
+
+    passed: frozenset[str]  # the engine gets them
+    refused: frozenset[str]  # they may not be set
+    replaced: Mapping[str, str] = field(default_factory=dict)  # old names that are refused, with the new ones
+
+
+CHAT = FieldRules(passed=PASSED, refused=REFUSED, replaced=REPLACED)
+
+
+def engine_fields(
+    body: Mapping[str, Any], our_fields: Iterable[str], rules: FieldRules = CHAT
+) -> dict[str, Any]:
+    """Return the fields of a request that the engine gets.
 
     A field that nobody knows is left out, as vLLM ignores it.
 
@@ -109,18 +124,20 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
         )
     ours = tuple(our_fields)
     for name, value in body.items():
-        if name in REPLACED and value not in (None, [], "none"):
+        if name in rules.replaced and value not in (None, [], "none"):
             raise ApiError(
-                f"{name} is not supported. Send {REPLACED[name]}.", param=name, code="unsupported_parameter"
+                f"{name} is not supported. Send {rules.replaced[name]}.",
+                param=name,
+                code="unsupported_parameter",
             )
-        if name in REFUSED and value:
+        if name in rules.refused and value:
             raise ApiError(
                 f"{name} is not supported. Leave it out.", param=name, code="unsupported_parameter"
             )
-        if name not in PASSED and name not in REFUSED and name not in ours:
+        if name not in rules.passed and name not in rules.refused and name not in ours:
             nearest = get_close_matches(_plain(name[:100]), map(_plain, ours), n=1, cutoff=0.8)
             if nearest:
-                meant = next(field for field in ours if _plain(field) == nearest[0])
+                meant = next(known for known in ours if _plain(known) == nearest[0])
                 raise ApiError(
                     f"There is no field {name[:100]}. Did you mean {meant}?",
                     param=name[:100],
@@ -133,7 +150,7 @@ def engine_fields(body: Mapping[str, Any], our_fields: Iterable[str]) -> dict[st
             param="tools",
             code="too_many_tools",
         )
-    return {name: value for name, value in body.items() if name in PASSED and name not in ours}
+    return {name: value for name, value in body.items() if name in rules.passed and name not in ours}
 
 
 def named_field(message: str) -> str | None:

@@ -46,6 +46,28 @@ def check_plain(n: int, fields: ChatFields, alias_n: int | None) -> None:
         )
 
 
+def refuse_scaling(body: Mapping[str, Any], alias_n: int | None) -> None:
+    """Raise ApiError if a request asks for test-time scaling at an endpoint that has none.
+
+    `alias_n` is the N of its model's name NAME:boN. One candidate is no scaling.
+    """
+    scaling = body.get("test_time_scaling")
+    asks = {
+        "test_time_scaling": scaling is not None and scaling != {"method": "none"},
+        "best_of": body.get("best_of") not in (None, 1),
+        "model": alias_n not in (None, 1),
+    }
+    for param, is_asked in asks.items():
+        if is_asked:
+            raise ApiError(
+                "This endpoint writes one candidate for each answer. Test-time scaling is at "
+                "/v1/chat/completions and /v1/responses; "
+                f"{'send the model without :boN' if param == 'model' else f'leave {param} out'} here.",
+                param=param,
+                code="unsupported_parameter",
+            )
+
+
 def _unsupported_field(scaling: ScalingFields, n: int) -> Iterator[tuple[str, str]]:
     """Yield each field that the method can't honour, with the message that says what to change."""
     beams = scaling.method == "beam_search"

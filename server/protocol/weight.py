@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .chat_call import ChatCall
+from .completion_call import CompletionCall
 from .prompt_rules import characters_of_texts, count_media
 
 ANSWER_TOKENS = 1024  # of an answer without max_tokens
 TILE_TOKENS = 256  # of all published InternVL3 checkpoints
+DEFAULT_COMPLETION = 16  # tokens, as OpenAI's API has it
 CHARACTERS_PER_TOKEN = 4
 DEFAULT_TILES = 12  # of an image for which the request names none, as published
 
@@ -24,6 +26,20 @@ def chat_weight(call: ChatCall, window: int) -> int:
     limit = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
     answer = limit if isinstance(limit, int) and limit > 0 else ANSWER_TOKENS
     return models * (prompt_weight(call, window) + candidates * min(answer, window))
+
+
+def completion_weight(call: CompletionCall, window: int) -> int:
+    """Return about how many tokens the policy will read and write for a request for text completions.
+
+    A text has at least one token for 4 characters or so. No prompt is longer than the `window`, in tokens.
+    """
+    limit = call.body.get("max_tokens")
+    answer = limit if isinstance(limit, int) and limit > 0 else DEFAULT_COMPLETION
+    return sum(
+        min(len(prompt) // (CHARACTERS_PER_TOKEN if isinstance(prompt, str) else 1), window)
+        + call.body["n"] * min(answer, window)
+        for prompt in call.prompts
+    )
 
 
 def prompt_weight(call: ChatCall, window: int) -> int:

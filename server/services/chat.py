@@ -15,7 +15,7 @@ from server.protocol.weight import chat_weight
 from server.telemetry.metrics import Metrics
 
 from .context import ServerContext
-from .keep_alive import with_comments
+from .keep_alive import begun
 from .scaled_chat import ScaledChat, with_progress
 
 
@@ -24,7 +24,8 @@ async def answer(
 ) -> dict[str, Any] | AsyncGenerator[str, None]:
     """Return the reply to a chat request's body, or its events if the body asks for a stream.
 
-    `principal` sends the request, and `budget` is what it may use. Raises ApiError.
+    `principal` sends the request, and `budget` is what it may use. Raises ApiError; the reader of the events
+    may meet one later on.
     """
     call = parse_call(body, principal.settings)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
@@ -37,7 +38,7 @@ async def answer(
         return await with_loaded_media(context, engine, call, budget)
 
     if call.stream:
-        return await stream(engine, critic, call, prepared, context.metrics, principal.account.count)
+        return await begun(_events(engine, critic, prepared, context.metrics, principal.account.count))
     return await complete(engine, critic, await prepared(), context.metrics, principal.account.count)
 
 
@@ -63,33 +64,6 @@ async def complete(
     return scaled.with_selection(reply)
 
 
-async def stream(
-    engine: Engine,
-    critic: CriticEngine | None,
-    call: ChatCall,
-    prepare: Callable[[], Awaitable[ChatCall]],
-    metrics: Metrics,
-    count: CountTokens,
-) -> AsyncGenerator[str, None]:
-    """Return the reply to a call as server-sent events. Their reader may meet an ApiError later on.
-
-    It waits for the first event or comment, so that a failure before it is raised as ApiError and can still
-    have an HTTP status.
-
-    Args:
-        engine: answers the call.
-        critic: scores candidates; None if there is none.
-        call: the call as it came.
-        prepare: returns the call when it may run, with its media.
-        metrics: the server's.
-        count: gets all tokens that the reply takes.
-    """
-    events = with_comments(
-        _events(engine, critic, prepare, metrics, count), to_the_end=call.scaling is not None
-    )
-    return _resumed(await anext(events), events)
-
-
 async def _events(
     engine: Engine,
     critic: CriticEngine | None,
@@ -97,6 +71,7 @@ async def _events(
     metrics: Metrics,
     count: CountTokens,
 ) -> AsyncGenerator[str, None]:
+    """Yield the server-sent events of a call that `prepare` returns when it may run, with its media."""
     call = await prepare()
     if call.scaling is None:
         events = await engine.stream(call.body, videos=call.videos, count=count)
@@ -107,12 +82,5 @@ async def _events(
             await engine.stream(scaled.body, scaled.select_candidates, videos=call.videos, count=count),
         )
     async with aclosing(events):
-        async for event in events:
-            yield event
-
-
-async def _resumed(first: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
-    async with aclosing(events):
-        yield first
         async for event in events:
             yield event

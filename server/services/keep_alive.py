@@ -8,29 +8,54 @@ SILENCE_SECONDS = 10.0  # longer than most checks take, so that a refusal still 
 COMMENT = ": still working\n\n"
 
 
-async def with_comments(events: AsyncGenerator[str, None], *, to_the_end: bool) -> AsyncGenerator[str, None]:
-    """Yield the events of a stream, and a comment where none comes for a while.
+async def begun(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Wait for the first event or comment of a stream, and return the stream with comments.
 
-    Args:
-        events: the stream; it is closed with this generator.
-        to_the_end: whether to do so also after the first event. It costs a task for every event, so streams
-            with an event for every token are waited for only once.
+    So a failure before it is raised as ApiError and can still have an HTTP status. A later one is met by the
+    stream's reader.
     """
-    async with aclosing(events):
+    commented = with_comments(events)
+    return _resumed(await anext(commented), commented)
+
+
+async def with_comments(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Yield the events of a stream, and a comment whenever none has come for `SILENCE_SECONDS`.
+
+    A task of its own reads `events` and closes them at the end, because a reader that was interrupted for a
+    comment could not go on. It reads one event ahead at most.
+    """
+    pieces: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1)  # None follows the last one
+    reading = asyncio.create_task(_read(events, pieces))
+    try:
         while True:
-            following = asyncio.ensure_future(anext(events))
             try:
-                while not (await asyncio.wait({following}, timeout=SILENCE_SECONDS))[0]:
-                    yield COMMENT
-            finally:
-                following.cancel()  # the client has left, or it is done
-                await asyncio.gather(following, return_exceptions=True)
-            try:
-                event = following.result()
-            except StopAsyncIteration:
-                return
-            yield event
-            if not to_the_end:
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    event = await pieces.get()
+            except TimeoutError:
+                yield COMMENT
+                continue
+            if event is None:
                 break
+            yield event
+        await reading  # it raises the stream's error
+    finally:
+        reading.cancel()  # the client has left, or it is done
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _read(events: AsyncGenerator[str, None], pieces: asyncio.Queue[str | None]) -> None:
+    try:
+        async with aclosing(events):
+            async for event in events:
+                await pieces.put(event)
+    except Exception:
+        await pieces.put(None)
+        raise
+    await pieces.put(None)
+
+
+async def _resumed(first: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    async with aclosing(events):
+        yield first
         async for event in events:
             yield event

@@ -10,7 +10,7 @@ from server.errors import no_files, not_ready
 from server.files.store import FileStore
 from server.media.budget import Budget
 
-from . import chat, critic_service, scoring, tokens
+from . import chat, completions, critic_service, scoring, tokens
 from .context import ServerContext, living_critic, living_policy, loaded
 
 
@@ -55,6 +55,12 @@ class Service:
     ) -> dict[str, Any] | AsyncGenerator[str, None]:
         """Return the reply to a chat request, or its server-sent events if the body asks for a stream."""
         return await chat.answer(self.context, self.ready_engine(), principal, body, budget)
+
+    async def complete(
+        self, principal: Principal, body: Mapping[str, Any], budget: Budget
+    ) -> dict[str, Any] | AsyncGenerator[str, None]:
+        """Return the reply to a request for text completions, or its events if the body asks for a stream."""
+        return await completions.complete(self.ready_engine(), principal, body, budget.ticket)
 
     async def score(self, principal: Principal, body: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
         """Return the critic's scores for the answers in the body."""

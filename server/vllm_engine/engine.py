@@ -11,6 +11,8 @@ from typing import Any
 from vllm.engine.protocol import EngineClient
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionResponse
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
+from vllm.entrypoints.openai.completion.protocol import CompletionResponse
+from vllm.entrypoints.openai.completion.serving import OpenAIServingCompletion
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, TokenizeCompletionRequest
 from vllm.entrypoints.serve.tokenize.serving import ServingTokenization
@@ -20,7 +22,9 @@ from server.engine_interface import ChooseCandidates, CountTokens, RenderedPromp
 from server.errors import ApiError
 from server.request_media import Videos
 from server.vllm_engine.grammars.request_tags import check_structural_tags
-from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings, reword_errors
+from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings
+from server.vllm_engine.policy.completion_run import CompletionRun
+from server.vllm_engine.policy.event_errors import reword_errors
 from server.vllm_engine.policy.prompt_stats import add_vision_report
 from server.vllm_engine.policy.reply_body import reply_body
 
@@ -33,6 +37,7 @@ class VllmEngine:
     def __init__(
         self,
         chat: OpenAIServingChat,
+        completion: OpenAIServingCompletion,
         tokenization: ServingTokenization,
         policy_settings: PolicySettings,
         client: EngineClient,
@@ -42,12 +47,14 @@ class VllmEngine:
 
         Args:
             chat: vLLM's chat handler of the policy.
+            completion: vLLM's handler of the policy for text completions.
             tokenization: vLLM's handler of the policy for tokens.
             policy_settings: the settings for all chat requests.
             client: vLLM's client of the engine.
             setup: what the answers depend on.
         """
         self._chat = chat
+        self._completion = completion
         self._tokenization = tokenization
         self._policy_settings = policy_settings
         self._client = client
@@ -97,6 +104,13 @@ class VllmEngine:
         if isinstance(events, ErrorResponse):
             raise api_error(events)
         return reword_errors(events, chat_run)
+
+    async def complete_text(
+        self, body: Mapping[str, Any], *, count: CountTokens
+    ) -> dict[str, Any] | AsyncGenerator[str, None]:
+        await check_structural_tags(body, self._policy_settings.grammars)
+        reply = await CompletionRun(self._completion, self._policy_settings, body, count).answer()
+        return reply.model_dump(mode="json") if isinstance(reply, CompletionResponse) else reply
 
     async def _chat_run(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None, videos: Videos, count: CountTokens

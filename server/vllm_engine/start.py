@@ -215,6 +215,7 @@ def _policy(running: StartedEngine, grammars: GrammarChecker, settings: Settings
     )
     return VllmEngine(
         running.handlers.openai_serving_chat,
+        running.handlers.openai_serving_completion,
         running.handlers.serving_tokenization,
         policy_settings,
         running.client,

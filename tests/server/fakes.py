@@ -188,6 +188,19 @@ class FakeEngine:
             self.cancelled += 1
             raise
 
+    async def complete_text(
+        self, body: Mapping[str, Any], *, count: CountTokens
+    ) -> dict[str, Any] | AsyncGenerator[str, None]:
+        self.bodies.append(body)
+        if self.refuse is not None:
+            raise self.refuse
+        count(TokenUsage(prompt=7, completion=2))
+        return self._text_events() if body.get("stream") else {"object": "text_completion", "text": "yes"}
+
+    async def _text_events(self) -> AsyncGenerator[str, None]:
+        yield f'data: {{"text":"{await self.generate(0)}"}}\n\n'
+        yield DONE
+
     async def generate(self, index: int) -> str:
         self.begun += 1
         text = self.answers[index % len(self.answers)]

@@ -2,18 +2,18 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from model.checkpoint.description import Checkpoint
 from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt
 from server.errors import ApiError
-from server.protocol.event_stream import is_error, read_event, write_event
 from server.request_media import RequestMedia, Videos
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.checker import GrammarChecker
@@ -26,10 +26,8 @@ from .answer_validation import ParsedAnswer, Validation
 from .candidates import CandidateClient
 from .engine_request import lower_max_tokens, prepend_system_message, read_request, with_room
 from .media_resend import MediaResendingClient
-from .prompt_stats import PromptStats, add_vision_report, vision_report
+from .prompt_stats import PromptStats, vision_report
 from .window import WindowLimitedClient
-
-MEDIA_USAGE = '"multimodal_tokens"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,7 @@ class ChatRun:
         answer = body.get("max_completion_tokens") or body.get("max_tokens")
         vision = with_room(body.get("mm_processor_kwargs"), settings.checkpoint.window, answer)
         self._engine_body = {**body, "messages": messages, "mm_processor_kwargs": vision}
-        self._request = read_request(self._engine_body)
+        self._request = read_request(self._engine_body, ChatCompletionRequest)
         self._grammar_checked = GrammarCheckedClient(
             MediaResendingClient(
                 MeteredClient(chat.engine_client, settings.accounts, count), self._render_with_tiles
@@ -170,7 +168,7 @@ class ChatRun:
         CURRENT_MEDIA.set(self._media)  # the events of a stream are read in another task
         # Rendering changes a request with tools, so it starts from a new one.
         rendered = await self._handler.online_renderer.render_chat(
-            read_request(self._engine_body), skip_mm_cache=True
+            read_request(self._engine_body, ChatCompletionRequest), skip_mm_cache=True
         )
         if isinstance(rendered, ErrorResponse):
             raise api_error(rendered)
@@ -191,25 +189,3 @@ class ChatRun:
         handler = self._handler
         options = handler._effective_chat_template_kwargs(self._request)
         return handler._make_parser(self._request, handler.renderer.tokenizer, options)
-
-
-async def reword_errors(events: AsyncGenerator[str, None], chat_run: ChatRun) -> AsyncGenerator[str, None]:
-    """Yield vLLM's events with reworded errors, and with the field `vision` in the first event.
-
-    Raises:
-        ApiError: the first event is an error, so that the reply can still have its HTTP status.
-    """
-    begun = False
-    async for event in events:
-        if is_error(event):
-            failure = chat_run.failure
-            reported = ErrorResponse.model_validate(read_event(event))
-            error = failure if isinstance(failure, ApiError) else api_error(failure or reported)
-            if not begun:
-                raise error
-            event = write_event(error.body)
-        elif not begun or MEDIA_USAGE in event:
-            stats = None if begun else chat_run.prompt_stats
-            event = write_event(add_vision_report(read_event(event), stats))
-        begun = True
-        yield event

@@ -1,45 +1,47 @@
-"""Make vLLM's request of a chat request's body: its limits, its system message and its room for an answer."""
+"""Make vLLM's request of a body: its limits, its system message and its room for an answer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
-from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
+from pydantic import BaseModel, ValidationError
 from vllm.exceptions import VLLMError
 
 from server.errors import ApiError, field_error
 from server.vllm_engine.error_mapping import api_error
 
 ROLES = ("system", "developer")
+Request = TypeVar("Request", bound=BaseModel)
 
 
 def lower_max_tokens(body: Mapping[str, Any], most: int) -> dict[str, Any]:
-    """Return a chat request's body whose max_tokens and max_completion_tokens are at most `most`."""
+    """Return a body whose max_tokens and max_completion_tokens are at most `most`."""
     limits = {name: body.get(name) for name in ("max_tokens", "max_completion_tokens")}
     return {**body, **{name: min(limit, most) for name, limit in limits.items() if limit is not None}}
 
 
-def read_request(body: Mapping[str, Any]) -> ChatCompletionRequest:
-    """Return vLLM's request object. Raise ApiError for all errors of its validators."""
+def read_request(body: Mapping[str, Any], kind: type[Request]) -> Request:
+    """Return vLLM's request object, of the type `kind`. Raise ApiError for all errors of its validators."""
     try:
-        return ChatCompletionRequest.model_validate(dict(body))
+        return kind.model_validate(dict(body))
     except ValidationError as error:
         raise field_error(error) from None
     except VLLMError as error:
         raise api_error(error) from None
     except (TypeError, ValueError, AttributeError, KeyError):  # a validator of vLLM's that failed itself
-        param = _unreadable_field(body)
+        param = _unreadable_field(body, kind)
         subject = param or "A field of the request"
         raise ApiError(
             f"{subject} has a type or value that the API does not allow. Correct it.", param=param
         ) from None
 
 
-def _unreadable_field(body: Mapping[str, Any]) -> str | None:
+def _unreadable_field(body: Mapping[str, Any], kind: type[BaseModel]) -> str | None:
     """Return the field at which vLLM's validators fail with an error of their own, or None."""
+    required = {"messages": [{"role": "user", "content": ""}], "prompt": "", "input": ""}
+    smallest = {name: value for name, value in required.items() if name in kind.model_fields}
     for name, value in body.items():
         try:
-            ChatCompletionRequest.model_validate({"messages": [{"role": "user", "content": ""}], name: value})
+            kind.model_validate({**smallest, name: value})
         except (ValidationError, VLLMError):
             continue
         except (TypeError, ValueError, AttributeError, KeyError):

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from server.protocol.chat_call import parse_call
-from server.protocol.weight import chat_weight, prompt_weight, scoring_weight
+from server.protocol.completion_call import parse_completion
+from server.protocol.weight import chat_weight, completion_weight, prompt_weight, scoring_weight
 from tests.server.apps import question, settings
 
 WINDOW = 10_000
@@ -52,3 +53,16 @@ def test_a_prompt_is_never_longer_than_the_window():
 def test_scoring_reads_the_media_once_and_the_texts_for_each_answer():
     messages = [{"role": "user", "content": [IMAGE, {"type": "text", "text": "?"}]}]
     assert scoring_weight(messages, characters=4000, window=WINDOW) == 1000 + 12 * 256
+
+
+@pytest.mark.parametrize(
+    ("body", "weight"),
+    [
+        ({"prompt": "x" * 40}, 10 + 16),
+        ({"prompt": ["x" * 40, "x" * 80], "max_tokens": 5, "n": 3}, 30 + 2 * 3 * 5),
+        ({"prompt": [7] * 40, "max_tokens": 100_000}, 40 + 1000),
+        ({"prompt": [[7] * 40, [8] * 5000], "max_tokens": 1}, 40 + 1000 + 2),
+    ],
+)
+def test_a_completion_weighs_its_prompts_and_its_answers(body: dict[str, Any], weight: int):
+    assert completion_weight(parse_completion(body, settings()), 1000) == weight

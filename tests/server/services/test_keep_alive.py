@@ -1,7 +1,7 @@
 """A stream that has nothing to say yet begins all the same, and a refusal at once keeps its HTTP status."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,11 +10,12 @@ import pytest
 
 from server.errors import ApiError
 from server.services import keep_alive
-from server.services.keep_alive import COMMENT
+from server.services.keep_alive import COMMENT, with_comments
 from tests.server.apps import app_with, events_of, listening, question
 from tests.server.fakes import FakeCritic, FakeEngine
 
 CHAT = "/v1/chat/completions"
+TEXT = "/v1/completions"
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +43,13 @@ class RefusingLater(Waiting):
 
 @asynccontextmanager
 async def streamed(
-    fake: FakeEngine, **extra: Any
+    fake: FakeEngine, path: str = CHAT, **extra: Any
 ) -> AsyncIterator[tuple[httpx.Response, AsyncIterator[str]]]:
     """Yield the reply of a real server to a streamed question, and the pieces of its text as they come."""
     async with (
         listening(app_with(fake)) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as client,
-        client.stream("POST", CHAT, json=question(stream=True, **extra)) as reply,
+        client.stream("POST", path, json=question(stream=True, **extra)) as reply,
     ):
         yield reply, reply.aiter_text()
 
@@ -85,3 +86,60 @@ async def test_a_refusal_behind_a_comment_is_an_event(extra):
         _, chunks = events_of(first + "".join([piece async for piece in pieces]))
     assert reply.status_code == 200 and chunks == [{"error": chunks[0]["error"]}]
     assert chunks[0]["error"]["code"] == "no"
+
+
+async def test_completions_have_comments_and_late_refusals_too():
+    fake = Waiting()
+    async with streamed(fake, TEXT, prompt="Once") as (reply, pieces):
+        first = await anext(pieces)
+        assert (reply.status_code, first) == (200, COMMENT) and fake.begun == 0
+        fake.may_end.set()
+        _, chunks = events_of(first + "".join([piece async for piece in pieces]))
+    assert chunks == [{"text": "yes"}]
+
+
+async def test_a_silence_between_two_events_is_broken():
+    may_go_on = asyncio.Event()
+
+    async def events() -> AsyncGenerator[str, None]:
+        yield "one"
+        await may_go_on.wait()
+        yield "two"
+
+    got = []
+    async for event in with_comments(events()):
+        got.append(event)
+        if got.count(COMMENT) == 2:
+            may_go_on.set()
+    assert got[:3] == ["one", COMMENT, COMMENT] and got[-1] == "two"
+
+
+async def test_the_stream_is_read_one_event_ahead_at_most_and_closed_with_its_reader():
+    read, closed = [], []
+
+    async def events() -> AsyncGenerator[str, None]:
+        try:
+            for number in range(100):
+                read.append(number)
+                yield str(number)
+        finally:
+            closed.append(True)
+
+    stream = with_comments(events())
+    assert await anext(stream) == "0"
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert len(read) <= 3
+    await stream.aclose()
+    assert closed == [True]
+
+
+async def test_an_error_comes_after_the_events_before_it():
+    async def events() -> AsyncGenerator[str, None]:
+        yield "one"
+        raise ApiError("No.")
+
+    stream = with_comments(events())
+    assert await anext(stream) == "one"
+    with pytest.raises(ApiError, match="No"):
+        await anext(stream)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionRequest
 
 from server.errors import ApiError
 from server.vllm_engine.policy.engine_request import (
@@ -57,7 +58,7 @@ def test_auto_keeps_room_for_an_answer_without_a_limit():
 )
 def test_a_field_that_breaks_vllms_validators_is_named(field: str, value: Any):
     with pytest.raises(ApiError) as refusal:
-        read_request({"model": "nano", "messages": [QUESTION], field: value})
+        read_request({"model": "nano", "messages": [QUESTION], field: value}, ChatCompletionRequest)
     assert (refusal.value.status, refusal.value.param) == (400, field)
 
 
