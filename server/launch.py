@@ -25,6 +25,7 @@ from server.telemetry import logs
 
 from .engine_interface import Engines
 from .errors import EngineDied, StartupError
+from .setting_sources import unknown_variables
 from .settings import Settings
 
 logger = logging.getLogger("internvl3.server")
@@ -52,6 +53,8 @@ def run(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _leave)
     with listener, TemporaryDirectory(prefix="internvl3-") as folder:
         reasons = logs.configure(Path(folder), settings.log_level)
+        for line in unknown_variables(os.environ):
+            logger.warning(line)
         if settings.log_level != "debug":  # an operator can't act on deprecation warnings from torch or vLLM
             warnings.simplefilter("ignore")
             os.environ.setdefault("PYTHONWARNINGS", "ignore")

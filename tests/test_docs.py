@@ -11,11 +11,9 @@ from typing import Any
 
 from clients.cli import SUB_COMMANDS, load
 from server.errors import INVALID
-from server.file_settings import FileSettings
-from server.limit_settings import LimitSettings
 from server.media.budget import CODES as CODES_OF_LIMITS
 from server.media.failures import CODES
-from server.settings import Settings, default_text
+from server.settings import Settings, default_text, settings_groups
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -126,19 +124,17 @@ def test_the_index_lists_every_page() -> None:
 
 
 def test_settings_are_those_of_the_server() -> None:
-    """Flag, default and description of every setting, word for word, in the order of their sections."""
-    rows = []
-    sections = (FileSettings, LimitSettings)  # behind the settings of the server
-    in_order = sorted(
-        Settings.model_fields.items(),
-        key=lambda item: [item[0] in section.model_fields for section in sections],
-    )
-    for name, field in in_order:
-        text = default_text(name)
-        default = f"`{text}` " if text else ""
-        meaning = (field.description or "").rstrip(".")
-        rows.append(f"| `--{name.replace('_', '-')}` | {default}| {meaning[:1].lower()}{meaning[1:]} |")
-    assert re.findall(r"^\| `--.*$", (DOCS / "settings.md").read_text(), re.MULTILINE) == rows
+    """Every group with flag, default and description of each of its settings, word for word."""
+    lines = []
+    for group in settings_groups():
+        lines.append(f"## {group.title}")
+        for name in group.model_fields:
+            text = default_text(name)
+            default = f"`{text}` " if text else ""
+            meaning = (Settings.model_fields[name].description or "").rstrip(".")
+            lines.append(f"| `--{name.replace('_', '-')}` | {default}| {meaning[:1].lower()}{meaning[1:]} |")
+    page = (DOCS / "settings.md").read_text()
+    assert re.findall(r"^(?:\| `--|## ).*$", page, re.MULTILINE) == lines
 
 
 def test_error_codes_are_those_of_the_server() -> None:

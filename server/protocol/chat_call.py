@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from server.errors import field_error, model_not_found
 from server.request_media import VideoOptions, Videos
-from server.settings import ALIAS, Settings
+from server.setting_groups.models import ALIAS
+from server.settings import Settings
 
 from .engine_fields import engine_fields
 from .prompt_rules import check_prompt_fields

@@ -1,16 +1,13 @@
-"""Settings come from flags, then variables, then defaults, and every setting has a flag."""
+"""The settings have checked values, and defaults that serve the embedded checkpoints."""
 
-import inspect
 from ipaddress import ip_network
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from server.__main__ import serve
-from server.settings import Settings, default_text
+from server.settings import Settings, default_text, settings_groups
 
 
 def test_defaults_serve_the_embedded_checkpoints():
@@ -52,10 +49,6 @@ def test_a_system_message_can_be_switched_off():
     assert Settings(system_message="Be brief.").system_message == "Be brief."
 
 
-def test_every_setting_has_a_flag():
-    assert set(inspect.signature(serve).parameters) == set(Settings.model_fields)
-
-
 def test_defaults_are_shown_as_a_user_types_them():
     assert default_text("media_ports") == "80,443"
     assert default_text("critic_seconds") == "120" and default_text("kv_cache_gib") == "1"
@@ -66,19 +59,10 @@ def test_defaults_are_shown_as_a_user_types_them():
             assert getattr(Settings(**chosen), name) == getattr(Settings(), name)
 
 
-def choices(option: Any) -> tuple[Any, ...]:
-    """Return the values of an option that may also be absent (None)."""
-    return get_args(next(kind for kind in get_args(option) if kind is not NoneType))
-
-
-def test_a_setting_with_few_values_lists_them_in_its_help():
-    limited = {
-        name for name, field in Settings.model_fields.items() if get_origin(field.annotation) is Literal
-    }
-    options = get_type_hints(serve)
-    assert {"dtype", "on_critic_error", "log_level"} <= limited
-    for name in limited:
-        assert set(get_args(Settings.model_fields[name].annotation)) <= set(choices(options[name]))
+def test_every_setting_belongs_to_one_group():
+    names = [name for group in settings_groups() for name in group.model_fields]
+    assert sorted(names) == sorted(Settings.model_fields)
+    assert len({group.title for group in settings_groups()}) == len(settings_groups())
 
 
 def test_the_embedded_checkpoints_lie_in_the_package_model():

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings
+
+from .group import SettingsGroup
 
 GIB = 2**30
 
 
-class FileSettings(BaseSettings):
+class FileSettings(SettingsGroup):
     """Where files are kept, and how much of them."""
+
+    title = "Files and batches"
 
     files: Path | None = Field(
         default=None,
