@@ -45,6 +45,8 @@ class KeyEntry(BaseModel):
     max_request_characters: int | None = Field(default=None, ge=1)
     max_file_bytes: int | None = Field(default=None, ge=1)
     max_stored_bytes: int | None = Field(default=None, ge=1)
+    max_batches: int | None = Field(default=None, ge=1)
+    max_batch_lines: int | None = Field(default=None, ge=1)
 
     @property
     def limits(self) -> Mapping[str, int]:

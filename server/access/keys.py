@@ -81,6 +81,13 @@ class Keys:
             raise _refusal("The API key is not valid. Check it, or ask the operator of the server for one.")
         return found[0]
 
+    def named(self, name: str) -> Principal | None:
+        """Return whose key has a name, or None if there is no such key any more."""
+        if self._anonymous is not None:
+            return self._anonymous if name == ANONYMOUS else None
+        self._reload()
+        return next((found for found in self._principals.values() if found.name == name), None)
+
     def _reload(self) -> None:
         """Read the file again if it has changed. While it can't be used, the keys before it stay valid."""
         now, path = self._clock(), self._settings.api_keys

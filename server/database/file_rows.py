@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Select, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from .batch_rows import UNFINISHED
 from .pages import PageRequest, owned_by, read_page
-from .tables import FILES
+from .tables import BATCHES, FILES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,9 @@ async def remove_file(connection: AsyncConnection, owner: str, file_id: str) -> 
 
 
 async def remove_expired_files(connection: AsyncConnection, now: float) -> Sequence[str]:
-    """Delete all files whose time is over, and return their ids."""
-    query = delete(FILES).where(FILES.c.expires_at <= now).returning(FILES.c.id)
+    """Delete all files whose time is over and that no batch reads, and return their ids."""
+    in_use = select(BATCHES.c.input_file_id).where(BATCHES.c.status.in_(UNFINISHED))
+    query = delete(FILES).where(FILES.c.expires_at <= now, FILES.c.id.not_in(in_use)).returning(FILES.c.id)
     return list((await connection.scalars(query)).all())
 
 

@@ -1,5 +1,6 @@
 """Read the rows of one owner page by page, in the order in which they were created."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.errors import ApiError
 
+ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 Order = Literal["asc", "desc"]
 
 
@@ -29,7 +31,9 @@ async def read_page(
     """
     key = tuple_(table.c.created_at, table.c.id)
     if page.after is not None:
-        start = (await connection.execute(rows.where(table.c.id == page.after))).one_or_none()
+        start = None
+        if ID.fullmatch(page.after):
+            start = (await connection.execute(rows.where(table.c.id == page.after))).one_or_none()
         if start is None:
             raise ApiError("after: there is no object with this id in the list.", param="after")
         end = tuple_(start.created_at, start.id)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.access.principal import Principal
+from server.database.batch_rows import reader_of
 from server.database.connection import Database
 from server.database.file_rows import (
     FileRow,
@@ -23,7 +24,7 @@ from server.database.file_rows import (
     remove_file,
     stored_bytes,
 )
-from server.database.pages import PageRequest
+from server.database.pages import ID, PageRequest
 from server.errors import ApiError
 
 from .content_folder import ContentFolder, ContentWriter
@@ -58,8 +59,12 @@ class FileStore:
 
         Raises ApiError with `status`, `param` and the code `file_not_found` if it isn't there.
         """
+        row = None
         async with self._database.transaction() as connection:
-            row = await find_file(connection, principal.name, file_id, await self._database.now(connection))
+            if ID.fullmatch(file_id):
+                row = await find_file(
+                    connection, principal.name, file_id, await self._database.now(connection)
+                )
         path = None if row is None else self._folder.path(row.id)
         if row is None or path is None or not await asyncio.to_thread(path.is_file):
             raise ApiError(
@@ -80,9 +85,20 @@ class FileStore:
             return await file_page(connection, principal.name, page, purpose, now)
 
     async def remove(self, principal: Principal, file_id: str) -> None:
-        """Delete a file. Raises ApiError (404) if the principal has no such file."""
+        """Delete a file.
+
+        Raises ApiError: 404 if the principal has no such file, 409 while a batch reads it.
+        """
         file = await self.open(principal, file_id, param="file_id")
         async with self._database.transaction() as connection:
+            reader = await reader_of(connection, file.row.id)
+            if reader is not None:
+                raise ApiError(
+                    f"The batch {reader} still reads this file. Cancel it, or wait until it has ended.",
+                    status=409,
+                    param="file_id",
+                    code="file_in_use",
+                )
             await remove_file(connection, principal.name, file.row.id)
         await asyncio.to_thread(self._folder.remove, file.row.id)
 
@@ -179,9 +195,9 @@ class Arrival:
         row = FileRow(
             id=self._id,
             owner=self._principal.name,
-            filename=os.path.basename(filename.replace("\\", "/")) or "file",
+            filename=os.path.basename(filename.replace("\\", "/").replace("\0", "")) or "file",
             purpose=purpose,
-            content_type=content_type,
+            content_type=None if content_type is None else content_type.replace("\0", ""),
             bytes=self._writer.size,
             created_at=0.0,
             expires_at=None,

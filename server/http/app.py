@@ -14,10 +14,11 @@ from starlette.requests import ClientDisconnect
 from server.access.admission import Admission, Priority
 from server.access.keys import Keys
 from server.access.rate_limits import RATE_HEADERS
+from server.batches.worker import working_batches
 from server.engine_interface import Engines
 from server.errors import ApiError
 from server.files.storage import open_storage
-from server.http.routes import chat, completions, critic, files, models, probes, tokens
+from server.http.routes import batches, chat, completions, critic, files, models, probes, tokens
 from server.http.routes import metrics as metrics_routes
 from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
@@ -57,6 +58,7 @@ def create_app(
         queue_seconds=settings.queue_seconds,
         on_admitted=lambda priority, seconds: metrics.queue_seconds.labels(priority.label).observe(seconds),
     )
+    keys = Keys(settings, metrics.count_tokens)
     metrics.running_tokens.set_function(lambda: admission.weight)
     for priority in Priority:
         metrics.queued.labels(priority.label).set_function(partial(admission.waiting, priority))
@@ -76,6 +78,16 @@ def create_app(
         try:
             if settings.files is not None:
                 storage = await stack.enter_async_context(open_storage(settings))
+                app.state.batches = await stack.enter_async_context(
+                    working_batches(
+                        app.state.service,
+                        storage,
+                        keys,
+                        in_flight,
+                        admission,
+                        lambda: app.state.running.is_leaving,
+                    )
+                )
                 context.files = storage.files
             context.engines = await start_engines()
         except Exception as error:
@@ -89,22 +101,22 @@ def create_app(
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading
+        await stack.aclose()
         if context.engines is not None:
             await context.engines.close()
         context.media.close()
-        await stack.aclose()
 
     # There is no generated documentation: it would show strangers all routes, but none of vLLM's fields.
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.service = Service(context)
     app.state.running = RunningRequests()
-    for routes in (chat, completions, critic, tokens, files, models, probes, metrics_routes):
+    for routes in (chat, completions, critic, tokens, files, batches, models, probes, metrics_routes):
         app.include_router(routes.router)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(ClientDisconnect, client_gone)
     app.add_middleware(EndAtShutdown, running=app.state.running)
-    app.add_middleware(Authentication, keys=Keys(settings, metrics.count_tokens))
+    app.add_middleware(Authentication, keys=keys)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

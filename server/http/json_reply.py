@@ -1,60 +1,13 @@
-"""Write a reply as JSON, a large one in a thread and in pieces, so that other requests go on meanwhile."""
+"""Send an object as JSON, so that a large one doesn't keep the server from other requests."""
 
-import asyncio
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
-LARGE = 2**20  # characters from which on the rest is written in a thread
-LEVELS = 5  # lists and objects inside each other that are cut: down to the tokens of a choice's logprobs
+from server.protocol.json_pieces import json_bytes
 
 
 async def json_reply(body: Mapping[str, Any]) -> Response:
-    """Return the reply with status 200 and this body.
-
-    Python's encoder lets nothing else run until it is done, not even in another thread, and it takes a second
-    for tens of megabytes. So it writes one small part of the body at a time.
-    """
-    pieces = _pieces(body, LEVELS)
-    parts: list[str] = []
-    size = 0
-    for piece in pieces:
-        parts.append(piece)
-        size += len(piece)
-        if size > LARGE:
-            return _response(await asyncio.to_thread(_bytes, parts, pieces))
-    return _response(_bytes(parts, ()))
-
-
-def _pieces(value: Any, levels: int) -> Iterator[str]:
-    """Yield the JSON of a value in pieces: what lies deeper than `levels` lists and objects is one piece."""
-    if levels and isinstance(value, Mapping) and value:
-        before = "{"
-        for key, entry in value.items():
-            yield f"{before}{_json(key)}:"
-            yield from _pieces(entry, levels - 1)
-            before = ","
-        yield "}"
-    elif levels and isinstance(value, list) and value:
-        before = "["
-        for entry in value:
-            yield before
-            yield from _pieces(entry, levels - 1)
-            before = ","
-        yield "]"
-    else:
-        yield _json(value)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _bytes(parts: list[str], rest: Iterable[str]) -> bytes:
-    return "".join((*parts, *rest)).encode()
-
-
-def _response(content: bytes) -> Response:
-    return Response(content, media_type="application/json")
+    """Return the reply with status 200 and this body."""
+    return Response(await json_bytes(body), media_type="application/json")

@@ -1,8 +1,6 @@
 """Read a request's JSON body within its limits, and stop working when the client leaves."""
 
 import asyncio
-import json
-import math
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -10,6 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from server.errors import ApiError
 from server.media.in_flight import HeldBytes
+from server.protocol.strict_json import parse_object
 from server.services.service import Service
 from server.settings import Settings
 
@@ -17,7 +16,6 @@ from .held_bytes import held_bytes
 
 T = TypeVar("T")
 LARGE = 2**20  # bytes of a body from which on it is parsed in a thread
-MAX_VALUES = 250_000  # of one body; they are parsed in less than a tenth of a second
 
 
 async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
@@ -29,7 +27,7 @@ async def read_json(request: Request, settings: Settings) -> dict[str, Any]:
             code="unsupported_content_type",
         )
     raw = bytes(await read_bytes(request, settings, limit=settings.max_body_bytes))
-    return _parse(raw) if len(raw) < LARGE else await asyncio.to_thread(_parse, raw)
+    return parse_object(raw) if len(raw) < LARGE else await asyncio.to_thread(parse_object, raw)
 
 
 def media_type(request: Request) -> str:
@@ -95,44 +93,6 @@ async def _read(request: Request, limit: int, held: HeldBytes) -> bytearray:
         if len(body) > limit:
             raise too_large
     return body
-
-
-def _parse(raw: bytes) -> dict[str, Any]:
-    """Parse strict JSON, in which every number is finite: NaN is refused, and so is 1e999.
-
-    Lone surrogates are refused because they can't be encoded as UTF-8.
-
-    Python parses at some million values a second and lets nothing else run meanwhile, so their number is
-    limited. Each value follows a comma or a bracket; those inside of strings count, too.
-    """
-    if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > MAX_VALUES:
-        raise ApiError(
-            f"The body holds more than {MAX_VALUES} commas and opening brackets. Send a smaller one.",
-            status=413,
-            code="request_too_large",
-        )
-    try:
-        body = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_finite)
-        if rb"\ud" in raw.lower():
-            json.dumps(body, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError):
-        raise ApiError(
-            "The body could not be parsed as JSON. Check that it is valid and UTF-8.", code="invalid_json"
-        ) from None
-    if not isinstance(body, dict):
-        raise ApiError("The body must be a JSON object.", code="invalid_json")
-    return body
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise ValueError(digits)
-    return number
 
 
 def service_of(request: Request) -> Service:

@@ -32,6 +32,19 @@ class FileSettings(SettingsGroup):
         description="Most bytes of all files of one API key together; results of batches count too.",
     )
 
+    max_batches: int = Field(
+        default=100, ge=1, description="Most batches of one API key that have not ended."
+    )
+    max_batch_lines: int = Field(default=50_000, ge=1, description="Most lines of one batch.")
+    batch_concurrency: int = Field(
+        default=8, ge=1, description="Most lines of batches that are answered at the same time."
+    )
+    batch_lease_seconds: float = Field(
+        default=60.0,
+        ge=1,
+        description="Seconds after which another server takes over the lines of one that is gone.",
+    )
+
     @model_validator(mode="after")
     def _database_belongs_to_files(self) -> Self:
         if self.database is not None and self.files is None:

@@ -92,6 +92,13 @@ class Metrics:
             ("key", "model", "kind"),
             registry=registry,
         )
+        self.batch_lines = Counter(
+            "internvl3_batch_lines",
+            "Lines of batches that have ended: answered (completed), refused (failed), or not answered until "
+            "their batch was over (expired, cancelled, abandoned).",
+            ("outcome",),
+            registry=registry,
+        )
         self.engine_up = Gauge(
             "internvl3_engine_up",
             "1 while the process of an engine runs, 0 once it has died.",

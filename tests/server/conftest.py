@@ -34,7 +34,7 @@ def server(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     flags += ["--private-media-hosts", "127.0.0.0/8", "--fetch-seconds", "5"]
     flags += ["--max-model-len", str(2 * WINDOW)]  # the window limits positions, so more tokens are allowed
     flags += ["--policy-args", "--enable-auto-tool-choice --tool-call-parser hermes"]
-    with serving(engine_env, folder / "log", *flags) as running:
+    with serving(engine_env, folder / "log", *flags, "--files", str(folder / "files")) as running:
         yield running
 
 
@@ -69,7 +69,8 @@ def keyed_server(
     flags = ["--policy", str(qwen_checkpoint), "--critic", str(internlm2_critic), "--name", "nano"]
     flags += ["--dtype", "float32", "--critic-system-message", CRITIC_SYSTEM, "--max-model-len", str(WINDOW)]
     flags += ["--adapters", f"{ADAPTER}={random_adapter(folder / 'adapter', qwen_checkpoint, seed=3)}"]
-    with serving(engine_env, folder / "log", *flags, "--api-keys", str(keys)) as running:
+    flags += ["--files", str(folder / "files"), "--api-keys", str(keys)]
+    with serving(engine_env, folder / "log", *flags) as running:
         yield running
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from starlette.responses import JSONResponse
 
-from server.http.json_reply import LARGE, LEVELS, _pieces, json_reply
+from server.http.json_reply import json_reply
+from server.protocol.json_pieces import LARGE, LEVELS, _pieces
 
 
 def chat_reply(choices: int, tokens: int) -> dict[str, Any]:

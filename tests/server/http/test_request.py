@@ -9,7 +9,7 @@ import pytest
 
 from server.engine_interface import Engines
 from server.http.app import create_app
-from server.http.request import _parse
+from server.protocol.strict_json import parse_object
 from tests.server.apps import app_with, client_of, question, settings
 from tests.server.fakes import FakeCritic, FakeEngine, engines_of
 
@@ -298,9 +298,9 @@ async def test_large_bodies_are_parsed_in_a_thread(
 
     def spy(raw: bytes) -> dict[str, Any]:
         threads.append(threading.current_thread() is not threading.main_thread())
-        return _parse(raw)
+        return parse_object(raw)
 
-    monkeypatch.setattr("server.http.request._parse", spy)
+    monkeypatch.setattr("server.http.request.parse_object", spy)
     async with client_of(app_with(engine())) as client:
         reply = await client.post(CHAT, json=question(metadata={"padding": "x" * size}))
     assert reply.status_code == 200 and threads == [in_thread]
