@@ -5,7 +5,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import warnings
 from functools import partial
@@ -14,17 +13,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import uvicorn
 
 from server.http.app import create_app
 from server.http.connections import limited_protocol
 from server.http.drain import GRACE_SECONDS, DrainingServer
+from server.http.metrics_port import ServerBeside, create_metrics_app
+from server.http.tls import check_tls_files
+from server.services.service import Service
 from server.telemetry import logs
 
 from .engine_interface import Engines
 from .errors import EngineDied, StartupError
+from .listeners import Listeners, open_listeners
+from .model_rules import check_models, models_text
 from .setting_sources import unknown_variables
 from .settings import Settings
 
@@ -43,15 +46,15 @@ class Stopped(BaseException):
 def run(settings: Settings) -> int:
     """Serve until the process is stopped, and return its exit status. Raises Stopped after SIGTERM."""
     try:
-        listener = _listen(settings)
-    except OSError as error:
-        return _refuse(
-            f"can't listen on {settings.host}:{settings.port}: {error.strerror}; set --host or --port"
-        )
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            check_tls_files(settings.tls_cert, settings.tls_key)
+        listeners = open_listeners(settings)
+    except StartupError as error:
+        return _refuse(str(error))
     # uvicorn shuts down gracefully on SIGTERM and then raises the signal again. The handler turns it into an
     # exception, so that the context managers below close their resources.
     signal.signal(signal.SIGTERM, _leave)
-    with listener, TemporaryDirectory(prefix="internvl3-") as folder:
+    with listeners, TemporaryDirectory(prefix="internvl3-") as folder:
         reasons = logs.configure(Path(folder), settings.log_level)
         for line in unknown_variables(os.environ):
             logger.warning(line)
@@ -62,7 +65,7 @@ def run(settings: Settings) -> int:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         # This process has threads, so forking it isn't safe.
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-        failure = _serve(settings, listener, reasons)
+        failure = _serve(settings, listeners, reasons)
         if failure is None:
             return 0
         if isinstance(failure, EngineDied):
@@ -83,18 +86,17 @@ def end_at_once(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Exception | None:
+def _serve(settings: Settings, listeners: Listeners, reasons: Path) -> Exception | None:
     """Run the server until it stops. Return the error if its engines could not start, else None.
 
     The engines collect what they fail on in the file `reasons`.
     """
-    url = _url(settings, listener)
-    models = _models(settings)
+    models = models_text(settings)
 
     def report_start(failure: Exception | None) -> None:
         if failure is None:
             logs.engines_started(reasons)
-            logger.info("ready: %s on %s/v1", models, url)
+            logger.info("ready: %s on %s/v1", models, listeners.url)
         else:
             server.should_exit = True
 
@@ -103,66 +105,45 @@ def _serve(settings: Settings, listener: socket.socket, reasons: Path) -> Except
         app = create_app(settings, partial(_start, settings), report_start)
     except StartupError as error:  # settings contradict each other, or the API keys can't be used
         return error
-    metrics = app.state.service.context.metrics
-    server = DrainingServer(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            http=limited_protocol(
-                head_seconds=settings.head_seconds,
-                write_seconds=settings.write_seconds,
-                max_connections=settings.max_connections,
-                count_closed=lambda reason: metrics.connections_closed.labels(reason).inc(),
-            ),
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+    service: Service = app.state.service
+    closed = service.context.metrics.connections_closed
+    config = partial(
+        uvicorn.Config,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=limited_protocol(
+            head_seconds=settings.head_seconds,
+            write_seconds=settings.write_seconds,
+            max_connections=settings.max_connections,
+            count_closed=lambda reason: closed.labels(reason).inc(),
         ),
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    beside = None
+    if listeners.metrics is not None:
+        beside = ServerBeside(config(create_metrics_app(settings, service)), listeners.metrics)
+    server = DrainingServer(
+        config(app, ssl_certfile=settings.tls_cert, ssl_keyfile=settings.tls_key),
         app.state.running,
         delay=settings.drain_delay,
         drain_seconds=settings.drain_seconds,
+        beside=beside,
     )
     source = settings.policy_path if settings.has_policy else settings.critic_path
-    logger.info("loading %s from %s; probes answer on %s", models, source, url)
+    logger.info(
+        "loading %s from %s; probes answer on %s and metrics on %s",
+        models,
+        source,
+        listeners.url,
+        listeners.metrics_url,
+    )
     try:
-        server.run(sockets=[listener])
+        server.run(sockets=[listeners.main])
     except KeyboardInterrupt:
         logger.info("stopped")
-    failure: Exception | None = app.state.service.context.failure
-    return failure
-
-
-def check_models(settings: Settings) -> None:
-    """Raise StartupError if policy and critic contradict each other, or if a setting would have no effect."""
-    without_effect = {}
-    if not settings.has_policy:
-        if settings.critic_url is not None:
-            raise StartupError("--policy none serves a critic of its own: leave --critic-url out")
-        if settings.critic_path is None:
-            raise StartupError("--policy none serves a critic alone: name its checkpoint with --critic")
-        without_effect = dict.fromkeys(("adapters", "policy_args", "name", "system_message"), "--policy none")
-    if settings.critic_url is not None:
-        if settings.critic is not None:
-            raise StartupError("--critic and --critic-url exclude each other: give one of them")
-        without_effect = dict.fromkeys(("critic_args", "critic_system_message"), "--critic-url")
-    elif settings.critic_key is not None:
-        without_effect |= {"critic_key": "a critic of its own"}
-    for name, cause in without_effect.items():
-        if getattr(settings, name) != type(settings).model_fields[name].get_default():
-            flag = name.replace("_", "-")
-            raise StartupError(f"--{flag} has no effect with {cause}: leave it out")
-
-
-def _models(settings: Settings) -> str:
-    """Return the models of a server for its log."""
-    if not settings.has_policy:
-        return f"critic {settings.critic_name}, without a policy"
-    if settings.critic_url is not None:
-        return f"{settings.served_name} with the critic of {urlsplit(settings.critic_url).netloc}"
-    if settings.critic_path is None:
-        return f"{settings.served_name}, without a critic"
-    return f"{settings.served_name} with critic {settings.critic_name}"
+    return service.context.failure
 
 
 async def _start(settings: Settings) -> Engines:
@@ -170,16 +151,6 @@ async def _start(settings: Settings) -> Engines:
     module = await asyncio.to_thread(import_module, "server.vllm_engine.start")
     engines: Engines = await module.start(settings)
     return engines
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family)
-
-
-def _url(settings: Settings, listener: socket.socket) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{listener.getsockname()[1]}"
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

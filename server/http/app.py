@@ -110,8 +110,10 @@ def create_app(
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.service = Service(context)
     app.state.running = RunningRequests()
-    for routes in (chat, completions, critic, tokens, files, batches, models, probes, metrics_routes):
+    for routes in (chat, completions, critic, tokens, files, batches, models, probes):
         app.include_router(routes.router)
+    if settings.metrics_port is None:
+        app.include_router(metrics_routes.router)
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(ClientDisconnect, client_gone)

@@ -45,7 +45,8 @@ def limited_protocol(
                 count_closed("full")
                 transport.abort()
                 return
-            transport.set_write_buffer_limits(high=0)  # whatever the kernel doesn't take pauses the app
+            # Whatever the kernel doesn't take pauses the app. With 0, TLS would never resume it.
+            transport.set_write_buffer_limits(high=1, low=0)
             self._watch_head()
 
         def data_received(self, data: bytes) -> None:

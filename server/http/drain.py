@@ -7,6 +7,7 @@ as before. Then it refuses new requests, gives those that run some time, and end
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from socket import socket
 
 import uvicorn
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.errors import shutting_down
 from server.protocol.event_stream import DONE, write_event
 
+from .metrics_port import ServerBeside
 from .streams import STREAM_FAILED
 
 logger = logging.getLogger("internvl3.server")
@@ -153,7 +155,13 @@ class DrainingServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, running: RunningRequests, *, delay: float, drain_seconds: float
+        self,
+        config: uvicorn.Config,
+        running: RunningRequests,
+        *,
+        delay: float,
+        drain_seconds: float,
+        beside: ServerBeside | None = None,
     ) -> None:
         """Keep how long each step takes.
 
@@ -162,11 +170,17 @@ class DrainingServer(uvicorn.Server):
             running: the requests of that app.
             delay: seconds in which new requests are still answered.
             drain_seconds: seconds after these that running requests have to end.
+            beside: another server, which runs as long as this one; None for none.
         """
         super().__init__(config)
         self._running = running
         self._delay = delay
         self._drain_seconds = drain_seconds
+        self._beside = beside
+
+    async def serve(self, sockets: list[socket] | None = None) -> None:
+        async with nullcontext() if self._beside is None else self._beside.running():
+            await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         self._running.is_leaving = True

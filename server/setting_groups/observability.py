@@ -14,6 +14,13 @@ class ObservabilitySettings(SettingsGroup):
 
     title = "Observability"
 
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port with nothing but `/metrics`, which then needs no key and is no longer on `--port`; "
+        "0 takes a free one.",
+    )
     log_level: LogLevel = Field(
         default="error",
         description="Least severe log lines of the engines to show; the server's own lines are always shown.",

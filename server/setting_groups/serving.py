@@ -1,6 +1,9 @@
-"""The settings of the listener: its address, and who may call it from where."""
+"""The settings of the listener: its address, its certificate, and who may call it from where."""
 
-from pydantic import Field, field_validator
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
 
 from server.host_names import checked_host
 
@@ -25,7 +28,22 @@ class ServingSettings(SettingsGroup):
         "or `*` for all.",
     )
 
+    tls_cert: Path | None = Field(
+        default=None,
+        description="PEM file with the server's certificate and those that signed it; with `--tls-key` the "
+        "server speaks HTTPS.",
+    )
+    tls_key: Path | None = Field(
+        default=None, description="PEM file with the private key of `--tls-cert`, without a password."
+    )
+
     @field_validator("allowed_hosts")
     @classmethod
     def _hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(checked_host(entry) for entry in entries)
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key belong together: set both or none of them")
+        return self

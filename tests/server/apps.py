@@ -44,7 +44,7 @@ async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def _opened_files(app: FastAPI) -> None:
     """Wait until the database of an app with --files is open."""
     context = app.state.service.context
-    while context.settings.files is not None and context.engine is None:
+    while context.settings.files is not None and context.engines is None:
         assert context.failure is None, context.failure
         await asyncio.sleep(0.01)
 
