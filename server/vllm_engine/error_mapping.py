@@ -15,6 +15,8 @@ from ttscaling.types import PolicyError
 
 logger = logging.getLogger("internvl3.engine")
 DEAD = "EngineCore encountered an issue"  # how vLLM's message begins if the process of an engine has died
+# vLLM's message if its first backend can't compile a structural tag: the next one knows only older tags.
+UNREADABLE_TAG = "Invalid grammar specification: 'triggers'"
 
 
 def api_error(error: ErrorResponse | Exception) -> ApiError:
@@ -46,6 +48,8 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
     if "serialization depth" in message:
         deep = "The schema of a tool is nested too deeply. Send a flatter one."
         return ApiError(deep, param="tools", code=TOO_COMPLEX)
+    if message == UNREADABLE_TAG:
+        message = "The grammar of a strict tool or of a structural tag can't be compiled. Check its patterns."
     if "-trust-request-chat-template" in message:
         message = "chat_template is not supported, because a template is a program. Leave it out."
     param = info.param or named_field(plain)
