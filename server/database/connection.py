@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from alembic.util import CommandError
 from sqlalchemy import event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -54,7 +55,7 @@ class Database:
                 self._lock = _lock(str(self._engine.url.database))
             async with self._engine.begin() as connection:
                 await connection.run_sync(upgrade)
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, CommandError, OSError) as error:  # the second: a newer server has changed it
             raise StartupError(f"can't use the database: {_reason(error)}; set --database") from None
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from server.access.key_file import digest_of
 from tests.adapters import random_adapter
 from tests.checkpoints import WINDOW, build_checkpoint
 from tests.sentencepiece_tokenizers import write_tokenizer
+from tests.server.database.postgresql import running_postgresql
 from tests.server.running import RunningServer, serving
 
 CRITIC_SYSTEM = "Judge every step."  # of `keyed_server`
@@ -72,6 +73,13 @@ def keyed_server(
     flags += ["--files", str(folder / "files"), "--api-keys", str(keys)]
     with serving(engine_env, folder / "log", *flags) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of a real PostgreSQL; each test makes itself a database in it."""
+    with running_postgresql() as url:
+        yield url
 
 
 @pytest.fixture
