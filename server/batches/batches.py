@@ -16,7 +16,7 @@ from server.database.batch_rows import (
     find_batch,
     unfinished_batches,
 )
-from server.database.pages import ID, PageRequest
+from server.database.pages import PageRequest
 from server.errors import ApiError
 from server.files.purposes import BATCH
 from server.files.storage import Storage
@@ -72,10 +72,8 @@ class Batches:
 
     async def retrieve(self, principal: Principal, batch_id: str) -> BatchRow:
         """Return a batch of a principal. Raises ApiError (404) if there is none."""
-        row = None
-        if ID.fullmatch(batch_id):
-            async with self._database.transaction() as connection:
-                row = await find_batch(connection, principal.name, batch_id)
+        async with self._database.transaction() as connection:
+            row = await find_batch(connection, principal.name, batch_id)
         if row is None:
             raise ApiError(
                 f"There is no batch `{batch_id[:100]}`, or it belongs to another API key.",

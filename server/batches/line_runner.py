@@ -30,6 +30,8 @@ TEMPORARY = frozenset(
         "engine_busy",
         "engine_stopped",
         "model_loading",
+        "queue_full",
+        "queue_timeout",
         "rate_limit_exceeded",
         "server_busy",
         "server_shutting_down",

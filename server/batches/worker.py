@@ -59,9 +59,7 @@ async def working_batches(
     jobs = Jobs(storage.database, storage.folder, keys, leases, service.context.metrics)
 
     async def begin_lines() -> None:
-        engines = service.context.engines
-        policy = None if engines is None else engines.policy
-        if policy is not None and policy.alive and not is_leaving():
+        if not is_leaving() and _is_ready(service):
             await lines.begin_some()
 
     async def do_jobs() -> None:
@@ -82,6 +80,15 @@ async def working_batches(
         await asyncio.gather(*loops, return_exceptions=True)
         await lines.end()
         await leases.end()
+
+
+def _is_ready(service: Service) -> bool:
+    """Return whether requests would get answers."""
+    try:
+        service.ready_engines()
+    except ApiError:
+        return False
+    return True
 
 
 async def _again_and_again(step: Callable[[], Awaitable[None]], wake: asyncio.Event) -> None:

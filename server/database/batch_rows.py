@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .pages import PageRequest, owned_by, read_page
+from .pages import ID, PageRequest, owned_by, read_page
 from .tables import BATCHES
 
 VALIDATING, IN_PROGRESS, FINALIZING, CANCELLING = "validating", "in_progress", "finalizing", "cancelling"
@@ -53,6 +53,8 @@ async def add_batch(connection: AsyncConnection, row: BatchRow) -> None:
 
 async def find_batch(connection: AsyncConnection, owner: str, batch_id: str) -> BatchRow | None:
     """Return a batch of an owner, or None if there is none."""
+    if not ID.fullmatch(batch_id):
+        return None
     query = owned_by(BATCHES, owner).where(BATCHES.c.id == batch_id)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else batch_of(row)

@@ -8,8 +8,8 @@ from sqlalchemy import Select, delete, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .batch_rows import UNFINISHED
-from .pages import PageRequest, owned_by, read_page
-from .tables import BATCHES, FILES
+from .pages import ID, PageRequest, owned_by, read_page
+from .tables import BATCHES, FILES, PARTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ async def add_file(connection: AsyncConnection, row: FileRow) -> None:
 
 async def find_file(connection: AsyncConnection, owner: str, file_id: str, now: float) -> FileRow | None:
     """Return a file of an owner, or None if there is none or its time is over."""
+    if not ID.fullmatch(file_id):
+        return None
     query = _unexpired(owned_by(FILES, owner), now).where(FILES.c.id == file_id)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else _file(row)
@@ -50,9 +52,10 @@ async def file_page(
 
 
 async def stored_bytes(connection: AsyncConnection, owner: str) -> int:
-    """Return the sum of the sizes of an owner's files."""
-    query = select(func.coalesce(func.sum(FILES.c.bytes), 0)).where(FILES.c.owner == owner)
-    return int(await connection.scalar(query) or 0)
+    """Return the sum of the sizes of an owner's files, and of the parts of uploads that aren't files yet."""
+    tables = (FILES, PARTS)
+    sums = [select(func.sum(table.c.bytes)).where(table.c.owner == owner) for table in tables]
+    return sum([int(await connection.scalar(query) or 0) for query in sums])
 
 
 async def remove_file(connection: AsyncConnection, owner: str, file_id: str) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.errors import ApiError
 
-ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # other texts are no ids, and some can't be stored
 Order = Literal["asc", "desc"]
 
 

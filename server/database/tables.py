@@ -75,3 +75,31 @@ LINES = Table(
     ),
     Index("lines_by_holder", "lease_holder"),
 )
+
+UPLOADS = Table(
+    "uploads",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),  # that its parts must have together
+    Column("lifetime", Integer, nullable=True),  # seconds until the file expires
+    Column("status", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("file_id", String(64), nullable=True),
+)
+
+PARTS = Table(
+    "upload_parts",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("upload_id", String(64), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("parts_by_upload", "upload_id"),
+    Index("parts_by_owner", "owner"),
+)

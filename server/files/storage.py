@@ -12,6 +12,7 @@ from server.settings import Settings
 
 from .content_folder import ContentFolder
 from .store import FileStore
+from .uploads import Uploads
 
 logger = logging.getLogger("internvl3.server")
 CLEAN_UP_SECONDS = 3600.0
@@ -24,6 +25,7 @@ class Storage:
     database: Database
     folder: ContentFolder
     files: FileStore
+    uploads: Uploads
 
     async def keep_tidy(self) -> None:
         """Remove what is no longer needed, now and every hour, until this is cancelled."""
@@ -43,7 +45,9 @@ async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
     database = Database(settings.database_url)
     try:
         await database.prepare()
-        storage = Storage(database=database, folder=folder, files=FileStore(database, folder))
+        files = FileStore(database, folder)
+        uploads = Uploads(database, folder, files.arrivals)
+        storage = Storage(database=database, folder=folder, files=files, uploads=uploads)
         tidying = asyncio.create_task(storage.keep_tidy())
         try:
             yield storage

@@ -7,21 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from server.errors import ApiError, field_error
 
-from .file_fields import LONGEST, SHORTEST
+from .file_fields import Lifetime
 
 CHAT, SCORE = "/v1/chat/completions", "/v1/critic/score"
 ENDPOINTS = (CHAT, SCORE)
 WINDOW_SECONDS = 86_400
 LONGEST_CUSTOM_ID = 512  # characters
-
-
-class Lifetime(BaseModel):
-    """When the files with results expire."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    anchor: Literal["created_at"]
-    seconds: int = Field(ge=SHORTEST, le=LONGEST)
 
 
 class BatchFields(BaseModel):

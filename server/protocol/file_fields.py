@@ -1,12 +1,24 @@
 """The fields of requests about files, checked."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from server.errors import MISSING_FIELD, UNKNOWN_FIELD, ApiError
 
 ANCHOR = "expires_after[anchor]"
 SECONDS = "expires_after[seconds]"
 SHORTEST, LONGEST = 3600, 30 * 86_400  # seconds until a file expires, as OpenAI allows
+
+
+class Lifetime(BaseModel):
+    """When a file expires."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    anchor: Literal["created_at"]
+    seconds: int = Field(ge=SHORTEST, le=LONGEST)
 
 
 def purpose_of(fields: Mapping[str, str], purposes: Sequence[str]) -> str:

@@ -25,7 +25,8 @@ async def upload(request: Request) -> dict[str, Any]:
     principal = principal_of(request)
     async with files.receiving(principal) as arrival:
         form = await read_form(request, "file", arrival.write, principal.settings.body_seconds)
-        row = await arrival.keep(
+        row = await files.keep(
+            arrival,
             filename=form.filename or "",
             purpose=purpose_of(form.fields, UPLOADED),
             content_type=form.content_type,

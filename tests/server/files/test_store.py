@@ -21,8 +21,8 @@ def principal() -> Principal:
 async def keep(storage: Storage, content: bytes, lifetime: int | None = None) -> FileRow:
     async with storage.files.receiving(principal()) as arrival:
         await arrival.write(content)
-        return await arrival.keep(
-            filename="a.png", purpose="vision", content_type="image/png", lifetime=lifetime
+        return await storage.files.keep(
+            arrival, filename="a.png", purpose="vision", content_type="image/png", lifetime=lifetime
         )
 
 
