@@ -14,17 +14,19 @@ def check_models(settings: Settings) -> None:
             raise StartupError("--policy none serves a critic of its own: leave --critic-url out")
         if settings.critic_path is None:
             raise StartupError("--policy none serves a critic alone: name its checkpoint with --critic")
-        without_effect = dict.fromkeys(("adapters", "policy_args", "name", "system_message"), "--policy none")
+        without_effect = dict.fromkeys(
+            ("adapters", "policy_args", "name", "system_message"), "with --policy none"
+        )
     if settings.critic_url is not None:
         if settings.critic is not None:
             raise StartupError("--critic and --critic-url exclude each other: give one of them")
-        without_effect = dict.fromkeys(("critic_args", "critic_system_message"), "--critic-url")
+        without_effect = dict.fromkeys(("critic_args", "critic_system_message"), "with --critic-url")
     elif settings.critic_key is not None:
-        without_effect |= {"critic_key": "a critic of its own"}
+        without_effect |= {"critic_key": "without --critic-url"}
     for name, cause in without_effect.items():
         if getattr(settings, name) != type(settings).model_fields[name].get_default():
             flag = name.replace("_", "-")
-            raise StartupError(f"--{flag} has no effect with {cause}: leave it out")
+            raise StartupError(f"--{flag} has no effect {cause}: leave it out")
 
 
 def models_text(settings: Settings) -> str:

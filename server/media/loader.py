@@ -198,12 +198,12 @@ def _stored_part(
 ) -> Mapping[str, Any]:
     """Return the message part of a medium that was sent before, and take from the budget what it takes.
 
-    Only here may a part say whether it stands within a text: the text was cut there by the server that has
-    sent it. Raises ApiError if it is an image where a video is named or the other way round.
+    Its bytes count towards the memory of the store, because all requests share them. Only here may a part say
+    whether it stands within a text: the server that has sent it has cut the text there. Raises ApiError if it
+    is an image where a video is named or the other way round.
     """
     if medium.part["type"] != f"{media_part.medium}_url":
         raise ApiError(f"{media_part.param} names a medium of the other kind.", param=media_part.param)
-    budget.held.take(medium.size)
     if medium.image_size is not None:
         width, height = medium.image_size
         budget.take("pixels", width * height, param=media_part.param)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -24,8 +25,8 @@ CONNECT_SECONDS = 5.0
 CONNECTIONS = 64
 PAUSES = (0.25, 1.0)  # seconds before a request is sent again
 LOOK_SECONDS = 1.0  # between two looks whether the server is back
-QUIET_SECONDS = 10.0  # without a reply, after which a server that was there is asked again
-PROBE_SECONDS = 10.0  # that a reply to this may take
+LOOK_AGAIN_SECONDS = 10.0  # between two looks while it is there
+PROBE_SECONDS = 10.0  # that a reply to a look may take
 
 
 class CriticInfo(BaseModel):
@@ -58,7 +59,8 @@ class CriticConnection:
         """`client` has the server's address as `base_url`, and sends the API key."""
         self._client = client
         self._host = client.base_url.netloc.decode()
-        self._last_reply = 0.0  # of the event loop's clock
+        self._last_look = self._last_reply = -math.inf  # of the event loop's clock
+        self._is_new = True  # nobody was told yet whether it is there
         self._watching: asyncio.Task[None] | None = None
         self.info: CriticInfo | None = None
         self.is_up = False
@@ -103,11 +105,14 @@ class CriticConnection:
 
     async def look(self) -> Refusal | None:
         """Ask the server for its critic, and keep what it says. Return its reply if that is a refusal."""
+        begin = self._last_look = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 response = await self._client.get("/v1/critic")
         except (httpx.HTTPError, TimeoutError) as error:
-            self._lost(_reason(error))
+            is_busy = isinstance(error, TimeoutError) and self._last_reply > begin
+            if not is_busy:
+                self._lost(_reason(error))
             return None
         if response.status_code != HTTPStatus.OK:
             refusal = read_refusal(response)
@@ -182,6 +187,7 @@ class CriticConnection:
 
     def _found(self) -> None:
         if not self.is_up:
+            self._is_new = False
             logger.info(
                 "the critic %s on %s is there", "" if self.info is None else self.info.name, self._host
             )
@@ -189,7 +195,8 @@ class CriticConnection:
         self._last_reply = asyncio.get_running_loop().time()
 
     def _lost(self, reason: str) -> None:
-        if self.is_up or self._last_reply == 0:
+        if self.is_up or self._is_new:
+            self._is_new = False
             logger.warning(
                 "the critic on %s can't be used (%s); until it is back, answers are chosen as "
                 "on_critic_error says",
@@ -197,12 +204,11 @@ class CriticConnection:
                 reason,
             )
         self.is_up = False
-        self._last_reply = asyncio.get_running_loop().time()
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if not self.is_up or asyncio.get_running_loop().time() > self._last_reply + QUIET_SECONDS:
+            if not self.is_up or asyncio.get_running_loop().time() > self._last_look + LOOK_AGAIN_SECONDS:
                 await self.look()
 
 

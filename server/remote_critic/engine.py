@@ -25,7 +25,7 @@ ATTEMPTS = 3  # to score a question whose media the server may drop again
 UNKNOWN = "unknown"  # the critic's name before its server was reached
 
 
-class RemoteCritic:
+class RemoteCriticEngine:
     """Scores with the critic behind a `CriticConnection`."""
 
     comes_back = True

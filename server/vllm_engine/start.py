@@ -26,7 +26,7 @@ from model.plugin.register import PluginError
 from server.engine_interface import Engines
 from server.errors import EngineDied, StartupError
 from server.remote_critic.connection import CriticConnection
-from server.remote_critic.engine import RemoteCritic
+from server.remote_critic.engine import RemoteCriticEngine
 from server.settings import Settings
 from server.telemetry.logs import error_line
 from server.telemetry.metrics import render
@@ -95,7 +95,7 @@ async def _start(settings: Settings, grammars: GrammarChecker | None) -> Engines
     policy, critic = started.get("policy"), started.get("critic")
     remote = None
     if policy is not None and connection is not None:
-        remote = RemoteCritic(connection, settings, policy_delta=policy.checkpoint.v2pe_delta)
+        remote = RemoteCriticEngine(connection, settings, policy_delta=policy.checkpoint.v2pe_delta)
     if policy is not None and grammars is not None:
         grammars.configure(grammar_settings(policy.client, settings.grammar_seconds))
     scorer = None if critic is None else await _critic(critic, policy, settings)

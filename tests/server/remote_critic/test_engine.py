@@ -13,7 +13,7 @@ import pytest
 from server.engine_interface import CountTokens, Engines
 from server.errors import TOO_LONG, ApiError, StartupError
 from server.remote_critic.connection import CriticConnection
-from server.remote_critic.engine import RemoteCritic
+from server.remote_critic.engine import RemoteCriticEngine
 from server.request_media import Videos
 from tests.server.apps import app_with, client_of, listening, settings
 from tests.server.fakes import FakeCritic, FakeEngine, engines_of
@@ -37,17 +37,17 @@ def text(words: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def remote_critic(url: str, **chosen: Any) -> AsyncIterator[RemoteCritic]:
+async def remote_critic(url: str, **chosen: Any) -> AsyncIterator[RemoteCriticEngine]:
     """Yield the critic behind a URL, for a policy whose own delta is 1."""
     mine = settings(critic_url=url, **chosen)
-    critic = RemoteCritic(await CriticConnection.open(mine), mine, policy_delta=1.0)
+    critic = RemoteCriticEngine(await CriticConnection.open(mine), mine, policy_delta=1.0)
     try:
         yield critic
     finally:
         await critic.close()
 
 
-def engines_with(critic: RemoteCritic | FakeCritic) -> Engines:
+def engines_with(critic: RemoteCriticEngine | FakeCritic) -> Engines:
     policy = FakeEngine(ANSWERS)
     return Engines(**{**vars(engines_of(policy)), "critic": critic})
 
