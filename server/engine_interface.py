@@ -13,7 +13,7 @@ from model.images.tiling import TilingConfig
 from ttscaling.types import Conversation, Policy, StepPolicy, StepScores, TokenUsage
 
 from .errors import ApiError
-from .request_media import Videos
+from .request_media import Media
 
 
 class PromptPolicy(Policy, StepPolicy, Protocol):
@@ -97,16 +97,16 @@ class CriticEngine(Protocol):
         ...
 
     async def score(
-        self, conversation: Conversation, answer: str, *, videos: Videos, count: CountTokens
+        self, conversation: Conversation, answer: str, *, media: Media, count: CountTokens
     ) -> StepScores:
         """Return the step scores of a candidate. It is seen with the critic's delta as `--critic-delta` says.
 
         Every failure is a CriticError, except for cancellation, which aborts the scoring.
 
         Args:
-            conversation: the question, whose video parts hold keys of `videos`.
+            conversation: the question, whose image and video parts hold keys of `media`.
             answer: the text of the candidate. An empty one lets the critic read the question ahead.
-            videos: the decoded videos by handle.
+            media: the decoded images and videos by handle.
             count: gets the tokens of every request that the critic's engine has read.
         """
         ...
@@ -116,7 +116,7 @@ class CriticEngine(Protocol):
         conversation: Conversation,
         answers: Sequence[Sequence[str]],
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> Sequence[StepScores | ApiError]:
         """Return the step scores of each answer, or an ApiError for an answer that it can't score.
@@ -156,7 +156,7 @@ class Engine(Protocol):
         body: Mapping[str, Any],
         choose: ChooseCandidates | None = None,
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> dict[str, Any]:
         """Return the reply to a chat request.
@@ -166,9 +166,9 @@ class Engine(Protocol):
         all generation that it has started.
 
         Args:
-            body: the request, whose video parts hold keys of `videos`.
+            body: the request, whose image and video parts hold keys of `media`.
             choose: samples and chooses candidates; None for one plain generation.
-            videos: the decoded videos by handle.
+            media: the decoded images and videos by handle.
             count: gets the tokens that the policy's engine takes, as it takes them.
         """
         ...
@@ -178,7 +178,7 @@ class Engine(Protocol):
         body: Mapping[str, Any],
         choose: ChooseCandidates | None = None,
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> AsyncGenerator[str, None]:
         """Return the reply of `complete` as server-sent events. The last event is `data: [DONE]`.
@@ -197,7 +197,7 @@ class Engine(Protocol):
         """
         ...
 
-    async def render(self, body: Mapping[str, Any], *, videos: Videos) -> RenderedPrompt:
+    async def render(self, body: Mapping[str, Any], *, media: Media) -> RenderedPrompt:
         """Return the prompt of a chat request without generating anything. The arguments are `complete`'s."""
         ...
 

@@ -1,27 +1,26 @@
-"""The decoded media that belong to one request."""
+"""The decoded media of one request, which its messages name by handles."""
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+
+from PIL import Image
 
 from model.video.frames import FrameRequest
 from model.video.tiles import Video
 
-HANDLE = "internvl3:"  # the prefix of a handle, which stands for a decoded video in a message
-Videos = Mapping[str, Video]  # by handle
+HANDLE = "internvl3:"  # the prefix of a handle, which stands for a decoded image or video in a message
 
 
 @dataclass(frozen=True)
-class RequestMedia:
-    """The videos of one request by handle, and its images by data: URL.
+class LoadedImage:
+    """An image that was decoded, in RGB and upright, with the file that it came as."""
 
-    With test-time scaling the media are rendered once for the policy and again for each answer
-    that the critic scores. `images` keeps the decoding tasks, so that each image is decoded only once.
-    """
+    pixels: Image.Image
+    file: bytes
+    media_type: str  # of the file, such as image/jpeg
 
-    videos: Videos
-    images: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+
+Media = Mapping[str, LoadedImage | Video]  # by handle
 
 
 @dataclass(frozen=True, kw_only=True)

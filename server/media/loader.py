@@ -1,37 +1,40 @@
-"""Fetch and check the images and videos of a conversation, and put them back inline.
+"""Fetch, check and decode the images and videos of a conversation.
 
-Afterwards the messages hold only text, data: URLs of checked images, and handles of decoded videos. So vLLM
-or a remote critic, which read the messages later, never fetch a URL or open a file.
+Afterwards the messages hold only text, and handles of decoded images and videos. So vLLM, which reads the
+messages later, never fetches a URL and never opens or decodes a file. Policy and critic, with all of its
+candidates, see the one decoded image.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any
 
+from PIL import Image
+
 from model.images.tiling import TilingConfig
 from model.media_in_text import INLINE
+from model.video.tiles import Video
 from server.errors import ApiError
-from server.request_media import HANDLE, VideoOptions, Videos
+from server.request_media import HANDLE, LoadedImage, Media, VideoOptions
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
 from .budget import Budget
 from .failures import counted_failures
 from .fetch import FetchLimits, FetchMeans
-from .images import check_image
-from .message_parts import MediaPart, Message, find_media_parts, image_part, video_part, with_parts, with_salt
+from .images import decode_image, media_type, open_image
+from .message_parts import MediaPart, Message, find_media_parts, handle_part, with_parts, with_salt
 from .source import read_source
 from .stored import StoredMedium
 from .tiles import count_tiles
-from .transfer import TILES, read_tiles
+from .transfer import STORED, TILES, read_tiles
 from .videos import VideoReader
 
-COPIES = 2  # of an image's bytes while its request runs: as fetched, and in base64 for the engine
-CHANNELS = 3  # bytes of a pixel that vLLM decodes
+PIXEL_BYTES = 4  # of a decoded pixel in Pillow's memory
 
 
 class MediaLoader:
@@ -54,10 +57,10 @@ class MediaLoader:
         vision: Mapping[str, Any],
         salt: str | None = None,
         stored: Mapping[str, StoredMedium] = MappingProxyType({}),
-    ) -> tuple[tuple[Message, ...], Videos]:
-        """Return the messages with their media inline, and the decoded videos by handle.
+    ) -> tuple[tuple[Message, ...], Media]:
+        """Return the messages with a handle in place of each image and video, and the media by handle.
 
-        In these messages every image is a data: URL of its checked bytes, and every video is a handle.
+        An image's handle is a hash of its bytes, and a video's also of what was taken from it.
 
         Args:
             messages: the messages of a chat request.
@@ -91,29 +94,29 @@ class MediaLoader:
             if media_part.medium == "image" and media_part.url not in stored
         }
         parts: dict[tuple[int, int], Mapping[str, Any]] = {}
-        videos: dict[str, Any] = {}
+        media: dict[str, LoadedImage | Video] = {}
         sizes: list[tuple[int, int]] = []
+        loaded: LoadedImage | Video
         try:
             for media_part in media_parts:
                 # Only here, so that a request that is refused counts once, however many of its media fail.
                 with counted_failures(media_part.medium, self._metrics):
                     async with budget.media_time():
                         if kept := stored.get(media_part.url):
-                            part = _stored_part(kept, messages, media_part, budget)
-                            if kept.image_size is not None:
-                                sizes.append(kept.image_size)
-                            if kept.video is not None:
-                                videos[part["video_url"]["url"]] = kept.video
+                            handle, loaded = _take_stored(kept, media_part, budget)
                         elif media_part.medium == "video":
-                            handle, video = await self._reader.read(
+                            handle, loaded = await self._reader.read(
                                 media_part.url, video_options, tiling, budget, param=media_part.param
                             )
-                            videos[handle] = video
-                            part = video_part(handle)
                         else:
                             data = await fetching[media_part]
-                            part, size = await self._check_image(data, budget, media_part.param)
-                            sizes.append(size)
+                            handle, loaded = await self._read_image(data, media, budget, media_part.param)
+                media[handle] = loaded
+                if isinstance(loaded, LoadedImage):
+                    sizes.append(loaded.pixels.size)
+                part = handle_part(media_part.medium, handle)
+                if media_part.url in stored:
+                    part = {**part, INLINE: _stands_within_text(messages, media_part)}
                 parts[media_part.message, media_part.part] = with_salt(part, salt)
         finally:
             for task in fetching.values():
@@ -121,15 +124,14 @@ class MediaLoader:
             await asyncio.gather(*fetching.values(), return_exceptions=True)
         with counted_failures("image", self._metrics):
             budget.take("tiles", count_tiles(sizes, vision, tiling, self._settings))
-        return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), videos
+        return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), media
 
     async def check_upload(
-        self, name: str, media_type: str, data: bytearray, tiling: TilingConfig, budget: Budget, *, param: str
+        self, media_type: str, data: bytearray, tiling: TilingConfig, budget: Budget, *, param: str
     ) -> StoredMedium:
         """Return a medium that another server has sent, checked as those of a request are.
 
         Args:
-            name: the id by which questions name it.
             media_type: `transfer.TILES`, or the type of an image.
             data: the body of the request.
             tiling: the critic's rules for cutting an image into tiles.
@@ -142,8 +144,8 @@ class MediaLoader:
         if media_type != TILES:
             if len(data) > self._settings.max_image_bytes:
                 raise self._image_limits(param).too_large()
-            part, size = await self._check_image(bytes(data), budget, param)
-            return StoredMedium(part=part, size=len(part["image_url"]["url"]), image_size=size)
+            _, image = await self._read_image(bytes(data), {}, budget, param)
+            return StoredMedium(medium=image, size=len(image.file) + _pixel_bytes(image.pixels))
         video = read_tiles(data, param=param)
         if video.tiles.shape[2] != tiling.tile_size:
             raise ApiError(
@@ -151,34 +153,39 @@ class MediaLoader:
                 f"{tiling.tile_size}. Use a critic whose tiles have the policy's size.",
                 param=param,
             )
-        return StoredMedium(part=video_part(HANDLE + name), size=len(data), video=video)
+        return StoredMedium(medium=video, size=len(data))
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._means.close()
 
-    async def _check_image(
-        self, data: bytes, budget: Budget, param: str
-    ) -> tuple[Mapping[str, Any], tuple[int, int]]:
-        """Return an image's message part, and its width and height, whose pixels the budget loses."""
-        async with budget.turn:
-            check = partial(
-                _checked_part,
-                data,
-                pixels_left=budget.left("pixels"),
-                max_pixels=budget.limit("pixels"),
-                param=param,
+    async def _read_image(
+        self, data: bytes, media: Media, budget: Budget, param: str
+    ) -> tuple[str, LoadedImage]:
+        """Return an image and its handle. An image that `media` holds already is not decoded again."""
+
+        def read() -> tuple[str, LoadedImage]:
+            opened = open_image(
+                data, pixels_left=budget.left("pixels"), max_pixels=budget.limit("pixels"), param=param
             )
-            part, size = await asyncio.get_running_loop().run_in_executor(self._threads, check)
-            budget.take("pixels", size[0] * size[1], param=param)
-            budget.held.take(CHANNELS * size[0] * size[1])
-        return part, size
+            handle = HANDLE + hashlib.sha256(data).hexdigest()
+            known = media.get(handle)
+            if isinstance(known, LoadedImage):
+                return handle, known
+            budget.held.take(_pixel_bytes(opened))
+            self._metrics.media_decodes.labels("image").inc()
+            return handle, LoadedImage(decode_image(opened, param), data, media_type(opened))
+
+        async with budget.turn:
+            handle, image = await asyncio.get_running_loop().run_in_executor(self._threads, read)
+            budget.take("pixels", image.pixels.width * image.pixels.height, param=param)
+        return handle, image
 
     async def _fetch_image(self, media_part: MediaPart, budget: Budget) -> bytes:
         data = BytesIO()
 
         def write(piece: bytes) -> None:
-            budget.held.take(COPIES * len(piece))
+            budget.held.take(len(piece))
             data.write(piece)
 
         async with budget.fetches:
@@ -193,31 +200,33 @@ class MediaLoader:
         )
 
 
-def _stored_part(
-    medium: StoredMedium, messages: Sequence[Message], media_part: MediaPart, budget: Budget
-) -> Mapping[str, Any]:
-    """Return the message part of a medium that was sent before, and take from the budget what it takes.
+def _take_stored(
+    kept: StoredMedium, media_part: MediaPart, budget: Budget
+) -> tuple[str, LoadedImage | Video]:
+    """Return a medium that was sent before, and its handle, and take from the budget what it takes.
 
-    Its bytes count towards the memory of the store, because all requests share them. Only here may a part say
-    whether it stands within a text: the server that has sent it has cut the text there. Raises ApiError if it
-    is an image where a video is named or the other way round.
+    Its bytes count towards the memory of the store, because all requests share them. Raises ApiError if it is
+    an image where a video is named or the other way round.
     """
-    if medium.part["type"] != f"{media_part.medium}_url":
-        raise ApiError(f"{media_part.param} names a medium of the other kind.", param=media_part.param)
-    if medium.image_size is not None:
-        width, height = medium.image_size
-        budget.take("pixels", width * height, param=media_part.param)
-        budget.held.take(CHANNELS * width * height)
-    if medium.video is not None:
-        frames, tiles_per_frame = medium.video.tiles.shape[:2]
-        budget.take("frames", frames, param=media_part.param)
-        budget.take("tiles", frames * tiles_per_frame, param=media_part.param)
-    inline = messages[media_part.message]["content"][media_part.part].get(INLINE, False)
-    return {**medium.part, INLINE: inline is True}
+    medium, param = kept.medium, media_part.param
+    if isinstance(medium, Video) != (media_part.medium == "video"):
+        raise ApiError(f"{param} names a medium of the other kind.", param=param)
+    if isinstance(medium, Video):
+        frames, tiles_per_frame = medium.tiles.shape[:2]
+        budget.take("frames", frames, param=param)
+        budget.take("tiles", frames * tiles_per_frame, param=param)
+    else:
+        budget.take("pixels", medium.pixels.width * medium.pixels.height, param=param)
+    return HANDLE + media_part.url.removeprefix(STORED), medium
 
 
-def _checked_part(
-    data: bytes, *, pixels_left: int, max_pixels: int, param: str
-) -> tuple[Mapping[str, Any], tuple[int, int]]:
-    media_type, size = check_image(data, pixels_left=pixels_left, max_pixels=max_pixels, param=param)
-    return image_part(data, media_type), size
+def _stands_within_text(messages: Sequence[Message], media_part: MediaPart) -> bool:
+    """Return whether a medium that was sent before stands within a text.
+
+    Only such a part may say so: the text was cut there by the server that has sent it.
+    """
+    return messages[media_part.message]["content"][media_part.part].get(INLINE, False) is True
+
+
+def _pixel_bytes(image: Image.Image) -> int:
+    return PIXEL_BYTES * image.width * image.height

@@ -7,6 +7,7 @@ from typing import Any
 
 from model.video.tiles import Video
 from server.errors import ApiError
+from server.request_media import LoadedImage
 
 MIB = 2**20
 Owner = tuple[str, str | None]  # the name of an API key, and the salt of its caches
@@ -14,12 +15,10 @@ Owner = tuple[str, str | None]  # the name of an API key, and the salt of its ca
 
 @dataclass(frozen=True, kw_only=True)
 class StoredMedium:
-    """An image or a video that was checked. Exactly one of `image_size` and `video` is None."""
+    """An image or a video that was checked."""
 
-    part: Mapping[str, Any]  # its message part, as `server.media.message_parts` makes it
+    medium: LoadedImage | Video
     size: int  # bytes of memory
-    image_size: tuple[int, int] | None = None  # width and height in pixels
-    video: Video | None = None
 
 
 class UnknownMedia(ApiError):

@@ -5,7 +5,6 @@ line of JSON about the video, and then the bytes of all tiles. Compressing tiles
 them (docs/decisions/0076).
 """
 
-import base64
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from model.media_in_text import INLINE, media_modality
 from model.video.tiles import Video
-from server.request_media import Videos
+from server.request_media import LoadedImage, Media
 from ttscaling.types import Message
 
 from .failures import MediaError
@@ -58,7 +57,7 @@ class OutgoingMedium:
 
     media_type: str
     size: int  # bytes of all pieces
-    source: str | Video  # the data: URL of an image, or a decoded video
+    source: bytes | Video  # the file of an image, or a decoded video
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the bytes to send."""
@@ -68,9 +67,8 @@ class OutgoingMedium:
             for start in range(0, len(raw), PIECE):
                 yield bytes(raw[start : start + PIECE])
         else:
-            step = PIECE // 3 * 4  # base64 can be cut after every fourth character
-            for start in range(self.source.index(",") + 1, len(self.source), step):
-                yield base64.b64decode(self.source[start : start + step])
+            for start in range(0, len(self.source), PIECE):
+                yield self.source[start : start + PIECE]
 
     def digest(self) -> str:
         """Return the id of the medium: the SHA-256 of all pieces, in hexadecimal digits."""
@@ -80,12 +78,12 @@ class OutgoingMedium:
         return total.hexdigest()
 
 
-def outgoing_media(messages: Sequence[Message], videos: Videos) -> Mapping[str, OutgoingMedium]:
+def outgoing_media(messages: Sequence[Message], media: Media) -> Mapping[str, OutgoingMedium]:
     """Return the media of a question by the `uuid` of their parts.
 
     Args:
-        messages: messages whose media were loaded: images are data: URLs, and videos are keys of `videos`.
-        videos: the decoded videos by handle.
+        messages: messages whose images and videos are keys of `media`.
+        media: the decoded images and videos by handle.
     """
     parts = [
         part
@@ -94,7 +92,7 @@ def outgoing_media(messages: Sequence[Message], videos: Videos) -> Mapping[str, 
         for part in message["content"]
         if media_modality(part) is not None
     ]
-    return {part["uuid"]: _outgoing(part[part["type"]]["url"], videos) for part in parts}
+    return {part["uuid"]: _outgoing(media[part[part["type"]]["url"]]) for part in parts}
 
 
 def outgoing_messages(messages: Sequence[Message], names: Mapping[str, str]) -> list[Message]:
@@ -151,14 +149,10 @@ def read_tiles(data: bytearray, *, param: str) -> Video:
     )
 
 
-def _outgoing(url: str, videos: Videos) -> OutgoingMedium:
-    if url in videos:
-        video = videos[url]
-        return OutgoingMedium(media_type=TILES, size=len(_head(video)) + video.tiles.nbytes, source=video)
-    comma = url.index(",")  # the rest may be long, so it isn't copied for each answer
-    size = (len(url) - comma - 1) // 4 * 3 - url[-2:].count("=")
-    media_type = url[:comma].removeprefix("data:").removesuffix(";base64")
-    return OutgoingMedium(media_type=media_type, size=size, source=url)
+def _outgoing(medium: LoadedImage | Video) -> OutgoingMedium:
+    if isinstance(medium, Video):
+        return OutgoingMedium(media_type=TILES, size=len(_head(medium)) + medium.tiles.nbytes, source=medium)
+    return OutgoingMedium(media_type=medium.media_type, size=len(medium.file), source=medium.file)
 
 
 def _head(video: Video) -> bytes:

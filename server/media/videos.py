@@ -1,7 +1,7 @@
 """Fetch the videos of a request and decode each in a separate process into tiles.
 
-A decoded video is too large for a data: URL, so the messages name it by a handle. Only the engine can look
-the handle up, and only while it answers the request that brought the video.
+The messages name a decoded video by a handle. Only the engine can look the handle up, and only while it
+answers the request that brought the video.
 """
 
 import asyncio
@@ -80,6 +80,7 @@ class VideoReader:
         budget.take("frames", frames, param=param)
         budget.take("tiles", frames * tiles_per_frame, param=param)
         budget.held.take(video.tiles.nbytes)
+        self._metrics.media_decodes.labels("video").inc()
         self._metrics.videos.inc()
         self._metrics.video_frames.inc(frames)
         tile_inputs = [

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from server.errors import field_error, model_not_found
-from server.request_media import VideoOptions, Videos
+from server.request_media import Media, VideoOptions
 from server.setting_groups.models import ALIAS
 from server.settings import Settings
 
@@ -34,7 +34,7 @@ class ChatCall:
     scaling: ScalingFields | None  # None for one plain generation
     vision: Mapping[str, Any]  # the client's mm_processor_kwargs: V2PE's delta and numbers of tiles
     video: VideoOptions
-    videos: Videos = field(default_factory=dict)  # the decoded videos of the messages
+    media: Media = field(default_factory=dict)  # the decoded images and videos of the messages
 
     @property
     def cache_salt(self) -> Any:
@@ -50,9 +50,9 @@ class ChatCall:
         """Return the call with vLLM's priority: requests with a lower number are scheduled first."""
         return replace(self, body={**self.body, "priority": priority})
 
-    def with_media(self, messages: Sequence[Mapping[str, Any]], videos: Videos) -> "ChatCall":
-        """Return the call with messages whose media were checked, and with their decoded videos."""
-        return replace(self, body={**self.body, "messages": list(messages)}, videos=videos)
+    def with_media(self, messages: Sequence[Mapping[str, Any]], media: Media) -> "ChatCall":
+        """Return the call with messages whose media were checked, and with these media by handle."""
+        return replace(self, body={**self.body, "messages": list(messages)}, media=media)
 
 
 def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:

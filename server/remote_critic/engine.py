@@ -13,7 +13,7 @@ from server.critic_rules.time_limit import ScoringTime
 from server.engine_interface import CountTokens
 from server.errors import TOO_LONG, ApiError
 from server.media.transfer import OutgoingMedium, outgoing_media, outgoing_messages
-from server.request_media import Videos
+from server.request_media import Media
 from server.settings import Settings
 from ttscaling.steps import split_steps
 from ttscaling.types import Conversation, CriticError, StepScores, TokenUsage
@@ -73,18 +73,18 @@ class RemoteCriticEngine:
         return own_delta is None or self._delta_rule.keeps_scores(vision, own_delta)
 
     async def score(
-        self, conversation: Conversation, answer: str, *, videos: Videos, count: CountTokens
+        self, conversation: Conversation, answer: str, *, media: Media, count: CountTokens
     ) -> StepScores:
         steps = split_steps(answer)
         *attempts, last = self._delta_rule.attempts(conversation)
         try:
             for attempt in attempts:
                 try:
-                    return await self._score_steps(attempt, steps, videos, count)
+                    return await self._score_steps(attempt, steps, media, count)
                 except ApiError as error:
                     if error.code != TOO_LONG:
                         raise
-            return await self._score_steps(last, steps, videos, count)
+            return await self._score_steps(last, steps, media, count)
         except ApiError as error:
             raise CriticError(error.message.rstrip(".")) from error
 
@@ -93,10 +93,10 @@ class RemoteCriticEngine:
         conversation: Conversation,
         answers: Sequence[Sequence[str]],
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> Sequence[StepScores | ApiError]:
-        return await asyncio.gather(*(self._outcome(conversation, steps, videos, count) for steps in answers))
+        return await asyncio.gather(*(self._outcome(conversation, steps, media, count) for steps in answers))
 
     async def close(self) -> None:
         """End all requests to the server."""
@@ -104,22 +104,22 @@ class RemoteCriticEngine:
         await self._connection.close()
 
     async def _outcome(
-        self, conversation: Conversation, steps: Sequence[str], videos: Videos, count: CountTokens
+        self, conversation: Conversation, steps: Sequence[str], media: Media, count: CountTokens
     ) -> StepScores | ApiError:
         try:
-            return await self._score_steps(conversation, steps, videos, count)
+            return await self._score_steps(conversation, steps, media, count)
         except CriticError as error:
             return ApiError(f"The critic failed: {error}. Retry.", status=503, code="critic_failed")
         except ApiError as error:
             return error
 
     async def _score_steps(
-        self, conversation: Conversation, steps: Sequence[str], videos: Videos, count: CountTokens
+        self, conversation: Conversation, steps: Sequence[str], media: Media, count: CountTokens
     ) -> StepScores:
         """Return the scores of an answer's steps. Raises CriticError and ApiError."""
         async with self._time.limit():
-            media = outgoing_media(conversation.messages, videos)
-            names = await self._uploads.names(media)
+            outgoing = outgoing_media(conversation.messages, media)
+            names = await self._uploads.names(outgoing)
             body = {
                 "messages": outgoing_messages(conversation.messages, names),
                 "answers": [list(steps)],
@@ -128,7 +128,7 @@ class RemoteCriticEngine:
             }
             if conversation.cache_salt is not None:
                 body["cache_salt"] = conversation.cache_salt
-            by_name = {names[uuid]: medium for uuid, medium in media.items()}
+            by_name = {names[uuid]: medium for uuid, medium in outgoing.items()}
             reply = await self._reply(body, by_name, conversation.cache_salt)
             self._time.renew()
         return _read_scores(reply, count)

@@ -47,10 +47,10 @@ async def with_loaded_media(
 ) -> ChatCall:
     """Return the call with its images and videos fetched, checked and decoded. Raises ApiError."""
     with context.metrics.media_seconds.time():
-        messages, videos = await context.media.load(
+        messages, media = await context.media.load(
             call.body["messages"], call.video, engine.tiling, budget, vision=call.vision, salt=call.cache_salt
         )
-    return call.with_media(messages, videos)
+    return call.with_media(messages, media)
 
 
 async def complete(
@@ -58,9 +58,9 @@ async def complete(
 ) -> dict[str, Any]:
     """Return the reply to a call; raises ApiError. `count` gets all tokens that it takes."""
     if call.scaling is None:
-        return await engine.complete(call.body, videos=call.videos, count=count)
+        return await engine.complete(call.body, media=call.media, count=count)
     scaled = ScaledChat(engine, critic, call, call.scaling, metrics, count)
-    reply = await engine.complete(scaled.body, scaled.select_candidates, videos=call.videos, count=count)
+    reply = await engine.complete(scaled.body, scaled.select_candidates, media=call.media, count=count)
     return scaled.with_selection(reply)
 
 
@@ -74,12 +74,12 @@ async def _events(
     """Yield the server-sent events of a call that `prepare` returns when it may run, with its media."""
     call = await prepare()
     if call.scaling is None:
-        events = await engine.stream(call.body, videos=call.videos, count=count)
+        events = await engine.stream(call.body, media=call.media, count=count)
     else:
         scaled = ScaledChat(engine, critic, call, call.scaling, metrics, count)
         events = with_progress(
             scaled,
-            await engine.stream(scaled.body, scaled.select_candidates, videos=call.videos, count=count),
+            await engine.stream(scaled.body, scaled.select_candidates, media=call.media, count=count),
         )
     async with aclosing(events):
         async for event in events:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from model.video.tiles import Video
 from server.engine_interface import CriticEngine, Engine, Engines
 from server.errors import ApiError, no_policy, not_ready, stopped
 from server.files.store import FileStore
 from server.media.loader import MediaLoader
 from server.media.stored import MediaStore
-from server.request_media import Videos
+from server.request_media import Media
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
@@ -64,14 +65,15 @@ def living_critic(engines: Engines) -> CriticEngine:
 
 
 def check_critic_tiles(
-    critic: CriticEngine, tile_size: int, videos: Videos, *, remedy: str, param: str
+    critic: CriticEngine, tile_size: int, media: Media, *, remedy: str, param: str
 ) -> None:
     """Raise ApiError if there are videos and the critic can't take their tiles.
 
     `tile_size` is the side of these tiles, `remedy` the sentence that tells the client what to send instead,
     and `param` the field to change.
     """
-    if videos and critic.tile_size not in (None, tile_size):
+    has_videos = any(isinstance(medium, Video) for medium in media.values())
+    if has_videos and critic.tile_size not in (None, tile_size):
         raise ApiError(
             f"The critic of this server cuts videos into tiles of another size than the policy. {remedy}",
             param=param,

@@ -63,6 +63,6 @@ async def keep_medium(
             "The id in the path must be the SHA-256 of the body, in 64 lower-case hexadecimal digits.",
             param="id",
         )
-    medium = await context.media.check_upload(name, media_type, data, engines.tiling, budget, param="body")
+    medium = await context.media.check_upload(media_type, data, engines.tiling, budget, param="body")
     context.stored_media.keep(media_owner(principal, cache_salt), name, medium)
     return {"object": "critic.media", "id": name, "bytes": len(data)}

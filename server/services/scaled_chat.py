@@ -50,13 +50,13 @@ class ScaledChat:
             check_critic_tiles(
                 critic,
                 engine.tiling.tile_size,
-                call.videos,
+                call.media,
                 remedy="Send test_time_scaling with method self_consistency.",
                 param="test_time_scaling.method",
             )
             if scaling.abandon_losers:
                 check_critic_delta(critic, call.vision)
-            self._critic = MeteredCritic(critic, call.videos, count)
+            self._critic = MeteredCritic(critic, call.media, count)
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
         self._choice_count = call.n  # the selection lowers it if fewer candidates were finished

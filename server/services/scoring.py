@@ -138,7 +138,7 @@ async def _score_question(
     names = stored_names(question.messages)
     kept = context.stored_media.find(media_owner(principal, question.cache_salt), names)
     with context.metrics.media_seconds.time():
-        messages, videos = await context.media.load(
+        messages, media = await context.media.load(
             question.messages,
             video,
             engines.tiling,
@@ -148,7 +148,7 @@ async def _score_question(
             stored={STORED + name: medium for name, medium in kept.items()},
         )
     engine = living_critic(engines)
-    check_critic_tiles(engine, engines.tiling.tile_size, videos, remedy="Send images.", param="messages")
+    check_critic_tiles(engine, engines.tiling.tile_size, media, remedy="Send images.", param="messages")
     empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
     if question.score_empty:
         empty.clear()
@@ -163,7 +163,7 @@ async def _score_question(
         await engine.score_answers(
             conversation,
             [steps for index, steps in enumerate(answers) if index not in empty],
-            videos=videos,
+            media=media,
             count=count,
         )
     )

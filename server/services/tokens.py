@@ -110,4 +110,4 @@ async def _rendered(
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
     await budget.ticket.take(prompt_weight(call, engine.max_model_len), principal.name)
     call = await with_loaded_media(context, engine, call, budget)
-    return call, await engine.render(call.body, videos=call.videos)
+    return call, await engine.render(call.body, media=call.media)

@@ -72,6 +72,12 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self.media_decodes = Counter(
+            "internvl3_media_decodes",
+            "Images and videos that were decoded, by kind.",
+            ("kind",),
+            registry=registry,
+        )
         self.videos = Counter("internvl3_videos", "Videos that the server has decoded.", registry=registry)
         self.video_frames = Counter(
             "internvl3_video_frames",

@@ -20,7 +20,7 @@ from vllm.entrypoints.serve.tokenize.serving import ServingTokenization
 from model.images.tiling import TilingConfig
 from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt, ignore_tokens
 from server.errors import ApiError
-from server.request_media import Videos
+from server.request_media import Media
 from server.vllm_engine.grammars.request_tags import check_structural_tags
 from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings
 from server.vllm_engine.policy.completion_run import CompletionRun
@@ -82,10 +82,10 @@ class VllmEngine:
         body: Mapping[str, Any],
         choose: ChooseCandidates | None = None,
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> dict[str, Any]:
-        chat_run = await self._chat_run(body, choose, videos, count)
+        chat_run = await self._chat_run(body, choose, media, count)
         reply = await chat_run.answer()
         if not isinstance(reply, ChatCompletionResponse):
             raise api_error(reply)
@@ -96,10 +96,10 @@ class VllmEngine:
         body: Mapping[str, Any],
         choose: ChooseCandidates | None = None,
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> AsyncGenerator[str, None]:
-        chat_run = await self._chat_run(body, choose, videos, count)
+        chat_run = await self._chat_run(body, choose, media, count)
         events = await chat_run.answer()
         if isinstance(events, ErrorResponse):
             raise api_error(events)
@@ -113,13 +113,13 @@ class VllmEngine:
         return reply.model_dump(mode="json") if isinstance(reply, CompletionResponse) else reply
 
     async def _chat_run(
-        self, body: Mapping[str, Any], choose: ChooseCandidates | None, videos: Videos, count: CountTokens
+        self, body: Mapping[str, Any], choose: ChooseCandidates | None, media: Media, count: CountTokens
     ) -> ChatRun:
         await check_structural_tags(body, self._policy_settings.grammars)
-        return ChatRun(self._chat, self._policy_settings, body, choose, videos, count)
+        return ChatRun(self._chat, self._policy_settings, body, choose, media, count)
 
-    async def render(self, body: Mapping[str, Any], *, videos: Videos) -> RenderedPrompt:
-        return await (await self._chat_run(body, None, videos, ignore_tokens)).render()
+    async def render(self, body: Mapping[str, Any], *, media: Media) -> RenderedPrompt:
+        return await (await self._chat_run(body, None, media, ignore_tokens)).render()
 
     async def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:
         request = TokenizeCompletionRequest(prompt=text, add_special_tokens=add_special_tokens)

@@ -9,7 +9,7 @@ from typing import Any
 from model.images.tiling import TilingConfig
 from server.engine_interface import ChooseCandidates, CountTokens, Engines, RenderedPrompt
 from server.errors import ApiError
-from server.request_media import Videos
+from server.request_media import Media
 from ttscaling.types import (
     Candidate,
     Conversation,
@@ -35,7 +35,7 @@ class FakeCritic:
         self.table = table
         self.alive = True
         self.tile_size = 56
-        self.videos: list[Videos] = []
+        self.media: list[Media] = []
         self.conversations: list[Conversation] = []
         self.answers: list[str] = []
 
@@ -43,9 +43,9 @@ class FakeCritic:
         return vision.get("v2pe_delta", 1) == 1
 
     async def score(
-        self, conversation: Conversation, answer: str, *, videos: Videos, count: CountTokens
+        self, conversation: Conversation, answer: str, *, media: Media, count: CountTokens
     ) -> StepScores:
-        self.videos.append(videos)
+        self.media.append(media)
         self.conversations.append(conversation)
         self.answers.append(answer)
         count(TokenUsage(critic_prompt=10, critic_cached=4))
@@ -60,15 +60,13 @@ class FakeCritic:
         conversation: Conversation,
         answers: Sequence[Sequence[str]],
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> Sequence[StepScores | ApiError]:
         outcomes: list[StepScores | ApiError] = []
         for steps in answers:
             try:
-                outcomes.append(
-                    await self.score(conversation, "\n\n".join(steps), videos=videos, count=count)
-                )
+                outcomes.append(await self.score(conversation, "\n\n".join(steps), media=media, count=count))
             except CriticError as error:
                 outcomes.append(ApiError(str(error), status=503, code="critic_failed"))
         return outcomes
@@ -123,7 +121,7 @@ class FakeEngine:
         self.alive = True
         self.closed = False
         self.bodies: list[Mapping[str, Any]] = []
-        self.videos: list[Videos] = []
+        self.media: list[Media] = []
         self.cancelled = 0  # the number of requests whose client closed the connection
         self.begun = 0  # the number of candidates that were started
         self.running = asyncio.Event()  # set once a candidate that never ends has been started
@@ -134,10 +132,10 @@ class FakeEngine:
         body: Mapping[str, Any],
         choose: ChooseCandidates | None = None,
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> dict[str, Any]:
-        self.videos.append(videos)
+        self.media.append(media)
         answers = await self._answer(body, choose)
         count(TokenUsage(prompt=7, completion=2))
         choices = [
@@ -152,10 +150,10 @@ class FakeEngine:
         body: Mapping[str, Any],
         choose: ChooseCandidates | None = None,
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> AsyncGenerator[str, None]:
-        self.videos.append(videos)
+        self.media.append(media)
         count(TokenUsage(prompt=7, completion=2))
         if self.refuse is not None:
             raise self.refuse
@@ -210,9 +208,9 @@ class FakeEngine:
         assert text is not None
         return text
 
-    async def render(self, body: Mapping[str, Any], *, videos: Videos) -> RenderedPrompt:
+    async def render(self, body: Mapping[str, Any], *, media: Media) -> RenderedPrompt:
         self.bodies.append(body)
-        self.videos.append(videos)
+        self.media.append(media)
         return RenderedPrompt(token_ids=[1, 2, 3], vision=None, positions=3, window=100, max_tokens=97)
 
     async def tokenize(self, text: str, *, add_special_tokens: bool) -> Sequence[int]:

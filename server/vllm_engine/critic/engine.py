@@ -9,7 +9,7 @@ from vllm.engine.protocol import EngineClient
 from model.checkpoint.description import Checkpoint
 from server.engine_interface import CountTokens
 from server.errors import ApiError
-from server.request_media import RequestMedia, Videos
+from server.request_media import Media
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.media_connector import CURRENT_MEDIA
 from ttscaling.types import Conversation, CriticError, StepScores
@@ -66,13 +66,9 @@ class VllmCritic:
         return self._step_critic.keeps_scores(vision)
 
     async def score(
-        self, conversation: Conversation, answer: str, *, videos: Videos, count: CountTokens
+        self, conversation: Conversation, answer: str, *, media: Media, count: CountTokens
     ) -> StepScores:
-        media = CURRENT_MEDIA.get(None)
-        if (
-            media is None or media.videos is not videos
-        ):  # else the policy's request has set it, with its images
-            CURRENT_MEDIA.set(RequestMedia(videos))
+        CURRENT_MEDIA.set(media)
         return await self._step_critic.score(conversation, answer, count)
 
     async def score_answers(
@@ -80,10 +76,10 @@ class VllmCritic:
         conversation: Conversation,
         answers: Sequence[Sequence[str]],
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> Sequence[StepScores | ApiError]:
-        CURRENT_MEDIA.set(RequestMedia(videos))
+        CURRENT_MEDIA.set(media)
         return await asyncio.gather(*(self._score(conversation, steps, count) for steps in answers))
 
     async def _score(

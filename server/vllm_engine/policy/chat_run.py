@@ -14,7 +14,7 @@ from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 from model.checkpoint.description import Checkpoint
 from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt
 from server.errors import ApiError
-from server.request_media import RequestMedia, Videos
+from server.request_media import Media
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.checker import GrammarChecker
 from server.vllm_engine.grammars.client import GrammarCheckedClient, grammar_param
@@ -53,7 +53,7 @@ class ChatRun:
         settings: PolicySettings,
         body: Mapping[str, Any],
         choose: ChooseCandidates | None,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> None:
         """Set the request's media in CURRENT_MEDIA and build the handler.
@@ -63,13 +63,13 @@ class ChatRun:
             settings: the settings of the policy.
             body: the chat request.
             choose: samples and chooses candidates; None for one plain generation.
-            videos: the decoded videos by handle.
+            media: the decoded images and videos by handle.
             count: gets the tokens that the engine takes for the request.
 
         Raises:
             ApiError: 400, if a field of the request is invalid.
         """
-        self._media = RequestMedia(videos)
+        self._media = media
         CURRENT_MEDIA.set(self._media)
         messages = prepend_system_message(body["messages"], settings.system_message)
         if settings.cut_max_tokens:

@@ -12,7 +12,7 @@ import httpx
 
 from server.engine_interface import ChooseCandidates, CountTokens
 from server.errors import ApiError
-from server.request_media import Videos
+from server.request_media import Media
 from tests.server.apps import app_with, client_of
 from tests.server.fakes import FakeCritic, FakeEngine
 from ttscaling.types import TokenUsage
@@ -37,7 +37,7 @@ class EchoEngine(FakeEngine):
         body: Mapping[str, Any],
         choose: ChooseCandidates | None = None,
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> dict[str, Any]:
         text = str(body["messages"][-1]["content"])

@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 
 from server.engine_interface import ChooseCandidates, CountTokens
-from server.request_media import Videos
+from server.request_media import Media
 from tests.server.apps import app_with
 from tests.server.batches.echo import EchoEngine
 from tests.server.database.postgresql import free_port
@@ -37,13 +37,13 @@ class LoggingEngine(EchoEngine):
         body: Mapping[str, Any],
         choose: ChooseCandidates | None = None,
         *,
-        videos: Videos,
+        media: Media,
         count: CountTokens,
     ) -> dict[str, Any]:
         with self._log.open("a") as log:
             log.write(f"{self._name} {body['messages'][-1]['content']}\n")
         await asyncio.sleep(self._seconds)
-        return await super().complete(body, choose, videos=videos, count=count)
+        return await super().complete(body, choose, media=media, count=count)
 
 
 @dataclass(frozen=True, kw_only=True)

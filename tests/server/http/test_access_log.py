@@ -19,12 +19,12 @@ class Broken(FakeEngine):
     """Every plain reply ends in an exception, a stream after its first chunk."""
 
     async def complete(
-        self, body: Mapping[str, Any], choose: Any = None, *, videos: Any, count: Any
+        self, body: Mapping[str, Any], choose: Any = None, *, media: Any, count: Any
     ) -> dict[str, Any]:
         raise RuntimeError("at 0x7f00")
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Any = None, *, videos: Any, count: Any
+        self, body: Mapping[str, Any], choose: Any = None, *, media: Any, count: Any
     ) -> AsyncGenerator[str, None]:
         async def events() -> AsyncGenerator[str, None]:
             yield 'data: {"choices":[]}\n\n'
@@ -37,7 +37,7 @@ class Endless(FakeEngine):
     """A stream that never ends."""
 
     async def stream(
-        self, body: Mapping[str, Any], choose: Any = None, *, videos: Any, count: Any
+        self, body: Mapping[str, Any], choose: Any = None, *, media: Any, count: Any
     ) -> AsyncGenerator[str, None]:
         async def events() -> AsyncGenerator[str, None]:
             while True:

@@ -102,7 +102,7 @@ class Endless(FakeEngine):
     ended = False
 
     async def stream(
-        self, body: Any, choose: Any = None, *, videos: Any, count: Any
+        self, body: Any, choose: Any = None, *, media: Any, count: Any
     ) -> AsyncGenerator[str, None]:
         return self._endless()
 

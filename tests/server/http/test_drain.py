@@ -90,7 +90,7 @@ async def test_a_request_that_ends_in_time_is_answered(caplog: pytest.LogCapture
 
 async def test_a_client_that_does_not_read_does_not_hold_the_server_up(caplog: pytest.LogCaptureFixture):
     class Flood(FakeEngine):
-        async def stream(self, body, choose=None, *, videos, count):
+        async def stream(self, body, choose=None, *, media, count):
             async def events():
                 while True:
                     yield f'data: {{"choices":[{" " * 100_000}]}}\n\n'

@@ -281,7 +281,7 @@ async def test_vision_fields_of_both_places_reach_the_processor():
 
 async def test_the_reply_to_a_bug_holds_nothing_of_the_server():
     class Broken(FakeEngine):
-        async def complete(self, body, choose=None, *, videos, count):
+        async def complete(self, body, choose=None, *, media, count):
             raise RuntimeError("at 0x7f00 in /secret/path")
 
     async with client_of(app_with(Broken(["yes"]))) as client:

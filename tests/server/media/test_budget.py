@@ -1,6 +1,8 @@
 """No list inside a request multiplies a limit of images, tiles, frames, steps, characters, bytes or time."""
 
 import asyncio
+import pydoc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +114,20 @@ async def test_one_deadline_holds_for_all_media_of_a_request():
         media.close()
 
 
-async def test_large_images_are_hashed_and_encoded_in_threads(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("step", ["hashlib.sha256", "server.media.loader.decode_image"])
+async def test_images_are_hashed_and_decoded_in_threads(step: str, monkeypatch: pytest.MonkeyPatch):
     """On the event loop that would let all other requests wait."""
     loop_is_here: list[bool] = []
+    run: Callable[..., Any] = pydoc.locate(step)  # type: ignore[assignment]
 
-    def spy(data: bytes, media_type: str) -> dict[str, Any]:
+    def spy(*arguments: Any) -> Any:
         try:
             asyncio.get_running_loop()
             loop_is_here.append(True)
         except RuntimeError:
             loop_is_here.append(False)
-        return {"type": "image_url"}
+        return run(*arguments)
 
-    monkeypatch.setattr("server.media.loader.image_part", spy)
+    monkeypatch.setattr(step, spy)
     await read(image_messages(data_url(encoded("BMP", (700, 700)))))
     assert loop_is_here == [False]

@@ -83,9 +83,9 @@ async def test_decoded_pixels_count_too():
     Image.new("RGB", (2000, 2000)).save(file, "PNG")
     image = {"type": "image_url", "image_url": {"url": data_url(file.getvalue())}}
     body = json.dumps({"messages": [{"role": "user", "content": [image]}]}).encode()
-    async with client_of(app_with(FakeEngine(["yes"]), in_flight_mib=11)) as client:
+    async with client_of(app_with(FakeEngine(["yes"]), in_flight_mib=15)) as client:
         assert (await post(client, body)).status_code == 413
-    async with client_of(app_with(FakeEngine(["yes"]), in_flight_mib=13)) as client:
+    async with client_of(app_with(FakeEngine(["yes"]), in_flight_mib=17)) as client:
         assert (await post(client, body)).status_code == 200
 
 

@@ -1,25 +1,27 @@
-"""Loading the images of a conversation: good ones are put inline, others are refused with their field."""
+"""Loading the images of a conversation: good ones are decoded once, others are refused with their field."""
 
 import asyncio
 import base64
+import hashlib
 import io
 import struct
 import threading
 import zlib
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from model.media_in_text import INLINE
 from model.video.frames import FrameRequest
 from server.errors import ApiError
 from server.media.budget import Budget
-from server.media.images import check_image
 from server.media.in_flight import BytesInFlight, HeldBytes
 from server.media.loader import MediaLoader
-from server.request_media import VideoOptions
+from server.request_media import LoadedImage, VideoOptions
 from server.telemetry.metrics import Metrics
 from tests.server.apps import free_ticket, settings
 from tests.server.fakes import FakeEngine
@@ -29,7 +31,7 @@ PUBLISHED = VideoOptions(frames=FrameRequest(), max_tiles=1)
 
 def budget(**chosen) -> Budget:
     """The budget of a request with these settings, on a server that has room for it."""
-    return Budget(settings(**chosen), HeldBytes(BytesInFlight(64)), free_ticket())
+    return Budget(settings(**chosen), HeldBytes(BytesInFlight(256)), free_ticket())
 
 
 def encoded(form: str, size=(40, 30), mode: str = "RGB") -> bytes:
@@ -73,9 +75,8 @@ async def read(
 
 
 async def load(messages: list[dict], **chosen):
-    inlined, videos = await read(messages, **chosen)
-    assert not videos
-    return inlined
+    loaded, _ = await read(messages, **chosen)
+    return loaded
 
 
 async def refused(messages: list[dict], **chosen) -> ApiError:
@@ -85,15 +86,47 @@ async def refused(messages: list[dict], **chosen) -> ApiError:
     return caught.value
 
 
-@pytest.mark.parametrize(
-    ("form", "kind"), [("JPEG", "jpeg"), ("PNG", "png"), ("WEBP", "webp"), ("GIF", "gif"), ("BMP", "bmp")]
-)
-async def test_images_keep_their_bytes_and_get_their_true_type(form, kind):
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+async def test_an_image_becomes_a_handle_and_its_pixels(form):
     data = encoded(form)
-    (message,) = await load(image_messages(data_url(data, "image/anything")))
-    image, text = message["content"]
-    assert image["image_url"]["url"] == data_url(data, f"image/{kind}")
+    (message,), media = await read(image_messages(data_url(data, "image/anything")))
+    part, text = message["content"]
+    key = hashlib.sha256(data).hexdigest()
+    assert part == {
+        "type": "image_url",
+        "image_url": {"url": f"internvl3:{key}"},
+        "uuid": key,
+        INLINE: False,
+    }
     assert text == {"type": "text", "text": "What is it?"}
+    (image,) = media.values()
+    assert list(media) == [f"internvl3:{key}"] and isinstance(image, LoadedImage) and image.file == data
+    assert image.pixels.tobytes() == Image.open(io.BytesIO(data)).convert("RGB").tobytes()
+
+
+async def test_an_image_that_comes_twice_is_decoded_once(decoded_images: list[str]):
+    first, second = encoded("JPEG"), encoded("PNG")
+    (message,), media = await read(image_messages(*map(data_url, (first, second, first))))
+    handles = [part["image_url"]["url"] for part in message["content"][:3]]
+    assert handles[0] == handles[2] != handles[1] and set(handles) == set(media)
+    assert sorted(decoded_images) == ["JPEG", "PNG"]
+
+
+async def test_the_pixels_of_an_image_count_before_it_is_decoded(decoded_images: list[str]):
+    image = encoded("PNG", (1000, 600))
+    held = HeldBytes(BytesInFlight(64))
+    media = MediaLoader(settings(), Metrics())
+    small = HeldBytes(BytesInFlight(64, request_mib=2))
+    try:
+        messages = image_messages(data_url(image))
+        load_with = partial(media.load, messages, PUBLISHED, FakeEngine.tiling, vision={})
+        await load_with(budget=Budget(settings(), held, free_ticket()))
+        assert held.count == len(image) + 4 * 1000 * 600
+        with pytest.raises(ApiError, match="more than 2 MiB"):
+            await load_with(budget=Budget(settings(), small, free_ticket()))
+    finally:
+        media.close()
+    assert decoded_images == ["PNG"]
 
 
 async def test_an_images_cache_key_is_its_bytes_not_the_clients_word():
@@ -158,7 +191,8 @@ async def test_a_webp_has_a_limit_of_its_own():
         files[form] = file.getvalue()
     error = await refused(image_messages(data_url(files["WEBP"])))
     assert error.code == "image_too_large" and "33554432 pixels" in error.message
-    assert check_image(files["JPEG"], pixels_left=10**8, max_pixels=10**8, param="it")[0] == "image/jpeg"
+    _, media = await read(image_messages(data_url(files["JPEG"])))
+    assert [image.pixels.size for image in media.values() if isinstance(image, LoadedImage)] == [(8192, 4097)]
 
 
 async def test_too_many_images():

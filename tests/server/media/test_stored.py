@@ -1,15 +1,18 @@
 """The media that other servers have sent: by owner and id, within a limit on memory."""
 
 import pytest
+from PIL import Image
 
 from server.errors import ApiError
 from server.media.stored import MIB, MediaStore, StoredMedium, UnknownMedia
+from server.request_media import LoadedImage
 
 FIRST, SECOND = ("first", None), ("second", None)
 
 
 def medium(mib: float) -> StoredMedium:
-    return StoredMedium(part={"type": "image_url"}, size=int(mib * MIB), image_size=(1, 1))
+    image = LoadedImage(Image.new("RGB", (1, 1)), b"", "image/png")
+    return StoredMedium(medium=image, size=int(mib * MIB))
 
 
 def test_only_the_owner_finds_a_medium():

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model.media_in_text import INLINE
 from model.video.tiles import Video
 from server.errors import ApiError
 from server.media.transfer import TILES, outgoing_media, outgoing_messages, read_tiles, stored_names
-from tests.server.media.test_loader import data_url, encoded
+from server.request_media import LoadedImage
+from tests.server.media.test_loader import encoded
 
 PHOTO = encoded("PNG", (800, 800))
 VIDEO = Video(
@@ -25,6 +27,10 @@ VIDEO = Video(
     backend="pyav",
     missing=1,
 )
+MEDIA: dict[str, LoadedImage | Video] = {
+    "internvl3:i": LoadedImage(Image.new("RGB", (800, 800)), PHOTO, "image/png"),
+    "internvl3:v": VIDEO,
+}
 
 
 def messages(**of_image: Any) -> list[dict[str, Any]]:
@@ -33,7 +39,7 @@ def messages(**of_image: Any) -> list[dict[str, Any]]:
         {
             "role": "user",
             "content": [
-                {"type": "image_url", "image_url": {"url": data_url(PHOTO)}, "uuid": "of image", **of_image},
+                {"type": "image_url", "image_url": {"url": "internvl3:i"}, "uuid": "of image", **of_image},
                 {"type": "video_url", "video_url": {"url": "internvl3:v"}, "uuid": "v", INLINE: False},
                 {"type": "text", "text": "?"},
             ],
@@ -42,7 +48,7 @@ def messages(**of_image: Any) -> list[dict[str, Any]]:
 
 
 def test_an_image_goes_as_its_file_and_its_id_is_its_sha256():
-    media = outgoing_media(messages(), {"internvl3:v": VIDEO})
+    media = outgoing_media(messages(), MEDIA)
     sent = b"".join(media["of image"].pieces())
     assert sent == PHOTO and media["of image"].media_type == "image/png"
     assert len(sent) > 2**20, "several pieces"
@@ -51,16 +57,8 @@ def test_an_image_goes_as_its_file_and_its_id_is_its_sha256():
     )
 
 
-@pytest.mark.parametrize("size", range(1, 8))
-def test_the_size_of_an_image_is_known_before_it_is_decoded(size: int):
-    url = data_url(bytes(size))
-    part = {"type": "image_url", "image_url": {"url": url}, "uuid": "u"}
-    medium = outgoing_media([{"role": "user", "content": [part]}], {})["u"]
-    assert medium.size == size == len(b"".join(medium.pieces()))
-
-
 def test_a_video_comes_back_as_it_was():
-    medium = outgoing_media(messages(), {"internvl3:v": VIDEO})["v"]
+    medium = outgoing_media(messages(), MEDIA)["v"]
     sent = b"".join(medium.pieces())
     assert medium.media_type == TILES and medium.size == len(sent)
     back = read_tiles(bytearray(sent), param="body")
@@ -92,7 +90,7 @@ def test_messages_of_any_form_name_nothing(chat: list[dict[str, Any]]):
 
 
 def head(**changed: Any) -> bytes:
-    medium = outgoing_media(messages(), {"internvl3:v": VIDEO})["v"]
+    medium = outgoing_media(messages(), MEDIA)["v"]
     fields = json.loads(next(medium.pieces()))
     return json.dumps({**fields, **changed}).encode() + b"\n"
 

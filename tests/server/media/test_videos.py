@@ -12,7 +12,7 @@ import pytest
 from model.images.tiling import TilingConfig
 from model.media_in_text import INLINE
 from model.video.frames import FrameRequest
-from model.video.tiles import read_video
+from model.video.tiles import Video, read_video
 from server.media.loader import MediaLoader
 from server.request_media import VideoOptions
 from server.telemetry.metrics import Metrics
@@ -103,9 +103,9 @@ async def test_images_and_videos_keep_their_places(clip):
     image = {"type": "image_url", "image_url": {"url": data_url(encoded("PNG"))}}
     (message,) = video_messages(data_url(clip), data_url(clip))
     content = [message["content"][0], image, *message["content"][1:]]
-    (inlined,), videos = await read([{**message, "content": content}], video_options(num_frames=2))
-    assert [part["type"] for part in inlined["content"]] == ["video_url", "image_url", "video_url", "text"]
-    assert len(videos) == 1, "the same bytes twice are one video"
+    (message,), media = await read([{**message, "content": content}], video_options(num_frames=2))
+    assert [part["type"] for part in message["content"]] == ["video_url", "image_url", "video_url", "text"]
+    assert [type(medium) for medium in media.values()].count(Video) == 1, "the same bytes twice are one video"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,8 @@ async def test_no_more_videos_at_a_time_than_set(clip):
         await asyncio.sleep(0.01)
     media.close()
     assert max(decoder_counts) == 1
-    assert [len(next(iter(task.result()[1].values())).tiles) for task in loading] == [2, 3, 4]
+    videos = [video for task in loading for video in task.result()[1].values() if isinstance(video, Video)]
+    assert [len(video.tiles) for video in videos] == [2, 3, 4]
 
 
 def decoders() -> set[int]:

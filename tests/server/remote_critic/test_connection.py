@@ -62,7 +62,7 @@ async def critic_of(app: FastAPI, **chosen: Any) -> AsyncIterator[RemoteCriticEn
 
 
 async def score(critic: RemoteCriticEngine) -> StepScores:
-    return await critic.score(QUESTION, "a", videos={}, count=ignore_tokens)
+    return await critic.score(QUESTION, "a", media={}, count=ignore_tokens)
 
 
 async def test_a_busy_server_is_asked_again_for_some_time():
@@ -104,7 +104,7 @@ async def test_what_the_server_refuses_is_refused_with_its_words():
     async with critic_of(critic_app(reply)) as critic:
         with pytest.raises(CriticError, match="too_many_steps"):
             await score(critic)
-        (outcome,) = await critic.score_answers(QUESTION, [["a"]], videos={}, count=ignore_tokens)
+        (outcome,) = await critic.score_answers(QUESTION, [["a"]], media={}, count=ignore_tokens)
         assert isinstance(outcome, ApiError) and (outcome.status, outcome.code) == (400, "too_many_steps")
 
 

@@ -10,11 +10,12 @@ import httpx
 import numpy as np
 import pytest
 
+from model.video.tiles import Video
 from server.engine_interface import CountTokens, Engines
 from server.errors import TOO_LONG, ApiError, StartupError
 from server.remote_critic.connection import CriticConnection
 from server.remote_critic.engine import RemoteCriticEngine
-from server.request_media import Videos
+from server.request_media import LoadedImage, Media
 from tests.server.apps import app_with, client_of, listening, settings
 from tests.server.fakes import FakeCritic, FakeEngine, engines_of
 from tests.server.media.test_loader import data_url, encoded
@@ -107,8 +108,13 @@ async def test_another_servers_critic_sees_what_one_here_sees(question: dict[str
         assert mine.mm_processor_kwargs.get("video_timestamps") == others.mm_processor_kwargs.get(
             "video_timestamps"
         )
-    for mine_videos, others_videos in zip(here.videos, there.videos, strict=True):
-        for mine_video, others_video in zip(mine_videos.values(), others_videos.values(), strict=True):
+    for mine_media, others_media in zip(here.media, there.media, strict=True):
+        for mine_video, others_video in zip(mine_media.values(), others_media.values(), strict=True):
+            if isinstance(mine_video, LoadedImage):
+                assert isinstance(others_video, LoadedImage)
+                assert mine_video.pixels.tobytes() == others_video.pixels.tobytes()
+                continue
+            assert isinstance(others_video, Video)
             assert np.array_equal(mine_video.tiles, others_video.tiles)
             assert np.array_equal(mine_video.times_F, others_video.times_F)
             for field in ("width", "height", "duration", "total_frames", "backend", "missing"):
@@ -155,8 +161,9 @@ async def test_media_are_sent_once_for_all_answers_of_a_question():
 
 async def test_media_that_were_dropped_are_sent_again():
     """The other server keeps one of the two images at a time."""
-    photos = [data_url(encoded("PNG", size)) for size in ((440, 440), (450, 450))]
-    assert sum(map(len, photos)) > 2**20
+    sizes = (340, 340), (350, 350)
+    photos = [data_url(encoded("PNG", size)) for size in sizes]
+    assert sum(3 / 4 * len(photo) for photo in photos) + sum(4 * w * h for w, h in sizes) > 2**20
     there = FakeCritic(SCORES)
     async with listening(app_with(FakeEngine([], there), critic_media_mib=1)) as url:
         async with remote_critic(url) as critic:
@@ -182,12 +189,12 @@ class Narrow(FakeCritic):
     """Its window is too small for any delta but 1/4."""
 
     async def score(
-        self, conversation: Conversation, answer: str, *, videos: Videos, count: CountTokens
+        self, conversation: Conversation, answer: str, *, media: Media, count: CountTokens
     ) -> StepScores:
         self.seen.append(conversation.mm_processor_kwargs)
         if conversation.mm_processor_kwargs.get("v2pe_delta") != 0.25:
             raise ApiError("It is too long.", code=TOO_LONG)
-        return await super().score(conversation, answer, videos=videos, count=count)
+        return await super().score(conversation, answer, media=media, count=count)
 
     async def score_answers(self, *args: Any, **more: Any) -> Sequence[StepScores | ApiError]:
         try:

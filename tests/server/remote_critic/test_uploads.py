@@ -7,13 +7,9 @@ import pytest
 
 from server.media.transfer import OutgoingMedium
 from server.remote_critic.uploads import Key, MediaUploads
-from tests.server.media.test_loader import data_url
 from ttscaling.types import CriticError
 
-MEDIA = {
-    name: OutgoingMedium(media_type="image/png", size=len(name), source=data_url(name.encode()))
-    for name in "ab"
-}
+MEDIA = {name: OutgoingMedium(media_type="image/png", size=len(name), source=name.encode()) for name in "ab"}
 
 
 class Server:

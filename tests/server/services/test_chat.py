@@ -80,7 +80,7 @@ async def test_a_critic_with_other_tiles_scores_no_video():
     assert refused.value.param == "test_time_scaling.method" and not fake.bodies
     majority = replace(call, scaling=ScalingFields(method="self_consistency", n=2))
     await complete(fake, fake.critic, majority, Metrics(), ignore_tokens)
-    assert fake.videos == [VIDEOS]
+    assert fake.media == [VIDEOS]
     await complete(fake, fake.critic, parse_call(question(best_of=2), settings()), Metrics(), ignore_tokens)
 
 

@@ -63,7 +63,7 @@ async def test_a_question_names_an_image_that_was_sent_before():
     assert "internvl3_critic_media_bytes 0.0" not in metrics
     assert fake.critic is not None
     (part,) = fake.critic.conversations[0].messages[0]["content"]
-    assert part["image_url"]["url"].startswith("data:image/png;base64,") and part["uuid"] == name_of(PHOTO)
+    assert part["image_url"]["url"] == f"internvl3:{name_of(PHOTO)}" and part["uuid"] == name_of(PHOTO)
 
 
 async def test_media_of_one_key_or_salt_are_unknown_to_another(tmp_path: Path):

@@ -95,7 +95,7 @@ async def test_the_question_is_seen_as_a_chat_would_see_it():
     (conversation,) = engine.critic.conversations
     assert conversation.mm_processor_kwargs == kwargs
     part = conversation.messages[0]["content"][0]
-    assert part["image_url"]["url"].startswith("data:image/png;base64,") and part["uuid"]
+    assert part["image_url"]["url"].removeprefix("internvl3:") == part["uuid"]
 
 
 REFUSED: dict[str, tuple[Any, int, str | None]] = {
@@ -181,7 +181,7 @@ async def test_a_bug_in_one_input_ends_the_others():
     class Broken(FakeCritic):
         waiting = 0
 
-        async def score_answers(self, conversation: Any, answers: Any, *, videos: Any, count: Any) -> Any:
+        async def score_answers(self, conversation: Any, answers: Any, *, media: Any, count: Any) -> Any:
             if answers == [("bug",)]:
                 raise RuntimeError
             type(self).waiting += 1

@@ -3,21 +3,22 @@
 import asyncio
 from contextvars import copy_context
 
-import numpy as np
 import pytest
+from PIL import Image
 from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY
 
-from server.request_media import RequestMedia
+from server.request_media import LoadedImage
 from server.vllm_engine.media_connector import CONNECTOR_NAME, CURRENT_MEDIA
-from tests.server.media.test_loader import data_url, encoded
+from tests.server.media.test_loader import data_url, encoded, image_messages, read
 from tests.server.services.test_chat import VIDEOS
 
+IMAGE = Image.new("RGB", (4, 3))
 pytestmark = pytest.mark.engine  # these tests need no engine, but they import vLLM, which takes ten seconds
 
 
 @pytest.fixture
 def connector():
-    CURRENT_MEDIA.set(RequestMedia(VIDEOS))
+    CURRENT_MEDIA.set({**VIDEOS, "internvl3:image": LoadedImage(IMAGE, b"", "image/png")})
     return MEDIA_CONNECTOR_REGISTRY.load(CONNECTOR_NAME)
 
 
@@ -29,7 +30,7 @@ async def test_a_handle_becomes_tiles_and_times(connector):
 
 async def test_a_handle_of_another_request_means_nothing(connector):
     async def another() -> None:
-        CURRENT_MEDIA.set(RequestMedia({}))
+        CURRENT_MEDIA.set({})
         with pytest.raises(ValueError, match="come with its request"):
             await connector.fetch_video_async("internvl3:key")
 
@@ -37,19 +38,33 @@ async def test_a_handle_of_another_request_means_nothing(connector):
     await connector.fetch_video_async("internvl3:key")
 
 
-async def test_an_image_is_decoded_once(connector):
-    url = data_url(encoded("PNG"))
-    first, second = await asyncio.gather(*(connector.fetch_image_async(url) for _ in range(2)))
-    assert first is second
-    assert np.asarray(first.media).shape == (30, 40, 3)
+async def test_a_handle_becomes_the_decoded_image(connector):
+    assert await connector.fetch_image_async("internvl3:image") is IMAGE
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1/a.png", "file:///etc/passwd", "internvl3:key"])
-async def test_nothing_is_fetched(connector, url):
-    with pytest.raises(ValueError, match="inline"):
-        await connector.fetch_image_async(url)
-    with pytest.raises(ValueError, match="inline"):
+async def test_policy_and_critic_see_the_image_that_was_decoded_for_its_check(connector, decoded_images):
+    (message,), media = await read(image_messages(data_url(encoded("JPEG"))))
+    CURRENT_MEDIA.set(media)
+    handle = message["content"][0]["image_url"]["url"]
+    policy, *critic = [await connector.fetch_image_async(handle) for _ in range(4)]
+    assert all(image is policy for image in critic) and policy.tobytes()
+    assert decoded_images == ["JPEG"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1/a.png", "file:///etc/passwd", "data:image/png;base64,iVBORw0KGgo=", "internvl3:"],
+)
+async def test_nothing_is_fetched_or_decoded(connector, url):
+    with pytest.raises(ValueError, match="come with their request"):
         connector.fetch_image(url)
-    if not url.startswith("internvl3:"):
+    for fetch in (connector.fetch_image_async, connector.fetch_video_async):
         with pytest.raises(ValueError, match="come with its request"):
-            await connector.fetch_video_async(url)
+            await fetch(url)
+
+
+async def test_a_handle_of_the_other_kind_means_nothing(connector):
+    with pytest.raises(ValueError, match="a video must come"):
+        await connector.fetch_video_async("internvl3:image")
+    with pytest.raises(ValueError, match="an image must come"):
+        await connector.fetch_image_async("internvl3:key")
