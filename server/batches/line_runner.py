@@ -12,7 +12,7 @@ from server.errors import ApiError, internal_error
 from server.files.content_folder import ContentFolder, stored
 from server.media.budget import Budget
 from server.media.in_flight import BytesInFlight
-from server.protocol.batch_fields import CHAT, body_of
+from server.protocol.batch_fields import CHAT, SCORE, body_of
 from server.services.service import Service
 
 from .input_file import read_line
@@ -93,9 +93,10 @@ class LineRunner:
             with stored():
                 body = body_of(await asyncio.to_thread(read_line, path, line.start, line.length))
             budget = Budget(principal.settings, held, ticket)
-            if line.batch.endpoint != CHAT:
+            if line.batch.endpoint == SCORE:
                 return await self._service.score(principal, body, budget)
-            reply = await self._service.answer(principal, {**body, "request_id": request_id}, budget)
+            answer = self._service.answer if line.batch.endpoint == CHAT else self._service.complete
+            reply = await answer(principal, {**body, "request_id": request_id}, budget)
             assert isinstance(reply, dict), "the body asks for no stream"
             return reply
 

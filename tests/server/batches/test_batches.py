@@ -77,6 +77,7 @@ async def test_refused_lines_go_to_the_error_file_with_their_status(tmp_path: Pa
         assert errors["stream"]["response"]["body"]["error"]["param"] == "stream"
 
 
+TEXTS: list[tuple[str, dict[str, Any]]] = [("a", {}), ("b", {"stream": True})]
 GOOD = jsonl([line("a")])
 
 
@@ -299,6 +300,18 @@ async def test_lines_may_ask_for_scores(tmp_path: Path):
         assert batch["status"] == "completed", batch
         (record,) = await records(client, batch["output_file_id"])
         assert record["response"]["body"]["scores"][0]["step_scores"] == [0.9]
+
+
+async def test_lines_may_ask_for_text_completions(tmp_path: Path):
+    url = "/v1/completions"
+    lines = [
+        line(name) | {"url": url, "body": {"model": "nano", "prompt": name, **extra}} for name, extra in TEXTS
+    ]
+    async with batch_client(tmp_path) as client:
+        batch = await until(client, await new_batch(client, jsonl(lines), endpoint=url))
+        assert batch["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+        (record,) = await records(client, batch["output_file_id"])
+        assert record["response"]["body"]["object"] == "text_completion"
 
 
 async def test_a_new_server_goes_on_where_the_old_one_stopped(tmp_path: Path):

@@ -10,7 +10,9 @@ import httpx
 import pytest
 
 from server.access.key_file import digest_of
-from tests.server.apps import app_with, client_of
+from tests.file_limit import files_up_to
+from tests.server.apps import app_with, client_of, listening
+from tests.server.batches.echo_server import echo_server
 from tests.server.fakes import FakeEngine
 
 KEYS = ("first", "second")
@@ -246,3 +248,67 @@ async def test_without_a_folder_the_endpoints_name_the_flag():
     async with client_of(app_with(FakeEngine(["yes"]))) as client:
         for reply in (await client.get("/v1/files"), await upload(client)):
             assert "--files" in refusal(reply, 404, "no_files")["message"]
+
+
+async def test_a_full_disk_refuses_a_file_and_nothing_stays(tmp_path: Path):
+    async with files_client(tmp_path) as client:
+        await upload(client, b"before")
+        with files_up_to(2**20):
+            refusal(await upload(client, b"x" * (3 * 2**20)), 503, "storage_failed")
+        assert (await upload(client, b"after")).status_code == 200
+    assert len(contents(tmp_path)) == 2
+
+
+async def test_a_client_that_leaves_leaves_nothing(tmp_path: Path):
+    """Half of a file has come when its client closes the connection."""
+    app = app_with(FakeEngine(["yes"]), files=tmp_path / "files")
+    unfinished = tmp_path / "files" / "unfinished"
+    async with listening(app) as url, httpx.AsyncClient(base_url=url) as client:
+        while (await client.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.01)
+        host, port = url.removeprefix("http://").split(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /v1/files HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9999999\r\n"
+        writer.write(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n".encode())
+        writer.write(b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n')
+        writer.write(b"y" * 3_000_000)
+        await writer.drain()
+        while sum(path.stat().st_size for path in unfinished.iterdir()) == 0:
+            await asyncio.sleep(0.01)
+        writer.close()
+        while list(unfinished.iterdir()):
+            await asyncio.sleep(0.01)
+        assert (await client.get("/v1/files")).json()["data"] == []
+    assert contents(tmp_path) == []
+
+
+async def test_a_large_file_is_never_whole_in_memory(tmp_path: Path):
+    """The server's highest memory use grows by much less than the file's size."""
+    size = 256 * 2**20
+    with echo_server(tmp_path, "server", 0.0) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            await upload(client, b"x" * 2**20)
+            before = highest_memory(server.process.pid)
+
+            async def body() -> AsyncIterator[bytes]:
+                yield b'--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'
+                yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\n'
+                for _ in range(size // 2**20):
+                    yield bytes(2**20)
+                yield b"\r\n--x--\r\n"
+
+            headers = {"Content-Type": "multipart/form-data; boundary=x"}
+            created = await client.post("/v1/files", content=body(), headers=headers)
+            assert created.json()["bytes"] == size
+            received = 0
+            async with client.stream("GET", f"/v1/files/{created.json()['id']}/content") as reply:
+                async for piece in reply.aiter_bytes():
+                    received += len(piece)
+            assert received == size
+            assert highest_memory(server.process.pid) - before < 48 * 2**20
+
+
+def highest_memory(pid: int) -> int:
+    """Return the most bytes of memory that a process has used."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
