@@ -13,17 +13,24 @@ from server.errors import INVALID, TOO_COMPLEX, TOO_LONG, ApiError, internal_err
 from server.protocol.engine_fields import PASSED, named_field
 from ttscaling.types import PolicyError
 
+from .internals.messages import (
+    DEEP_SCHEMA,
+    ENGINE_DIED,
+    NO_TOOL_PARSER,
+    PROMPT_TOO_LONG,
+    SEVERAL_CONSTRAINTS,
+    TEMPLATE_REFUSED,
+    UNREADABLE_TAG,
+)
+
 logger = logging.getLogger("internvl3.engine")
-DEAD = "EngineCore encountered an issue"  # how vLLM's message begins if the process of an engine has died
-# vLLM's message if its first backend can't compile a structural tag: the next one knows only older tags.
-UNREADABLE_TAG = "Invalid grammar specification: 'triggers'"
 
 
 def api_error(error: ErrorResponse | Exception) -> ApiError:
     """Return vLLM's error as an ApiError. The details of a failure of the server go to the log only."""
     reported = error if isinstance(error, ErrorResponse) else create_error_response(error)
     info: ErrorInfo = reported.error
-    if info.message.startswith(DEAD):
+    if info.message.startswith(ENGINE_DIED):
         return stopped()
     if info.code == HTTPStatus.SERVICE_UNAVAILABLE:
         return ApiError("The engine is busy. Retry in a few seconds.", status=503, code="engine_busy")
@@ -35,27 +42,27 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
     # parameter, so only the sentence before them is kept.
     plain = str(error.args[0]) if isinstance(error, VLLMError) and error.args else info.message
     message = sanitize_message(plain)  # of addresses in memory and the like
-    if "context length" in message:
+    if PROMPT_TOO_LONG in message:
         advice = "Shorten the messages, send fewer or smaller images, or lower max_dynamic_patch."
         param = info.param if info.param in PASSED else "messages"
         return ApiError(f"{message} {advice}", param=param, code=TOO_LONG)
     if "model's window" in message:  # this message comes from our processor and says what to change
         return ApiError(message, param="messages", code=TOO_LONG)
-    if "--tool-call-parser" in message:
+    if NO_TOOL_PARSER in message:
         message = f"{message}. The server's operator sets it in --policy-args."
-    if "constraint but" in message:  # vLLM goes on with all fields that the constraints may have
+    if SEVERAL_CONSTRAINTS in message:  # vLLM goes on with all fields that the constraints may have
         message = f"{message.partition(': {')[0]}. Send exactly one, such as a schema."
     if "serialization depth" in message:
         deep = "The schema of a tool is nested too deeply. Send a flatter one."
         return ApiError(deep, param="tools", code=TOO_COMPLEX)
     if message == UNREADABLE_TAG:
         message = "The grammar of a strict tool or of a structural tag can't be compiled. Check its patterns."
-    if "-trust-request-chat-template" in message:
+    if TEMPLATE_REFUSED in message:
         message = "chat_template is not supported, because a template is a program. Leave it out."
     param = info.param or named_field(plain)
     if info.code == HTTPStatus.NOT_FOUND:
         return ApiError(message, status=404, param=param, code="model_not_found")
-    code = TOO_COMPLEX if "schema is nested too deeply" in message else INVALID
+    code = TOO_COMPLEX if DEEP_SCHEMA in message else INVALID
     return ApiError(message, param=param, code=code)
 
 

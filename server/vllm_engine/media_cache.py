@@ -9,16 +9,18 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+from .internals.media import media_cache, run_in_media_thread
+
 
 def change_in_media_thread(renderer: Any) -> None:
     """Have vLLM's renderer drop entries of its media cache in the thread that works with the cache."""
-    cache = renderer.mm_processor_cache
+    cache = media_cache(renderer)
     if cache is None:
         return
     drop = cache.invalidate
 
     def invalidate(media_hash: str) -> None:
-        renderer._mm_executor.submit(drop, media_hash)
+        run_in_media_thread(renderer, drop, media_hash)
 
     cache.invalidate = invalidate
 
@@ -28,8 +30,8 @@ def touch_in_media_thread(renderer: Any, prompt: Mapping[str, Any]) -> None:
 
     Both caches must drop the same media.
     """
-    cache = renderer.mm_processor_cache
+    cache = media_cache(renderer)
     if cache is None:
         return
     for media_hash in chain.from_iterable(prompt.get("mm_hashes", {}).values()):
-        renderer._mm_executor.submit(cache.touch_sender_cache_item, media_hash)
+        run_in_media_thread(renderer, cache.touch_sender_cache_item, media_hash)

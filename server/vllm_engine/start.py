@@ -40,12 +40,12 @@ from .engine import VllmEngine
 from .engine_flags import EngineRole, engine_roles
 from .grammars.checker import GrammarChecker
 from .grammars.compiler import grammar_settings
+from .internals.engine_client import engine_processes, stat_logger_for
 from .media_cache import change_in_media_thread
 from .preparation import Preparation, prepare
 from .setup import engine_setup, system_message
 from .silent_end import silent_end
 from .start_order import build_all
-from .stat_logger import stat_logger_for
 from .text_rules import set_text_rules
 from .token_accounts import TokenAccounts
 
@@ -169,7 +169,7 @@ def _build(role: EngineRole, config: VllmConfig) -> StartedEngine:
         if "core initialization failed" in str(error):
             raise EngineDied(line, without_reason=silent_end(str(error))) from error
         raise StartupError(f"{line}: {error_line(error)}") from error
-    for process in client.engine_core.resources.engine_manager.processes:
+    for process in engine_processes(client):
         logger.info("%s runs in process %d", role.title, process.pid)
     model = client.model_config
     return StartedEngine(

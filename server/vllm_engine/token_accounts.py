@@ -1,8 +1,4 @@
-"""Tell whoever waits for an engine's request how many tokens the engine has read and written for it.
-
-vLLM's output processor updates its statistics from every output of the engine, whatever becomes of the
-request. The account stands at the same place, so it holds what vLLM's own counters hold.
-"""
+"""Tell whoever waits for an engine's request how many tokens the engine has read and written for it."""
 
 import secrets
 from collections.abc import AsyncGenerator, Iterator
@@ -12,23 +8,22 @@ from typing import Any
 from server.engine_interface import CountTokens
 from ttscaling.types import TokenUsage
 
+from .internals.engine_client import report_usage
+
 
 class TokenAccounts:
     """The requests of one policy's engine whose tokens somebody counts."""
 
     def __init__(self, client: Any) -> None:
-        """`client` is vLLM's `AsyncLLM`, whose output processor is changed."""
+        """`client` is vLLM's `AsyncLLM`."""
         self._counts: dict[str, CountTokens] = {}
-        processor = client.output_processor
-        update = processor._update_stats_from_output
 
-        def update_and_count(request: Any, output: Any, *others: Any, **more: Any) -> None:
-            count = self._counts.get(request.external_req_id)
+        def count_for(request_id: str, usage: TokenUsage) -> None:
+            count = self._counts.get(request_id)
             if count is not None:
-                count(_usage(output, begins=request.is_prefilling))
-            update(request, output, *others, **more)
+                count(usage)
 
-        processor._update_stats_from_output = update_and_count
+        report_usage(client, count_for)
 
     @contextmanager
     def counting(self, request_id: str, count: CountTokens) -> Iterator[str]:
@@ -64,13 +59,3 @@ class MeteredClient:
             async with aclosing(self._client.generate(prompt, sampling_params, name, **options)) as outputs:
                 async for output in outputs:
                     yield output
-
-
-def _usage(output: Any, *, begins: bool) -> TokenUsage:
-    """Return the tokens of one output of the engine, as vLLM's `IterationStats` counts them."""
-    prefill = output.prefill_stats if begins else None
-    return TokenUsage(
-        prompt=0 if prefill is None else prefill.num_prompt_tokens,
-        cached=0 if prefill is None else prefill.num_cached_tokens,
-        completion=len(output.new_token_ids),
-    )

@@ -13,6 +13,7 @@ from vllm.sampling_params import SamplingParams, StructuredOutputsParams
 from vllm.v1.structured_output.request import get_structured_output_key
 
 from model.plugin.grammars import GRAMMARS, build_backend
+from server.vllm_engine.internals.grammar import check_grammar, grammar_backend
 
 WARM_UP: tuple[Mapping[str, Any], ...] = (
     {"json": {"type": "object", "properties": {"a": {"type": "integer"}}}},
@@ -90,7 +91,7 @@ class Compiler:
             checked = time.thread_time() - begun
         if checked > self._settings.check_seconds:
             return "slow"
-        name = params._backend or ""
+        name = grammar_backend(params)
         if name == "lm-format-enforcer":
             return "compiled"  # the operator chose it, and it compiles in Python
         try:
@@ -117,7 +118,7 @@ class Compiler:
 
     def _check(self, params: StructuredOutputsParams) -> None:
         sampling = SamplingParams(structured_outputs=params)
-        sampling._validate_structured_outputs(self._model, self._settings.config, self._settings.tokenizer)
+        check_grammar(sampling, self._model, self._settings.config, self._settings.tokenizer)
 
 
 def refers_elsewhere(schema: Any) -> bool:

@@ -1,7 +1,6 @@
 """Run one chat request in vLLM's chat handler, with the window check and the candidates of this server."""
 
 import asyncio
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from server.request_media import Media
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.checker import GrammarChecker
 from server.vllm_engine.grammars.client import GrammarCheckedClient, grammar_param
+from server.vllm_engine.internals.handlers import parser_factory, with_engine_client
 from server.vllm_engine.media_connector import CURRENT_MEDIA
 from server.vllm_engine.token_accounts import MeteredClient, TokenAccounts
 
@@ -99,8 +99,7 @@ class ChatRun:
             )
         self._body = body
         self._validation: Validation | None = None
-        self._handler = copy.copy(chat)
-        self._handler.engine_client = self._candidate_client or self._windowed
+        self._handler = with_engine_client(chat, self._candidate_client or self._windowed)
 
     @property
     def prompt_stats(self) -> PromptStats | None:
@@ -181,11 +180,6 @@ class ChatRun:
 
     def _read(self, text: str, token_ids: Sequence[int]) -> ParsedAnswer:
         """Return a candidate as the reply would show it."""
-        parser = None if self._handler.parser_cls is None else self._parser
+        new_parser = parser_factory(self._handler, self._request)
         auto = self._handler.enable_auto_tools
-        return read_answer(parser, self._request, auto=auto, text=text, token_ids=token_ids)
-
-    def _parser(self) -> Any:
-        handler = self._handler
-        options = handler._effective_chat_template_kwargs(self._request)
-        return handler._make_parser(self._request, handler.renderer.tokenizer, options)
+        return read_answer(new_parser, self._request, auto=auto, text=text, token_ids=token_ids)

@@ -1,6 +1,5 @@
 """Run one request for text completions in vLLM's handler, with the checks of this server."""
 
-import copy
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from server.errors import ApiError
 from server.protocol.field_names import renamed
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.client import GrammarCheckedClient, grammar_param
+from server.vllm_engine.internals.handlers import with_engine_client
 from server.vllm_engine.token_accounts import MeteredClient
 
 from .chat_run import PolicySettings
@@ -47,8 +47,7 @@ class CompletionRun:
             param=grammar_param(body),
         )
         answer = None if settings.cut_max_tokens else body.get("max_tokens")
-        self._handler = copy.copy(handler)
-        self._handler.engine_client = _PromptsClient(self._grammar_checked, settings, answer)
+        self._handler = with_engine_client(handler, _PromptsClient(self._grammar_checked, settings, answer))
 
     @property
     def failure(self) -> ApiError | None:

@@ -1,0 +1,30 @@
+"""What vLLM's handlers don't offer: another engine client for one request, and parsers of its answers."""
+
+import copy
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def with_engine_client(handler: T, client: Any) -> T:
+    """Return a copy of one of vLLM's handlers that asks another client; the original stays as it is."""
+    other: Any = copy.copy(handler)
+    other.engine_client = client
+    result: T = other
+    return result
+
+
+def parser_factory(chat_handler: Any, request: Any) -> Callable[[], Any] | None:
+    """Return what makes vLLM's parsers of reasoning and tool calls for a chat request.
+
+    Return None if the handler has no such parser.
+    """
+    if chat_handler.parser_cls is None:
+        return None
+
+    def new_parser() -> Any:
+        options = chat_handler._effective_chat_template_kwargs(request)
+        return chat_handler._make_parser(request, chat_handler.renderer.tokenizer, options)
+
+    return new_parser
