@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from PIL import ImageFile
 
 from tests.checkpoints import build_checkpoint, write_json
 from tests.processors import processor_of
@@ -92,3 +93,17 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
         return path if path.exists() else write_video(path, FRAMES, **CLIPS[name])
 
     return make
+
+
+@pytest.fixture
+def decoded_images(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The formats of the images whose pixels Pillow has decoded in this process since the test began."""
+    formats: list[str] = []
+    prepare = ImageFile.ImageFile.load_prepare
+
+    def counted(image: ImageFile.ImageFile) -> None:
+        formats.append(str(image.format))
+        prepare(image)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", counted)
+    return formats

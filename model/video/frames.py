@@ -1,7 +1,7 @@
 """Choose the frames of a video that the model sees, from the times of all frames.
 
 By default these are the middles of equal segments, counted in frames, as published (`get_index` of the model
-cards, without its `bound`). model/video/tiles.py decodes the chosen frames.
+cards; `start` and `end` are its `bound`). model/video/tiles.py decodes the chosen frames.
 """
 
 import math
@@ -22,14 +22,19 @@ class FrameRequest:
 
     With `num_frames` alone, frames are the middles of that many equal segments. With `fps`, frames are chosen
     at that rate, and thinned evenly to `num_frames` unless that is None. If both are None, there are as many
-    frames as the limit allows. In the mode "exact" these frames are taken. In the mode "keyframe" the
-    keyframes nearest to them are taken, which is much less work. Raises ValueError if a value is out of
-    range.
+    frames as the limit allows. `start` and `end`, in seconds from the first frame, leave the frames outside
+    them out. With `times`, the frames that are shown at these seconds are chosen; `num_frames` then has no
+    meaning, and the other fields must be None. In the mode "exact" these frames are taken. In the mode
+    "keyframe" the keyframes nearest to them are taken, which is much less work. Raises ValueError if a value
+    is out of range.
     """
 
     num_frames: int | None = 32
     fps: float | None = None
     mode: Literal["exact", "keyframe"] = "exact"
+    start: float | None = None
+    end: float | None = None
+    times: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.num_frames is not None and self.num_frames < 1:
@@ -38,6 +43,27 @@ class FrameRequest:
             raise ValueError(f"fps must be a number above 0, not {self.fps}")
         if self.mode not in ("exact", "keyframe"):
             raise ValueError(f"mode must be exact or keyframe, not {self.mode}")
+        for name, seconds in (("start", self.start), ("end", self.end), *self.named_times):
+            if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"{name} must be a number of seconds from 0, not {seconds}")
+        if self.end is not None and self.end <= (self.start or 0):
+            raise ValueError(f"end must be after start, which is {self.start or 0:g}, not {self.end:g}")
+        if self.times is not None:
+            if not self.times:
+                raise ValueError("times must hold at least one number of seconds")
+            if {self.fps, self.start, self.end} != {None}:
+                raise ValueError("times can't be combined with fps, start or end")
+
+    @property
+    def named_times(self) -> list[tuple[str, float]]:
+        """The `times` with the names that error messages give them."""
+        return [(f"times[{number}]", seconds) for number, seconds in enumerate(self.times or ())]
+
+    def num_wanted(self, limit: int) -> int:
+        """Return the most frames that can be chosen, at most `limit`."""
+        if self.times is not None:
+            return len(self.times)
+        return limit if self.num_frames is None else min(self.num_frames, limit)
 
 
 def segment_midpoints(total: int, num_frames: int) -> NDArray[np.int64]:
@@ -55,7 +81,9 @@ def segment_midpoints(total: int, num_frames: int) -> NDArray[np.int64]:
     return np.minimum((segment / 2 + np.round(segment * np.arange(num_frames))).astype(np.int64), total - 1)
 
 
-def choose_frames(times_F: NDArray[np.float64], request: FrameRequest, *, limit: int) -> NDArray[np.int64]:
+def choose_frames(
+    times_F: NDArray[np.float64], request: FrameRequest, *, limit: int, duration: float = math.inf
+) -> NDArray[np.int64]:
     """Return the sorted indices of the chosen frames, at most `limit`, each frame at most once.
 
     If the video has no more frames than requested, all of them are chosen. The published code would repeat
@@ -65,19 +93,39 @@ def choose_frames(times_F: NDArray[np.float64], request: FrameRequest, *, limit:
         times_F: when each frame is first shown, in seconds from the first frame, ascending.
         request: how to choose.
         limit: the most frames.
+        duration: the number of seconds until the last frame ends.
 
     Raises:
-        ValueError: there are no frames, or `limit` is below 1.
+        ValueError: there are no frames, `limit` is below 1, or less than the number of `times`, or `start` or
+            one of `times` is after the end of the video.
     """
     if not len(times_F) or limit < 1:
         raise ValueError(f"can't choose {limit} of {len(times_F)} frames: both must be at least 1")
-    eligible = np.arange(len(times_F))
+    for name, seconds in (("start", request.start or 0.0), *request.named_times):
+        if seconds > duration + TOLERANCE:
+            raise ValueError(f"{name} is {seconds:g} s, but the video ends at {duration:g} s")
+    if request.times is not None:
+        if len(request.times) > limit:
+            raise ValueError(f"times holds {len(request.times)} numbers, more than the limit of {limit}")
+        return np.unique(_shown_at(times_F, np.array(request.times)))
+    eligible = frames_between(times_F, request.start or 0.0, request.end)
     if request.fps is not None:
-        eligible = eligible[_shown_at_a_tick(times_F, min(request.fps, MAX_FPS))]
-    most = limit if request.num_frames is None else min(request.num_frames, limit)
+        times_E = times_F[eligible] - times_F[eligible[0]]
+        eligible = eligible[_shown_at_a_tick(times_E, min(request.fps, MAX_FPS))]
+    most = request.num_wanted(limit)
     if len(eligible) <= most:
         return eligible
     return eligible[segment_midpoints(len(eligible), most)]
+
+
+def frames_between(times_F: NDArray[np.float64], start: float, end: float | None) -> NDArray[np.int64]:
+    """Return the indices of the frames that are first shown from `start` to `end`, in seconds.
+
+    If there is none, it is the frame that is shown at `start`. If `end` is None, the video's end is meant.
+    """
+    last = math.inf if end is None else end
+    inside = np.flatnonzero((times_F >= start - TOLERANCE) & (times_F <= last + TOLERANCE))
+    return inside if len(inside) else _shown_at(times_F, np.array([start]))
 
 
 def nearest_keyframes(
@@ -101,6 +149,11 @@ def nearest_keyframes(
     before = np.maximum(after - 1, 0)
     closer = times_F[chosen] - moments[before] <= moments[after] - times_F[chosen]
     return np.unique(keyframes[np.where(closer, before, after)])
+
+
+def _shown_at(times_F: NDArray[np.float64], seconds_N: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each moment the index of the frame that is shown then."""
+    return np.maximum(np.searchsorted(times_F, seconds_N + TOLERANCE, side="right") - 1, 0)
 
 
 def _shown_at_a_tick(times_F: NDArray[np.float64], fps: float) -> NDArray[np.bool_]:

@@ -36,8 +36,9 @@ class Budget:
         self.fetches = asyncio.Semaphore(FETCHES)
         # Held while an image is checked, because it may use the pixels that the ones before it have left.
         self.turn = asyncio.Lock()
-        self._settings = settings
-        self._deadline: float | None = None  # of the event loop's clock
+        self._media_began: float | None = None  # by the event loop's clock
+        self._media_seconds = settings.media_seconds
+        self._media_timeouts: set[asyncio.Timeout] = set()  # of the blocks that run now
         self._limits = {
             "images": settings.max_images,
             "videos": settings.max_videos,
@@ -75,25 +76,43 @@ class Budget:
             )
         self._used[kind] = total
 
+    def add_media_seconds(self, seconds: float) -> None:
+        """Give the request so much more time for its media, because it asks for much of them.
+
+        This is called in a block of `media_time`.
+        """
+        self._media_seconds += seconds
+        for limit in self._media_timeouts:
+            if not limit.expired():
+                limit.reschedule(self._media_end())
+
     @asynccontextmanager
     async def media_time(self) -> AsyncIterator[None]:
         """End the work in the block when the request's seconds for media are over.
 
         They begin with the first such block. Raises ApiError (504, `media_timeout`) then.
         """
-        seconds = self._settings.media_seconds
-        if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout_at(self._deadline) as limit:
-                yield
+            async with asyncio.timeout_at(self._media_end()) as limit:
+                self._media_timeouts.add(limit)
+                try:
+                    yield
+                finally:
+                    self._media_timeouts.remove(limit)
         except TimeoutError:
             if not limit.expired():
                 raise
             raise ApiError(
-                f"The images and videos were not fetched and decoded within {seconds:g} seconds. "
-                "Send fewer or smaller ones, or send them inline as data: URLs.",
+                f"The images and videos were not fetched and decoded within {self._media_seconds:g} "
+                "seconds. Send fewer or smaller ones, or send them inline as data: URLs. Of videos ask for "
+                'keyframes (media_io_kwargs.video.mode "keyframe"), or for fewer frames.',
                 status=504,
                 param="messages",
                 code="media_timeout",
             ) from None
+
+    def _media_end(self) -> float:
+        """Return when the request's time for media is over, by the event loop's clock."""
+        if self._media_began is None:
+            self._media_began = asyncio.get_running_loop().time()
+        return self._media_began + self._media_seconds

@@ -106,7 +106,12 @@ class MediaLoader:
                             handle, loaded = _take_stored(kept, media_part, budget)
                         elif media_part.medium == "video":
                             handle, loaded = await self._reader.read(
-                                media_part.url, video_options, tiling, budget, param=media_part.param
+                                media_part.url,
+                                video_options,
+                                tiling,
+                                budget,
+                                param=media_part.param,
+                                salt=salt,
                             )
                         else:
                             data = await fetching[media_part]
@@ -157,6 +162,7 @@ class MediaLoader:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self._reader.close()
         self._means.close()
 
     async def _read_image(

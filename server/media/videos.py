@@ -1,4 +1,4 @@
-"""Fetch the videos of a request and decode each in a separate process into tiles.
+"""Fetch the videos of a request and have them decoded to tiles in other processes.
 
 The messages name a decoded video by a handle. Only the engine can look the handle up, and only while it
 answers the request that brought the video.
@@ -8,16 +8,20 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import IO
 
 from model.images.tiling import TilingConfig
+from model.video.extracted import ExtractedFrames
 from model.video.file import VideoError
-from model.video.frames import FrameRequest
+from model.video.order import VideoOrder
 from model.video.tiles import Video
-from model.video.worker import read_video_isolated
-from server.request_media import HANDLE, VideoOptions
+from model.video.workers import DecodeWorkers
+from server.request_media import HANDLE, VideoOptions, holds_frames
 from server.settings import Settings
 from server.telemetry.logs import error_line
 from server.telemetry.metrics import Metrics
@@ -25,7 +29,8 @@ from server.telemetry.metrics import Metrics
 from .budget import Budget
 from .failures import MediaError
 from .fetch import FetchLimits, FetchMeans
-from .source import read_source
+from .source import read_frames, read_source
+from .video_cache import VideoCache
 
 
 class VideoReader:
@@ -35,10 +40,18 @@ class VideoReader:
         self._settings = settings
         self._metrics = metrics
         self._means = means
-        self._decoders = asyncio.Semaphore(settings.decode_processes)
+        self._workers = DecodeWorkers(settings.decode_processes, memory_mib=settings.video_memory_mib)
+        self._cache = VideoCache(settings.video_cache_mib, metrics)
 
     async def read(
-        self, url: str, options: VideoOptions, tiling: TilingConfig, budget: Budget, *, param: str
+        self,
+        url: str,
+        options: VideoOptions,
+        tiling: TilingConfig,
+        budget: Budget,
+        *,
+        param: str,
+        salt: str | None = None,
     ) -> tuple[str, Video]:
         """Return a video's handle and its tiles.
 
@@ -51,11 +64,41 @@ class VideoReader:
             tiling: the policy's rules for cutting an image into tiles.
             budget: what the request may still use; the video takes frames, tiles and bytes.
             param: the field of the request, for error messages.
+            salt: only requests with the same salt share the tiles of a video.
 
         Raises:
             ApiError: 400 with `param`, if the video can't be fetched or decoded, or exceeds a limit. 503, if
                 the server can't store it.
         """
+        with _stored(param), ExitStack() as stack:
+            file = stack.enter_context(NamedTemporaryFile(prefix="internvl3-video-"))
+            extracted = await self._receive(url, file, options, param)
+            file.seek(0)  # it also writes what is still in the buffer
+            digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+            order = self._order(Path(file.name), options, tiling, extracted)
+            handle = _handle(digest.hexdigest(), order)
+            budget.add_media_seconds(self._frame_seconds(order))
+            try:
+                video = await self._cache.get((salt, handle), partial(self._decode, order), stack)
+            except VideoError as error:
+                raise MediaError(str(error), kind="video", reason="invalid", param=param) from None
+        frames, tiles_per_frame = video.tiles.shape[:2]
+        budget.take("frames", frames, param=param)
+        budget.take("tiles", frames * tiles_per_frame, param=param)
+        budget.held.take(video.tiles.nbytes)
+        self._metrics.videos.inc()
+        self._metrics.video_frames.inc(frames)
+        return handle, video
+
+    def close(self) -> None:
+        """End the decoding processes and forget all videos."""
+        self._cache.close()
+        self._workers.close()
+
+    async def _receive(
+        self, url: str, file: IO[bytes], options: VideoOptions, param: str
+    ) -> ExtractedFrames | None:
+        """Write what is behind a URL into a file. If it is single frames, return where they lie in it."""
         settings = self._settings
         limits = FetchLimits(
             kind="video",
@@ -63,49 +106,45 @@ class VideoReader:
             seconds=settings.fetch_video_seconds,
             param=param,
         )
-        max_tiles = min(options.max_tiles, settings.max_tiles or tiling.max_tiles)
-        frame_tiling = TilingConfig(tiling.tile_size, 1, max_tiles, tiling.use_thumbnail)
-        with _stored(param), NamedTemporaryFile(prefix="internvl3-video-") as file:
 
-            def write(piece: bytes) -> None:
-                with _stored(param):  # a fetch would take its OSError for one of the network
-                    file.write(piece)
+        def write(piece: bytes) -> None:
+            with _stored(param):  # a fetch would take its OSError for one of the network
+                file.write(piece)
 
+        if not holds_frames(url):
             await read_source(url, write, limits, settings, self._means)
-            file.seek(0)  # it also writes what is still in the buffer
-            digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-            async with self._decoders:
-                video = await self._decode(file.name, options.frames, frame_tiling, param)
-        frames, tiles_per_frame = video.tiles.shape[:2]
-        budget.take("frames", frames, param=param)
-        budget.take("tiles", frames * tiles_per_frame, param=param)
-        budget.held.take(video.tiles.nbytes)
-        self._metrics.media_decodes.labels("video").inc()
-        self._metrics.videos.inc()
-        self._metrics.video_frames.inc(frames)
-        tile_inputs = [
-            digest.hexdigest(),
-            asdict(options.frames),
-            asdict(frame_tiling),
-            settings.max_frames,
-            video.backend,
-        ]
-        return HANDLE + hashlib.sha256(json.dumps(tile_inputs).encode()).hexdigest(), video
+            return None
+        sizes = await read_frames(url, write, limits, most=settings.max_frames)
+        return ExtractedFrames(sizes=sizes, timing=options.timing, max_pixels=settings.max_pixels)
 
-    async def _decode(self, path: str, frames: FrameRequest, frame_tiling: TilingConfig, param: str) -> Video:
+    def _order(
+        self, path: Path, options: VideoOptions, tiling: TilingConfig, extracted: ExtractedFrames | None
+    ) -> VideoOrder:
         settings = self._settings
-        try:
-            return await read_video_isolated(
-                path,
-                frames,
-                frame_tiling,
-                limit=settings.max_frames,
-                backend=settings.video_backend,
-                seconds=settings.video_seconds,
-                memory_mib=settings.video_memory_mib,
-            )
-        except VideoError as error:
-            raise MediaError(str(error), kind="video", reason="invalid", param=param) from None
+        max_tiles = min(options.max_tiles, settings.max_tiles or tiling.max_tiles)
+        return VideoOrder(
+            path=path,
+            request=options.frames if extracted is None else options.extracted,
+            tiling=TilingConfig(tiling.tile_size, 1, max_tiles, tiling.use_thumbnail),
+            limit=settings.max_frames,
+            backend=settings.video_backend,
+            extracted=extracted,
+        )
+
+    async def _decode(self, order: VideoOrder) -> Video:
+        self._metrics.media_decodes.labels("video").inc()
+        seconds = self._settings.video_seconds + self._frame_seconds(order)
+        return await self._workers.read(order, seconds=seconds)
+
+    def _frame_seconds(self, order: VideoOrder) -> float:
+        """Return how much time the frames that may be taken add to the limits."""
+        return self._settings.video_frame_seconds * order.num_frames
+
+
+def _handle(content: str, order: VideoOrder) -> str:
+    """Return the handle of a video: a hash of its content and of all that decides its tiles."""
+    taken = json.dumps([content, asdict(replace(order, path=Path()))], default=str)
+    return HANDLE + hashlib.sha256(taken.encode()).hexdigest()
 
 
 @contextmanager

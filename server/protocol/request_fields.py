@@ -12,6 +12,8 @@ from pydantic_core import PydanticCustomError
 from model.v2pe import parse_deltas
 from ttscaling.types import Aggregation, OnCriticError
 
+from .video_fields import VideoFields
+
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -75,18 +77,6 @@ class VisionFields(BaseModel):
         ):
             raise ValueError("min_dynamic_patch must not be above max_dynamic_patch")
         return self
-
-
-class VideoFields(BaseModel):
-    """The request's `media_io_kwargs.video`: which frames of its videos are taken, and how they are seen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    num_frames: int | None = Field(default=None, ge=1)
-    fps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    mode: Literal["exact", "keyframe"] = "exact"
-    timestamps: bool = False
-    max_dynamic_patch: int = Field(default=1, ge=1)
 
 
 class MediaFields(BaseModel):

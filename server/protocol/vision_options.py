@@ -2,30 +2,16 @@
 
 from typing import Any
 
-from model.video.frames import FrameRequest
 from server.errors import ApiError
 from server.request_media import VideoOptions
 from server.settings import Settings
 
 from .image_detail import image_tiles
 from .prompt_rules import count_media
-from .request_fields import QuestionFields, VideoFields, VisionFields
+from .request_fields import QuestionFields, VisionFields
+from .video_fields import VideoFields, video_options
 
 VISION_FIELDS = ("v2pe_delta", "max_dynamic_patch", "min_dynamic_patch", "max_dynamic_patch_total")
-DEFAULT_FRAMES = 32  # frames of a video, as published in OpenGVLab's model cards
-
-
-def _video(fields: VideoFields, settings: Settings) -> VideoOptions:
-    """Return which frames to take; 32 of them if the request sends neither a number nor a rate."""
-    num_frames = fields.num_frames
-    if num_frames is None and fields.fps is None:
-        num_frames = DEFAULT_FRAMES
-    if num_frames is not None:
-        num_frames = min(num_frames, settings.max_frames)
-    return VideoOptions(
-        frames=FrameRequest(num_frames=num_frames, fps=fields.fps, mode=fields.mode),
-        max_tiles=fields.max_dynamic_patch,
-    )
 
 
 def _vision(fields: QuestionFields) -> dict[str, Any]:
@@ -59,11 +45,11 @@ def _vision(fields: QuestionFields) -> dict[str, Any]:
 def parse_vision_options(fields: QuestionFields, settings: Settings) -> tuple[dict[str, Any], VideoOptions]:
     """Return the processor's options (mm_processor_kwargs) for a question's media, and those of its videos.
 
-    Raises ApiError if a field is sent twice with different values.
+    Raises ApiError if a field is sent twice with different values, or doesn't fit the videos.
     """
     media = fields.media_io_kwargs
     video = VideoFields() if media is None else media.video or VideoFields()
     vision = _vision(fields)
     if video.timestamps:
         vision["video_timestamps"] = True
-    return vision, _video(video, settings)
+    return vision, video_options(video, fields.messages, settings)

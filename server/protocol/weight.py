@@ -48,7 +48,8 @@ def prompt_weight(call: ChatCall, window: int) -> int:
     images, videos = (count_media(messages, (kind,)) for kind in ("image_url", "video_url"))
     tiles = images * call.vision.get("max_dynamic_patch", DEFAULT_TILES)
     if videos:
-        frames = call.video.frames.num_frames
+        chosen = call.video.frames
+        frames = chosen.num_frames if chosen.times is None else len(chosen.times)
         tiles += window if frames is None else videos * frames * call.video.max_tiles
     return min(characters_of_texts(messages) // CHARACTERS_PER_TOKEN + tiles * TILE_TOKENS, window)
 

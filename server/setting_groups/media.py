@@ -63,8 +63,21 @@ class MediaSettings(SettingsGroup):
     fetch_video_seconds: float = Field(
         default=60.0, gt=0, description="Seconds to fetch one video, with all redirects."
     )
-    video_seconds: float = Field(default=60.0, gt=0, description="Seconds to decode one video.")
+    video_seconds: float = Field(
+        default=60.0, gt=0, description="Seconds to decode one video, besides those for each frame."
+    )
+    video_frame_seconds: float = Field(
+        default=0.5,
+        ge=0,
+        description="Seconds for each frame that may be taken from a video. They are added to "
+        "`--video-seconds` and `--media-seconds`.",
+    )
     video_memory_mib: int = Field(default=2048, ge=128, description="Memory in MiB to decode one video.")
+    video_cache_mib: int = Field(
+        default=1024,
+        ge=0,
+        description="Memory (MiB) of the tiles of videos that are kept for further questions; 0 keeps none.",
+    )
     video_backend: VideoBackend = Field(default="pyav", description="Library that decodes videos.")
     decode_threads: int = Field(
         default=2, ge=1, description="Number of images that are decoded at the same time."

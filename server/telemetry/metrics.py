@@ -78,10 +78,20 @@ class Metrics:
             ("kind",),
             registry=registry,
         )
-        self.videos = Counter("internvl3_videos", "Videos that the server has decoded.", registry=registry)
+        self.video_cache = Counter(
+            "internvl3_video_cache",
+            "Videos of all requests, by where their tiles came from: kept from an earlier request (hit), "
+            "decoded (miss), or decoded for another request at the same time (shared).",
+            ("outcome",),
+            registry=registry,
+        )
+        self.video_cache_bytes = Gauge(
+            "internvl3_video_cache_bytes", "Bytes of the tiles of videos that are kept.", registry=registry
+        )
+        self.videos = Counter("internvl3_videos", "Videos of all requests.", registry=registry)
         self.video_frames = Counter(
             "internvl3_video_frames",
-            "Frames that the server has taken from the decoded videos.",
+            "Frames of the videos of all requests.",
             registry=registry,
         )
         self.media_failures = Counter(

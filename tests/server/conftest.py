@@ -5,7 +5,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from PIL import ImageFile
 
 from server.access.key_file import digest_of
 from tests.adapters import random_adapter
@@ -87,17 +86,3 @@ def postgresql() -> Iterator[str]:
 async def client(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=server.url, timeout=120) as opened:
         yield opened
-
-
-@pytest.fixture
-def decoded_images(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The formats of the images whose pixels Pillow has decoded in this process since the test began."""
-    formats: list[str] = []
-    prepare = ImageFile.ImageFile.load_prepare
-
-    def counted(image: ImageFile.ImageFile) -> None:
-        formats.append(str(image.format))
-        prepare(image)
-
-    monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", counted)
-    return formats

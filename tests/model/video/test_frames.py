@@ -144,3 +144,96 @@ def test_midpoints_need_a_frame_and_a_segment(total: int, num_frames: int):
 def test_nearest_keyframes_need_a_keyframe():
     with pytest.raises(ValueError, match="no keyframes"):
         nearest_keyframes(np.array([0]), np.array([], np.int64), every(3))
+
+
+def test_start_and_end_are_the_published_bound():
+    """With a constant rate: `get_index` of the model cards with `bound=(2, 6)`."""
+    size = float(180 - 60) / 8
+    published_bound = [int(60 + size / 2 + np.round(size * k)) for k in range(8)]
+    chosen = choose_frames(every(300), FrameRequest(8, start=2, end=6), limit=512)
+    assert chosen.tolist() == published_bound
+
+
+@given(
+    gaps=st.lists(st.floats(0.02, 3), min_size=1, max_size=80),
+    start=st.floats(0, 60),
+    length=st.floats(0.1, 60),
+    num_frames=st.integers(1, 40),
+    fps=st.none() | st.floats(0.1, 30),
+)
+def test_chosen_frames_lie_between_start_and_end(gaps, start, length, num_frames, fps):
+    times = np.cumsum([0.0, *gaps])
+    start = min(start, float(times[-1]))
+    request = FrameRequest(num_frames, fps, start=start, end=start + length)
+    chosen = times[choose_frames(times, request, limit=512)]
+    inside = times[(times >= start - 0.001) & (times <= start + length + 0.001)]
+    if len(inside):
+        assert set(chosen) <= set(inside)
+        assert fps is not None or len(chosen) == min(num_frames, len(inside))
+    else:
+        assert chosen.tolist() == [times[times <= start][-1]], "the frame that is on the screen"
+
+
+def test_a_rate_counts_from_start():
+    chosen = choose_frames(every(300), FrameRequest(None, 2, start=3.25, end=5), limit=512)
+    assert (every(300)[chosen] - 3.2667).round(2).tolist() == [0, 0.5, 1.0, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ((0,), [0]),
+        ((0.99,), [0]),
+        ((1.0, 4.9, 5.0), [1, 1, 2]),
+        ((9.0, 1.0), [1, 3]),  # in the order of the video
+        ((10.0,), [3]),  # the video's last moment
+        ((2.9999, 5.0004), [1, 2]),
+    ],
+)
+def test_times_choose_the_frames_that_are_shown_then(times: tuple[float, ...], expected: list[int]):
+    shown = np.array([0.0, 1.0, 5.0, 7.0])
+    chosen = choose_frames(shown, FrameRequest(times=times), limit=9, duration=10.0)
+    assert chosen.tolist() == sorted(set(expected))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"start": -1}, "start must be"),
+        ({"end": float("inf")}, "end must be"),
+        ({"start": 3, "end": 3}, "end must be after start, which is 3, not 3"),
+        ({"times": ()}, "at least one"),
+        ({"times": (1.0, float("nan"))}, r"times\[1\] must be"),
+        ({"times": (1.0,), "fps": 2}, "can't be combined"),
+        ({"times": (1.0,), "start": 2.0}, "can't be combined"),
+    ],
+)
+def test_choices_that_mean_nothing(fields: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        FrameRequest(**fields)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (FrameRequest(start=10.1), "start is 10.1 s, but the video ends at 10 s"),
+        (FrameRequest(times=(1.0, 99.0)), r"times\[1\] is 99 s"),
+        (FrameRequest(times=tuple(map(float, range(10)))), "10 numbers, more than the limit of 9"),
+    ],
+)
+def test_choices_outside_the_video(request_: FrameRequest, message: str):
+    with pytest.raises(ValueError, match=message):
+        choose_frames(every(10, 1), request_, limit=9, duration=10.0)
+
+
+@pytest.mark.parametrize(
+    ("request_", "wanted"),
+    [
+        (FrameRequest(), 32),
+        (FrameRequest(900), 512),
+        (FrameRequest(None), 512),
+        (FrameRequest(times=(1, 2)), 2),
+    ],
+)
+def test_the_most_frames_that_a_request_can_get(request_: FrameRequest, wanted: int):
+    assert request_.num_wanted(512) == wanted

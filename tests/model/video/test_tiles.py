@@ -67,6 +67,40 @@ def test_a_rate_counts_by_time(clip: Clip, name: str):
     assert_exact(video, clip(name), numbers(video))
 
 
+@pytest.mark.parametrize("name", ["plain.mp4", "varied.mp4", "varied.mkv", "open.ts", "vp9.webm"])
+def test_times_and_a_part_of_the_video(clip: Clip, name: str):
+    """The frames are exact, and their times are those in the file."""
+    shown = np.array(CLIPS[name].get("times", np.arange(FRAMES) / RATE))
+    shown = shown - shown[0]
+    moments = [float(shown[70]) - 0.004, float(shown[5]) + 0.004, float(shown[70])]
+    video = read(clip(name), None, times=tuple(moments))
+    assert numbers(video) == [5, 69, 70]
+    np.testing.assert_allclose(video.times_F, shown[[5, 69, 70]], atol=0.001)
+    assert_exact(video, clip(name), [5, 69, 70])
+    part = read(clip(name), 4, start=float(shown[40]), end=float(shown[80]))
+    assert_exact(part, clip(name), [40 + index for index in segment_midpoints(41, 4)])
+
+
+def test_keyframes_of_a_part_lie_in_it(clip: Clip):
+    """Every 30th frame is a keyframe; the nearest one to frame 31 would be 30."""
+    part = read(clip("plain.mp4"), 8, mode="keyframe", start=31 / RATE, end=75 / RATE)
+    assert numbers(part) == [60]
+    without = read(clip("plain.mp4"), 8, mode="keyframe", start=33 / RATE, end=43 / RATE)
+    assert numbers(without) == [30], "there is none between them, so the nearest one is taken"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"start": 4.0}, "start is 4 s, but the video ends at 3 s"),
+        ({"times": (1.0, 3.5)}, r"times\[1\] is 3.5"),
+    ],
+)
+def test_what_lies_behind_the_end_is_refused(clip: Clip, fields: dict, message: str):
+    with pytest.raises(VideoError, match=message):
+        read(clip("plain.mp4"), None, **fields)
+
+
 @pytest.mark.parametrize("name", ["plain.mp4", "plain.ts", "vp9.webm"])
 def test_duration(clip: Clip, name: str):
     assert read(clip(name)).duration == pytest.approx(FRAMES / RATE, abs=0.02)

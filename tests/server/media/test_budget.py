@@ -131,3 +131,13 @@ async def test_images_are_hashed_and_decoded_in_threads(step: str, monkeypatch: 
     monkeypatch.setattr(step, spy)
     await read(image_messages(data_url(encoded("BMP", (700, 700)))))
     assert loop_is_here == [False]
+
+
+async def test_time_can_be_added_while_it_runs():
+    of_request = budget(media_seconds=0.2)
+    async with of_request.media_time():
+        of_request.add_media_seconds(60)
+        await asyncio.sleep(0.3)
+    with pytest.raises(ApiError, match=r'within 0.2 seconds.*mode "keyframe"'):
+        async with budget(media_seconds=0.2).media_time():
+            await asyncio.Event().wait()

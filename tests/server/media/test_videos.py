@@ -1,8 +1,11 @@
 """Loading the videos of a conversation: good ones become tiles behind a handle, others are refused."""
 
 import asyncio
+import base64
 import os
+import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,12 @@ import pytest
 
 from model.images.tiling import TilingConfig
 from model.media_in_text import INLINE
+from model.video.extracted import FrameTiming
+from model.video.file import VideoError
 from model.video.frames import FrameRequest
+from model.video.order import VideoOrder
 from model.video.tiles import Video, read_video
+from model.video.workers import DecodeWorkers
 from server.media.loader import MediaLoader
 from server.request_media import VideoOptions
 from server.telemetry.metrics import Metrics
@@ -23,6 +30,7 @@ from tests.server.media.test_loader import budget, data_url, encoded, read, refu
 from tests.videos import write_video
 
 LOCAL: dict[str, Any] = {"private_media_hosts": "127.0.0.0/8"}
+FOUR = VideoOptions(frames=FrameRequest(4), max_tiles=1)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +159,7 @@ async def test_too_many_bytes_and_too_many_videos(clip):
 
 
 async def test_deadlines_name_themselves(clip):
-    error = await refused(video_messages(data_url(clip)), video_seconds=0.01)
+    error = await refused(video_messages(data_url(clip)), video_seconds=0.01, video_frame_seconds=0)
     assert error.code == "invalid_video" and "0.01 s" in error.message
     async with host({}) as (port, _):
         slow = await refused(video_messages(f"http://127.0.0.1:{port}/"), fetch_video_seconds=0.2, **LOCAL)
@@ -192,6 +200,100 @@ async def test_no_more_videos_at_a_time_than_set(clip):
     assert max(decoder_counts) == 1
     videos = [video for task in loading for video in task.result()[1].values() if isinstance(video, Video)]
     assert [len(video.tiles) for video in videos] == [2, 3, 4]
+
+
+def frames_url(*numbers: int) -> str:
+    """Return frames of a video as vLLM takes them; each has another size as a file."""
+    frames = [encoded("JPEG", (40 + number, 30)) for number in numbers]
+    return "data:video/jpeg;base64," + ",".join(base64.b64encode(frame).decode() for frame in frames)
+
+
+async def test_frames_that_the_client_has_extracted():
+    timing = FrameTiming(fps=2.0, frames_indices=(4, 6, 9), total_num_frames=20)
+    options = VideoOptions(frames=FrameRequest(), timing=timing, max_tiles=1)
+    url = frames_url(0, 1, 2)
+    (message,), media = await read(video_messages(url), options)
+    ((handle, video),) = media.items()
+    assert message["content"][0]["video_url"]["url"] == handle
+    assert isinstance(video, Video) and video.times_F.tolist() == [2.0, 3.0, 4.5]
+    assert video.tiles.shape == (3, 1, 56, 56, 3)
+    _, same = await read(video_messages(url), options)
+    _, others = await read(video_messages(url))
+    assert same.keys() == media.keys() and not others.keys() & media.keys(), "the times are part of it"
+    assert not temporary_files()
+
+
+@pytest.mark.parametrize(
+    ("url", "limits", "code", "message"),
+    [
+        (frames_url(1, 2, 3), {"max_frames": 2}, "too_many_frames", "2 frames, not 3"),
+        (frames_url(1, 2), {"max_pixels": 1250}, "invalid_video", "Frame 1 of the video.*1250 pixels"),
+        (frames_url(1, 2), {"max_video_bytes": 900}, "video_too_large", "900 bytes"),
+        (frames_url(1) + ",", {}, "invalid_video", "Frame 1 of the video"),
+        (frames_url(1) + ",###", {}, "invalid_base64_video", "base64"),
+        ("data:video/jpeg;base64,", {}, "invalid_video", "Frame 0 of the video"),
+        ("data:video/jpeg,AAAA", {}, "invalid_base64_video", "wrong form"),
+    ],
+)
+async def test_extracted_frames_that_are_refused(url: str, limits: dict[str, Any], code: str, message: str):
+    error = await refused(video_messages(url), **limits)
+    assert (error.code, error.param) == (code, "messages[0].content[0].video_url")
+    assert re.search(message, error.message), error.message
+
+
+@pytest.fixture
+def loader() -> Iterator[tuple[MediaLoader, Metrics]]:
+    metrics = Metrics()
+    media = MediaLoader(settings(), metrics)
+    yield media, metrics
+    media.close()
+
+
+def decode_passes(metrics: Metrics) -> float:
+    return metrics.media_decodes.labels("video")._value.get()
+
+
+async def ask(media: MediaLoader, url: str, options: VideoOptions = FOUR, salt: str | None = None) -> Video:
+    _, media_by_handle = await media.load(
+        video_messages(url), options, FakeEngine.tiling, budget(), vision={}, salt=salt
+    )
+    (video,) = media_by_handle.values()
+    assert isinstance(video, Video)
+    return video
+
+
+async def test_ten_questions_on_a_video_decode_it_once(clip, loader):
+    media, metrics = loader
+    url = data_url(clip)
+    videos = [await ask(media, url) for _ in range(5)]
+    videos += await asyncio.gather(*(ask(media, url) for _ in range(5)))
+    assert decode_passes(metrics) == 1 and all(video is videos[0] for video in videos)
+    await ask(media, url, video_options(num_frames=5))
+    assert decode_passes(metrics) == 2, "other frames are another decode"
+    await ask(media, url, salt="another key")
+    assert decode_passes(metrics) == 3
+
+
+async def test_questions_at_the_same_time_share_a_decode(clip, loader):
+    media, metrics = loader
+    videos = await asyncio.gather(*(ask(media, data_url(clip)) for _ in range(10)))
+    assert decode_passes(metrics) == 1 and all(video is videos[0] for video in videos)
+    assert not temporary_files()
+
+
+async def test_what_is_asked_for_decides_the_time(clip, monkeypatch: pytest.MonkeyPatch):
+    limits = []
+
+    async def note(workers: DecodeWorkers, order: VideoOrder, *, seconds: float) -> Video:
+        limits.append(seconds)
+        raise VideoError("noted")
+
+    monkeypatch.setattr(DecodeWorkers, "read", note)
+    chosen = {"video_seconds": 10, "video_frame_seconds": 2}
+    for options in (video_options(num_frames=8), video_options(fps=1.0, num_frames=None)):
+        await refused(video_messages(data_url(clip)), video_options=options, **chosen)
+    await refused(video_messages(frames_url(1, 2, 3)), **chosen)
+    assert limits == [10 + 2 * 8, 10 + 2 * 512, 10 + 2 * 3]
 
 
 def decoders() -> set[int]:

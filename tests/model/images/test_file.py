@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from server.media.images import decode_image, open_image
+from model.images.file import ImageError, TooManyPixels, decode_image, open_image
 
 SIZE = (24, 10)
 
@@ -64,7 +64,7 @@ FILES: dict[str, Callable[[], bytes]] = {
 
 
 def decoded(data: bytes) -> Image.Image:
-    return decode_image(open_image(data, pixels_left=10**8, max_pixels=10**8, param="it"), "it")
+    return decode_image(open_image(data, max_pixels=10**8))
 
 
 @pytest.mark.engine  # it needs no engine, but it imports vLLM, which takes ten seconds
@@ -93,3 +93,22 @@ def test_transparent_parts_are_white():
 def test_a_decoded_image_keeps_no_file(form: str):
     image = decoded(animated(form) if form != "JPEG" else turned(1))
     assert getattr(image, "fp", None) is None
+
+
+def test_the_header_decides_before_anything_is_decoded(decoded_images: list[str]):
+    data = saved(colours(), "PNG")
+    with pytest.raises(TooManyPixels, match="more than 239 pixels"):
+        open_image(data, max_pixels=239)
+    assert open_image(data, max_pixels=240).size == SIZE and not decoded_images
+
+
+@pytest.mark.parametrize("data", [b"", b"no image", saved(colours(), "TIFF"), saved(colours(), "PPM")])
+def test_what_is_no_image(data: bytes):
+    with pytest.raises(ImageError, match="could not be read"):
+        open_image(data, max_pixels=10**8)
+
+
+def test_a_damaged_image():
+    data = saved(colours(), "PNG")
+    with pytest.raises(ImageError, match="damaged or cut off"):
+        decoded(data[: len(data) // 2])
