@@ -16,8 +16,10 @@ from server.database.batch_rows import (
     find_batch,
     unfinished_batches,
 )
+from server.database.file_rows import stored_bytes
 from server.database.pages import PageRequest
 from server.errors import ApiError
+from server.files.arrival import over_quota
 from server.files.purposes import BATCH
 from server.files.storage import Storage
 from server.protocol.batch_fields import WINDOW_SECONDS, parse_batch
@@ -42,7 +44,7 @@ class Batches:
                 f"{BATCH}.",
                 param="input_file_id",
             )
-        most = principal.settings.max_batches
+        most, quota = principal.settings.max_batches, principal.settings.max_stored_bytes
         lifetime = fields.output_expires_after
         async with self._database.transaction() as connection:
             await self._database.lock(connection, f"batches of {principal.name}")
@@ -54,6 +56,8 @@ class Batches:
                     kind="requests",
                     retry_after=60,
                 )
+            if await stored_bytes(connection, principal.name) >= quota:  # its results would come on top
+                raise over_quota(quota)
             now = await self._database.now(connection)
             row = BatchRow(
                 id=f"batch_{secrets.token_hex(16)}",

@@ -89,8 +89,10 @@ async def known_parts(connection: AsyncConnection, part_ids: Iterable[str]) -> f
     )
 
 
-async def remove_old_uploads(connection: AsyncConnection, now: float) -> None:
-    """Delete the parts of expired uploads, and a day later the uploads themselves."""
+async def remove_old_uploads(connection: AsyncConnection, now: float) -> Sequence[str]:
+    """Delete the parts of expired uploads, whose ids are returned, and a day later the uploads themselves."""
     over = select(UPLOADS.c.id).where(UPLOADS.c.status == PENDING, UPLOADS.c.expires_at <= now)
-    await connection.execute(delete(PARTS).where(PARTS.c.upload_id.in_(over)))
+    parts = delete(PARTS).where(PARTS.c.upload_id.in_(over)).returning(PARTS.c.id)
+    part_ids = list((await connection.scalars(parts)).all())
     await connection.execute(delete(UPLOADS).where(UPLOADS.c.expires_at <= now - KEPT_SECONDS))
+    return part_ids

@@ -138,10 +138,10 @@ class FileStore:
         """Delete expired files and uploads, and contents of more than a day ago that belong to nothing."""
         async with self._database.transaction() as connection:
             now = await self._database.now(connection)
-            await remove_old_uploads(connection, now)
+            parts = await remove_old_uploads(connection, now)
             expired = await remove_expired_files(connection, now)
-        for file_id in expired:
-            await asyncio.to_thread(self._folder.remove, file_id)
+        for content_id in (*parts, *expired):
+            await asyncio.to_thread(self._folder.remove, content_id)
         old = await asyncio.to_thread(self._folder.old_contents)
         for begin in range(0, len(old), 500):
             ids = old[begin : begin + 500]

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from server.errors import MISSING_FIELD, ApiError
 
 MAX_FIELD_BYTES = 64 * 1024  # of all fields and heads of parts together, without the file
+MAX_OTHER_BYTES = 2 * MAX_FIELD_BYTES  # of the whole body without the file
 STEP = 2**20  # bytes of the body for which a client has the time of a small body
 
 
@@ -38,15 +39,18 @@ async def read_form(
         ApiError: the body is no such form, has no file, or comes too slowly; and what `write` raises.
     """
     reader = _FormReader(request, file_field)
-    received = 0
+    received = of_file = 0
     try:
         async with asyncio.timeout(seconds) as limit:
             async for piece in request.stream():
                 for content in reader.parse(piece):
                     await write(content)
+                    of_file += len(content)
                 if (received + len(piece)) // STEP > received // STEP:
                     limit.reschedule(asyncio.get_running_loop().time() + seconds)
                 received += len(piece)
+                if received - of_file > MAX_OTHER_BYTES:  # also in front of the form and behind it
+                    raise _too_many_fields()
     except TimeoutError:
         raise ApiError(
             f"A MiB of the body did not arrive within {seconds:g} seconds. Send the file in parts, by "
@@ -163,12 +167,16 @@ class _FormReader:
     def _small(self, data: bytes) -> bytes:
         self._small_bytes += len(data)
         if self._small_bytes > MAX_FIELD_BYTES:
-            raise ApiError(
-                f"The form has more than {MAX_FIELD_BYTES} bytes beside its file. Send fewer fields.",
-                status=413,
-                code="request_too_large",
-            )
+            raise _too_many_fields()
         return data
+
+
+def _too_many_fields() -> ApiError:
+    return ApiError(
+        f"The form has more than {MAX_FIELD_BYTES} bytes beside its file. Send fewer fields.",
+        status=413,
+        code="request_too_large",
+    )
 
 
 def _invalid() -> ApiError:

@@ -251,6 +251,14 @@ async def status_is(client: httpx.AsyncClient, key: str, status: int) -> None:
         await asyncio.sleep(0.05)
 
 
+async def test_a_key_without_room_creates_no_batch(tmp_path: Path):
+    async with batch_client(tmp_path, max_stored_bytes=len(GOOD)) as client:
+        files = {"file": ("a", GOOD)}
+        file = (await client.post("/v1/files", data={"purpose": "batch"}, files=files)).json()
+        body = {"endpoint": CHAT, "completion_window": "24h", "input_file_id": file["id"]}
+        refusal(await client.post("/v1/batches", json=body), 413, "storage_quota_exceeded")
+
+
 async def test_a_batch_whose_key_is_removed_fails_and_says_so(tmp_path: Path):
     keys = key_file(tmp_path)
     engine = EchoEngine(is_open=False)

@@ -9,6 +9,7 @@ import pytest
 from server.access.keys import Keys
 from server.access.principal import Principal
 from server.database.file_rows import FileRow
+from server.database.upload_rows import remove_old_uploads
 from server.errors import ApiError, StartupError
 from server.files.storage import Storage, open_storage
 from tests.server.apps import settings
@@ -59,6 +60,20 @@ async def test_an_expired_file_is_gone(tmp_path: Path):
         assert storage.folder.path(row.id).exists()
         await storage.files.clean_up()
         assert not storage.folder.path(row.id).exists()
+
+
+async def test_the_parts_of_an_expired_upload_are_gone(tmp_path: Path):
+    body = {"filename": "a", "purpose": "vision", "bytes": 9, "mime_type": "x/y"}
+    async with open_storage(settings(files=tmp_path)) as storage:
+        upload = await storage.uploads.create(principal(), body)
+        async with storage.uploads.receiving(principal()) as arrival:
+            await arrival.write(b"part")
+            part = await storage.uploads.keep(arrival, upload.id)
+        await storage.files.clean_up()
+        assert storage.folder.path(part.id).exists()
+        async with storage.database.transaction() as connection:
+            assert await remove_old_uploads(connection, upload.expires_at - 1) == []
+            assert await remove_old_uploads(connection, upload.expires_at + 1) == [part.id]
 
 
 async def test_two_servers_do_not_share_an_sqlite(tmp_path: Path):

@@ -208,6 +208,13 @@ async def test_wrong_fields_are_refused_and_nothing_stays(
         ),
         (
             "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nabc\r\n--x--\r\n'
+            + b"\n" * 300_000,
+            413,
+            "request_too_large",
+        ),
+        (
+            "multipart/form-data; boundary=x",
             b'--x\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nabc\r\n--x--\r\n',
             400,
             "invalid_form",
