@@ -14,6 +14,7 @@ from server.access.principal import Principal
 from server.engine_interface import Engines
 from server.errors import ApiError, field_error, model_not_found, too_many_steps
 from server.media.budget import Budget
+from server.media.stored import StoredMedium
 from server.media.transfer import STORED, stored_names
 from server.protocol.prompt_rules import characters_of_texts
 from server.protocol.request_fields import QuestionFields
@@ -80,6 +81,8 @@ async def score(
             param="answers",
             code="too_many_answers",
         )
+    if batch is None:  # a client that must send media first learns it before its turn comes
+        _stored(context, principal, questions[0])
     weights = (scoring_weight(each.messages, _characters(each), engines.max_model_len) for each in questions)
     await budget.ticket.take(sum(weights), principal.name)
     if batch is None:
@@ -135,8 +138,7 @@ async def _score_question(
     budget.take("characters", _characters(question), param="answers")
     answers = _split(question.answers, most=principal.settings.max_answer_steps)
     budget.take("steps", sum(map(len, answers)), param="answers")
-    names = stored_names(question.messages)
-    kept = context.stored_media.find(media_owner(principal, question.cache_salt), names)
+    stored = _stored(context, principal, question)
     with context.metrics.media_seconds.time():
         messages, media = await context.media.load(
             question.messages,
@@ -145,7 +147,7 @@ async def _score_question(
             budget,
             vision=vision,
             salt=salt,
-            stored={STORED + name: medium for name, medium in kept.items()},
+            stored=stored,
         )
     engine = living_critic(engines)
     check_critic_tiles(engine, engines.tiling.tile_size, media, remedy="Send images.", param="messages")
@@ -177,6 +179,18 @@ async def _score_question(
         "scores": [_entry(index, outcome, question.aggregation) for index, outcome in enumerate(outcomes)],
         "usage": _usage(sum(used, TokenUsage())),
     }
+
+
+def _stored(
+    context: ServerContext, principal: Principal, question: ScoreRequest
+) -> Mapping[str, StoredMedium]:
+    """Return the media that were sent before, by the URLs that name them in the question.
+
+    Raises UnknownMedia if the server doesn't keep one of them.
+    """
+    owner = media_owner(principal, question.cache_salt)
+    kept = context.stored_media.find(owner, stored_names(question.messages))
+    return {STORED + name: medium for name, medium in kept.items()}
 
 
 def _split(answers: Sequence[str | Sequence[str]], *, most: int) -> list[tuple[str, ...]]:
