@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from model.images.tiling import TilingConfig
 from ttscaling.types import Conversation, Policy, StepPolicy, StepScores, TokenUsage
 
+from .converted_request import ConvertedRequest
 from .errors import ApiError
 from .request_media import Media
 
@@ -194,6 +195,17 @@ class Engine(Protocol):
         """Return the reply to a request for text completions, or its events if the body asks for a stream.
 
         `count` gets the tokens that the engine takes, as it takes them. Errors are those of `stream`.
+        """
+        ...
+
+    def convert_response(self, body: Mapping[str, Any]) -> ConvertedRequest:
+        """Return a request of OpenAI's Responses API as a chat request. It generates nothing."""
+        ...
+
+    def convert_message(self, body: Mapping[str, Any], *, counts_tokens: bool) -> ConvertedRequest:
+        """Return a request of Anthropic's Messages API as a chat request. It generates nothing.
+
+        `counts_tokens` says that it asks for its number of tokens alone.
         """
         ...
 

@@ -13,12 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.telemetry.metrics import Metrics
 
 from .drain import SHUT_DOWN
+from .error_replies import CLIENT_CLOSED
 from .streams import STREAM_FAILED
 
 logger = logging.getLogger("internvl3.server")
 REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 PROBES = ("/livez", "/readyz", "/health", "/metrics")  # called every few seconds, so logged as debug
-CLIENT_CLOSED = 499  # the client has left; the status is for the log and the metrics
 
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]

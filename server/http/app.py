@@ -18,7 +18,19 @@ from server.batches.worker import working_batches
 from server.engine_interface import Engines
 from server.errors import ApiError
 from server.files.storage import open_storage
-from server.http.routes import batches, chat, completions, critic, files, models, probes, tokens, uploads
+from server.http.routes import (
+    batches,
+    chat,
+    completions,
+    critic,
+    files,
+    messages,
+    models,
+    probes,
+    responses,
+    tokens,
+    uploads,
+)
 from server.http.routes import metrics as metrics_routes
 from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
@@ -111,7 +123,20 @@ def create_app(
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.service = Service(context)
     app.state.running = RunningRequests()
-    for routes in (chat, completions, critic, tokens, files, uploads, batches, models, probes):
+    routers = (
+        chat,
+        completions,
+        responses,
+        messages,
+        critic,
+        tokens,
+        files,
+        uploads,
+        batches,
+        models,
+        probes,
+    )
+    for routes in routers:
         app.include_router(routes.router)
     if settings.metrics_port is None:
         app.include_router(metrics_routes.router)

@@ -32,7 +32,7 @@ class Authentication:
         try:
             principal = self._keys.find(presented_key(Headers(scope=scope)))
         except ApiError as error:
-            await error_reply(error)(scope, receive, send)
+            await error_reply(error, scope)(scope, receive, send)
             return
         scope.setdefault("state", {})[PRINCIPAL] = principal
 
@@ -47,7 +47,7 @@ class Authentication:
         try:
             principal.account.begin()
         except ApiError as error:
-            await error_reply(error)(scope, receive, send_with_limits)
+            await error_reply(error, scope)(scope, receive, send_with_limits)
             return
         try:
             await self._app(scope, receive, send_with_limits)

@@ -15,8 +15,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.errors import shutting_down
-from server.protocol.event_stream import DONE, write_event
+from server.protocol.error_forms import error_events
 
+from .error_replies import error_reply
 from .metrics_port import ServerBeside
 from .streams import STREAM_FAILED
 
@@ -107,16 +108,16 @@ class RunningRequest:
         error = shutting_down()
         if self._begun:
             self._scope["state"][STREAM_FAILED] = True
-            event = (write_event(error.body) + DONE).encode()
+            event = error_events(error, self._scope["path"]).encode()
             await self._send({"type": "http.response.body", "body": event, "more_body": False})
         else:
-            await _refusal()(self._scope, self._receive, self._send)
+            await _refusal(self._scope)(self._scope, self._receive, self._send)
 
 
-def _refusal() -> JSONResponse:
-    error = shutting_down()
-    headers = {"Retry-After": str(error.retry_after), "Connection": "close"}
-    return JSONResponse(error.body, status_code=error.status, headers=headers)
+def _refusal(scope: Scope) -> JSONResponse:
+    reply = error_reply(shutting_down(), scope)
+    reply.headers["Connection"] = "close"
+    return reply
 
 
 class EndAtShutdown:
@@ -131,7 +132,7 @@ class EndAtShutdown:
             await self._app(scope, receive, send)
             return
         if not self._running.takes_new and scope["path"] not in ALWAYS_ANSWERED:
-            await _refusal()(scope, receive, send)
+            await _refusal(scope)(scope, receive, send)
             return
         limit = asyncio.timeout(None)
         request = RunningRequest(scope, receive, send, limit)

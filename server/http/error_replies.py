@@ -1,24 +1,26 @@
-"""The replies to requests that fail: OpenAI's error body for every kind of exception."""
+"""The replies to requests that fail: for every exception the error body of the API that was asked."""
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
-from server.errors import ApiError, error_body, internal_error
+from server.errors import ApiError, internal_error
+from server.protocol.error_forms import error_content
 
-from .access_log import CLIENT_CLOSED
+CLIENT_CLOSED = 499  # the client has left; the status is for the log and the metrics
 
 
 async def api_error(request: Request, error: Exception) -> Response:
     """Return the reply to a request that ended with an ApiError."""
     assert isinstance(error, ApiError)
-    return error_reply(error)
+    return error_reply(error, request.scope)
 
 
-def error_reply(error: ApiError) -> JSONResponse:
+def error_reply(error: ApiError, scope: Scope) -> JSONResponse:
     """Return an error's body; with status 429 or 503 the headers say whether and when to retry.
 
-    OpenAI's clients retry both unless x-should-retry is false.
+    OpenAI's and Anthropic's clients retry both unless x-should-retry is false.
     """
     headers = {}
     if error.status in (429, 503):
@@ -26,22 +28,29 @@ def error_reply(error: ApiError) -> JSONResponse:
         headers = retry if error.can_retry else {"x-should-retry": "false"}
     if error.status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
-    return JSONResponse(error.body, status_code=error.status, headers=headers)
+    content = error_content(error, scope["path"], scope.get("state", {}).get("request_id"))
+    return JSONResponse(content, status_code=error.status, headers=headers)
 
 
 async def http_error(request: Request, error: Exception) -> Response:
     """Return the error body for a request that routing refuses, with status 404 or 405."""
     assert isinstance(error, HTTPException)
     call = f"{request.method} {request.scope['path'][:100]}"
-    asks_otherwise = request.scope["path"].endswith(("/responses", "/completions"))
-    advice = "Set your client to chat completions:" if asks_otherwise else "See GET /v1/models and"
     if error.status_code == 405:
-        message = f"{call}: this path takes another method; see the Allow header."
-        body = error_body(message, status=405, code="method_not_allowed")
+        failure = ApiError(
+            f"{call}: this path takes another method; see the Allow header.",
+            status=405,
+            code="method_not_allowed",
+        )
     else:
-        message = f"There is no {call}. {advice} POST /v1/chat/completions."
-        body = error_body(message, status=error.status_code, code="unknown_url")
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+        failure = ApiError(
+            f"There is no {call}. See GET /v1/models and POST /v1/chat/completions.",
+            status=error.status_code,
+            code="unknown_url",
+        )
+    reply = error_reply(failure, request.scope)
+    reply.headers.update(error.headers or {})
+    return reply
 
 
 async def client_gone(request: Request, error: Exception) -> Response:
@@ -54,5 +63,4 @@ async def unexpected_error(request: Request, error: Exception) -> Response:
 
     The access log, which asks for this body, raises the exception again: its stack goes to the log alone.
     """
-    failure = internal_error()
-    return JSONResponse(failure.body, status_code=failure.status)
+    return error_reply(internal_error(), request.scope)

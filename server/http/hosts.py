@@ -7,11 +7,12 @@ change the Host header, which still holds the page's name.
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.errors import error_body
+from server.errors import ApiError
 from server.settings import Settings
+
+from .error_replies import error_reply
 
 LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "[::1]"))
 
@@ -27,13 +28,13 @@ class AllowedHosts:
         if scope["type"] == "http" and self._names is not None:
             name = host_name(Headers(scope=scope).get("host", ""))
             if name not in self._names:
-                body = error_body(
+                error = ApiError(
                     f"This server does not answer to the host {name[:100]!r}. Its operator can add it to "
                     "--allowed-hosts.",
                     status=421,
                     code="host_not_allowed",
                 )
-                await JSONResponse(body, status_code=421)(scope, receive, send)
+                await error_reply(error, scope)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

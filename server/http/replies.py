@@ -22,5 +22,5 @@ async def reply_to(
     if isinstance(reply, dict):
         return await json_reply(reply)
     # The header tells proxies such as nginx to pass each event on at once.
-    events = ended_stream(reply, request.scope["state"])
+    events = ended_stream(reply, request.scope)
     return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -1,24 +1,25 @@
 """End a streamed reply: send an exception as an error event, and note the error for the access log."""
 
 import logging
-from collections.abc import AsyncGenerator, MutableMapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
+
+from starlette.types import Scope
 
 from server.errors import ApiError, internal_error
-from server.protocol.event_stream import DONE, is_error, write_event
+from server.protocol.error_forms import error_events
+from server.protocol.event_stream import is_error
 
 logger = logging.getLogger("internvl3.server")
 STREAM_FAILED = "stream_failed"  # the key in the request's state under which the access log finds it
 
 
-async def ended_stream(
-    events: AsyncGenerator[str, None], state: MutableMapping[str, Any]
-) -> AsyncGenerator[str, None]:
-    """Yield the events of a stream, and an error event and [DONE] after an exception.
+async def ended_stream(events: AsyncGenerator[str, None], scope: Scope) -> AsyncGenerator[str, None]:
+    """Yield the events of a stream, and after an exception those by which its API tells of an error.
 
-    `state` gets the entry `STREAM_FAILED` when an event tells of an error.
+    The state in `scope`, which is the request's, gets the entry `STREAM_FAILED` when an event does so.
     """
+    state = scope["state"]
     try:
         async with aclosing(events):
             async for event in events:
@@ -30,5 +31,4 @@ async def ended_stream(
         if failure is not error:
             logger.exception("a stream broke off")
         state[STREAM_FAILED] = True
-        yield write_event(failure.body)
-        yield DONE
+        yield error_events(failure, scope["path"])

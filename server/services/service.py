@@ -9,8 +9,10 @@ from server.engine_interface import CriticEngine, Engine, Engines
 from server.errors import no_files, not_ready
 from server.files.store import FileStore
 from server.media.budget import Budget
+from server.protocol.message_fields import message_fields
+from server.protocol.response_fields import response_fields
 
-from . import chat, completions, critic_service, scoring, tokens
+from . import chat, completions, converted, critic_service, scoring, tokens
 from .context import ServerContext, living_critic, living_policy, loaded
 
 
@@ -61,6 +63,30 @@ class Service:
     ) -> dict[str, Any] | AsyncGenerator[str, None]:
         """Return the reply to a request for text completions, or its events if the body asks for a stream."""
         return await completions.complete(self.ready_engine(), principal, body, budget.ticket)
+
+    async def respond(
+        self, principal: Principal, body: Mapping[str, Any], budget: Budget
+    ) -> dict[str, Any] | AsyncGenerator[str, None]:
+        """Return the reply to a request of the Responses API, or its events if the body asks for a stream."""
+        engine = self.ready_engine()
+        request = engine.convert_response(response_fields(body))
+        return await converted.answer(self.context, engine, principal, request, budget)
+
+    async def message(
+        self, principal: Principal, body: Mapping[str, Any], budget: Budget
+    ) -> dict[str, Any] | AsyncGenerator[str, None]:
+        """Return the reply to a request of Anthropic's Messages API, or its events."""
+        engine = self.ready_engine()
+        request = engine.convert_message(message_fields(body, principal.settings), counts_tokens=False)
+        return await converted.answer(self.context, engine, principal, request, budget)
+
+    async def count_message_tokens(
+        self, principal: Principal, body: Mapping[str, Any], budget: Budget
+    ) -> dict[str, Any]:
+        """Return how many tokens a request of Anthropic's Messages API has."""
+        engine = self.ready_engine()
+        request = engine.convert_message(message_fields(body, principal.settings), counts_tokens=True)
+        return await converted.count_tokens(self.context, engine, principal, request, budget)
 
     async def score(self, principal: Principal, body: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
         """Return the critic's scores for the answers in the body."""

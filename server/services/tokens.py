@@ -44,7 +44,7 @@ async def render(
     context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
 ) -> dict[str, Any]:
     """Return what a chat request's body would be answered from, without answering it. Raises ApiError."""
-    call, prompt = await _rendered(context, engine, principal, body, budget)
+    call, prompt = await rendered(context, engine, principal, body, budget)
     candidates = call.n if call.scaling is None else call.scaling.n
     return {
         "object": "chat.completion.render",
@@ -70,7 +70,7 @@ async def tokenize(
     if "messages" in body:
         wants_texts = bool(body.get("return_token_strs"))
         chat = {name: value for name, value in body.items() if name != "return_token_strs"}
-        _, prompt = await _rendered(context, engine, principal, chat, budget)
+        _, prompt = await rendered(context, engine, principal, chat, budget)
         token_ids = list(prompt.token_ids)
     else:
         try:
@@ -103,9 +103,10 @@ async def detokenize(engine: Engine, principal: Principal, body: Mapping[str, An
     return {"prompt": await engine.detokenize(request.tokens)}
 
 
-async def _rendered(
+async def rendered(
     context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
 ) -> tuple[ChatCall, RenderedPrompt]:
+    """Return the call that a chat request's body asks for, and its prompt. Raises ApiError."""
     call = parse_call(body, principal.settings)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
     await budget.ticket.take(prompt_weight(call, engine.max_model_len), principal.name)

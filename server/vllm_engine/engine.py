@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from vllm.engine.protocol import EngineClient
+from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionResponse
 from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.openai.completion.protocol import CompletionResponse
@@ -27,8 +28,10 @@ from server.vllm_engine.policy.completion_run import CompletionRun
 from server.vllm_engine.policy.event_errors import reword_errors
 from server.vllm_engine.policy.prompt_stats import add_vision_report
 from server.vllm_engine.policy.reply_body import reply_body
+from server.vllm_engine.responses.conversion import ResponseConversion
 
 from .error_mapping import api_error
+from .message_conversion import MessageConversion
 
 
 class VllmEngine:
@@ -38,6 +41,7 @@ class VllmEngine:
         self,
         chat: OpenAIServingChat,
         completion: OpenAIServingCompletion,
+        messages: AnthropicServingMessages,
         tokenization: ServingTokenization,
         policy_settings: PolicySettings,
         client: EngineClient,
@@ -48,6 +52,7 @@ class VllmEngine:
         Args:
             chat: vLLM's chat handler of the policy.
             completion: vLLM's handler of the policy for text completions.
+            messages: vLLM's handler of Anthropic's Messages API, of which only the converters are used.
             tokenization: vLLM's handler of the policy for tokens.
             policy_settings: the settings for all chat requests.
             client: vLLM's client of the engine.
@@ -55,6 +60,7 @@ class VllmEngine:
         """
         self._chat = chat
         self._completion = completion
+        self._messages = messages
         self._tokenization = tokenization
         self._policy_settings = policy_settings
         self._client = client
@@ -111,6 +117,14 @@ class VllmEngine:
         await check_structural_tags(body, self._policy_settings.grammars)
         reply = await CompletionRun(self._completion, self._policy_settings, body, count).answer()
         return reply.model_dump(mode="json") if isinstance(reply, CompletionResponse) else reply
+
+    def convert_response(self, body: Mapping[str, Any]) -> ResponseConversion:
+        return ResponseConversion(
+            body, sampling=self._chat.default_sampling_params, most_tokens=self.max_model_len
+        )
+
+    def convert_message(self, body: Mapping[str, Any], *, counts_tokens: bool) -> MessageConversion:
+        return MessageConversion(self._messages, body, counts_tokens=counts_tokens)
 
     async def _chat_run(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None, media: Media, count: CountTokens

@@ -216,6 +216,7 @@ def _policy(running: StartedEngine, grammars: GrammarChecker, settings: Settings
     return VllmEngine(
         running.handlers.openai_serving_chat,
         running.handlers.openai_serving_completion,
+        running.handlers.anthropic_serving_messages,
         running.handlers.serving_tokenization,
         policy_settings,
         running.client,

@@ -7,7 +7,13 @@ from types import MappingProxyType
 from typing import Any
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import ChooseCandidates, CountTokens, Engines, RenderedPrompt
+from server.converted_request import ConvertedRequest
+from server.engine_interface import (
+    ChooseCandidates,
+    CountTokens,
+    Engines,
+    RenderedPrompt,
+)
 from server.errors import ApiError
 from server.request_media import Media
 from ttscaling.types import (
@@ -194,6 +200,12 @@ class FakeEngine:
             raise self.refuse
         count(TokenUsage(prompt=7, completion=2))
         return self._text_events() if body.get("stream") else {"object": "text_completion", "text": "yes"}
+
+    def convert_response(self, body: Mapping[str, Any]) -> ConvertedRequest:
+        raise NotImplementedError("tests/server/vllm_engine/responses tests it with vLLM's types")
+
+    def convert_message(self, body: Mapping[str, Any], *, counts_tokens: bool) -> ConvertedRequest:
+        raise NotImplementedError("tests/server/vllm_engine tests it with vLLM's types")
 
     async def _text_events(self) -> AsyncGenerator[str, None]:
         yield f'data: {{"text":"{await self.generate(0)}"}}\n\n'

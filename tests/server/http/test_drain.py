@@ -180,7 +180,7 @@ async def test_a_stream_whose_last_event_is_on_its_way_gets_no_second_end(caplog
         transport.is_open.clear()
         await send(piece(b"data: [DONE]", more=False))
 
-    scope = {"type": "http", "state": {}}
+    scope = {"type": "http", "path": "/", "state": {}}
     answering = asyncio.create_task(EndAtShutdown(app, running)(scope, receive, transport.send))
     await transport.waiting.wait()
     ending = asyncio.create_task(running.end())
@@ -201,7 +201,7 @@ async def test_a_request_may_return_while_its_client_is_told(caplog: pytest.LogC
         await returns.wait()
 
     answering = asyncio.create_task(
-        EndAtShutdown(app, running)({"type": "http", "state": {}}, receive, transport.send)
+        EndAtShutdown(app, running)({"type": "http", "path": "/", "state": {}}, receive, transport.send)
     )
     while transport.is_open.is_set():
         await asyncio.sleep(0)
