@@ -104,11 +104,15 @@ def not_ready() -> ApiError:
     return ApiError("The model is still loading. Retry in a few seconds.", status=503, code="model_loading")
 
 
-def no_files() -> ApiError:
-    """Return the error for a request about files or batches to a server that keeps none."""
+def no_files(param: str | None = None) -> ApiError:
+    """Return the error for a request about files or batches to a server that keeps none.
+
+    `param` is the field that names a file in a request about something else, whose status is then 400.
+    """
     return ApiError(
         "This server keeps no files and runs no batches. Its operator can start it with --files FOLDER.",
-        status=404,
+        status=404 if param is None else 400,
+        param=param,
         code="no_files",
     )
 

@@ -6,14 +6,9 @@ candidates, see the one decoded image.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from types import MappingProxyType
 from typing import Any
-
-from PIL import Image
 
 from model.images.tiling import TilingConfig
 from model.media_in_text import INLINE
@@ -25,27 +20,26 @@ from server.telemetry.metrics import Metrics
 
 from .budget import Budget
 from .failures import counted_failures
-from .fetch import FetchLimits, FetchMeans
-from .images import decode_image, media_type, open_image
+from .fetch import FetchMeans
+from .file_parts import with_files
+from .image_reader import ImageReader, pixel_bytes
 from .message_parts import MediaPart, Message, find_media_parts, handle_part, with_parts, with_salt
-from .source import read_source
+from .opened_file import OpenFile, open_nothing
 from .stored import StoredMedium
 from .tiles import count_tiles
 from .transfer import STORED, TILES, read_tiles
 from .videos import VideoReader
 
-PIXEL_BYTES = 4  # of a decoded pixel in Pillow's memory
-
 
 class MediaLoader:
-    """Loads all media of a conversation. It owns the threads that decode images."""
+    """Loads all media of a conversation. It owns what fetches and decodes them."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
         self._means = FetchMeans.create()
-        self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="internvl3-decode")
-        self._reader = VideoReader(settings, metrics, self._means)
+        self._images = ImageReader(settings, metrics, self._means)
+        self._videos = VideoReader(settings, metrics, self._means)
 
     async def load(
         self,
@@ -57,6 +51,7 @@ class MediaLoader:
         vision: Mapping[str, Any],
         salt: str | None = None,
         stored: Mapping[str, StoredMedium] = MappingProxyType({}),
+        open_file: OpenFile = open_nothing,
     ) -> tuple[tuple[Message, ...], Media]:
         """Return the messages with a handle in place of each image and video, and the media by handle.
 
@@ -70,6 +65,7 @@ class MediaLoader:
             vision: the request's mm_processor_kwargs, which change the tiling of images.
             salt: keeps the media in the engines' caches apart from those of requests with another salt.
             stored: media that were sent before, by the URLs that name them in the messages.
+            open_file: opens the files that the messages name by their ids.
 
         Raises:
             ApiError: 400, if a part is not supported, can't be fetched or decoded, or exceeds a limit. 504,
@@ -80,6 +76,8 @@ class MediaLoader:
             for index, message in enumerate(messages)
             for media_part in find_media_parts(index, message)
         ]
+        if any(media_part.file_id is not None for media_part in media_parts):
+            media_parts = await with_files(media_parts, open_file, budget, self._metrics)
         for medium in ("image", "video"):
             count = sum(media_part.medium == medium for media_part in media_parts)
             with counted_failures(medium, self._metrics):
@@ -89,7 +87,7 @@ class MediaLoader:
         # Images are fetched side by side, and checked in their order, so that the same request gets the same
         # error each time.
         fetching = {
-            media_part: asyncio.create_task(self._fetch_image(media_part, budget))
+            media_part: asyncio.create_task(self._images.fetch(media_part, budget))
             for media_part in media_parts
             if media_part.medium == "image" and media_part.url not in stored
         }
@@ -100,22 +98,22 @@ class MediaLoader:
         try:
             for media_part in media_parts:
                 # Only here, so that a request that is refused counts once, however many of its media fail.
+                assert media_part.medium is not None, "`with_files` has looked at the files"
                 with counted_failures(media_part.medium, self._metrics):
                     async with budget.media_time():
                         if kept := stored.get(media_part.url):
                             handle, loaded = _take_stored(kept, media_part, budget)
                         elif media_part.medium == "video":
-                            handle, loaded = await self._reader.read(
-                                media_part.url,
+                            handle, loaded = await self._videos.read(
+                                media_part,
                                 video_options,
                                 tiling,
                                 budget,
-                                param=media_part.param,
                                 salt=salt,
                             )
                         else:
                             data = await fetching[media_part]
-                            handle, loaded = await self._read_image(data, media, budget, media_part.param)
+                            handle, loaded = await self._images.read(data, media, budget, media_part.param)
                 media[handle] = loaded
                 if isinstance(loaded, LoadedImage):
                     sizes.append(loaded.pixels.size)
@@ -148,9 +146,9 @@ class MediaLoader:
         """
         if media_type != TILES:
             if len(data) > self._settings.max_image_bytes:
-                raise self._image_limits(param).too_large()
-            _, image = await self._read_image(bytes(data), {}, budget, param)
-            return StoredMedium(medium=image, size=len(image.file) + _pixel_bytes(image.pixels))
+                raise self._images.limits(param).too_large()
+            _, image = await self._images.read(bytes(data), {}, budget, param)
+            return StoredMedium(medium=image, size=len(image.file) + pixel_bytes(image.pixels))
         video = read_tiles(data, param=param)
         if video.tiles.shape[2] != tiling.tile_size:
             raise ApiError(
@@ -161,49 +159,10 @@ class MediaLoader:
         return StoredMedium(medium=video, size=len(data))
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._reader.close()
+        """End the threads and processes that decode, and forget all videos."""
+        self._images.close()
+        self._videos.close()
         self._means.close()
-
-    async def _read_image(
-        self, data: bytes, media: Media, budget: Budget, param: str
-    ) -> tuple[str, LoadedImage]:
-        """Return an image and its handle. An image that `media` holds already is not decoded again."""
-
-        def read() -> tuple[str, LoadedImage]:
-            opened = open_image(
-                data, pixels_left=budget.left("pixels"), max_pixels=budget.limit("pixels"), param=param
-            )
-            handle = HANDLE + hashlib.sha256(data).hexdigest()
-            known = media.get(handle)
-            if isinstance(known, LoadedImage):
-                return handle, known
-            budget.held.take(_pixel_bytes(opened))
-            self._metrics.media_decodes.labels("image").inc()
-            return handle, LoadedImage(decode_image(opened, param), data, media_type(opened))
-
-        async with budget.turn:
-            handle, image = await asyncio.get_running_loop().run_in_executor(self._threads, read)
-            budget.take("pixels", image.pixels.width * image.pixels.height, param=param)
-        return handle, image
-
-    async def _fetch_image(self, media_part: MediaPart, budget: Budget) -> bytes:
-        data = BytesIO()
-
-        def write(piece: bytes) -> None:
-            budget.held.take(len(piece))
-            data.write(piece)
-
-        async with budget.fetches:
-            limits = self._image_limits(media_part.param)
-            await read_source(media_part.url, write, limits, self._settings, self._means)
-        return data.getvalue()
-
-    def _image_limits(self, param: str) -> FetchLimits:
-        settings = self._settings
-        return FetchLimits(
-            kind="image", max_bytes=settings.max_image_bytes, seconds=settings.fetch_seconds, param=param
-        )
 
 
 def _take_stored(
@@ -232,7 +191,3 @@ def _stands_within_text(messages: Sequence[Message], media_part: MediaPart) -> b
     Only such a part may say so: the text was cut there by the server that has sent it.
     """
     return messages[media_part.message]["content"][media_part.part].get(INLINE, False) is True
-
-
-def _pixel_bytes(image: Image.Image) -> int:
-    return PIXEL_BYTES * image.width * image.height

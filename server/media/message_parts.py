@@ -6,32 +6,57 @@ from dataclasses import dataclass
 from typing import Any
 
 from model.media_in_text import INLINE, place_media
-from server.errors import ApiError
+from server.errors import MISSING_FIELD, ApiError
 from server.request_media import HANDLE
+
+from .opened_file import OpenedFile
 
 Message = Mapping[str, Any]
 TEXT_PARTS = ("text", "refusal")
 MEDIA_PARTS = ("image_url", "video_url")
+FILE_PART = "file"
 
 
 @dataclass(frozen=True, kw_only=True)
 class MediaPart:
-    """The slot of one image or video, which is messages[message].content[part], and its URL."""
+    """The slot of one image or video, which is messages[message].content[part], and where its bytes are."""
 
     message: int
     part: int
-    medium: str  # "image" or "video"
+    kind: str  # image_url, video_url or file
+    medium: str | None  # "image" or "video"; None for a file that nobody has looked at
     url: str  # empty if the part holds no text as its URL, which then fails like any other wrong URL
+    file_id: str | None = None
+    file: OpenedFile | None = None  # the opened file of `file_id`
 
     @property
     def param(self) -> str:
         """The field of the request, for error messages."""
-        return f"messages[{self.message}].content[{self.part}].{self.medium}_url"
+        return f"messages[{self.message}].content[{self.part}].{self.kind}"
 
 
 def _url(value: Any) -> str:
     url = value.get("url") if isinstance(value, dict) else value
     return url if isinstance(url, str) else ""
+
+
+def _file_id(value: Any, param: str, *, is_needed: bool) -> str | None:
+    """Return the `file_id` of a part, or None if it has none and needs none. Raises ApiError."""
+    if not isinstance(value, dict) or value.get("file_id") is None:
+        if not is_needed:
+            return None
+        raise ApiError(
+            f"{param}.file_id is missing. Upload the file to /v1/files and send its id, or send the image or "
+            "video in a part image_url or video_url.",
+            param=f"{param}.file_id",
+            code=MISSING_FIELD,
+        )
+    file_id = value["file_id"]
+    if not isinstance(file_id, str) or not file_id:
+        raise ApiError(f"{param}.file_id must be the id of a file.", param=f"{param}.file_id")
+    if value.get("url") is not None:
+        raise ApiError(f"{param} has both url and file_id. Send one of them.", param=f"{param}.file_id")
+    return file_id
 
 
 def handle_part(medium: str, handle: str) -> Mapping[str, Any]:
@@ -87,7 +112,7 @@ def find_media_parts(index: int, message: Message) -> list[MediaPart]:
     """Return the images and videos of the message at `index` in the conversation.
 
     Raises:
-        ApiError: 400, if a part is neither text nor an image or video.
+        ApiError: 400, if a part is neither text nor an image, video or file, or names its file wrongly.
     """
     content = message.get("content")
     if content is None or isinstance(content, str):
@@ -103,13 +128,21 @@ def find_media_parts(index: int, message: Message) -> list[MediaPart]:
         if kind in TEXT_PARTS:
             if not isinstance(part.get(kind), str):
                 raise ApiError(f"{param}.{kind} must be a string.", param=f"{param}.{kind}")
-        elif kind in MEDIA_PARTS:
-            medium, url = kind.removesuffix("_url"), _url(part.get(kind))
-            media_parts.append(MediaPart(message=index, part=part_index, medium=medium, url=url))
+        elif kind in (*MEDIA_PARTS, FILE_PART):
+            media_parts.append(
+                MediaPart(
+                    message=index,
+                    part=part_index,
+                    kind=kind,
+                    medium=None if kind == FILE_PART else kind.removesuffix("_url"),
+                    url=_url(part.get(kind)),
+                    file_id=_file_id(part.get(kind), f"{param}.{kind}", is_needed=kind == FILE_PART),
+                )
+            )
         else:
             raise ApiError(
                 f"{param}: parts of type {str(kind)[:40]!r} are not supported yet; "
-                "send text, image_url and video_url.",
+                "send text, image_url, video_url and file.",
                 param=f"{param}.type",
             )
     return media_parts

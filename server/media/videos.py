@@ -29,12 +29,13 @@ from server.telemetry.metrics import Metrics
 from .budget import Budget
 from .failures import MediaError
 from .fetch import FetchLimits, FetchMeans
+from .message_parts import MediaPart
 from .source import read_frames, read_source
 from .video_cache import VideoCache
 
 
 class VideoReader:
-    """Reads videos from URLs. It decodes at most `decode_processes` videos at the same time."""
+    """Reads videos from URLs and files. It decodes at most `decode_processes` videos at the same time."""
 
     def __init__(self, settings: Settings, metrics: Metrics, means: FetchMeans) -> None:
         self._settings = settings
@@ -45,38 +46,40 @@ class VideoReader:
 
     async def read(
         self,
-        url: str,
+        media_part: MediaPart,
         options: VideoOptions,
         tiling: TilingConfig,
         budget: Budget,
         *,
-        param: str,
         salt: str | None = None,
     ) -> tuple[str, Video]:
         """Return a video's handle and its tiles.
 
-        The handle is a hash of the file and of all settings that decide the tiles, so equal
-        files and settings give equal handles.
+        The handle is a hash of the file, or of the id of one that was uploaded, and of all settings that
+        decide the tiles. So equal files and settings give equal handles.
 
         Args:
-            url: a data: URL or an http(s) URL.
+            media_part: the part of a message that holds the video's URL or names its file.
             options: the frames and tiles to take.
             tiling: the policy's rules for cutting an image into tiles.
             budget: what the request may still use; the video takes frames, tiles and bytes.
-            param: the field of the request, for error messages.
             salt: only requests with the same salt share the tiles of a video.
 
         Raises:
-            ApiError: 400 with `param`, if the video can't be fetched or decoded, or exceeds a limit. 503, if
-                the server can't store it.
+            ApiError: 400 with the field of the part, if the video can't be fetched or decoded, or exceeds a
+                limit. 503, if the server can't store it.
         """
+        param, kept = media_part.param, media_part.file
         with _stored(param), ExitStack() as stack:
-            file = stack.enter_context(NamedTemporaryFile(prefix="internvl3-video-"))
-            extracted = await self._receive(url, file, options, param)
-            file.seek(0)  # it also writes what is still in the buffer
-            digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-            order = self._order(Path(file.name), options, tiling, extracted)
-            handle = _handle(digest.hexdigest(), order)
+            if kept is not None:  # an id stands for one content for ever, so that needn't be hashed
+                content, path, extracted = kept.id, kept.path, None
+            else:
+                file = stack.enter_context(NamedTemporaryFile(prefix="internvl3-video-"))
+                path, extracted = Path(file.name), await self._receive(media_part.url, file, options, param)
+                file.seek(0)  # it also writes what is still in the buffer
+                content = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
+            order = self._order(path, options, tiling, extracted)
+            handle = _handle(content, order)
             budget.add_media_seconds(self._frame_seconds(order))
             try:
                 video = await self._cache.get((salt, handle), partial(self._decode, order), stack)

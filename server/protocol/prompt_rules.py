@@ -49,7 +49,7 @@ def check_prompt_fields(fields: ChatFields, body: Mapping[str, Any]) -> None:
 
 
 def count_media(
-    messages: Sequence[Mapping[str, Any]], kinds: Sequence[str] = ("image_url", "video_url")
+    messages: Sequence[Mapping[str, Any]], kinds: Sequence[str] = ("image_url", "video_url", "file")
 ) -> int:
     """Return the number of images and videos in the messages, or of content parts of other kinds."""
     return sum(

@@ -123,11 +123,11 @@ def _check(fields: VideoFields, timing: FrameTiming, kinds: set[bool], settings:
 
 
 def _video_urls(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the URL of each video part, or an empty text if the part holds none."""
+    """Yield the URL of each part that may be a video, or an empty text if the part holds none."""
     for message in messages:
         content = message.get("content")
         for part in content if isinstance(content, list) else ():
-            if isinstance(part, Mapping) and part.get("type") == "video_url":
+            if isinstance(part, Mapping) and part.get("type") in ("video_url", "file"):
                 video = part.get("video_url")
                 url = video.get("url") if isinstance(video, Mapping) else video
                 yield url if isinstance(url, str) else ""

@@ -45,7 +45,7 @@ def completion_weight(call: CompletionCall, window: int) -> int:
 def prompt_weight(call: ChatCall, window: int) -> int:
     """Return about how many tokens the prompt of a chat request has, at most `window`."""
     messages = call.body["messages"]
-    images, videos = (count_media(messages, (kind,)) for kind in ("image_url", "video_url"))
+    images, videos = count_media(messages, ("image_url",)), count_media(messages, ("video_url", "file"))
     tiles = images * call.vision.get("max_dynamic_patch", DEFAULT_TILES)
     if videos:
         chosen = call.video.frames

@@ -17,6 +17,7 @@ from server.telemetry.metrics import Metrics
 from .context import ServerContext
 from .keep_alive import begun
 from .scaled_chat import ScaledChat, with_progress
+from .uploaded_files import file_opener
 
 
 async def answer(
@@ -35,7 +36,7 @@ async def answer(
 
     async def prepared() -> ChatCall:
         await budget.ticket.take(weight, principal.name)
-        return await with_loaded_media(context, engine, call, budget)
+        return await with_loaded_media(context, engine, principal, call, budget)
 
     if call.stream:
         return await begun(_events(engine, critic, prepared, context.metrics, principal.account.count))
@@ -43,12 +44,18 @@ async def answer(
 
 
 async def with_loaded_media(
-    context: ServerContext, engine: Engine, call: ChatCall, budget: Budget
+    context: ServerContext, engine: Engine, principal: Principal, call: ChatCall, budget: Budget
 ) -> ChatCall:
     """Return the call with its images and videos fetched, checked and decoded. Raises ApiError."""
     with context.metrics.media_seconds.time():
         messages, media = await context.media.load(
-            call.body["messages"], call.video, engine.tiling, budget, vision=call.vision, salt=call.cache_salt
+            call.body["messages"],
+            call.video,
+            engine.tiling,
+            budget,
+            vision=call.vision,
+            salt=call.cache_salt,
+            open_file=file_opener(context, principal),
         )
     return call.with_media(messages, media)
 

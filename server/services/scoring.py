@@ -26,6 +26,7 @@ from ttscaling.types import Aggregation, Conversation, StepScores, TokenUsage
 
 from .context import ServerContext, check_critic_tiles, living_critic
 from .critic_service import media_owner
+from .uploaded_files import file_opener
 
 Steps = Annotated[list[str], Field(fail_fast=True)]  # of an answer
 
@@ -148,6 +149,7 @@ async def _score_question(
             vision=vision,
             salt=salt,
             stored=stored,
+            open_file=file_opener(context, principal),
         )
     engine = living_critic(engines)
     check_critic_tiles(engine, engines.tiling.tile_size, media, remedy="Send images.", param="messages")

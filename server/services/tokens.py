@@ -110,5 +110,5 @@ async def rendered(
     call = parse_call(body, principal.settings)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
     await budget.ticket.take(prompt_weight(call, engine.max_model_len), principal.name)
-    call = await with_loaded_media(context, engine, call, budget)
+    call = await with_loaded_media(context, engine, principal, call, budget)
     return call, await engine.render(call.body, media=call.media)

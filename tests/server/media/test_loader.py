@@ -229,7 +229,6 @@ async def test_data_urls_that_are_malformed(url):
         {"type": "image_pil", "image_pil": "x"},
         {"type": "prompt_embeds", "data": "AAAA"},
         {"type": "input_image", "image_url": "http://127.0.0.1/"},
-        {"type": "file", "file": {"file_id": "x"}},
         {"image_url": "http://127.0.0.1/"},
         {"type": ["text"], "text": "x"},
         "bare text",
