@@ -36,6 +36,8 @@ async def with_comments(events: AsyncGenerator[str, None]) -> AsyncGenerator[str
                 continue
             if event is None:
                 break
+            # anyio cancels only a task whose next step isn't due yet. With a fast stream it always would be.
+            await asyncio.sleep(0)
             yield event
         await reading  # it raises the stream's error
     finally:

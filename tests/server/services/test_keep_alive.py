@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -143,3 +144,27 @@ async def test_an_error_comes_after_the_events_before_it():
     assert await anext(stream) == "one"
     with pytest.raises(ApiError, match="No"):
         await anext(stream)
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("pauses", [0, 1, 2])
+async def test_a_fast_stream_ends_when_its_client_has_left(turns: int, pauses: int):
+    """Starlette cancels it by a cancel scope of anyio's, at any point of the stream."""
+    most, sent = 20_000, []
+
+    async def fast() -> AsyncGenerator[str, None]:
+        for number in range(most):
+            for _ in range(pauses):
+                await asyncio.sleep(0)
+            yield str(number)
+
+    async def send_all() -> None:
+        async for event in with_comments(fast()):
+            sent.append(event)  # the client has left, so sending takes no time
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(send_all)
+        for _ in range(20 + turns):
+            await asyncio.sleep(0)
+        group.cancel_scope.cancel()
+    assert len(sent) < most
