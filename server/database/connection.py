@@ -3,12 +3,13 @@
 It is SQLite or PostgreSQL. All SQL of the server stands in this folder.
 """
 
+import asyncio
 import fcntl
 import logging
 import os
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from alembic.util import CommandError
@@ -22,6 +23,8 @@ from .schema import upgrade
 
 logger = logging.getLogger("internvl3.server")
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
+LOCK_SECONDS = 10.0  # that a server waits for another one that ends
+LOOK_SECONDS = 0.1  # between two attempts to lock
 BUSY_SECONDS = 60  # that a transaction waits for others of SQLite, which run one after the other
 
 
@@ -52,7 +55,7 @@ class Database:
         """
         try:
             if not self.is_shared:
-                self._lock = _lock(str(self._engine.url.database))
+                self._lock = await _lock(str(self._engine.url.database))
             async with self._engine.begin() as connection:
                 await connection.run_sync(upgrade)
         except (SQLAlchemyError, CommandError, OSError) as error:  # the second: a newer server has changed it
@@ -117,17 +120,26 @@ def _engine(url: str) -> AsyncEngine:
     return engine
 
 
-def _lock(path: str) -> int:
-    """Return the descriptor of a file that no other process can lock until it is closed."""
+async def _lock(path: str) -> int:
+    """Return the descriptor of a file that no other process can lock until it is closed.
+
+    A server that is about to end has some seconds for it.
+    """
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        async with asyncio.timeout(LOCK_SECONDS):
+            while True:
+                with suppress(BlockingIOError):
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return descriptor
+                await asyncio.sleep(LOOK_SECONDS)
+    except BaseException as error:
         os.close(descriptor)
+        if not isinstance(error, TimeoutError):
+            raise
         raise StartupError(
             f"another server uses the database {path}; end it, or give both a PostgreSQL by --database"
         ) from None
-    return descriptor
 
 
 def _set_up_sqlite(connection: Any, record: Any) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from server.errors import ApiError
+from tests.server.apps import app_with, client_of
 from tests.server.http.test_files import bearer, key_file, refusal
 
 from .echo import CHAT, EchoEngine, batch_client, jsonl, line, new_batch, records, until
@@ -320,6 +321,20 @@ async def test_lines_may_ask_for_text_completions(tmp_path: Path):
         assert batch["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
         (record,) = await records(client, batch["output_file_id"])
         assert record["response"]["body"]["object"] == "text_completion"
+
+
+async def test_a_server_that_is_leaving_begins_no_line(tmp_path: Path):
+    engine = EchoEngine()
+    app = app_with(engine, files=tmp_path / "files")
+    app.state.running.is_leaving = True
+    async with client_of(app) as client:
+        created = await new_batch(client, GOOD)
+        await until(client, created, "in_progress")
+        for _ in range(3):  # its worker still looks for work
+            assert (await until(client, await new_batch(client, b"invalid")))["status"] == "failed"
+        assert not engine.answered
+        app.state.running.is_leaving = False
+        assert (await until(client, created))["status"] == "completed"
 
 
 async def test_a_new_server_goes_on_where_the_old_one_stopped(tmp_path: Path):

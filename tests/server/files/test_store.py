@@ -1,5 +1,6 @@
 """What other parts of the server get from the store of files, and what is removed by itself."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -76,13 +77,25 @@ async def test_the_parts_of_an_expired_upload_are_gone(tmp_path: Path):
             assert await remove_old_uploads(connection, upload.expires_at + 1) == [part.id]
 
 
-async def test_two_servers_do_not_share_an_sqlite(tmp_path: Path):
+async def test_two_servers_do_not_share_an_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("server.database.connection.LOCK_SECONDS", 0.3)
     async with open_storage(settings(files=tmp_path)):
         with pytest.raises(StartupError, match="another server uses the database"):
             async with open_storage(settings(files=tmp_path)):
                 pass
     async with open_storage(settings(files=tmp_path)):
         pass
+
+
+async def test_a_server_waits_for_one_that_ends(tmp_path: Path):
+    first = open_storage(settings(files=tmp_path))
+    await first.__aenter__()
+    second = open_storage(settings(files=tmp_path))
+    opening = asyncio.create_task(second.__aenter__())
+    await asyncio.sleep(0)
+    await first.__aexit__(None, None, None)
+    assert (await opening).files is not None
+    await second.__aexit__(None, None, None)
 
 
 @pytest.mark.parametrize(
