@@ -158,6 +158,16 @@ def critic_alone() -> Engines:
 
 
 ALONE = {"policy": "none", "critic": "nano"}
+NEED_A_POLICY = (
+    "/v1/chat/completions",
+    "/v1/chat/completions/render",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/tokenize",
+    "/detokenize",
+)
 
 
 async def test_a_server_without_a_policy_scores_and_answers_nothing(critic_alone: Engines):
@@ -168,8 +178,10 @@ async def test_a_server_without_a_policy_scores_and_answers_nothing(critic_alone
         assert (await client.get("/v1/models/nano-critic")).json() == listed[0]
         await put(client, PHOTO)
         assert (await client.post(SCORE, json=body(PHOTO))).status_code == 200
-        for path in ("/v1/chat/completions", "/v1/chat/completions/render", "/tokenize", "/detokenize"):
-            assert refusal(await client.post(path, json=question()), 404)["code"] == "no_policy"
+        for path in NEED_A_POLICY:
+            error = refusal(await client.post(path, json=question()), 404)
+            assert "runs a critic alone" in error["message"], path
+            assert path.startswith("/v1/messages") or error["code"] == "no_policy", "Anthropic's have no code"
         for path in ("/livez", "/readyz", "/metrics"):
             assert (await client.get(path)).status_code == 200
         assert 'engine="policy"' not in (await client.get("/metrics")).text
