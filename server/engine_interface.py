@@ -203,10 +203,11 @@ class Engine(Protocol):
         ...
 
     def convert_message(self, body: Mapping[str, Any], *, counts_tokens: bool) -> ConvertedRequest:
-        """Return a request of Anthropic's Messages API as a chat request. It generates nothing.
+        """Return a request of Anthropic's Messages API, which may ask for its number of tokens alone."""
+        ...
 
-        `counts_tokens` says that it asks for its number of tokens alone.
-        """
+    def api_schemas(self) -> Mapping[str, Any]:
+        """Return the JSON schemas of requests and replies by name."""
         ...
 
     async def render(self, body: Mapping[str, Any], *, media: Media) -> RenderedPrompt:

@@ -48,7 +48,12 @@ class AccessLog:
             nonlocal status, is_complete
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode("latin-1"))]
+                milliseconds = int(1000 * (time.perf_counter() - begun))
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode("latin-1")),
+                    (b"openai-processing-ms", str(milliseconds).encode("latin-1")),  # as OpenAI's API says it
+                ]
             elif message["type"] == "http.response.body":
                 is_complete = not message.get("more_body", False)
             await send(message)

@@ -26,6 +26,7 @@ from server.http.routes import (
     files,
     messages,
     models,
+    openapi,
     probes,
     responses,
     tokens,
@@ -119,7 +120,7 @@ def create_app(
             await context.engines.close()
         context.media.close()
 
-    # There is no generated documentation: it would show strangers all routes, but none of vLLM's fields.
+    # FastAPI would know nothing of the bodies: server/http/openapi.py writes the document.
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
     app.state.service = Service(context)
     app.state.running = RunningRequests()
@@ -134,6 +135,7 @@ def create_app(
         uploads,
         batches,
         models,
+        openapi,
         probes,
     )
     for routes in routers:
@@ -151,7 +153,13 @@ def create_app(
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["X-Request-Id", "Retry-After", "x-should-retry", *RATE_HEADERS],
+            expose_headers=[
+                "X-Request-Id",
+                "openai-processing-ms",
+                "Retry-After",
+                "x-should-retry",
+                *RATE_HEADERS,
+            ],
         )
     app.add_middleware(GiveTickets, admission=admission)
     app.add_middleware(HoldBytes, in_flight=in_flight)

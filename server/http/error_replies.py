@@ -44,7 +44,7 @@ async def http_error(request: Request, error: Exception) -> Response:
         )
     else:
         failure = ApiError(
-            f"There is no {call}. See GET /v1/models and POST /v1/chat/completions.",
+            f"There is no {call}. GET /openapi.json lists all paths, such as POST /v1/chat/completions.",
             status=error.status_code,
             code="unknown_url",
         )

@@ -93,6 +93,14 @@ class Service:
         self.ready_critic()
         return await scoring.score(self.context, loaded(self.context.engines), principal, body, budget)
 
+    def api_schemas(self) -> Mapping[str, Any]:
+        """Return the JSON schemas that the policy's engine defines; none if the server has no policy.
+
+        Raises ApiError (503) while the models load.
+        """
+        policy = loaded(self.context.engines).policy
+        return {} if policy is None else policy.api_schemas()
+
     def describe_critic(self) -> dict[str, Any]:
         """Return what another server must know to use the critic of this one."""
         return critic_service.describe(self.ready_critic())

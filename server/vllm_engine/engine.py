@@ -30,6 +30,7 @@ from server.vllm_engine.policy.prompt_stats import add_vision_report
 from server.vllm_engine.policy.reply_body import reply_body
 from server.vllm_engine.responses.conversion import ResponseConversion
 
+from .api_schemas import api_schemas
 from .error_mapping import api_error
 from .message_conversion import MessageConversion
 
@@ -125,6 +126,9 @@ class VllmEngine:
 
     def convert_message(self, body: Mapping[str, Any], *, counts_tokens: bool) -> MessageConversion:
         return MessageConversion(self._messages, body, counts_tokens=counts_tokens)
+
+    def api_schemas(self) -> Mapping[str, Any]:
+        return api_schemas()
 
     async def _chat_run(
         self, body: Mapping[str, Any], choose: ChooseCandidates | None, media: Media, count: CountTokens

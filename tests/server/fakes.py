@@ -207,6 +207,9 @@ class FakeEngine:
     def convert_message(self, body: Mapping[str, Any], *, counts_tokens: bool) -> ConvertedRequest:
         raise NotImplementedError("tests/server/vllm_engine tests it with vLLM's types")
 
+    def api_schemas(self) -> Mapping[str, Any]:
+        return {"ChatCompletionRequest": {"type": "object"}}
+
     async def _text_events(self) -> AsyncGenerator[str, None]:
         yield f'data: {{"text":"{await self.generate(0)}"}}\n\n'
         yield DONE

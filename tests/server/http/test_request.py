@@ -127,6 +127,13 @@ async def test_request_ids_are_kept_or_generated():
     assert generated.headers["x-request-id"] == fake.bodies[1]["request_id"] != "no spaces allowed"
 
 
+async def test_every_reply_says_how_long_it_took_to_begin():
+    async with client_of(app_with(engine())) as client:
+        replies = [await client.post(CHAT, json=question(stream=stream)) for stream in (False, True)]
+        replies.append(await client.post(CHAT, content=b"{"))
+    assert all(reply.headers["openai-processing-ms"].isdecimal() for reply in replies)
+
+
 async def test_unknown_paths_and_methods_are_refused():
     async with client_of(app_with(engine())) as client:
         assert "/v1/nothing" in refusal(await client.get("/v1/nothing"), 404)["message"]
@@ -135,7 +142,7 @@ async def test_unknown_paths_and_methods_are_refused():
         wrong = await client.get(CHAT)
         refusal(wrong, 405)
         assert wrong.headers["allow"] == "POST"
-        for path in ("/docs", "/openapi.json", "/redoc"):
+        for path in ("/docs", "/redoc"):
             refusal(await client.get(path), 404)
 
 
