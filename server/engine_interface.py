@@ -6,7 +6,7 @@ text that ends with a blank line. The methods raise ApiError for every mistake o
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from model.images.tiling import TilingConfig
@@ -227,6 +227,24 @@ class Engine(Protocol):
         ...
 
 
+class EngineSteps(Protocol):
+    """The steps of one engine's process."""
+
+    @property
+    def steps(self) -> int:
+        """How many steps the engine has made. Each computes a batch of tokens for some of its requests."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that the engine has not ended."""
+        ...
+
+    async def ping(self) -> None:
+        """Return when the process has answered, which it does between two steps, or when it is idle."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Engines:
     """What one server runs: a policy, a critic, or both."""
@@ -237,6 +255,7 @@ class Engines:
     max_model_len: int  # the policy's context window in tokens; without a policy the critic's
     metrics: Callable[[], bytes]  # returns vLLM's metrics of all engines in Prometheus' text format
     close: Callable[[], Awaitable[None]]  # stops the engines' processes; nothing else waits for them
+    steps: Mapping[str, EngineSteps] = field(default_factory=dict)  # by title, of the engines in this server
 
     @property
     def setup(self) -> dict[str, Any]:

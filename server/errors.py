@@ -99,9 +99,14 @@ def too_many_steps(count: int, most: int, param: str) -> ApiError:
     )
 
 
-def not_ready() -> ApiError:
-    """Return the error for a request that comes before the models are loaded."""
-    return ApiError("The model is still loading. Retry in a few seconds.", status=503, code="model_loading")
+def not_ready(progress: Mapping[str, str] | None = None) -> ApiError:
+    """Return the error for a request that comes before the models are loaded.
+
+    `progress` holds the phase of each engine's start by its title; without it the message names none.
+    """
+    phases = ", ".join(f"{title}: {phase}" for title, phase in (progress or {}).items())
+    message = f"The model is still loading{f' ({phases})' if phases else ''}. Retry in a few seconds."
+    return ApiError(message, status=503, code="model_loading")
 
 
 def no_files(param: str | None = None) -> ApiError:
@@ -144,6 +149,17 @@ def no_policy() -> ApiError:
         "to a server with a policy.",
         status=404,
         code="no_policy",
+    )
+
+
+def stalled(seconds: float) -> ApiError:
+    """Return the error for a request whose engine hangs. `seconds` is the time since its last step."""
+    return ApiError(
+        f"The engine has made no step for {seconds:.0f} seconds although requests wait. Restart the server, "
+        "or send the request to another one.",
+        status=503,
+        code="engine_stalled",
+        can_retry=False,
     )
 
 

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import uvicorn
 
+from model import start_phases
 from server.http.app import create_app
 from server.http.connections import limited_protocol
 from server.http.drain import GRACE_SECONDS, DrainingServer
@@ -27,7 +28,7 @@ from server.telemetry import logs
 from .engine_interface import Engines
 from .errors import EngineDied, StartupError
 from .listeners import Listeners, open_listeners
-from .model_rules import check_models, models_text
+from .model_rules import check_models, engine_titles, models_text
 from .setting_sources import unknown_variables
 from .settings import Settings
 
@@ -55,7 +56,7 @@ def run(settings: Settings) -> int:
     # exception, so that the context managers below close their resources.
     signal.signal(signal.SIGTERM, _leave)
     with listeners, TemporaryDirectory(prefix="internvl3-") as folder:
-        reasons = logs.configure(Path(folder), settings.log_level)
+        reasons = logs.configure(Path(folder), settings.log_level, settings.log_format)
         for line in unknown_variables(os.environ):
             logger.warning(line)
         if settings.log_level != "debug":  # an operator can't act on deprecation warnings from torch or vLLM
@@ -65,7 +66,10 @@ def run(settings: Settings) -> int:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         # This process has threads, so forking it isn't safe.
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-        failure = _serve(settings, listeners, reasons)
+        phases = Path(folder, "phases")
+        phases.mkdir()
+        os.environ[start_phases.FOLDER] = str(phases)
+        failure = _serve(settings, listeners, reasons, phases)
         if failure is None:
             return 0
         if isinstance(failure, EngineDied):
@@ -86,10 +90,10 @@ def end_at_once(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _serve(settings: Settings, listeners: Listeners, reasons: Path) -> Exception | None:
+def _serve(settings: Settings, listeners: Listeners, reasons: Path, phases: Path) -> Exception | None:
     """Run the server until it stops. Return the error if its engines could not start, else None.
 
-    The engines collect what they fail on in the file `reasons`.
+    The engines collect what they fail on in the file `reasons`, and how far they are in the folder `phases`.
     """
     models = models_text(settings)
 
@@ -102,7 +106,8 @@ def _serve(settings: Settings, listeners: Listeners, reasons: Path) -> Exception
 
     try:
         check_models(settings)
-        app = create_app(settings, partial(_start, settings), report_start)
+        read = partial(start_phases.read_phases, phases, engine_titles(settings))
+        app = create_app(settings, partial(_start, settings), report_start, read)
     except StartupError as error:  # settings contradict each other, or the API keys can't be used
         return error
     service: Service = app.state.service

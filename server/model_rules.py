@@ -29,6 +29,12 @@ def check_models(settings: Settings) -> None:
             raise StartupError(f"--{flag} has no effect {cause}: leave it out")
 
 
+def engine_titles(settings: Settings) -> list[str]:
+    """Return which engines run in this server: its policy, its critic, or both."""
+    titles = ["policy"] if settings.has_policy else []
+    return [*titles, "critic"] if settings.critic_path is not None else titles
+
+
 def models_text(settings: Settings) -> str:
     """Return the models of a server for its log."""
     if not settings.has_policy:

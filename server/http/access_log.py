@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import uuid4
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.telemetry.metrics import Metrics
+from server.telemetry.request_record import CURRENT_RECORD, RequestRecord
 
 from .drain import SHUT_DOWN
 from .error_replies import CLIENT_CLOSED
@@ -19,6 +21,8 @@ from .streams import STREAM_FAILED
 logger = logging.getLogger("internvl3.server")
 REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
 PROBES = ("/livez", "/readyz", "/health", "/metrics")  # called every few seconds, so logged as debug
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")  # a client could send any word
+DONE, LEFT, ERROR = "done", "left", "error"  # the outcomes of a stream
 
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
@@ -42,12 +46,18 @@ class AccessLog:
             return
         state = scope.setdefault("state", {})
         state["request_id"] = request_id = _request_id(scope)
-        status, is_complete = CLIENT_CLOSED, False
+        record = RequestRecord()
+        CURRENT_RECORD.set(record)
+        status, is_complete, is_stream = CLIENT_CLOSED, False, False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status, is_complete
+            nonlocal status, is_complete, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
+                is_stream = any(
+                    name.lower() == b"content-type" and value.startswith(b"text/event-stream")
+                    for name, value in message["headers"]
+                )
                 milliseconds = int(1000 * (time.perf_counter() - begun))
                 message["headers"] = [
                     *message["headers"],
@@ -69,27 +79,50 @@ class AccessLog:
             raise
         finally:
             self._metrics.in_flight.dec()
-            self._record(scope, status, is_complete, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            # The metrics take the route's template: clients could send any number of different paths.
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.count_request(route, status, seconds, record.code)
+            end = self._end(state, status, is_complete=is_complete)
+            if is_stream:
+                failed = state.get(SHUT_DOWN) or state.get(STREAM_FAILED)
+                outcome = LEFT if end == "client left" else ERROR if failed else DONE
+                self._metrics.streams.labels(route, outcome).inc()
+            _log(scope, route, status, seconds, end, record)
 
-    def _record(self, scope: Scope, status: int, is_complete: bool, seconds: float) -> None:
-        # The metrics take the route's template: clients could send any number of different paths.
-        route = getattr(scope.get("route"), "path", "unknown")
-        self._metrics.requests.labels(route, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
-        end = ""
-        state = scope["state"]
+    def _end(self, state: dict[str, Any], status: int, *, is_complete: bool) -> str:
+        """Return how a request ended if it didn't end with its reply, and count that."""
         if state.get(SHUT_DOWN):
-            end = " ended by the shutdown"
-        elif status == CLIENT_CLOSED or not is_complete:
+            return "ended by the shutdown"
+        if status == CLIENT_CLOSED or not is_complete:
             self._metrics.cancelled.inc()
-            end = " client left"
-        elif state.get(STREAM_FAILED):
-            end = " error in the stream"
-        if state.get(STREAM_FAILED):
-            self._metrics.stream_errors.labels(route).inc()
-        level = logging.DEBUG if route in PROBES else logging.INFO
-        request_id = state["request_id"]
-        logger.log(level, "%s %s %d %.3fs %s%s", scope["method"], route, status, seconds, request_id, end)
+            return "client left"
+        return "error in the stream" if state.get(STREAM_FAILED) else ""
+
+
+def _log(scope: Scope, route: str, status: int, seconds: float, end: str, record: RequestRecord) -> None:
+    level = logging.DEBUG if route in PROBES else logging.INFO
+    if not logger.isEnabledFor(level):
+        return
+    method = scope["method"] if scope["method"] in METHODS else "OTHER"
+    request_id = scope["state"]["request_id"]
+    usage = record.usage
+    fields: dict[str, Any] = {
+        "key": record.key,
+        "model": record.model,
+        "prompt_tokens": usage.prompt or None,
+        "completion_tokens": usage.completion or None,
+        "critic_tokens": usage.critic_prompt or None,
+        "stop": record.stop,
+        "code": record.code,
+        "param": record.param,
+    }
+    known = {name: value for name, value in fields.items() if value is not None}
+    text = "".join(f" {name}={value}" for name, value in known.items())
+    line = f"{method} {route} {status} {seconds:.3f}s {request_id}{f' {end}' if end else ''}{text}"
+    place = {"request_id": request_id, "method": method, "route": route, "status": status}
+    times = {"seconds": round(seconds, 3), **({"end": end} if end else {})}
+    logger.log(level, "%s", line, extra={"fields": place | times | known})
 
 
 def _request_id(scope: Scope) -> str:

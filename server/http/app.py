@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
@@ -37,7 +37,9 @@ from server.media.in_flight import BytesInFlight
 from server.media.loader import MediaLoader
 from server.media.stored import MediaStore
 from server.services.context import ServerContext
+from server.services.heartbeat import beat
 from server.services.service import Service
+from server.services.stall import StallWatch
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
 
@@ -54,11 +56,13 @@ def create_app(
     settings: Settings,
     start_engines: Callable[[], Awaitable[Engines]],
     on_loaded: Callable[[Exception | None], None] = lambda failure: None,
+    start_phases: Callable[[], Mapping[str, str]] = dict,
 ) -> FastAPI:
     """Return the app. It answers probes at once, and chat requests when `start_engines` is done.
 
     Then `on_loaded` is called with None, or with the exception that ended the start. The exception also stays
-    in `app.state.service.context.failure`. `app.state.running` can end the requests that run.
+    in `app.state.service.context.failure`. `start_phases` returns how far the start of each engine is.
+    `app.state.running` can end the requests that run.
     """
     metrics = Metrics()
     in_flight = BytesInFlight(
@@ -83,6 +87,7 @@ def create_app(
         metrics=metrics,
         stored_media=stored_media,
         started=int(time.time()),
+        start_phases=start_phases,
     )
 
     stack = AsyncExitStack()  # of what is open until the app ends
@@ -104,17 +109,23 @@ def create_app(
                 app.state.uploads = storage.uploads
                 context.files = storage.files
             context.engines = await start_engines()
+            context.watches = {
+                title: StallWatch(steps, settings.stall_seconds)
+                for title, steps in context.engines.steps.items()
+            }
         except Exception as error:
             context.failure = error
         on_loaded(context.failure)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(load())
+        tasks = [asyncio.create_task(load()), asyncio.create_task(beat(context))]
         yield
-        loading.cancel()
-        with suppress(asyncio.CancelledError):
-            await loading
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
         await stack.aclose()
         if context.engines is not None:
             await context.engines.close()

@@ -7,6 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.access.keys import Keys
 from server.access.principal import Principal
 from server.errors import ApiError
+from server.telemetry.request_record import current_record
 
 from .error_replies import error_reply
 
@@ -35,6 +36,7 @@ class Authentication:
             await error_reply(error, scope)(scope, receive, send)
             return
         scope.setdefault("state", {})[PRINCIPAL] = principal
+        current_record().key = principal.name
 
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":

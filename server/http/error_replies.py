@@ -1,5 +1,7 @@
 """The replies to requests that fail: for every exception the error body of the API that was asked."""
 
+from typing import Any
+
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
@@ -7,6 +9,7 @@ from starlette.types import Scope
 
 from server.errors import ApiError, internal_error
 from server.protocol.error_forms import error_content
+from server.telemetry.request_record import current_record
 
 CLIENT_CLOSED = 499  # the client has left; the status is for the log and the metrics
 
@@ -17,11 +20,14 @@ async def api_error(request: Request, error: Exception) -> Response:
     return error_reply(error, request.scope)
 
 
-def error_reply(error: ApiError, scope: Scope) -> JSONResponse:
-    """Return an error's body; with status 429 or 503 the headers say whether and when to retry.
+def error_reply(error: ApiError, scope: Scope, **extra: Any) -> JSONResponse:
+    """Return an error's body, which the request's line in the log names, too.
+
+    With status 429 or 503 the headers say whether and when to retry. `extra` are further fields of the body.
 
     OpenAI's and Anthropic's clients retry both unless x-should-retry is false.
     """
+    current_record().note_error(error.code, error.param)
     headers = {}
     if error.status in (429, 503):
         retry = {"Retry-After": str(error.retry_after)}
@@ -29,7 +35,7 @@ def error_reply(error: ApiError, scope: Scope) -> JSONResponse:
     if error.status == 401:
         headers = {"WWW-Authenticate": "Bearer"}
     content = error_content(error, scope["path"], scope.get("state", {}).get("request_id"))
-    return JSONResponse(content, status_code=error.status, headers=headers)
+    return JSONResponse({**content, **extra}, status_code=error.status, headers=headers)
 
 
 async def http_error(request: Request, error: Exception) -> Response:

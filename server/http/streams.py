@@ -8,7 +8,8 @@ from starlette.types import Scope
 
 from server.errors import ApiError, internal_error
 from server.protocol.error_forms import error_events
-from server.protocol.event_stream import is_error
+from server.protocol.event_stream import is_error, read_event
+from server.telemetry.request_record import current_record
 
 logger = logging.getLogger("internvl3.server")
 STREAM_FAILED = "stream_failed"  # the key in the request's state under which the access log finds it
@@ -20,15 +21,20 @@ async def ended_stream(events: AsyncGenerator[str, None], scope: Scope) -> Async
     The state in `scope`, which is the request's, gets the entry `STREAM_FAILED` when an event does so.
     """
     state = scope["state"]
+    record = current_record()
     try:
         async with aclosing(events):
             async for event in events:
+                record.note_event(event)
                 if is_error(event):
                     state[STREAM_FAILED] = True
+                    error = read_event(event)["error"]
+                    record.note_error(error.get("code"), error.get("param"))
                 yield event
-    except Exception as error:
-        failure = error if isinstance(error, ApiError) else internal_error()
-        if failure is not error:
+    except Exception as failed:
+        failure = failed if isinstance(failed, ApiError) else internal_error()
+        if failure is not failed:
             logger.exception("a stream broke off")
         state[STREAM_FAILED] = True
+        record.note_error(failure.code, failure.param)
         yield error_events(failure, scope["path"])

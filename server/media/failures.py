@@ -50,6 +50,6 @@ def counted_failures(kind: str, metrics: Metrics) -> Iterator[None]:
         reason = error.reason if isinstance(error, MediaError) else LIMIT
         detail = error.detail if isinstance(error, MediaError) else ""
         level = logging.INFO if error.status < 500 else logging.WARNING
-        metrics.media_failures.labels(kind, error.code, reason).inc()
+        metrics.media.failures.labels(kind, error.code, reason).inc()
         logger.log(level, "%s failed (%s): %s", kind, reason, detail or error.message)
         raise

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
@@ -32,15 +33,20 @@ class ImageReader:
         self._means = means
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="internvl3-decode")
 
-    async def fetch(self, media_part: MediaPart, budget: Budget) -> bytes:
-        """Return the bytes of an image. Raises MediaError, or ApiError if the memory is used up."""
+    async def fetch(self, media_part: MediaPart, budget: Budget) -> tuple[bytes, float]:
+        """Return the bytes of an image, and the seconds that they took.
+
+        Raises MediaError, or ApiError if the memory is used up.
+        """
         data = BytesIO()
 
         def write(piece: bytes) -> None:
             budget.held.take(len(piece))
             data.write(piece)
+            self._metrics.media.bytes.labels("image").inc(len(piece))
 
         async with budget.fetches:
+            begun = time.perf_counter()
             limits = self.limits(media_part.param)
             if media_part.file is None:
                 await read_source(media_part.url, write, limits, self._settings, self._means)
@@ -48,7 +54,7 @@ class ImageReader:
                 raise limits.too_large()
             else:
                 write(await asyncio.to_thread(_content, media_part.file, media_part.param))
-        return data.getvalue()
+        return data.getvalue(), time.perf_counter() - begun
 
     async def read(self, data: bytes, media: Media, budget: Budget, param: str) -> tuple[str, LoadedImage]:
         """Return an image's handle and the image. One that `media` holds already is not decoded again.
@@ -65,7 +71,7 @@ class ImageReader:
             if isinstance(known, LoadedImage):
                 return handle, known
             budget.held.take(pixel_bytes(opened))
-            self._metrics.media_decodes.labels("image").inc()
+            self._metrics.media.decodes.labels("image").inc()
             return handle, LoadedImage(decode_image(opened, param), data, media_type(opened))
 
         async with budget.turn:

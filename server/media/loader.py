@@ -6,6 +6,7 @@ candidates, see the one decoded image.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -104,16 +105,20 @@ class MediaLoader:
                         if kept := stored.get(media_part.url):
                             handle, loaded = _take_stored(kept, media_part, budget)
                         elif media_part.medium == "video":
-                            handle, loaded = await self._videos.read(
-                                media_part,
-                                video_options,
-                                tiling,
-                                budget,
-                                salt=salt,
-                            )
+                            with self._metrics.media.seconds.labels("video").time():
+                                handle, loaded = await self._videos.read(
+                                    media_part,
+                                    video_options,
+                                    tiling,
+                                    budget,
+                                    salt=salt,
+                                )
                         else:
-                            data = await fetching[media_part]
+                            data, seconds = await fetching[media_part]
+                            begun = time.perf_counter()
                             handle, loaded = await self._images.read(data, media, budget, media_part.param)
+                            seconds += time.perf_counter() - begun
+                            self._metrics.media.seconds.labels("image").observe(seconds)
                 media[handle] = loaded
                 if isinstance(loaded, LoadedImage):
                     sizes.append(loaded.pixels.size)
@@ -126,7 +131,9 @@ class MediaLoader:
                 task.cancel()
             await asyncio.gather(*fetching.values(), return_exceptions=True)
         with counted_failures("image", self._metrics):
-            budget.take("tiles", count_tiles(sizes, vision, tiling, self._settings))
+            tiles = count_tiles(sizes, vision, tiling, self._settings)
+            budget.take("tiles", tiles)
+        self._metrics.media.tiles.labels("image").inc(tiles)
         return tuple(with_parts(index, message, parts) for index, message in enumerate(messages)), media
 
     async def check_upload(

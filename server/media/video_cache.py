@@ -83,7 +83,7 @@ class VideoCache:
         while self._bytes > self._limit:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= dropped.tiles.nbytes
-        self._metrics.video_cache_bytes.set(self._bytes)
+        self._metrics.media.cache_bytes.set(self._bytes)
 
     def _count(self, outcome: str) -> None:
-        self._metrics.video_cache.labels(outcome).inc()
+        self._metrics.media.cache.labels(outcome).inc()

@@ -89,8 +89,9 @@ class VideoReader:
         budget.take("frames", frames, param=param)
         budget.take("tiles", frames * tiles_per_frame, param=param)
         budget.held.take(video.tiles.nbytes)
-        self._metrics.videos.inc()
-        self._metrics.video_frames.inc(frames)
+        self._metrics.media.videos.inc()
+        self._metrics.media.frames.inc(frames)
+        self._metrics.media.tiles.labels("video").inc(frames * tiles_per_frame)
         return handle, video
 
     def close(self) -> None:
@@ -111,6 +112,7 @@ class VideoReader:
         )
 
         def write(piece: bytes) -> None:
+            self._metrics.media.bytes.labels("video").inc(len(piece))
             with _stored(param):  # a fetch would take its OSError for one of the network
                 file.write(piece)
 
@@ -135,7 +137,7 @@ class VideoReader:
         )
 
     async def _decode(self, order: VideoOrder) -> Video:
-        self._metrics.media_decodes.labels("video").inc()
+        self._metrics.media.decodes.labels("video").inc()
         seconds = self._settings.video_seconds + self._frame_seconds(order)
         return await self._workers.read(order, seconds=seconds)
 

@@ -13,6 +13,7 @@ from server.media.budget import Budget
 from server.protocol.chat_call import ChatCall, parse_call
 from server.protocol.weight import chat_weight
 from server.telemetry.metrics import Metrics
+from server.telemetry.request_record import current_record
 
 from .context import ServerContext
 from .keep_alive import begun
@@ -33,30 +34,34 @@ async def answer(
     critic = None if context.engines is None else context.engines.critic
     weight = chat_weight(call, engine.max_model_len)
     call = call.with_priority(budget.ticket.priority)
+    record = current_record()
+    record.model = call.body["model"]
+    count = record.counting(principal.account.count)
 
     async def prepared() -> ChatCall:
         await budget.ticket.take(weight, principal.name)
         return await with_loaded_media(context, engine, principal, call, budget)
 
     if call.stream:
-        return await begun(_events(engine, critic, prepared, context.metrics, principal.account.count))
-    return await complete(engine, critic, await prepared(), context.metrics, principal.account.count)
+        return await begun(_events(engine, critic, prepared, context.metrics, count))
+    reply = await complete(engine, critic, await prepared(), context.metrics, count)
+    record.stop = reply["choices"][0]["finish_reason"] if reply["choices"] else None
+    return reply
 
 
 async def with_loaded_media(
     context: ServerContext, engine: Engine, principal: Principal, call: ChatCall, budget: Budget
 ) -> ChatCall:
     """Return the call with its images and videos fetched, checked and decoded. Raises ApiError."""
-    with context.metrics.media_seconds.time():
-        messages, media = await context.media.load(
-            call.body["messages"],
-            call.video,
-            engine.tiling,
-            budget,
-            vision=call.vision,
-            salt=call.cache_salt,
-            open_file=file_opener(context, principal),
-        )
+    messages, media = await context.media.load(
+        call.body["messages"],
+        call.video,
+        engine.tiling,
+        budget,
+        vision=call.vision,
+        salt=call.cache_salt,
+        open_file=file_opener(context, principal),
+    )
     return call.with_media(messages, media)
 
 

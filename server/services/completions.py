@@ -1,14 +1,16 @@
 """Continue texts, which OpenAI calls completions: without messages, media and test-time scaling."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from server.access.admission import Ticket
 from server.access.principal import Principal
-from server.engine_interface import Engine
+from server.engine_interface import CountTokens, Engine
 from server.protocol.completion_call import CompletionCall, parse_completion
 from server.protocol.weight import completion_weight
+from server.telemetry.request_record import current_record
 
 from .keep_alive import begun
 
@@ -24,20 +26,24 @@ async def complete(
     call = parse_completion(body, principal.settings)
     call = call.with_cache_salt(principal.cache_salt(call.body.get("cache_salt")))
     call = call.with_priority(ticket.priority)
+    record = current_record()
+    record.model = call.body["model"]
+    count = record.counting(principal.account.count)
     weight = completion_weight(call, engine.max_model_len)
     if call.stream:
-        return await begun(_events(engine, principal, call, weight, ticket))
+        return await begun(_events(engine, call, partial(ticket.take, weight, principal.name), count))
     await ticket.take(weight, principal.name)
-    reply = await engine.complete_text(call.body, count=principal.account.count)
+    reply = await engine.complete_text(call.body, count=count)
     assert isinstance(reply, dict), "the body asks for no stream"
+    record.stop = reply["choices"][0]["finish_reason"] if reply["choices"] else None
     return reply
 
 
 async def _events(
-    engine: Engine, principal: Principal, call: CompletionCall, weight: int, ticket: Ticket
+    engine: Engine, call: CompletionCall, wait: Callable[[], Awaitable[None]], count: CountTokens
 ) -> AsyncGenerator[str, None]:
-    await ticket.take(weight, principal.name)
-    events = await engine.complete_text(call.body, count=principal.account.count)
+    await wait()
+    events = await engine.complete_text(call.body, count=count)
     assert not isinstance(events, dict), "the body asks for a stream"
     async with aclosing(events):
         async for event in events:

@@ -1,7 +1,7 @@
 """The parts of a server that its routes and services share, and checks of its engines."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from model.video.tiles import Video
@@ -13,6 +13,8 @@ from server.media.stored import MediaStore
 from server.request_media import Media
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
+
+from .stall import StallWatch
 
 
 @dataclass(kw_only=True)
@@ -27,6 +29,8 @@ class ServerContext:
     files: FileStore | None = None  # None without --files, and until the models are loaded
     engines: Engines | None = None  # None until the models are loaded
     failure: Exception | None = None  # the error that ended loading
+    start_phases: Callable[[], Mapping[str, str]] = dict  # the phase of each engine's start, by its title
+    watches: Mapping[str, StallWatch] = field(default_factory=dict)  # of the engines, by their titles
 
 
 def loaded(engines: Engines | None) -> Engines:

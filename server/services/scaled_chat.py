@@ -56,7 +56,7 @@ class ScaledChat:
             )
             if scaling.abandon_losers:
                 check_critic_delta(critic, call.vision)
-            self._critic = MeteredCritic(critic, call.media, count)
+            self._critic = MeteredCritic(critic, call.media, count, metrics.selections)
         self._policy: PromptPolicy | None = None
         self._selection: Selection | None = None
         self._choice_count = call.n  # the selection lowers it if fewer candidates were finished

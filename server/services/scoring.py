@@ -20,6 +20,7 @@ from server.protocol.prompt_rules import characters_of_texts
 from server.protocol.request_fields import QuestionFields
 from server.protocol.vision_options import parse_vision_options
 from server.protocol.weight import scoring_weight
+from server.telemetry.request_record import current_record
 from ttscaling.selection.aggregation import aggregate
 from ttscaling.steps import split_steps
 from ttscaling.types import Aggregation, Conversation, StepScores, TokenUsage
@@ -84,6 +85,7 @@ async def score(
         )
     if batch is None:  # a client that must send media first learns it before its turn comes
         _stored(context, principal, questions[0])
+    current_record().model = critic
     weights = (scoring_weight(each.messages, _characters(each), engines.max_model_len) for each in questions)
     await budget.ticket.take(sum(weights), principal.name)
     if batch is None:
@@ -139,18 +141,16 @@ async def _score_question(
     budget.take("characters", _characters(question), param="answers")
     answers = _split(question.answers, most=principal.settings.max_answer_steps)
     budget.take("steps", sum(map(len, answers)), param="answers")
-    stored = _stored(context, principal, question)
-    with context.metrics.media_seconds.time():
-        messages, media = await context.media.load(
-            question.messages,
-            video,
-            engines.tiling,
-            budget,
-            vision=vision,
-            salt=salt,
-            stored=stored,
-            open_file=file_opener(context, principal),
-        )
+    messages, media = await context.media.load(
+        question.messages,
+        video,
+        engines.tiling,
+        budget,
+        vision=vision,
+        salt=salt,
+        stored=_stored(context, principal, question),
+        open_file=file_opener(context, principal),
+    )
     engine = living_critic(engines)
     check_critic_tiles(engine, engines.tiling.tile_size, media, remedy="Send images.", param="messages")
     empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
@@ -158,10 +158,11 @@ async def _score_question(
         empty.clear()
     conversation = Conversation(messages=messages, mm_processor_kwargs=vision, cache_salt=salt)
     used: list[TokenUsage] = []
+    count_for_log = current_record().counting(principal.account.count)
 
     def count(usage: TokenUsage) -> None:
         used.append(usage)
-        principal.account.count(usage)
+        count_for_log(usage)
 
     scored = iter(
         await engine.score_answers(
@@ -173,6 +174,7 @@ async def _score_question(
     )
     outcomes = [_empty(index) if index in empty else next(scored) for index in range(len(answers))]
     failures = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
+    context.metrics.selections.count_scores(scored=len(outcomes) - len(failures), failed=len(failures))
     if len(failures) == len(outcomes):
         raise failures[0]
     return {

@@ -6,10 +6,16 @@ from .group import SettingsGroup
 
 
 class LifeCycleSettings(SettingsGroup):
-    """How the server ends."""
+    """How the server notices that it hangs, and how it ends."""
 
     title = "Life cycle"
 
+    stall_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        description="Seconds that requests may wait for an engine that makes no step and doesn't answer "
+        "otherwise. If the policy hangs so, `/livez` says it.",
+    )
     drain_delay: int = Field(
         default=0,
         ge=0,

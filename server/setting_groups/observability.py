@@ -6,6 +6,7 @@ from pydantic import Field
 
 from .group import SettingsGroup
 
+LogFormat = Literal["text", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -24,4 +25,7 @@ class ObservabilitySettings(SettingsGroup):
     log_level: LogLevel = Field(
         default="error",
         description="Least severe log lines of the engines to show; the server's own lines are always shown.",
+    )
+    log_format: LogFormat = Field(
+        default="text", description="Whether a line of the log is a text or a JSON object."
     )

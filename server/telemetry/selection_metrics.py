@@ -65,6 +65,18 @@ class SelectionMetrics:
             ("outcome",),
             registry=registry,
         )
+        self._scores = Counter(
+            "internvl3_scores",
+            "Answers that the critic was asked to score: scored, failed, or cancelled before it was done.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._critic_seconds = Histogram(
+            "internvl3_critic_seconds",
+            "Seconds in which the critic has scored a candidate, its time in the critic's queue included.",
+            buckets=SECONDS,
+            registry=registry,
+        )
         self._tokens = Counter(
             "internvl3_selection_tokens",
             "Tokens that all selections took, including cancelled ones.",
@@ -89,6 +101,24 @@ class SelectionMetrics:
             self._size.labels(method).observe(n)
             self._seconds.labels(method).observe(time.perf_counter() - begun)
             self._count(usage())
+
+    @contextmanager
+    def timed_score(self) -> Iterator[None]:
+        """Record how the scoring of one answer in the `with` block ends, and its duration if it ends well."""
+        begun, outcome = time.perf_counter(), "scored"
+        try:
+            yield
+            self._critic_seconds.observe(time.perf_counter() - begun)
+        except BaseException as error:
+            outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
+            raise
+        finally:
+            self._scores.labels(outcome).inc()
+
+    def count_scores(self, *, scored: int, failed: int) -> None:
+        """Count the answers of a request to `/v1/critic/score`."""
+        self._scores.labels("scored").inc(scored)
+        self._scores.labels("failed").inc(failed)
 
     def count_selection(self, selection: Selection, *, by_critic: bool) -> None:
         """Count the candidates and failures of a completed selection."""

@@ -41,7 +41,9 @@ from .engine_flags import EngineRole, engine_roles
 from .grammars.checker import GrammarChecker
 from .grammars.compiler import grammar_settings
 from .internals.engine_client import engine_processes, stat_logger_for
+from .internals.step_counter import StepCounter
 from .media_cache import change_in_media_thread
+from .policy_metrics import PolicyMetrics
 from .preparation import Preparation, prepare
 from .setup import engine_setup, system_message
 from .silent_end import silent_end
@@ -119,6 +121,7 @@ async def _start(settings: Settings, grammars: GrammarChecker | None) -> Engines
         max_model_len=first.client.model_config.max_model_len,
         metrics=partial(render, [engine.registry for engine in started.values()]),
         close=close,
+        steps={title: StepCounter(engine.client) for title, engine in started.items()},
     )
 
 
@@ -211,6 +214,7 @@ def _policy(running: StartedEngine, grammars: GrammarChecker, settings: Settings
         system_message=system_message(running.role, running.checkpoint, settings),
         grammars=grammars,
         accounts=TokenAccounts(running.client),
+        metrics=PolicyMetrics(running.registry),
         cut_max_tokens=settings.cut_max_tokens,
     )
     return VllmEngine(

@@ -9,6 +9,7 @@ from server.engine_interface import CountTokens
 from ttscaling.types import TokenUsage
 
 from .internals.engine_client import report_usage
+from .policy_metrics import PolicyMetrics
 
 
 class TokenAccounts:
@@ -43,9 +44,14 @@ class TokenAccounts:
 class MeteredClient:
     """vLLM's engine client for one request, whose tokens are counted as the engine takes them."""
 
-    def __init__(self, client: Any, accounts: TokenAccounts, count: CountTokens) -> None:
+    def __init__(
+        self, client: Any, accounts: TokenAccounts, metrics: PolicyMetrics, kind: str, count: CountTokens
+    ) -> None:
+        """`kind` is that of the generations in the metrics: "plain" or "candidate"."""
         self._client = client
         self._accounts = accounts
+        self._metrics = metrics
+        self._kind = kind
         self._count = count
 
     def __getattr__(self, name: str) -> Any:
@@ -55,7 +61,20 @@ class MeteredClient:
         self, prompt: Any, sampling_params: Any, request_id: str, **options: Any
     ) -> AsyncGenerator[Any, None]:
         """Yield the outputs of vLLM's `EngineClient.generate`."""
-        with self._accounts.counting(request_id, self._count) as name:
-            async with aclosing(self._client.generate(prompt, sampling_params, name, **options)) as outputs:
-                async for output in outputs:
-                    yield output
+        generation = self._metrics.generation(self._kind, choices=sampling_params.n or 1, count=self._count)
+        is_complete = False
+        try:
+            with self._accounts.counting(request_id, generation.take) as name:
+                async with aclosing(
+                    self._client.generate(prompt, sampling_params, name, **options)
+                ) as outputs:
+                    async for output in outputs:
+                        is_complete = output.finished and not _is_aborted(output)
+                        yield output
+        finally:
+            if not is_complete:
+                generation.cancel()
+
+
+def _is_aborted(output: Any) -> bool:
+    return any(choice.finish_reason == "abort" for choice in output.outputs)

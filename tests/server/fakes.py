@@ -114,6 +114,16 @@ class FakePolicy:
         return await self.sample(conversation, index=index, greedy=greedy)
 
 
+class FakeSteps:
+    """The steps of an engine that makes none unless a test says so; it always answers."""
+
+    steps = 0
+    waiting = 0
+
+    async def ping(self) -> None:
+        return
+
+
 class FakeEngine:
     """Returns `answers` in turn. A candidate whose answer is None never ends."""
 
@@ -124,6 +134,7 @@ class FakeEngine:
     def __init__(self, answers: Sequence[str | None], critic: FakeCritic | None = None) -> None:
         self.answers = answers
         self.critic = critic
+        self.steps: dict[str, FakeSteps] = {"policy": FakeSteps()}
         self.alive = True
         self.closed = False
         self.bodies: list[Mapping[str, Any]] = []
@@ -258,4 +269,5 @@ def engines_of(policy: FakeEngine) -> Engines:
         max_model_len=policy.max_model_len,
         metrics=policy.metrics,
         close=policy.close,
+        steps=policy.steps,
     )

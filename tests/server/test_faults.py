@@ -28,6 +28,7 @@ CHAT = "/v1/chat/completions"
 SCORE = "/v1/critic/score"
 SPOILED = "~"  # a byte; as clients' text, a special token would be several of them
 CRITIC_SECONDS = 5
+STALL_SECONDS = 2
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def faulty(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     save_weights(critic, weights)
     flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]
     flags += ["--max-model-len", str(WINDOW), "--critic-seconds", str(CRITIC_SECONDS), "--cut-max-tokens"]
+    flags += ["--stall-seconds", str(STALL_SECONDS)]
     with serving(engine_env, folder / "log", *flags) as running:
         yield running
 
@@ -174,6 +176,28 @@ async def test_at_the_time_cap_nothing_comes_back_if_the_policy_hangs(faulty_cli
         assert reply.json()["error"]["param"] == "test_time_scaling.max_seconds"
     await idle(faulty_client)
     await assert_sound(faulty_client, "a policy that hung")
+
+
+async def test_a_policy_that_hangs_fails_livez(faulty_client, faulty):
+    with paused(faulty, "policy"):
+        request = asyncio.create_task(faulty_client.post(CHAT, json=question(max_tokens=4)))
+        while (live := await faulty_client.get("/livez")).status_code == 200:
+            await asyncio.sleep(0.1)
+        for reply in (live, await faulty_client.get("/readyz")):
+            assert (reply.status_code, reply.json()["error"]["code"]) == (503, "engine_stalled")
+    assert (await request).status_code == 200
+    assert (await faulty_client.get("/livez")).status_code == 200
+    await idle(faulty_client)
+    await assert_sound(faulty_client, "a policy that hung for long")
+    assert "the policy has made no step for" in faulty.log.read_text()
+    while "the policy makes steps again" not in faulty.log.read_text():
+        await asyncio.sleep(0.1)
+
+
+def test_the_log_tells_how_far_the_start_was(faulty):
+    log = faulty.log.read_text()
+    for title in ("policy", "critic"):
+        assert f"start of the {title}: starting" in log and f"start of the {title}: warming" in log
 
 
 async def test_a_critic_that_hangs_counts_as_failed(faulty_client, faulty):

@@ -119,4 +119,7 @@ async def test_a_part_of_a_video_lies_between_start_and_end(client: httpx.AsyncC
     assert times == [f"04:0{second}" for second in range(6)]
     body["media_io_kwargs"]["video"] = {"start": 601}
     refused = await client.post(CHAT, json=body)
-    assert refused.status_code == 400 and "start is 601 s, but the video ends" in refused.json()["error"]["message"]
+    assert (
+        refused.status_code == 400
+        and "start is 601 s, but the video ends" in refused.json()["error"]["message"]
+    )

@@ -31,6 +31,7 @@ from .cpu_sampling import restore_generators
 from .language_model import build_language_model
 from .module_names import CheckpointNameMapper
 from .rotary import V2PERotary
+from .start_report import StartReport
 
 _PLACEHOLDERS = {"image": IMAGE_CONTEXT, "video": VIDEO_TEXT}
 
@@ -101,6 +102,7 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN, dtype=torch.float32), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PIXEL_STD, dtype=torch.float32), persistent=False)
         self._checkpoint_loader = CheckpointLoader(self)
+        self._start_report = StartReport(vllm_config)
         self.make_empty_intermediate_tensors = self.language_model.make_empty_intermediate_tensors
 
     def get_mrope_input_positions(
@@ -156,4 +158,8 @@ class InternVLModel(nn.Module, SupportsMultiModal, SupportsMRoPE, SupportsPP, Su
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         """Load a checkpoint, or a part of it, as `CheckpointLoader.load` does, which says what is raised."""
-        return self._checkpoint_loader.load(weights)
+        is_first = self.training  # vLLM puts the model into evaluation mode after it
+        loaded = self._checkpoint_loader.load(weights)
+        if is_first:
+            self._start_report.loaded(self)
+        return loaded

@@ -17,6 +17,8 @@ async def metrics(request: Request) -> Response:
         for title, engine in (("policy", context.engines.policy), ("critic", context.engines.critic)):
             if engine is not None:
                 context.metrics.engine_up.labels(title).set(engine.alive)
+    for title, watch in context.watches.items():
+        context.metrics.stalled_seconds.labels(title).set(watch.seconds)
     return Response(
         context.metrics.render() + of_engines, media_type="text/plain; version=0.0.4; charset=utf-8"
     )

@@ -19,6 +19,7 @@ from server.vllm_engine.grammars.checker import GrammarChecker
 from server.vllm_engine.grammars.client import GrammarCheckedClient, grammar_param
 from server.vllm_engine.internals.handlers import parser_factory, with_engine_client
 from server.vllm_engine.media_connector import CURRENT_MEDIA
+from server.vllm_engine.policy_metrics import PolicyMetrics
 from server.vllm_engine.token_accounts import MeteredClient, TokenAccounts
 
 from .answer_parser import read_answer
@@ -38,6 +39,7 @@ class PolicySettings:
     system_message: str | None  # begins conversations that have none; None or empty adds nothing
     grammars: GrammarChecker
     accounts: TokenAccounts
+    metrics: PolicyMetrics
     cut_max_tokens: bool  # whether a max_tokens beyond the window is lowered instead of refused
 
 
@@ -80,7 +82,14 @@ class ChatRun:
         self._request = read_request(self._engine_body, ChatCompletionRequest)
         self._grammar_checked = GrammarCheckedClient(
             MediaResendingClient(
-                MeteredClient(chat.engine_client, settings.accounts, count), self._render_with_tiles
+                MeteredClient(
+                    chat.engine_client,
+                    settings.accounts,
+                    settings.metrics,
+                    "plain" if choose is None else "candidate",
+                    count,
+                ),
+                self._render_with_tiles,
             ),
             settings.grammars,
             param=grammar_param(body),
@@ -90,6 +99,7 @@ class ChatRun:
             window=settings.checkpoint.window,
             tokens_per_tile=settings.checkpoint.tokens_per_tile,
             answer=None if settings.cut_max_tokens else answer,
+            observe_deltas=settings.metrics.observe_deltas,
         )
         self._candidate_client = None
         if choose is not None:

@@ -42,7 +42,7 @@ class CompletionRun:
             body = lower_max_tokens(body, handler.model_config.max_model_len)
         self._request = read_request(body, CompletionRequest)
         self._grammar_checked = GrammarCheckedClient(
-            MeteredClient(handler.engine_client, settings.accounts, count),
+            MeteredClient(handler.engine_client, settings.accounts, settings.metrics, "plain", count),
             settings.grammars,
             param=grammar_param(body),
         )

@@ -4,7 +4,7 @@ vLLM limits the number of tokens, but with V2PE a prompt has fewer positions tha
 the positions of prompts with media. This client also checks prompts without media, and it limits answers.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from server.errors import TOO_LONG, ApiError
@@ -15,7 +15,15 @@ from .prompt_stats import PromptStats, prompt_stats
 class WindowLimitedClient:
     """vLLM's engine client for one request. `prompt_stats` describes its prompt once it was rendered."""
 
-    def __init__(self, client: Any, *, window: int, tokens_per_tile: int, answer: int | None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        window: int,
+        tokens_per_tile: int,
+        answer: int | None,
+        observe_deltas: Callable[[Sequence[float]], None] = lambda deltas: None,
+    ) -> None:
         """Keep the limits of one request.
 
         Args:
@@ -23,11 +31,13 @@ class WindowLimitedClient:
             window: the number of positions that the model was trained on.
             tokens_per_tile: the tokens of one tile.
             answer: the max_tokens that the request demands; None if it takes what is left.
+            observe_deltas: gets the deltas of the prompt.
         """
         self._client = client
         self.window = window
         self._tokens_per_tile = tokens_per_tile
         self._answer = answer
+        self._observe_deltas = observe_deltas
         self.prompt_stats: PromptStats | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -41,6 +51,7 @@ class WindowLimitedClient:
         """
         if self.prompt_stats is None:  # all candidates share one prompt
             self.prompt_stats = prompt_stats(prompt, tokens_per_tile=self._tokens_per_tile)
+            self._observe_deltas(self.prompt_stats.deltas)
         if self.window - self.prompt_stats.next_position < (self._answer or 1):
             raise ApiError(
                 f"The prompt takes {self.prompt_stats.next_position} positions and the answer up to "

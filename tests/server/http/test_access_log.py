@@ -13,6 +13,7 @@ from tests.server.apps import app_with, client_of, events_of, listening, questio
 from tests.server.fakes import FakeEngine
 
 CHAT = "/v1/chat/completions"
+STREAMS = f'internvl3_http_streams_total{{{{outcome="{{}}",route="{CHAT}"}}}}'
 
 
 class Broken(FakeEngine):
@@ -74,7 +75,9 @@ async def test_a_stream_that_breaks_ends_with_an_error_event():
         counted = await figures(client)
     _, chunks = events_of(reply.text)
     assert chunks[-1]["error"]["type"] == "server_error" and "0x" not in reply.text
-    assert counted['internvl3_http_stream_errors_total{route="/v1/chat/completions"}'] == 1
+    assert counted[STREAMS.format("error")] == 1
+    refused = f'internvl3_http_requests_refused_total{{code="internal_error",route="{CHAT}"}}'
+    assert counted[refused] == 1
     assert counted["internvl3_http_requests_cancelled_total"] == 0
 
 
@@ -85,7 +88,7 @@ async def test_a_client_that_leaves_its_stream_is_counted():
         while not (counted := await figures(client))["internvl3_http_requests_cancelled_total"]:
             await asyncio.sleep(0.01)
     assert counted["internvl3_http_requests_cancelled_total"] == 1
-    assert "internvl3_http_stream_errors_total" not in str(counted)
+    assert counted[STREAMS.format("left")] == 1
 
 
 async def test_a_whole_reply_is_neither():
@@ -95,7 +98,8 @@ async def test_a_whole_reply_is_neither():
         counted = await figures(client)
     assert counted["internvl3_http_requests_cancelled_total"] == 0
     assert counted['internvl3_http_requests_total{route="/v1/chat/completions",status="200"}'] == 2
-    assert "internvl3_http_stream_errors_total" not in str(counted)
+    assert counted[STREAMS.format("done")] == 1
+    assert "http_streams_total" in str(counted) and "refused" not in str(counted)
 
 
 async def test_the_engine_gets_our_id_and_not_the_bodys():

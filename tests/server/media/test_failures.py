@@ -54,7 +54,7 @@ def failures(metrics: Metrics) -> dict[tuple[str, str, str], float]:
     """Return the counts of failures by kind, code and reason."""
     return {
         (sample.labels["kind"], sample.labels["code"], sample.labels["reason"]): sample.value
-        for metric in metrics.media_failures.collect()
+        for metric in metrics.media.failures.collect()
         for sample in metric.samples
         if sample.name.endswith("_total")
     }

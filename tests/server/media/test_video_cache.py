@@ -46,7 +46,7 @@ class Decodes:
             return await self.cache.get((salt, name), decode, stack)
 
     def counts(self) -> dict[str, float]:
-        (metric,) = self.metrics.video_cache.collect()
+        (metric,) = self.metrics.media.cache.collect()
         return {
             sample.labels["outcome"]: sample.value
             for sample in metric.samples
@@ -71,7 +71,7 @@ async def test_the_least_recently_used_are_dropped():
     decodes = Decodes()
     for name in ("a", "b", "c", "d", "a", "e"):  # four of them fit
         await decodes.get(name)
-    assert decodes.metrics.video_cache_bytes._value.get() == MIB
+    assert decodes.metrics.media.cache_bytes._value.get() == MIB
     assert decodes.begun == ["a", "b", "c", "d", "e"]
     await decodes.get("a")
     await decodes.get("b")

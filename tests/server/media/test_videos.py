@@ -250,7 +250,7 @@ def loader() -> Iterator[tuple[MediaLoader, Metrics]]:
 
 
 def decode_passes(metrics: Metrics) -> float:
-    return metrics.media_decodes.labels("video")._value.get()
+    return metrics.media.decodes.labels("video")._value.get()
 
 
 async def ask(media: MediaLoader, url: str, options: VideoOptions = FOUR, salt: str | None = None) -> Video:

@@ -1,10 +1,12 @@
 """The log of an engine: one line and no stack if it can't start, and a stack for every error after that."""
 
+import json
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Self
 
 import pytest
@@ -144,3 +146,17 @@ def test_the_reason_in_an_error_of_pydantic_is_shown():
     with pytest.raises(ValidationError) as refusal:
         Engine()
     assert logs.error_line(refusal.value) == "ValueError: use ngram"
+
+
+def test_json_lines(tmp_path, capsys, restored):
+    """Each line is an object. An engine's error is one line before the start, and a stack after it."""
+    reasons = logs.configure(tmp_path, "error", "json")
+    logging.getLogger("internvl3.server").info("a %s", "line\nand more", extra={"fields": {"status": 200}})
+    fail()
+    logs.engines_started(reasons)
+    fail()
+    ours, before, after = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert ours["message"] == "a line\nand more" and ours["status"] == 200 and ours["level"] == "info"
+    assert datetime.fromisoformat(ours["time"]).utcoffset() == timedelta(0)
+    assert before["error"] == "ValueError: the checkpoint lacks a.b" and "stack" not in before
+    assert "Traceback" in after["stack"] and after["stack"].endswith("\nValueError")

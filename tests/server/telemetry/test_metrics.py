@@ -23,7 +23,7 @@ def test_the_same_metric_of_two_engines_is_written_once():
 
 def test_every_metric_of_ours_has_our_prefix_and_each_app_its_own():
     first, second = Metrics(), Metrics()
-    first.videos.inc()
+    first.media.frames.inc()
     families = list(text_string_to_metric_families(second.render().decode()))
     assert families and all(family.name.startswith("internvl3_") for family in families)
-    assert b"internvl3_videos_total 0.0" in second.render()
+    assert b"internvl3_video_frames_total 0.0" in second.render()

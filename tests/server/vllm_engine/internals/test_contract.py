@@ -18,6 +18,7 @@ COMPLETIONS = "vllm.entrypoints.openai.completion.serving.OpenAIServingCompletio
 RENDERER = "vllm.renderers.base.BaseRenderer"
 CACHE = "vllm.multimodal.cache.base.BaseMultiModalProcessorCache"
 LOGGER = "vllm.v1.metrics.loggers.PrometheusStatLogger"
+STEPS = "notice that an engine hangs"
 COUNT = "count the tokens of every output"
 PARSE = "read a candidate's tool calls before it is chosen"
 ASK = "send each request through clients of its own"
@@ -47,6 +48,14 @@ NAMES = [
     Need(owner="vllm.v1.engine.EngineCoreOutput", name="prefill_stats", purpose=COUNT),
     Need(owner="vllm.v1.metrics.stats.PrefillStats", name="num_prompt_tokens", purpose=COUNT),
     Need(owner="vllm.v1.metrics.stats.PrefillStats", name="num_cached_tokens", purpose=COUNT),
+    Need(
+        owner=f"{OUTPUTS}.OutputProcessor",
+        name="update_scheduler_stats",
+        purpose=STEPS,
+        parameters=("scheduler_stats",),
+    ),
+    Need(owner=f"{OUTPUTS}.OutputProcessor", name="get_num_unfinished_requests", purpose=STEPS),
+    Need(owner=f"{CORE}.MPClient", name="is_sleeping_async", purpose=STEPS),
     Need(owner=CHAT, name="engine_client", purpose=ASK),
     Need(owner=COMPLETIONS, name="engine_client", purpose=ASK),
     Need(owner=CHAT, name="parser_cls", purpose=PARSE),
