@@ -75,6 +75,8 @@ class LineRunner:
             reply = await self._answer(line, principal, request_id)
             status, body, outcome = 200, reply, COMPLETED
         except ApiError as error:
+            if _is_cancelled():
+                raise asyncio.CancelledError from None
             is_temporary = error.code in TEMPORARY
             if is_temporary or (error.status == 503 and line.attempts + 1 < MAX_ATTEMPTS):
                 await self._give_back(line, error.retry_after, uncount=is_temporary)
@@ -84,6 +86,8 @@ class LineRunner:
             logger.exception("line %d of %s met a bug", line.number, line.batch.id)
             failure = internal_error()
             status, body, outcome = failure.status, dict(failure.body), FAILED
+        if _is_cancelled():
+            raise asyncio.CancelledError
         await self._keep(line, outcome, await answered(request_id, line.custom_id, status, body))
 
     async def _answer(self, line: Line, principal: Principal, request_id: str) -> dict[str, object]:
@@ -120,3 +124,13 @@ class LineRunner:
         async with self._database.transaction() as connection:
             not_before = await self._database.now(connection) + min(seconds, LONGEST_WAIT)
             await release_line(connection, line, self._leases.holder, not_before, uncount=uncount)
+
+
+def _is_cancelled() -> bool:
+    """Return whether this server has given up the line.
+
+    vLLM's handler turns a cancellation into an error, as if a client had left. That is no result
+    of the line: whoever holds it next answers it.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

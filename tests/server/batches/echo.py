@@ -21,7 +21,10 @@ CHAT = "/v1/chat/completions"
 
 
 class EchoEngine(FakeEngine):
-    """Answers with the text of the last message, counts each, and waits while `gate` isn't set."""
+    """Answers with the text of the last message, counts each, and waits while `gate` isn't set.
+
+    A cancelled request ends with an error of the client, as in vLLM.
+    """
 
     def __init__(self, *, is_open: bool = True) -> None:
         super().__init__(["unused"], FakeCritic({"good": [0.9]}))
@@ -46,6 +49,8 @@ class EchoEngine(FakeEngine):
         self.most_waiting = max(self.most_waiting, self.waiting)
         try:
             await self.gate.wait()
+        except asyncio.CancelledError:  # as vLLM's handler answers it
+            raise ApiError("Client disconnected") from None
         finally:
             self.waiting -= 1
         count(TokenUsage(prompt=7, completion=2))
