@@ -129,7 +129,7 @@ class CriticEngine(Protocol):
         ...
 
 
-class Engine(Protocol):
+class PolicyEngine(Protocol):
     """A loaded policy."""
 
     @property
@@ -249,7 +249,7 @@ class EngineSteps(Protocol):
 class Engines:
     """What one server runs: a policy, a critic, or both."""
 
-    policy: Engine | None
+    policy: PolicyEngine | None
     critic: CriticEngine | None
     tiling: TilingConfig  # the policy's rules for cutting images into tiles; without a policy the critic's
     max_model_len: int  # the policy's context window in tokens; without a policy the critic's

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from server.access.principal import Principal
-from server.engine_interface import CountTokens, CriticEngine, Engine
+from server.engine_interface import CountTokens, CriticEngine, PolicyEngine
 from server.media.budget import Budget
 from server.protocol.chat_call import ChatCall, parse_call
 from server.protocol.weight import chat_weight
@@ -22,7 +22,11 @@ from .uploaded_files import file_opener
 
 
 async def answer(
-    context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
+    context: ServerContext,
+    engine: PolicyEngine,
+    principal: Principal,
+    body: Mapping[str, Any],
+    budget: Budget,
 ) -> dict[str, Any] | AsyncGenerator[str, None]:
     """Return the reply to a chat request's body, or its events if the body asks for a stream.
 
@@ -50,7 +54,7 @@ async def answer(
 
 
 async def with_loaded_media(
-    context: ServerContext, engine: Engine, principal: Principal, call: ChatCall, budget: Budget
+    context: ServerContext, engine: PolicyEngine, principal: Principal, call: ChatCall, budget: Budget
 ) -> ChatCall:
     """Return the call with its images and videos fetched, checked and decoded. Raises ApiError."""
     messages, media = await context.media.load(
@@ -66,7 +70,7 @@ async def with_loaded_media(
 
 
 async def complete(
-    engine: Engine, critic: CriticEngine | None, call: ChatCall, metrics: Metrics, count: CountTokens
+    engine: PolicyEngine, critic: CriticEngine | None, call: ChatCall, metrics: Metrics, count: CountTokens
 ) -> dict[str, Any]:
     """Return the reply to a call; raises ApiError. `count` gets all tokens that it takes."""
     if call.scaling is None:
@@ -77,7 +81,7 @@ async def complete(
 
 
 async def _events(
-    engine: Engine,
+    engine: PolicyEngine,
     critic: CriticEngine | None,
     prepare: Callable[[], Awaitable[ChatCall]],
     metrics: Metrics,

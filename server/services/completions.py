@@ -7,7 +7,7 @@ from typing import Any
 
 from server.access.admission import Ticket
 from server.access.principal import Principal
-from server.engine_interface import CountTokens, Engine
+from server.engine_interface import CountTokens, PolicyEngine
 from server.protocol.completion_call import CompletionCall, parse_completion
 from server.protocol.weight import completion_weight
 from server.telemetry.request_record import current_record
@@ -16,7 +16,7 @@ from .keep_alive import begun
 
 
 async def complete(
-    engine: Engine, principal: Principal, body: Mapping[str, Any], ticket: Ticket
+    engine: PolicyEngine, principal: Principal, body: Mapping[str, Any], ticket: Ticket
 ) -> dict[str, Any] | AsyncGenerator[str, None]:
     """Return the reply to a completion request's body, or its events if the body asks for a stream.
 
@@ -40,7 +40,7 @@ async def complete(
 
 
 async def _events(
-    engine: Engine, call: CompletionCall, wait: Callable[[], Awaitable[None]], count: CountTokens
+    engine: PolicyEngine, call: CompletionCall, wait: Callable[[], Awaitable[None]], count: CountTokens
 ) -> AsyncGenerator[str, None]:
     await wait()
     events = await engine.complete_text(call.body, count=count)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from model.video.tiles import Video
-from server.engine_interface import CriticEngine, Engine, Engines
+from server.engine_interface import CriticEngine, Engines, PolicyEngine
 from server.errors import ApiError, no_policy, not_ready, stopped
 from server.files.store import FileStore
 from server.media.loader import MediaLoader
@@ -40,7 +40,7 @@ def loaded(engines: Engines | None) -> Engines:
     return engines
 
 
-def living_policy(engines: Engines) -> Engine:
+def living_policy(engines: Engines) -> PolicyEngine:
     """Return the policy. Raises ApiError: 404 if the server has none, 503 if its process has died."""
     if engines.policy is None:
         raise no_policy()

@@ -5,7 +5,7 @@ from typing import Any
 
 from server.access.principal import Principal
 from server.converted_request import ConvertedRequest
-from server.engine_interface import Engine
+from server.engine_interface import PolicyEngine
 from server.errors import ApiError
 from server.media.budget import Budget
 
@@ -16,7 +16,7 @@ from .keep_alive import with_comments
 
 async def answer(
     context: ServerContext,
-    engine: Engine,
+    engine: PolicyEngine,
     principal: Principal,
     request: ConvertedRequest,
     budget: Budget,
@@ -35,7 +35,7 @@ async def answer(
 
 async def count_tokens(
     context: ServerContext,
-    engine: Engine,
+    engine: PolicyEngine,
     principal: Principal,
     request: ConvertedRequest,
     budget: Budget,

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from server.engine_interface import CountTokens, CriticEngine, Engine, PromptPolicy
+from server.engine_interface import CountTokens, CriticEngine, PolicyEngine, PromptPolicy
 from server.errors import ApiError, internal_error
 from server.protocol.chat_call import ChatCall
 from server.protocol.event_stream import DONE, is_error, read_event, write_event
@@ -32,7 +32,7 @@ class ScaledChat:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: PolicyEngine,
         critic: CriticEngine | None,
         call: ChatCall,
         scaling: ScalingFields,

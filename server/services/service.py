@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.access.principal import Principal
-from server.engine_interface import CriticEngine, Engine, Engines
+from server.engine_interface import CriticEngine, Engines, PolicyEngine
 from server.errors import no_files, not_ready
 from server.files.store import FileStore
 from server.media.budget import Budget
@@ -27,7 +27,7 @@ class Service:
 
     context: ServerContext
 
-    def ready_engine(self) -> Engine:
+    def ready_engine(self) -> PolicyEngine:
         """Return the policy. Raises ApiError if it is still loading, has stopped, or if there is none."""
         return living_policy(loaded(self.context.engines))
 

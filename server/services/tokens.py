@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from server.access.principal import Principal
-from server.engine_interface import Engine, RenderedPrompt
+from server.engine_interface import PolicyEngine, RenderedPrompt
 from server.errors import ApiError, field_error
 from server.media.budget import Budget
 from server.protocol.chat_call import ChatCall, parse_call, resolve_model
@@ -41,7 +41,11 @@ class Detokenize(BaseModel):
 
 
 async def render(
-    context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
+    context: ServerContext,
+    engine: PolicyEngine,
+    principal: Principal,
+    body: Mapping[str, Any],
+    budget: Budget,
 ) -> dict[str, Any]:
     """Return what a chat request's body would be answered from, without answering it. Raises ApiError."""
     call, prompt = await rendered(context, engine, principal, body, budget)
@@ -64,7 +68,11 @@ async def render(
 
 
 async def tokenize(
-    context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
+    context: ServerContext,
+    engine: PolicyEngine,
+    principal: Principal,
+    body: Mapping[str, Any],
+    budget: Budget,
 ) -> dict[str, Any]:
     """Return the tokens of a text or of a chat request's messages, as vLLM's server does. Raises ApiError."""
     if "messages" in body:
@@ -93,7 +101,7 @@ async def tokenize(
     }
 
 
-async def detokenize(engine: Engine, principal: Principal, body: Mapping[str, Any]) -> dict[str, Any]:
+async def detokenize(engine: PolicyEngine, principal: Principal, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the text of tokens, as vLLM's server does. Raises ApiError."""
     try:
         request = Detokenize.model_validate(body)
@@ -104,7 +112,11 @@ async def detokenize(engine: Engine, principal: Principal, body: Mapping[str, An
 
 
 async def rendered(
-    context: ServerContext, engine: Engine, principal: Principal, body: Mapping[str, Any], budget: Budget
+    context: ServerContext,
+    engine: PolicyEngine,
+    principal: Principal,
+    body: Mapping[str, Any],
+    budget: Budget,
 ) -> tuple[ChatCall, RenderedPrompt]:
     """Return the call that a chat request's body asks for, and its prompt. Raises ApiError."""
     call = parse_call(body, principal.settings)

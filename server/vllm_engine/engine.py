@@ -1,4 +1,4 @@
-"""The policy on vLLM: the implementation of `server.engine_interface.Engine`.
+"""The policy on vLLM: the implementation of `server.engine_interface.PolicyEngine`.
 
 vLLM's chat handler does most of the API's work: rendering, parsers, logprobs and chunks. This package decides
 which requests reach the engines (`policy/candidates.py`) and words the errors (`error_mapping.py`).
@@ -35,8 +35,8 @@ from .error_mapping import api_error
 from .message_conversion import MessageConversion
 
 
-class VllmEngine:
-    """An `Engine` on a running vLLM engine."""
+class VllmPolicy:
+    """A `PolicyEngine` on a running vLLM engine."""
 
     def __init__(
         self,

@@ -36,7 +36,7 @@ from server.vllm_engine.critic.step_critic import StepCritic
 from server.vllm_engine.policy.chat_run import PolicySettings
 
 from .conversation_format import set_conversation_format
-from .engine import VllmEngine
+from .engine import VllmPolicy
 from .engine_flags import EngineRole, engine_roles
 from .grammars.checker import GrammarChecker
 from .grammars.compiler import grammar_settings
@@ -208,7 +208,7 @@ async def _critic(running: StartedEngine, policy: StartedEngine | None, settings
     return VllmCritic(step_critic, running.client, running.checkpoint, running.setup)
 
 
-def _policy(running: StartedEngine, grammars: GrammarChecker, settings: Settings) -> VllmEngine:
+def _policy(running: StartedEngine, grammars: GrammarChecker, settings: Settings) -> VllmPolicy:
     policy_settings = PolicySettings(
         checkpoint=running.checkpoint,
         system_message=system_message(running.role, running.checkpoint, settings),
@@ -217,7 +217,7 @@ def _policy(running: StartedEngine, grammars: GrammarChecker, settings: Settings
         metrics=PolicyMetrics(running.registry),
         cut_max_tokens=settings.cut_max_tokens,
     )
-    return VllmEngine(
+    return VllmPolicy(
         running.handlers.openai_serving_chat,
         running.handlers.openai_serving_completion,
         running.handlers.anthropic_serving_messages,
