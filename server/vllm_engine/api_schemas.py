@@ -48,6 +48,17 @@ REPLIES: Mapping[type[BaseModel], Iterable[str]] = {  # with the fields that thi
     AnthropicCountTokensResponse: (),
 }
 ADDED = {"vision": "VisionReport", "test_time_scaling": "ScalingReport"}
+TOKENS = {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}}
+TEXT = {"type": "string", "minLength": 1}
+PROMPT = {
+    "description": "A text, a list of token ids, or a list of one of these.",
+    "anyOf": [
+        TEXT,
+        TOKENS,
+        {"type": "array", "minItems": 1, "items": TEXT},
+        {"type": "array", "minItems": 1, "items": TOKENS},
+    ],
+}
 GIVEN_BY_HEADER = "request_id"  # X-Request-Id chooses it
 # The types are ours: vLLM's list thirty kinds of items, most of which are refused.
 INPUT = {
@@ -83,6 +94,8 @@ def api_schemas() -> dict[str, Any]:
     for kind, answered in REQUESTS.items():
         _restrict(schemas[kind.__name__], set(answered) - {GIVEN_BY_HEADER}, ours)
     schemas["ResponsesRequest"]["properties"]["input"] = INPUT
+    schemas["CompletionRequest"]["properties"]["prompt"] = PROMPT
+    schemas["CompletionRequest"]["required"] = ["prompt"]  # vLLM also takes embeddings instead
     schemas["VisionFields"]["properties"]["v2pe_delta"] = DELTA
     for kind, names in REPLIES.items():
         for name in names:

@@ -52,3 +52,14 @@ def test_fields_and_reports_of_this_server_are_described():
 def test_a_body_fits_its_schema(body, fits):
     schema = {"$ref": "#/components/schemas/ChatCompletionRequest", "components": {"schemas": SCHEMAS}}
     assert jsonschema.Draft202012Validator(schema).is_valid(body) is fits
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fits"),
+    [("Once", True), ([5, 6], True), (["a"], True), ([[5]], True), ("", False), ([], False), (None, False)],
+    ids=str,
+)
+def test_a_prompt_fits_as_it_is_answered(prompt, fits):
+    schema = {"$ref": "#/components/schemas/CompletionRequest", "components": {"schemas": SCHEMAS}}
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid({"prompt": prompt}) is fits and not validator.is_valid({})
