@@ -144,13 +144,19 @@ def engine_fields(
                     code=UNKNOWN_FIELD,
                 )
     tools = body.get("tools")
-    if isinstance(tools, list) and len(tools) > MAX_TOOLS:
+    if isinstance(tools, list):
+        check_tool_count(len(tools))
+    return {name: value for name, value in body.items() if name in rules.passed and name not in ours}
+
+
+def check_tool_count(count: int) -> None:
+    """Raise ApiError (400) if a request has more tools than `MAX_TOOLS`."""
+    if count > MAX_TOOLS:
         raise ApiError(
-            f"A request may hold {MAX_TOOLS} tools, not {len(tools)}. Send fewer.",
+            f"A request may hold {MAX_TOOLS} tools, not {count}. Send fewer.",
             param="tools",
             code="too_many_tools",
         )
-    return {name: value for name, value in body.items() if name in rules.passed and name not in ours}
 
 
 def named_field(message: str) -> str | None:

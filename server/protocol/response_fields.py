@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .chat_call import OUR_FIELDS as CHAT_FIELDS
-from .engine_fields import REFUSED, FieldRules, engine_fields
+from .engine_fields import REFUSED, FieldRules, check_tool_count, engine_fields
 
 OUR_FIELDS = CHAT_FIELDS
 # They say how a reply is stored, billed or found again, which has no meaning here; the reply repeats some.
@@ -77,5 +77,9 @@ CHAT_NAMES = {  # the names of fields here by those in a chat request, for error
 
 def response_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a request that are answered, our own included. Raises ApiError for others."""
+    tools = body.get("tools")
+    if isinstance(tools, list):
+        inner = [tool.get("tools") for tool in tools if isinstance(tool, Mapping)]  # those of namespaces
+        check_tool_count(len(tools) + sum(len(each) for each in inner if isinstance(each, list)))
     ours = {name: body[name] for name in OUR_FIELDS if name in body}
     return {**engine_fields(body, OUR_FIELDS, RULES), **ours}

@@ -6,7 +6,11 @@ from contextlib import aclosing
 from typing import Any
 
 from pydantic import ValidationError
-from vllm.entrypoints.anthropic.protocol import AnthropicCountTokensRequest, AnthropicMessagesRequest
+from vllm.entrypoints.anthropic.protocol import (
+    AnthropicContentBlock,
+    AnthropicCountTokensRequest,
+    AnthropicMessagesRequest,
+)
 from vllm.entrypoints.anthropic.serving import AnthropicServingMessages
 from vllm.entrypoints.openai.chat_completion.protocol import ChatCompletionResponse
 from vllm.exceptions import VLLMError
@@ -43,6 +47,7 @@ class MessageConversion:
         self._handler = handler
         kind = AnthropicCountTokensRequest if counts_tokens else AnthropicMessagesRequest
         plain = {name: body[name] for name in RULES.passed & body.keys() if name not in OUR_FIELDS}
+        _check_blocks(plain.get("messages"))
         request = read_request(plain, kind)
         try:
             chat = handler.to_chat_completion_request(
@@ -106,6 +111,26 @@ class MessageConversion:
                 yield event
         for failure in failures:
             yield write_named_event("error", message_error(self.named(failure)))
+
+
+def _check_blocks(messages: Any) -> None:
+    """Raise ApiError (400) for the first wrong message or block.
+
+    pydantic would list the errors of all of them, which takes seconds for 100,000. What is no list at all is
+    left to it.
+    """
+    for index, message in enumerate(messages if isinstance(messages, list) else ()):
+        param = f"messages[{index}]"
+        if not isinstance(message, Mapping) or "role" not in message or "content" not in message:
+            raise ApiError(f"{param} must be an object with role and content.", param=param)
+        content = message["content"]
+        for number, block in enumerate(content if isinstance(content, list) else ()):
+            try:
+                AnthropicContentBlock.model_validate(block)
+            except ValidationError as error:
+                failure = field_error(error)
+                where = f"{param}.content[{number}]" + (f".{failure.param}" if failure.param else "")
+                raise ApiError(f"{param}.content[{number}]: {failure.message}", param=where) from None
 
 
 def _is_object(text: str) -> bool:

@@ -71,6 +71,12 @@ def _read_item(item: Any, param: str) -> Any:
                 f"{param}.encrypted_content can't be read here. Leave the item out.",
                 param=f"{param}.encrypted_content",
             )
+        for name in ("summary", "content"):  # before pydantic, which would list the errors of all parts
+            parts = item.get(name)
+            for number, part in enumerate(parts if isinstance(parts, list) else ()):
+                if not isinstance(part, dict) or not isinstance(part.get("text"), str):
+                    where = f"{param}.{name}[{number}]"
+                    raise ApiError(f"{where} must be an object with a text.", param=where)
         return _read_as(ResponseReasoningItem, {"id": "", "summary": [], **item}, param)
     if kind == "function_call":
         return _read_as(ResponseFunctionToolCall, item, param)

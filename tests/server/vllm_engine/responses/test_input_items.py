@@ -106,6 +106,8 @@ WRONG: list[tuple[Any, str]] = [
     ([{"type": "custom_tool_call", "call_id": "c", "name": "f"}], "input[0].input"),
     ([{"type": "reasoning", "encrypted_content": "x"}], "input[0].encrypted_content"),
     ([{"type": "reasoning", "summary": "x"}], "input[0].summary"),
+    ([{"type": "reasoning", "summary": [{}]}], "input[0].summary[0]"),
+    ([{"type": "reasoning", "content": [5]}], "input[0].content[0]"),
 ]
 
 
