@@ -13,6 +13,7 @@ from model.images.tiling import TilingConfig
 from ttscaling.types import Conversation, Policy, StepPolicy, StepScores, TokenUsage
 
 from .converted_request import ConvertedRequest
+from .engine_steps import EngineSteps
 from .errors import ApiError
 from .request_media import Media
 
@@ -224,24 +225,6 @@ class PolicyEngine(Protocol):
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
         """Return the text of tokens, special tokens included."""
-        ...
-
-
-class EngineSteps(Protocol):
-    """The steps of one engine's process."""
-
-    @property
-    def steps(self) -> int:
-        """How many steps the engine has made. Each computes a batch of tokens for some of its requests."""
-        ...
-
-    @property
-    def waiting(self) -> int:
-        """The number of requests that the engine has not ended."""
-        ...
-
-    async def ping(self) -> None:
-        """Return when the process has answered, which it does between two steps, or when it is idle."""
         ...
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import suppress
 
-from server.engine_interface import EngineSteps
+from server.engine_steps import EngineSteps
 
 PING_SECONDS = 5.0  # in which a process that works answers between two steps
 

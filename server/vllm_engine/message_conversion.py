@@ -22,6 +22,7 @@ from server.protocol.field_names import renamed
 from server.protocol.message_fields import CHAT_NAMES, OUR_FIELDS, RULES
 
 from .error_mapping import api_error
+from .internals.handlers import merges_inline_system
 from .policy.engine_request import read_request
 
 FIRST = "event: message_start\n"
@@ -51,7 +52,7 @@ class MessageConversion:
         request = read_request(plain, kind)
         try:
             chat = handler.to_chat_completion_request(
-                request, merge_inline_system=handler._merge_inline_system
+                request, merge_inline_system=merges_inline_system(handler)
             )
         except ValidationError as error:
             raise field_error(error) from None

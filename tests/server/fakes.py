@@ -210,7 +210,13 @@ class FakeEngine:
         if self.refuse is not None:
             raise self.refuse
         count(TokenUsage(prompt=7, completion=2))
-        return self._text_events() if body.get("stream") else {"object": "text_completion", "text": "yes"}
+        return self._text_events() if body.get("stream") else self._text_reply()
+
+    def _text_reply(self) -> dict[str, Any]:
+        return {
+            "object": "text_completion",
+            "choices": [{"index": 0, "text": "yes", "finish_reason": "stop"}],
+        }
 
     def convert_response(self, body: Mapping[str, Any]) -> ConvertedRequest:
         raise NotImplementedError("tests/server/vllm_engine/responses tests it with vLLM's types")

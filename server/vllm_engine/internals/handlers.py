@@ -1,4 +1,4 @@
-"""What vLLM's handlers don't offer: another engine client for one request, and parsers of its answers."""
+"""What vLLM's handlers don't offer: another client for one request, parsers, and how they convert."""
 
 import copy
 from collections.abc import Callable
@@ -28,3 +28,9 @@ def parser_factory(chat_handler: Any, request: Any) -> Callable[[], Any] | None:
         return chat_handler._make_parser(request, chat_handler.renderer.tokenizer, options)
 
     return new_parser
+
+
+def merges_inline_system(messages_handler: Any) -> bool:
+    """Return whether vLLM's handler of Anthropic's messages moves system messages to the beginning."""
+    merges: bool = messages_handler._merge_inline_system
+    return merges

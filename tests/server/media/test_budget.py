@@ -114,7 +114,7 @@ async def test_one_deadline_holds_for_all_media_of_a_request():
         media.close()
 
 
-@pytest.mark.parametrize("step", ["hashlib.sha256", "server.media.loader.decode_image"])
+@pytest.mark.parametrize("step", ["hashlib.sha256", "server.media.image_reader.decode_image"])
 async def test_images_are_hashed_and_decoded_in_threads(step: str, monkeypatch: pytest.MonkeyPatch):
     """On the event loop that would let all other requests wait."""
     loop_is_here: list[bool] = []

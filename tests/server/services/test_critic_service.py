@@ -154,7 +154,7 @@ async def test_the_critic_describes_itself():
 @pytest.fixture
 def critic_alone() -> Engines:
     fake = engine()
-    return Engines(**{**vars(engines_of(fake)), "policy": None})
+    return Engines(**{**vars(engines_of(fake)), "policy": None, "steps": {}})
 
 
 ALONE = {"policy": "none", "critic": "nano"}

@@ -15,6 +15,7 @@ CORE = "vllm.v1.engine.core_client"
 OUTPUTS = "vllm.v1.engine.output_processor"
 CHAT = "vllm.entrypoints.openai.chat_completion.serving.OpenAIServingChat"
 COMPLETIONS = "vllm.entrypoints.openai.completion.serving.OpenAIServingCompletion"
+MESSAGES = "vllm.entrypoints.anthropic.serving.AnthropicServingMessages"
 RENDERER = "vllm.renderers.base.BaseRenderer"
 CACHE = "vllm.multimodal.cache.base.BaseMultiModalProcessorCache"
 LOGGER = "vllm.v1.metrics.loggers.PrometheusStatLogger"
@@ -67,6 +68,7 @@ NAMES = [
         purpose=PARSE,
         parameters=("request", "tokenizer", "chat_template_kwargs"),
     ),
+    Need(owner=MESSAGES, name="_merge_inline_system", purpose="convert a Messages request as vLLM does"),
     Need(owner=RENDERER, name="mm_processor_cache", purpose=MEDIA),
     Need(owner=RENDERER, name="_mm_executor", purpose=MEDIA),
     Need(
