@@ -20,7 +20,8 @@ from .streams import STREAM_FAILED
 
 logger = logging.getLogger("internvl3.server")
 REQUEST_ID = re.compile(r"[\w.-]{1,128}", re.ASCII)
-PROBES = ("/livez", "/readyz", "/health", "/metrics")  # called every few seconds, so logged as debug
+# Called every few seconds, the last one by other servers, so logged as debug.
+PROBES = ("/livez", "/readyz", "/health", "/metrics", "/v1/critic")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")  # a client could send any word
 DONE, LEFT, ERROR = "done", "left", "error"  # the outcomes of a stream
 

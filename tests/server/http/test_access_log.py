@@ -69,6 +69,15 @@ async def test_a_bug_is_a_500_with_an_id(caplog: pytest.LogCaptureFixture):
     assert any(" 500 " in record.getMessage() and "mine" in record.getMessage() for record in caplog.records)
 
 
+async def test_what_is_called_every_few_seconds_gets_no_line(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, "internvl3.server")
+    async with client_of(app_with(FakeEngine(["yes"]))) as client:
+        for path in ("/livez", "/readyz", "/health", "/metrics", "/v1/critic", "/v1/models"):
+            await client.get(path)
+    lines = [record.getMessage() for record in caplog.records if " GET " in f" {record.getMessage()}"]
+    assert len(lines) == 1 and "/v1/models" in lines[0]
+
+
 async def test_a_stream_that_breaks_ends_with_an_error_event():
     async with client_of(app_with(Broken(["yes"]))) as client:
         reply = await client.post(CHAT, json=question(stream=True))
