@@ -10,48 +10,19 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from model.images.tiling import TilingConfig
-from ttscaling.types import Conversation, Policy, StepPolicy, StepScores, TokenUsage
+from ttscaling.types import Conversation, StepScores, TokenUsage
 
 from .converted_request import ConvertedRequest
 from .engine_steps import EngineSteps
 from .errors import ApiError
+from .prompts import ChooseCandidates, RenderedPrompt
 from .request_media import Media
-
-
-class PromptPolicy(Policy, StepPolicy, Protocol):
-    """A policy that is bound to one rendered prompt and counts the tokens that its requests take."""
-
-    @property
-    def prompt_tokens(self) -> int:
-        """The number of tokens in the prompt; 0 before the engine has written the first token."""
-        ...
-
-    @property
-    def usage(self) -> TokenUsage:
-        """The usage of all requests so far, finished or not."""
-        ...
-
-
-# Samples candidates from the policy and returns the indices of the chosen ones, best first. The engine
-# replies with exactly these candidates, in this order.
-ChooseCandidates = Callable[[PromptPolicy], Awaitable[Sequence[int]]]
 
 CountTokens = Callable[[TokenUsage], None]  # gets the tokens of each engine request as soon as it has ended
 
 
 def ignore_tokens(usage: TokenUsage) -> None:
     """Do nothing with the tokens: the default for callers that need no account."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderedPrompt:
-    """A chat request's prompt as the policy would read it, and the room that is left for an answer."""
-
-    token_ids: Sequence[int]
-    vision: Mapping[str, Any] | None  # the reply's `vision`; None without images and videos
-    positions: int  # that the prompt takes, which is the position of the answer's first token
-    window: int  # positions that the checkpoint was trained on
-    max_tokens: int  # of an answer
 
 
 class CriticEngine(Protocol):

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from server.engine_interface import PromptPolicy
+from server.prompts import PromptPolicy
 from server.protocol.request_fields import ScalingFields
 from ttscaling.methods.beam_search import beam_search
 from ttscaling.methods.beams import Beam

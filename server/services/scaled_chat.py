@@ -6,8 +6,9 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from server.engine_interface import CountTokens, CriticEngine, PolicyEngine, PromptPolicy
+from server.engine_interface import CountTokens, CriticEngine, PolicyEngine
 from server.errors import ApiError, internal_error
+from server.prompts import PromptPolicy
 from server.protocol.chat_call import ChatCall
 from server.protocol.event_stream import DONE, is_error, read_event, write_event
 from server.protocol.request_fields import ScalingFields

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from server.access.principal import Principal
-from server.engine_interface import PolicyEngine, RenderedPrompt
+from server.engine_interface import PolicyEngine
 from server.errors import ApiError, field_error
 from server.media.budget import Budget
+from server.prompts import RenderedPrompt
 from server.protocol.chat_call import ChatCall, parse_call, resolve_model
 from server.protocol.weight import prompt_weight
 

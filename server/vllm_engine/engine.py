@@ -19,8 +19,9 @@ from vllm.entrypoints.serve.tokenize.protocol import DetokenizeRequest, Tokenize
 from vllm.entrypoints.serve.tokenize.serving import ServingTokenization
 
 from model.images.tiling import TilingConfig
-from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt, ignore_tokens
+from server.engine_interface import CountTokens, ignore_tokens
 from server.errors import ApiError
+from server.prompts import ChooseCandidates, RenderedPrompt
 from server.request_media import Media
 from server.vllm_engine.grammars.request_tags import check_structural_tags
 from server.vllm_engine.policy.chat_run import ChatRun, PolicySettings

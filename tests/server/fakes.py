@@ -8,13 +8,9 @@ from typing import Any
 
 from model.images.tiling import TilingConfig
 from server.converted_request import ConvertedRequest
-from server.engine_interface import (
-    ChooseCandidates,
-    CountTokens,
-    Engines,
-    RenderedPrompt,
-)
+from server.engine_interface import CountTokens, Engines
 from server.errors import ApiError
+from server.prompts import ChooseCandidates, RenderedPrompt
 from server.request_media import Media
 from ttscaling.types import (
     Candidate,

@@ -12,8 +12,8 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
-from server.engine_interface import ChooseCandidates
 from server.errors import ApiError
+from server.prompts import ChooseCandidates
 from server.vllm_engine.aborting import read_or_abort
 from server.vllm_engine.error_mapping import candidate_error
 from server.vllm_engine.media_cache import touch_in_media_thread

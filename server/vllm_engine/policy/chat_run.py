@@ -11,8 +11,9 @@ from vllm.entrypoints.openai.chat_completion.serving import OpenAIServingChat
 from vllm.entrypoints.serve.engine.protocol import ErrorResponse
 
 from model.checkpoint.description import Checkpoint
-from server.engine_interface import ChooseCandidates, CountTokens, RenderedPrompt
+from server.engine_interface import CountTokens
 from server.errors import ApiError
+from server.prompts import ChooseCandidates, RenderedPrompt
 from server.request_media import Media
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.checker import GrammarChecker

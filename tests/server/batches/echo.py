@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
-from server.engine_interface import ChooseCandidates, CountTokens
+from server.engine_interface import CountTokens
 from server.errors import ApiError
+from server.prompts import ChooseCandidates
 from server.request_media import Media
 from tests.server.apps import app_with, client_of
 from tests.server.fakes import FakeCritic, FakeEngine

@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import uvicorn
 
-from server.engine_interface import ChooseCandidates, CountTokens
+from server.engine_interface import CountTokens
+from server.prompts import ChooseCandidates
 from server.request_media import Media
 from tests.server.apps import app_with
 from tests.server.batches.echo import EchoEngine

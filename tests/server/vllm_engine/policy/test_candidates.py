@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from server.engine_interface import PromptPolicy
 from server.errors import ApiError
+from server.prompts import PromptPolicy
 from server.vllm_engine.policy.candidates import CandidateClient, Candidates, FindProblem
 from server.vllm_engine.policy.generated import candidate_params
 from ttscaling.seeds import candidate_seed
