@@ -7,6 +7,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.server.running import RunningServer
 from tests.server.test_end_to_end import CHAT, image_question, running_requests
 
 pytestmark = pytest.mark.engine
@@ -30,6 +31,14 @@ async def samples_at_rest(client: httpx.AsyncClient) -> Counter[str]:
     while await running_requests(client) > 0:
         await asyncio.sleep(0.02)
     return await samples(client)
+
+
+async def line_of(server: RunningServer, request_id: str) -> str:
+    """Return the line of a request, which the server writes when the client has the reply already."""
+    while not (lines := [line for line in server.log.read_text().splitlines() if request_id in line]):
+        await asyncio.sleep(0.02)
+    (line,) = lines
+    return line
 
 
 async def test_metrics_of_a_selection_and_of_a_plain_answer(client):
@@ -79,12 +88,12 @@ async def test_a_refused_request_names_its_reason(client, server):
     reply = await client.post(CHAT, json=image_question(temperature=-1), headers=headers)
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "temperature")
     code = reply.json()["error"]["code"]
-    grown = await samples_at_rest(client) - before
-    assert grown[f"http_requests_refused_total {CHAT} {code}"] == 1
-    (line,) = [line for line in server.log.read_text().splitlines() if "a-refused-one" in line]
+    line = await line_of(server, "a-refused-one")
     assert line.endswith(f"a-refused-one key=anonymous model=nano code={code} param=temperature")
+    grown = await samples_at_rest(client) - before
+    assert grown[f"http_requests_refused_total {code} {CHAT}"] == 1
     await client.post(
         CHAT, json=image_question(max_tokens=3, ignore_eos=True), headers={"X-Request-Id": "a-cut-one"}
     )
-    (line,) = [line for line in server.log.read_text().splitlines() if "a-cut-one" in line]
+    line = await line_of(server, "a-cut-one")
     assert "completion_tokens=3" in line and line.endswith("stop=length")
