@@ -1,4 +1,4 @@
-"""The interface by which a hung engine is noticed."""
+"""The steps of an engine's process, by which the server notices that it hangs."""
 
 from typing import Protocol
 

@@ -1,6 +1,7 @@
 """The FastAPI application: its context, routes, error replies and access log."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -42,6 +43,7 @@ from server.services.service import Service
 from server.services.stall import StallWatch
 from server.settings import Settings
 from server.telemetry.metrics import Metrics
+from server.telemetry.tracing import start_tracing
 
 from .access_log import AccessLog
 from .authentication import Authentication
@@ -50,6 +52,7 @@ from .error_replies import api_error, client_gone, http_error, unexpected_error
 from .held_bytes import HoldBytes
 from .hosts import AllowedHosts
 from .tickets import GiveTickets
+from .traced import Traced
 
 
 def create_app(
@@ -90,6 +93,7 @@ def create_app(
         start_phases=start_phases,
     )
 
+    tracing = start_tracing(settings.otlp_endpoint, os.environ)
     stack = AsyncExitStack()  # of what is open until the app ends
 
     async def load() -> None:
@@ -130,6 +134,8 @@ def create_app(
         if context.engines is not None:
             await context.engines.close()
         context.media.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
 
     # FastAPI would know nothing of the bodies: server/http/openapi.py writes the document.
     app = FastAPI(title="internvl3-serving", lifespan=lifespan, openapi_url=None)
@@ -175,5 +181,7 @@ def create_app(
     app.add_middleware(GiveTickets, admission=admission)
     app.add_middleware(HoldBytes, in_flight=in_flight)
     app.add_middleware(AllowedHosts, settings=settings)
+    if tracing is not None:
+        app.add_middleware(Traced, tracing=tracing)
     app.add_middleware(AccessLog, metrics=metrics, reply_to_bug=unexpected_error)
     return app

@@ -12,6 +12,7 @@ from server.request_media import HANDLE, LoadedImage, Media
 from server.settings import Settings
 from server.telemetry.logs import error_line
 from server.telemetry.metrics import Metrics
+from server.telemetry.tracing import span
 
 from .budget import Budget
 from .failures import MediaError
@@ -49,7 +50,8 @@ class ImageReader:
             begun = time.perf_counter()
             limits = self.limits(media_part.param)
             if media_part.file is None:
-                await read_source(media_part.url, write, limits, self._settings, self._means)
+                with span("fetch", kind="image"):
+                    await read_source(media_part.url, write, limits, self._settings, self._means)
             elif media_part.file.size > limits.max_bytes:
                 raise limits.too_large()
             else:
@@ -75,7 +77,8 @@ class ImageReader:
             return handle, LoadedImage(decode_image(opened, param), data, media_type(opened))
 
         async with budget.turn:
-            handle, image = await asyncio.get_running_loop().run_in_executor(self._threads, decode)
+            with span("decode", kind="image"):
+                handle, image = await asyncio.get_running_loop().run_in_executor(self._threads, decode)
             budget.take("pixels", image.pixels.width * image.pixels.height, param=param)
         return handle, image
 

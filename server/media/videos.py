@@ -25,6 +25,7 @@ from server.request_media import HANDLE, VideoOptions, holds_frames
 from server.settings import Settings
 from server.telemetry.logs import error_line
 from server.telemetry.metrics import Metrics
+from server.telemetry.tracing import span
 
 from .budget import Budget
 from .failures import MediaError
@@ -75,7 +76,9 @@ class VideoReader:
                 content, path, extracted = kept.id, kept.path, None
             else:
                 file = stack.enter_context(NamedTemporaryFile(prefix="internvl3-video-"))
-                path, extracted = Path(file.name), await self._receive(media_part.url, file, options, param)
+                with span("fetch", kind="video"):
+                    extracted = await self._receive(media_part.url, file, options, param)
+                path = Path(file.name)
                 file.seek(0)  # it also writes what is still in the buffer
                 content = (await asyncio.to_thread(hashlib.file_digest, file, "sha256")).hexdigest()
             order = self._order(path, options, tiling, extracted)
@@ -139,7 +142,8 @@ class VideoReader:
     async def _decode(self, order: VideoOrder) -> Video:
         self._metrics.media.decodes.labels("video").inc()
         seconds = self._settings.video_seconds + self._frame_seconds(order)
-        return await self._workers.read(order, seconds=seconds)
+        with span("decode", kind="video"):
+            return await self._workers.read(order, seconds=seconds)
 
     def _frame_seconds(self, order: VideoOrder) -> float:
         """Return how much time the frames that may be taken add to the limits."""

@@ -3,6 +3,7 @@
 from server.engine_interface import CountTokens, CriticEngine
 from server.request_media import Media
 from server.telemetry.selection_metrics import SelectionMetrics
+from server.telemetry.tracing import span
 from ttscaling.types import Conversation, StepScores, TokenUsage
 
 
@@ -33,7 +34,7 @@ class MeteredCritic:
 
     async def score(self, conversation: Conversation, answer: str) -> StepScores:
         """See `Critic.score`."""
-        with self._metrics.timed_score():
+        with self._metrics.timed_score(), span("score"):
             return await self._critic.score(conversation, answer, media=self._media, count=self._add)
 
     def _add(self, usage: TokenUsage) -> None:

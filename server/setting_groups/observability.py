@@ -29,3 +29,8 @@ class ObservabilitySettings(SettingsGroup):
     log_format: LogFormat = Field(
         default="text", description="Whether a line of the log is a text or a JSON object."
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        description="URL of a receiver of OpenTelemetry's traces (OTLP over HTTP), such as "
+        "`http://127.0.0.1:4318`. By default the one that OTEL_EXPORTER_OTLP_ENDPOINT names, or none.",
+    )

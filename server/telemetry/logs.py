@@ -179,6 +179,7 @@ def configure(folder: Path, level: str, line_format: str = "text") -> Path:
         "loggers": {
             "internvl3": {"handlers": ["ours"], "level": "INFO", "propagate": False},
             "uvicorn": {"handlers": ["ours"], "level": "WARNING", "propagate": False},
+            "opentelemetry": {"handlers": ["ours"], "level": "ERROR", "propagate": False},
             "torch._library": {"level": "ERROR"},  # it warns on every CPU that Triton is missing
             "vllm": {"handlers": ["engines", "reasons"], "level": level.upper(), "propagate": False},
         },

@@ -6,8 +6,10 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from server.engine_interface import CountTokens
+from server.telemetry.tracing import CURRENT_TRACE
 from ttscaling.types import TokenUsage
 
+from .generation_spans import GenerationSpans
 from .internals.engine_client import report_usage
 from .policy_metrics import PolicyMetrics
 
@@ -61,9 +63,13 @@ class MeteredClient:
         self, prompt: Any, sampling_params: Any, request_id: str, **options: Any
     ) -> AsyncGenerator[Any, None]:
         """Yield the outputs of vLLM's `EngineClient.generate`."""
-        generation = self._metrics.generation(self._kind, choices=sampling_params.n or 1, count=self._count)
+        spans = GenerationSpans(CURRENT_TRACE.get(), self._kind)
+        generation = self._metrics.generation(
+            self._kind, choices=sampling_params.n or 1, count=spans.counting(self._count)
+        )
         is_complete = False
         try:
+            options |= spans.options
             with self._accounts.counting(request_id, generation.take) as name:
                 async with aclosing(
                     self._client.generate(prompt, sampling_params, name, **options)
@@ -74,6 +80,7 @@ class MeteredClient:
         finally:
             if not is_complete:
                 generation.cancel()
+            spans.end(is_complete=is_complete)
 
 
 def _is_aborted(output: Any) -> bool:

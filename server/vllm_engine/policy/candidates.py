@@ -14,6 +14,7 @@ from typing import Any
 
 from server.errors import ApiError
 from server.prompts import ChooseCandidates
+from server.telemetry.tracing import span
 from server.vllm_engine.aborting import read_or_abort
 from server.vllm_engine.error_mapping import candidate_error
 from server.vllm_engine.media_cache import touch_in_media_thread
@@ -121,6 +122,10 @@ class Candidates:
         on_draft: OnDraft = ignore_draft,
     ) -> Candidate:
         """See `Policy.sample`."""
+        with span("candidate", index=index):
+            return await self._sample(index, greedy=greedy, streamed=streamed, on_draft=on_draft)
+
+    async def _sample(self, index: int, *, greedy: bool, streamed: bool, on_draft: OnDraft) -> Candidate:
         params = candidate_params(self._params, index, greedy=greedy)
         if streamed and params.output_kind.name == "FINAL_ONLY":
             params.output_kind = type(params.output_kind)["CUMULATIVE"]
@@ -192,7 +197,8 @@ class Candidates:
         prompt = self._prompt
         if token_ids:
             prompt = {**prompt, "prompt_token_ids": [*prompt["prompt_token_ids"], *token_ids]}
-        await self._run(generated, prompt, params, ignore_draft)
+        with span("candidate", index=index, step=len(previous)):
+            await self._run(generated, prompt, params, ignore_draft)
         if not previous:
             self._max_tokens = params.max_tokens  # the client has limited it to the window
         _, stopped_by = checked_end(generated)

@@ -15,6 +15,7 @@ from server.engine_interface import CountTokens
 from server.errors import ApiError
 from server.prompts import ChooseCandidates, RenderedPrompt
 from server.request_media import Media
+from server.telemetry.tracing import CURRENT_TRACE, Span
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.checker import GrammarChecker
 from server.vllm_engine.grammars.client import GrammarCheckedClient, grammar_param
@@ -72,6 +73,8 @@ class ChatRun:
         Raises:
             ApiError: 400, if a field of the request is invalid.
         """
+        self._metrics = settings.metrics
+        self._rendering: Span | None = None
         self._media = media
         CURRENT_MEDIA.set(self._media)
         messages = prepend_system_message(body["messages"], settings.system_message)
@@ -100,7 +103,7 @@ class ChatRun:
             window=settings.checkpoint.window,
             tokens_per_tile=settings.checkpoint.tokens_per_tile,
             answer=None if settings.cut_max_tokens else answer,
-            observe_deltas=settings.metrics.observe_deltas,
+            observe_deltas=self._take_deltas,
         )
         self._candidate_client = None
         if choose is not None:
@@ -163,11 +166,15 @@ class ChatRun:
             self._candidate_client is not None
         ):  # its schemas may take as long to check as their time limit says
             self._validation = await asyncio.to_thread(Validation, self._body, self._read)
+        trace = CURRENT_TRACE.get()
+        self._rendering = None if trace is None else trace.begin("render")
         try:
             return await self._handler.create_chat_completion(self._request)
         except ApiError:
             raise
         except Exception as error:
+            if self._rendering is not None:
+                self._rendering.end(error)
             failure = api_error(error)
             if failure.status < HTTPStatus.INTERNAL_SERVER_ERROR and self.prompt_stats is None:
                 failure.param = failure.param or "messages"  # they could not be rendered
@@ -184,6 +191,12 @@ class ChatRun:
             raise api_error(rendered)
         _, (prompt,) = rendered
         return prompt
+
+    def _take_deltas(self, deltas: Sequence[float]) -> None:
+        """Take the deltas of the prompt, which now is rendered."""
+        self._metrics.observe_deltas(deltas)
+        if self._rendering is not None:
+            self._rendering.end()
 
     def _find_problem(self, text: str, token_ids: Sequence[int], finish_reason: str) -> str | None:
         assert self._validation is not None, "answer() makes it before it asks for candidates"
