@@ -19,6 +19,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.checkpoints import WINDOW, build_checkpoint, byte_tokenizer, save_weights
+from tests.otlp_receiver import Receiver, attributes, receiving
 from tests.server.apps import events_of, question
 from tests.server.mixed_load import faults_of_mixed_load
 from tests.server.running import RunningServer, serving
@@ -32,7 +33,15 @@ STALL_SECONDS = 2
 
 
 @pytest.fixture(scope="module")
-def faulty(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def receiver() -> Iterator[Receiver]:
+    with receiving() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def faulty(
+    engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
+) -> Iterator[RunningServer]:
     folder: Path = tmp_path_factory.mktemp("faulty")
     policy = build_checkpoint(folder / "policy", "opengvlab", seed=0)
     critic = build_checkpoint(folder / "critic", "opengvlab", seed=1)
@@ -42,7 +51,7 @@ def faulty(engine_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     save_weights(critic, weights)
     flags = ["--policy", str(policy), "--critic", str(critic), "--name", "nano", "--dtype", "float32"]
     flags += ["--max-model-len", str(WINDOW), "--critic-seconds", str(CRITIC_SECONDS), "--cut-max-tokens"]
-    flags += ["--stall-seconds", str(STALL_SECONDS)]
+    flags += ["--stall-seconds", str(STALL_SECONDS), "--otlp-endpoint", receiver.url]
     with serving(engine_env, folder / "log", *flags) as running:
         yield running
 
@@ -137,6 +146,33 @@ async def test_a_cold_start_under_load(faulty_client, faulty):
     await idle(faulty_client)
     assert "internal error" not in faulty.log.read_text()
     await assert_sound(faulty_client, "its first second")
+
+
+async def test_traces_of_a_selection(faulty_client, receiver):
+    headers = {"X-Request-Id": "traced"}
+    reply = await faulty_client.post(CHAT, json=scaled_question("Who is traced?"), headers=headers)
+    assert reply.status_code == 200
+    while not (
+        requests := [
+            span
+            for span in receiver.named(f"POST {CHAT}")
+            if attributes(span)["internvl3.request_id"] == "traced"
+        ]
+    ):
+        await asyncio.sleep(0.1)
+    (request,) = requests
+    spans = [span for span in receiver.spans if span.trace_id == request.trace_id]
+    candidates = {span.span_id for span in spans if span.name == "candidate"}
+    for name, count, parents in (
+        ("render", 1, {request.span_id}),
+        ("candidate", 3, {request.span_id}),
+        ("prefill", 3, candidates),
+        ("generate", 3, candidates),
+    ):
+        named = [span for span in spans if span.name == name]
+        assert len(named) == count and {span.parent_span_id for span in named} == parents
+    # The critic also reads the question ahead.
+    assert len([span for span in spans if span.name == "score"]) == 3 + 1
 
 
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
