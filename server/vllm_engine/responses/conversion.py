@@ -46,7 +46,12 @@ class ResponseConversion:
         Raises:
             ApiError: 400, if a field is invalid.
         """
-        plain = {name: body[name] for name in RULES.passed & body.keys() if name not in OUR_FIELDS}
+        # A field that is null is left out: the reply repeats some of them, and there vLLM allows no null.
+        plain = {
+            name: body[name]
+            for name in RULES.passed & body.keys()
+            if name not in OUR_FIELDS and body[name] is not None
+        }
         response_format(body)  # its error says more than that of vLLM's type
         request_id = f"resp_{body['request_id']}"
         self._request = read_request({**plain, "input": "", "request_id": request_id}, ResponsesRequest)

@@ -8,6 +8,7 @@ import pytest
 from openai.types.responses import Response
 
 from server.errors import ApiError
+from server.protocol.response_fields import RULES
 from server.vllm_engine.responses.conversion import ResponseConversion
 
 FUNCTION = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
@@ -146,6 +147,12 @@ def test_a_reply_is_a_response_of_openai():
     assert (response.temperature, response.max_output_tokens) == (0.5, 100)
     assert response.metadata == {"a": "b"} and response.instructions == "Be brief."
     assert body["vision"] == {"tiles": 1} and "kv_transfer_params" not in body
+
+
+@pytest.mark.parametrize("name", sorted(RULES.passed - {"input", "request_id"}))
+def test_a_null_is_as_good_as_no_field(name: str):
+    """The reply repeats some fields, and vLLM's type of the reply allows no null in them."""
+    assert Response.model_validate(converted(**{name: None}).reply(chat_reply(content="Yes.")))
 
 
 def test_a_cut_answer_is_incomplete():
