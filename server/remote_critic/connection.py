@@ -136,7 +136,7 @@ class CriticConnection:
         try:
             reply: Mapping[str, Any] = response.json()
         except ValueError:
-            raise CriticError("its server sent a reply that is no JSON") from None
+            raise CriticError("the critic's server sent a reply that is no JSON") from None
         return reply
 
     async def put(self, key: Key, medium: OutgoingMedium) -> None:
@@ -161,12 +161,12 @@ class CriticConnection:
         While the server is away, no request is sent: only `look` finds out that it is back.
         """
         if not self.is_up:
-            raise CriticError("its server can't be reached")
+            raise CriticError("the critic's server can't be reached")
         try:
             response = await send_again(send, PAUSES, may_succeed_later=may_succeed_later)
         except httpx.HTTPError as error:
             self._lost(_reason(error))
-            raise CriticError("its server can't be reached") from error
+            raise CriticError("the critic's server can't be reached") from error
         if response.is_success:
             self._found()
             return response
@@ -175,7 +175,7 @@ class CriticConnection:
             raise MissingMedia(refusal.missing)
         if refusal.is_away:
             self._lost(f"HTTP {refusal.status}: {refusal.message}")
-            raise CriticError("its server can't be reached")
+            raise CriticError("the critic's server can't be reached")
         if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR and refusal.status not in (408, 429):
             raise ApiError(
                 refusal.message,

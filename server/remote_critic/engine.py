@@ -144,7 +144,9 @@ class RemoteCriticEngine:
             except MissingMedia as error:
                 await self._uploads.send(media, error.names, cache_salt=cache_salt, since=begin)
                 self._time.renew()
-        raise CriticError("its server doesn't keep the images and videos; raise its --critic-media-mib")
+        raise CriticError(
+            "the critic's server doesn't keep the images and videos; raise its --critic-media-mib"
+        )
 
     def _vision_fields(self, vision: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that have the images seen as a critic in this process would see them."""
@@ -168,4 +170,4 @@ def _read_scores(reply: Mapping[str, Any], count: CountTokens) -> StepScores:
             cached_tokens=used["cached_tokens"],
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise CriticError(f"its server sent an unexpected reply ({type(error).__name__})") from error
+        raise CriticError(f"the critic's server sent an unexpected reply ({type(error).__name__})") from error

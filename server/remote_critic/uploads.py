@@ -55,7 +55,7 @@ class MediaUploads:
             ApiError: the server refuses a medium.
         """
         if not media.keys() >= set(missing):
-            raise CriticError("its server asks for media that the question doesn't have")
+            raise CriticError("the critic's server asks for media that the question doesn't have")
         late = [name for name in missing if self._sent.get((cache_salt, name), since) <= since]
         uploads = [self._upload((cache_salt, name), media[name]) for name in late]
         await asyncio.gather(*map(asyncio.shield, uploads))

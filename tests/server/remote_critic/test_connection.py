@@ -117,7 +117,7 @@ async def test_other_replies_are_no_scores(content: bytes):
         return Response(content, media_type="application/json")
 
     async with critic_of(critic_app(reply)) as critic:
-        with pytest.raises(CriticError, match="its server sent"):
+        with pytest.raises(CriticError, match="the critic's server sent"):
             await score(critic)
 
 
