@@ -61,8 +61,8 @@ async def test_metrics_of_a_selection_and_of_a_plain_answer(client):
     assert grown["scores_total scored"] + grown["scores_total cancelled"] == 3 + 1
     assert grown["critic_seconds_count"] == grown["scores_total scored"] >= 3
     assert grown["queue_seconds_count interactive"] == 2
-    assert grown["event_loop_lag_seconds_count"] > 0
     now = await samples(client)
+    assert now["event_loop_lag_seconds_count"] > 0  # since the server's start
     assert now["process_resident_memory_bytes"] > 2**20
     assert [name for name in now if name.startswith("build_info 0.1.0 0.32")]
 
