@@ -6,6 +6,7 @@ from bench.critic.command import critic
 from bench.gpu.command import gpu
 from bench.preprocess.command import preprocess
 from bench.serving.command import serving
+from bench.serving.overload import overload
 from bench.training.command import training
 from bench.tts.command import tts
 from bench.video.command import video
@@ -22,6 +23,7 @@ def _group() -> None:
 app.command()(critic)
 app.command()(gpu)
 app.command()(long_video)
+app.command()(overload)
 app.command()(preprocess)
 app.command()(serving)
 app.command()(training)

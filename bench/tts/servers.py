@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-from prometheus_client.parser import text_string_to_metric_families
 
+from bench.harness.prometheus_text import total
 from server.settings import Settings
 from server.vllm_engine.engine_flags import engine_flags, engine_roles
 from ttscaling.asking.local_server import free_port, running_process, wait_until_ready
@@ -90,13 +90,6 @@ class Counts:
             "bytes": total(text, "http_request_size_bytes_sum", handler=CHAT),
             "cpu_seconds": sum(map(cpu_seconds, self._pids)),
         }
-
-
-def total(metrics: str, name: str, **labels: str) -> float:
-    """Return the sum of the samples with this name and these labels in a text of Prometheus' format."""
-    families = text_string_to_metric_families(metrics)
-    samples = [sample for family in families for sample in family.samples if sample.name == name]
-    return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
 def cpu_seconds(root: int, proc: Path = Path("/proc")) -> float:

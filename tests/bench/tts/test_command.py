@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.harness.contest import Sample, System, measure
+from bench.harness.prometheus_text import total
 from bench.tts.command import OURS, PEERS, PEERS_FOLDER, STOPPING, rows
-from bench.tts.servers import cpu_seconds, total
+from bench.tts.servers import cpu_seconds
 
 METRICS = """# TYPE http_requests_total counter
 http_requests_total{handler="/v1/chat/completions",method="POST",status="2xx"} 5.0
