@@ -88,7 +88,7 @@ async def test_a_forced_tool_is_called(client: httpx.AsyncClient, stream: bool):
     reply = await client.post(
         PATH,
         json={
-            **GREEDY,
+            **{**GREEDY, "max_tokens": 400},
             "messages": [{"role": "user", "content": "Weather?"}],
             "tools": [TOOL],
             "tool_choice": {"type": "tool", "name": "weather"},
