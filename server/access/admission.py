@@ -142,6 +142,9 @@ class Admission:
         """Let in who is next, as long as there is room."""
         while self._waiting:
             following = min(self._waiting, key=lambda ticket: (ticket.priority, self._weight_of(ticket.key)))
+            if following.admitted.cancelled():  # its client has left, or it has waited too long
+                self._waiting.remove(following)
+                continue
             if not self._has_room(following):
                 return
             self._waiting.remove(following)

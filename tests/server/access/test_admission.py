@@ -159,6 +159,20 @@ async def test_a_client_that_leaves_the_queue_takes_nothing_with_it():
     assert queue.admission.weight == 0
 
 
+async def test_clients_that_leave_the_queue_together_are_never_let_in():
+    """The first one to go looks who is next, and the other is still in the queue."""
+    queue = Queue()
+    await queue.send("first", 60)
+    leaving = [await queue.send("heavy", 100), await queue.send("light", 40)]
+    for sending in leaving:
+        sending.cancel()
+    outcomes = await asyncio.gather(*leaving, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2
+    assert queue.begun == ["first"] and queue.admission.waiting(Priority.INTERACTIVE) == 0
+    await queue.end("first")
+    assert queue.admission.weight == 0
+
+
 async def test_an_unused_ticket_takes_no_room():
     admission = Admission(capacity=1, max_queued=0, queue_seconds=1)
     with admission.request(Priority.INTERACTIVE) as probe:
