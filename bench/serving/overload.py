@@ -121,9 +121,14 @@ async def ask(http: httpx.AsyncClient, chance: random.Random) -> tuple[str, str 
     if status in (429, 503):
         code = reply.json()["error"]["code"]
         wrong = code not in ("queue_full", "queue_timeout") or "retry-after" not in reply.headers
+    outcome = str(status)
     if status == 200 and body.get("stream"):
-        wrong = wrong or not text.endswith("data: [DONE]\n\n") or '{"error"' in text
-    return str(status), f"{status} {text[-300:]}" if wrong else None
+        wrong = wrong or not text.endswith("data: [DONE]\n\n")
+        if (
+            '{"error"' in text
+        ):  # after ten seconds in the queue a stream has begun, so its refusal is an event
+            outcome, wrong = "503 in a stream", wrong or '"code":"queue_timeout"' not in text
+    return outcome, f"{status} {text[-300:]}" if wrong else None
 
 
 def _body(chance: random.Random) -> tuple[dict[str, Any], bool]:

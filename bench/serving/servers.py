@@ -25,15 +25,17 @@ concurrent_requests = 1000
 def both_servers(logs: Path) -> Iterator[dict[str, str]]:
     """Start both servers and yield their addresses, "ours" and "vllm serve", once both are ready.
 
-    They have nano's policy, the same flags for the engine, and all cores. Ours checks a key with limits and
-    counts its tokens. The output goes to files in `logs`. Raises CommandError if a server doesn't get ready.
+    They have nano's policy, the same flags for the engine, and as many threads. Ours checks a key with limits
+    and counts its tokens. The output goes to files in `logs`. Raises CommandError if a server doesn't get ready.
     """
     settings = Settings(critic="none")
     (role,) = engine_roles(settings)
     flags = engine_flags(role, settings, own_dtype="float32", backbone="qwen2", cpu=True)
     keys = logs / "keys.toml"
     keys.write_text(KEY_FILE.format(digest=digest_of(KEY)))
-    environment = {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0))), "TORCH_COMPILE_DISABLE": "1"}
+    # The engine leaves cores to the server's own process: with all of them both get slower.
+    threads = max(1, len(os.sched_getaffinity(0)) // 2)
+    environment = {"OMP_NUM_THREADS": str(threads), "TORCH_COMPILE_DISABLE": "1"}
     commands = {
         "ours": [sys.executable, "-m", "server", "--critic", "none", "--api-keys", str(keys)],
         "vllm serve": [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags],
