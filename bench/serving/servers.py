@@ -26,7 +26,7 @@ def both_servers(logs: Path) -> Iterator[dict[str, str]]:
     """Start both servers and yield their addresses, "ours" and "vllm serve", once both are ready.
 
     They have nano's policy, the same flags for the engine, and as many threads. Ours checks a key with limits
-    and counts its tokens. The output goes to files in `logs`. Raises CommandError if a server doesn't get ready.
+    and counts its tokens. The output goes to files in `logs`. Raises CommandError if a server doesn't start.
     """
     settings = Settings(critic="none")
     (role,) = engine_roles(settings)
