@@ -7,7 +7,7 @@ two priorities, and within one priority the key whose running requests weigh lea
 import asyncio
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -141,7 +141,7 @@ class Admission:
     def _admit(self) -> None:
         """Let in who is next, as long as there is room."""
         while self._waiting:
-            following = min(self._waiting, key=lambda ticket: (ticket.priority, self._weight_of(ticket.key)))
+            following = self._next()
             if following.admitted.cancelled():  # its client has left, or it has waited too long
                 self._waiting.remove(following)
                 continue
@@ -150,6 +150,13 @@ class Admission:
             self._waiting.remove(following)
             self._running.add(following)
             following.admitted.set_result(None)
+
+    def _next(self) -> Ticket:
+        """Return who is next: by priority, then by the weight that its key has running, then by arrival."""
+        running: Counter[str] = Counter()
+        for ticket in self._running:
+            running[ticket.key] += ticket.weight
+        return min(self._waiting, key=lambda ticket: (ticket.priority, running[ticket.key]))
 
     def _has_room(self, ticket: Ticket) -> bool:
         """Return whether a request fits. One that nothing of its kind runs beside always fits its share."""
@@ -160,9 +167,6 @@ class Admission:
             return True
         of_batches = sum(other.weight for other in self._running if other.priority == Priority.BATCH)
         return not of_batches or of_batches + ticket.weight <= self._capacity * BATCH_SHARE
-
-    def _weight_of(self, key: str) -> int:
-        return sum(ticket.weight for ticket in self._running if ticket.key == key)
 
     def _refusal(self, why: str, *, status: int, code: str) -> ApiError:
         seconds = self._seconds_to_wait()

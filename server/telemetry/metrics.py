@@ -92,6 +92,7 @@ class Metrics:
             ("key", "model", "kind"),
             registry=registry,
         )
+        self._tokens_of_keys: dict[str, list[Counter]] = {}
         self.batch_lines = Counter(
             "internvl3_batch_lines",
             "Lines of batches that have ended: answered (completed), refused (failed), or not answered until "
@@ -155,8 +156,16 @@ class Metrics:
 
     def count_tokens(self, key: str, usage: TokenUsage) -> None:
         """Count tokens that the requests of an API key have taken. `key` is its name."""
-        for model, kind, tokens in usage_by_model(usage):
-            self._tokens.labels(key, model, kind).inc(tokens)
+        entries = list(usage_by_model(usage))
+        counters = self._tokens_of_keys.get(key)
+        if (
+            counters is None
+        ):  # looking a counter up takes longer than counting, and this is done for each token
+            counters = [self._tokens.labels(key, model, kind) for model, kind, _ in entries]
+            self._tokens_of_keys[key] = counters
+        for counter, (_, _, tokens) in zip(counters, entries, strict=True):
+            if tokens:
+                counter.inc(tokens)
 
     def render(self) -> bytes:
         """Return these metrics in Prometheus' text format."""
