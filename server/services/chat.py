@@ -49,7 +49,7 @@ async def answer(
     if call.stream:
         return await begun(_events(engine, critic, prepared, context.metrics, count))
     reply = await complete(engine, critic, await prepared(), context.metrics, count)
-    record.stop = reply["choices"][0]["finish_reason"] if reply["choices"] else None
+    record.note_reply(reply)
     return reply
 
 

@@ -35,7 +35,7 @@ async def complete(
     await ticket.take(weight, principal.name)
     reply = await engine.complete_text(call.body, count=count)
     assert isinstance(reply, dict), "the body asks for no stream"
-    record.stop = reply["choices"][0]["finish_reason"] if reply["choices"] else None
+    record.note_reply(reply)
     return reply
 
 

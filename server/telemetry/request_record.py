@@ -4,9 +4,10 @@ It holds names and numbers only: never what a client has sent or got.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from server.errors import UNKNOWN_FIELD
 from ttscaling.types import TokenUsage
@@ -31,6 +32,10 @@ class RequestRecord:
         """Keep which error the client gets. A client's own names of fields are left out of `param`."""
         self.code = code
         self.param = None if code == UNKNOWN_FIELD or not param else _own_part(param)
+
+    def note_reply(self, reply: Mapping[str, Any]) -> None:
+        """Keep the finish reason of a whole reply."""
+        self.stop = reply["choices"][0]["finish_reason"] if reply["choices"] else None
 
     def note_event(self, event: str) -> None:
         """Keep the finish reason if this event of a stream has one."""

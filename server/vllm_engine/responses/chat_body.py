@@ -8,35 +8,8 @@ from vllm.entrypoints.openai.responses.utils import convert_tool_responses_to_co
 from vllm.tool_parsers.utils import iter_response_function_tool_dicts
 
 from server.errors import MISSING_FIELD, ApiError
-from server.protocol.response_fields import OUR_FIELDS
+from server.protocol.response_fields import OUR_FIELDS, SAME_AS_CHAT
 
-SAME = (  # fields with the same name and meaning in a chat request
-    "model",
-    "logit_bias",
-    "parallel_tool_calls",
-    "include_reasoning",
-    "stream",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "user",
-    "skip_special_tokens",
-    "include_stop_str_in_output",
-    "presence_penalty",
-    "frequency_penalty",
-    "watermarking",
-    "request_id",
-    "mm_processor_kwargs",
-    "cache_salt",
-    "structured_outputs",
-    "repetition_penalty",
-    "seed",
-    "stop",
-    "stop_token_ids",
-    "ignore_eos",
-    "chat_template_kwargs",
-)
 TOOLS = ("function", "custom", "namespace")
 
 
@@ -50,7 +23,7 @@ def chat_fields(body: Mapping[str, Any], request: ResponsesRequest) -> dict[str,
     Raises:
         ApiError: 400, for a tool that only OpenAI can run.
     """
-    fields = {name: body[name] for name in (*SAME, *OUR_FIELDS) if body.get(name) is not None}
+    fields = {name: body[name] for name in (*SAME_AS_CHAT, *OUR_FIELDS) if body.get(name) is not None}
     if request.stream:
         fields["stream_options"] = {"include_usage": True}
     if request.max_output_tokens is not None:
