@@ -80,9 +80,9 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def memory_mib(field: str) -> float:
-    """Return this process's memory in MiB: "VmRSS" is the present size, "VmHWM" the peak."""
-    status = Path("/proc/self/status").read_text()
+def memory_mib(field: str, process: str = "self") -> float:
+    """Return a process's memory in MiB, by its id: "VmRSS" is the present size, "VmHWM" the peak."""
+    status = Path(f"/proc/{process}/status").read_text()
     (kib,) = (line.split()[1] for line in status.splitlines() if line.startswith(f"{field}:"))
     return int(kib) * 1024 / MIB
 

@@ -5,7 +5,6 @@ import json
 import random
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -17,14 +16,14 @@ from bench.harness.logs import logs_folder
 from bench.harness.output import JsonOption
 from bench.harness.prometheus_text import total
 from bench.harness.report import machine
-from ttscaling.asking.local_server import serving
+from bench.harness.worker import memory_mib
+from ttscaling.asking.local_server import serving_process
 
 from .systems import image_url
 
 CHAT = "/v1/chat/completions"
 # Small enough that some clients have to wait and others are refused.
 FLAGS = ["--max-running-tokens", "2000", "--max-queued", "16", "--queue-seconds", "10"]
-KIB_PER_MIB = 1024
 LEAVE_SECONDS = 1.0
 EXTRAS: tuple[dict[str, Any], ...] = (
     {},
@@ -51,8 +50,9 @@ def overload(
     time, and its token counters beside vLLM's.
     """
     console = Console(stderr=True)
-    with serving(FLAGS, logs_folder("serving") / "overload.log") as url, Progress(console=console) as bar:
-        facts = asyncio.run(_load(url, minutes * 60, clients, seed, bar))
+    log = logs_folder("serving") / "overload.log"
+    with serving_process(FLAGS, log) as (url, pid), Progress(console=console) as bar:
+        facts = asyncio.run(_load(url, pid, minutes * 60, clients, seed, bar))
     out = Console()
     for name, value in facts.items():
         out.print(f"{name.replace('_', ' ')}: {value}", markup=False, soft_wrap=True)
@@ -62,14 +62,13 @@ def overload(
         raise typer.Exit(1)
 
 
-async def _load(url: str, seconds: float, clients: int, seed: int, bar: Progress) -> dict[str, Any]:
+async def _load(url: str, pid: int, seconds: float, clients: int, seed: int, bar: Progress) -> dict[str, Any]:
     outcomes: Counter[str] = Counter()
     faults: list[str] = []
     memory: list[int] = []
     deadline = time.monotonic() + seconds
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as http:
-        pid = await _server_pid(url)
 
         async def client(number: int) -> None:
             chance = random.Random(f"{seed} {number}")
@@ -84,7 +83,7 @@ async def _load(url: str, seconds: float, clients: int, seed: int, bar: Progress
         async def watch() -> None:
             task = bar.add_task("asking", total=seconds)
             while time.monotonic() < deadline:
-                memory.append(resident_mib(pid))
+                memory.append(round(memory_mib("VmRSS", str(pid))))
                 bar.update(task, completed=seconds - (deadline - time.monotonic()))
                 await asyncio.sleep(min(10, seconds / 10))
 
@@ -141,27 +140,6 @@ def _body(chance: random.Random) -> tuple[dict[str, Any], bool]:
             url, is_bad = url[:-2000], True
         content.insert(0, {"type": "image_url", "image_url": {"url": url}})
     return {"messages": [{"role": "user", "content": content}], "max_tokens": 64, **extra}, is_bad
-
-
-async def _server_pid(url: str) -> int:
-    """Return the process that listens on the server's port."""
-    port = f"{int(url.rpartition(':')[2]):04X}"
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[1].endswith(f":{port}") and fields[3] == "0A":
-            for link in Path("/proc").glob("[0-9]*/fd/*"):
-                try:
-                    if str(link.readlink()) == f"socket:[{fields[9]}]":
-                        return int(link.parts[2])
-                except OSError:
-                    continue
-    raise RuntimeError(f"no process listens on port {int(port, 16)}")
-
-
-def resident_mib(pid: int) -> int:
-    """Return the memory of a process in MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) // KIB_PER_MIB
 
 
 async def _idle_metrics(http: httpx.AsyncClient) -> str:

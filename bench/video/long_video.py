@@ -6,10 +6,6 @@ memory that the server takes for it.
 
 import base64
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +16,7 @@ from rich.console import Console
 from bench.harness.logs import logs_folder
 from bench.harness.output import JsonOption
 from bench.harness.report import machine
-from ttscaling.asking.local_server import free_port, running_process, wait_until_ready
+from ttscaling.asking.local_server import serving_process
 
 from .clip import make_clip
 
@@ -41,8 +37,12 @@ def long_video(
     use.
     """
     clip = make_clip(max(0.05, frames / 30 / 60), Console(stderr=True))
-    with _server(max_model_len, frames) as (url, process), httpx.Client(base_url=url, timeout=600) as client:
-        idle = peak_mib(process.pid)
+    flags = ["--max-model-len", str(max_model_len), "--max-frames", str(frames)]
+    with (
+        serving_process(flags, logs_folder("video") / "server.log") as (url, pid),
+        httpx.Client(base_url=url, timeout=600) as client,
+    ):
+        idle = peak_mib(pid)
         auto = _ask(client, clip, frames, "auto")
         refused = _ask(client, clip, frames, 1)
         facts = {
@@ -51,7 +51,7 @@ def long_video(
             "v2pe_delta": auto["vision"]["v2pe_delta"],
             "highest_position": auto["vision"]["highest_position"],
             "refusal_at_delta_1": refused["error"]["message"],
-            "server_peak_mib": round(peak_mib(process.pid)),
+            "server_peak_mib": round(peak_mib(pid)),
             "server_peak_mib_before": round(idle),
         }
     out = Console()
@@ -79,17 +79,6 @@ def peak_mib(root: int, proc: Path = Path("/proc")) -> float:
     while children := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= children
     return sum(peaks.get(pid, 0.0) for pid in family)
-
-
-@contextmanager
-def _server(max_model_len: int, frames: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run a server on the nano checkpoints, and yield its address and its process once it is ready."""
-    port = free_port()
-    command = [sys.executable, "-m", "server", "--port", str(port), "--max-model-len", str(max_model_len)]
-    log, url = logs_folder("video") / "server.log", f"http://127.0.0.1:{port}"
-    with running_process([*command, "--max-frames", str(frames)], log) as process:
-        wait_until_ready(f"{url}/readyz", process, log)
-        yield url, process
 
 
 def _ask(client: httpx.Client, clip: Path, frames: int, delta: float | str) -> dict[str, Any]:

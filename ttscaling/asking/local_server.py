@@ -21,17 +21,25 @@ STOP_SECONDS = 60
 
 @contextmanager
 def serving(flags: Sequence[str], log: Path) -> Iterator[str]:
-    """Run `internvl3 serve` with these flags on a free port and yield its address as soon as it is ready.
+    """Do as `serving_process` does, and yield the server's address alone."""
+    with serving_process(flags, log) as (url, _):
+        yield url
 
-    The server's output goes to `log`. The server stops at the end of the block. Raises CommandError if the
-    server ends while it starts, or takes longer than START_SECONDS.
+
+@contextmanager
+def serving_process(flags: Sequence[str], log: Path) -> Iterator[tuple[str, int]]:
+    """Run `internvl3 serve` with these flags on a free port.
+
+    Yield its address and the id of its process as soon as it is ready. The server's output goes to `log`. The
+    server stops at the end of the block. Raises CommandError if the server ends while it starts, or takes
+    longer than START_SECONDS.
     """
     port = free_port()
     command = [sys.executable, "-c", CONSOLE_COMMAND, "serve", *flags, "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
     with running_process(command, log) as server:
         wait_until_ready(f"{url}/readyz", server, log)
-        yield url
+        yield url, server.pid
 
 
 def free_port() -> int:

@@ -38,7 +38,9 @@ def engine() -> FakeEngine:
 @pytest.mark.usefixtures("answerable")
 async def test_a_server_that_answers_has_no_faults() -> None:
     async with listening(app_with(engine())) as url:
-        facts = await overload._load(url, seconds=2, clients=4, seed=1, bar=Progress(disable=True))
+        facts = await overload._load(
+            url, os.getpid(), seconds=2, clients=4, seed=1, bar=Progress(disable=True)
+        )
     assert facts["faults"] == []
     assert facts["outcomes"]["200"] > 0 and facts["outcomes"]["400"] > 0
     assert set(facts["outcomes"]) <= {"200", "400", "left", "left too late"}
@@ -54,11 +56,6 @@ async def test_refusals_by_design_are_none_and_others_are_faults() -> None:
             outcomes = [await overload.ask(http, chance) for _ in range(20)]
     assert any(outcome == "503" and fault and "engine_busy" in fault for outcome, fault in outcomes)
     assert all(fault is None for outcome, fault in outcomes if outcome == "400")
-
-
-async def test_the_process_that_listens_is_found() -> None:
-    async with listening(app_with(engine())) as url:
-        assert await overload._server_pid(url) == os.getpid()
 
 
 def test_tokens_are_compared_in_the_same_shape() -> None:
