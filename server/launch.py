@@ -121,9 +121,9 @@ def _serve(settings: Settings, listeners: Listeners, reasons: Path, phases: Path
             head_seconds=settings.head_seconds,
             write_seconds=settings.write_seconds,
             max_connections=settings.max_connections,
+            max_head_bytes=MAX_HEADER_BYTES,
             count_closed=lambda reason: closed.labels(reason).inc(),
         ),
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     beside = None

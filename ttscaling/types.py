@@ -5,7 +5,7 @@ embedded engines, `ttscaling/remote/` over any OpenAI-compatible server.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -44,8 +44,13 @@ class TokenUsage:
     critic_cached: int = 0
 
     def __add__(self, other: "TokenUsage") -> "TokenUsage":
-        names = (each.name for each in fields(self))
-        return TokenUsage(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        return TokenUsage(
+            prompt=self.prompt + other.prompt,
+            cached=self.cached + other.cached,
+            completion=self.completion + other.completion,
+            critic_prompt=self.critic_prompt + other.critic_prompt,
+            critic_cached=self.critic_cached + other.critic_cached,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import count
 
 SILENCE_SECONDS = 10.0  # longer than most checks take, so that a refusal still gets its HTTP status
 COMMENT = ": still working\n\n"
+EVENTS_WITHOUT_A_BREAK = 16
 
 
 async def begun(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
@@ -26,23 +28,51 @@ async def with_comments(events: AsyncGenerator[str, None]) -> AsyncGenerator[str
     """
     pieces: asyncio.Queue[str | None] = asyncio.Queue(maxsize=1)  # None follows the last one
     reading = asyncio.create_task(_read(events, pieces))
+    silence = Silence(pieces)
     try:
-        while True:
-            try:
-                async with asyncio.timeout(SILENCE_SECONDS):
-                    event = await pieces.get()
-            except TimeoutError:
-                yield COMMENT
-                continue
+        for number in count():
+            event = await pieces.get()
             if event is None:
                 break
-            # anyio cancels only a task whose next step isn't due yet. With a fast stream it always would be.
-            await asyncio.sleep(0)
+            silence.end()
+            if number % EVENTS_WITHOUT_A_BREAK == 0:
+                # anyio cancels only a task whose next step isn't due. With a fast stream it always would be.
+                await asyncio.sleep(0)
             yield event
         await reading  # it raises the stream's error
     finally:
+        silence.stop_watching()
         reading.cancel()  # the client has left, or it is done
         await asyncio.gather(reading, return_exceptions=True)
+
+
+class Silence:
+    """Puts a comment into an empty queue whenever there was nothing in it for `SILENCE_SECONDS`.
+
+    One timer looks after the time of the last event. A timer for each event would cost more than the event.
+    """
+
+    def __init__(self, pieces: asyncio.Queue[str | None]) -> None:
+        self._pieces = pieces
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._timer = self._loop.call_later(SILENCE_SECONDS, self._break)
+
+    def end(self) -> None:
+        """Say that an event has come."""
+        self._began = self._loop.time()
+
+    def stop_watching(self) -> None:
+        """Put no comments any more."""
+        self._timer.cancel()
+
+    def _break(self) -> None:
+        left = self._began + SILENCE_SECONDS - self._loop.time()
+        if left <= 0:
+            left = SILENCE_SECONDS
+            if self._pieces.empty():
+                self._pieces.put_nowait(COMMENT)
+        self._timer = self._loop.call_later(left, self._break)
 
 
 async def _read(events: AsyncGenerator[str, None], pieces: asyncio.Queue[str | None]) -> None:

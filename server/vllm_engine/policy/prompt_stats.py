@@ -28,14 +28,19 @@ class PromptStats:
 
 def prompt_stats(prompt: Mapping[str, Any], *, tokens_per_tile: int) -> PromptStats:
     """Return the stats of a prompt in the format of vLLM's renderer."""
+    length = len(prompt["prompt_token_ids"])
     placeholders = prompt.get("mm_placeholders") or {}
+    if not placeholders:  # each token of text has the position after the one before
+        return PromptStats(
+            deltas=(), tiles=0, frames=0, highest_position=float(length - 1), next_position=length
+        )
     deltas = tuple(
         float(name.partition(":")[2]) for name in prompt.get("mm_hashes", {}).get(DELTA_MODALITY, ())
     )
     starts = [placeholder.offset for placeholder in placeholders.get(DELTA_MODALITY, ())]
     frames = placeholders.get("video", ())
-    visual_T = np.zeros(len(prompt["prompt_token_ids"]), dtype=bool)
-    delta_T = np.ones(len(visual_T))
+    visual_T = np.zeros(length, dtype=bool)
+    delta_T = np.ones(length)
     for placeholder in (*placeholders.get("image", ()), *frames):
         span = slice(placeholder.offset, placeholder.offset + placeholder.length)
         visual_T[span] = True

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 
 from server.http.connections import limited_protocol
+from server.launch import MAX_HEADER_BYTES
 from tests.server.apps import app_with, question
 from tests.server.fakes import FakeEngine
 
@@ -32,6 +33,7 @@ async def listening(
         head_seconds=head_seconds,
         write_seconds=write_seconds,
         max_connections=max_connections,
+        max_head_bytes=MAX_HEADER_BYTES,
         count_closed=(list[str]() if closed is None else closed).append,
     )
     app = app_with(engine or FakeEngine(["yes"]))
@@ -160,6 +162,14 @@ NO_HTTP = {
     "no HTTP": b"\xff\xfe\r\n\r\n",
     "no host": b"GET /livez HTTP/1.1\r\n\r\n",
     "a bad header": HEAD + b"X y: a\r\n\r\n",
+    "two hosts": HEAD + b"Host: localhost\r\n\r\n",
+    "a proxy's method": b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost:80\r\n\r\n",
+    "an endless head": HEAD + b"X: " + b"a" * (MAX_HEADER_BYTES + 100),
+    "a large head": HEAD + b"X: " + b"a" * MAX_HEADER_BYTES + b"\r\n\r\n",
+    "many headers": HEAD + b"".join(b"X-%d: a\r\n" % index for index in range(6_200)) + b"\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a length and chunks": HEAD.replace(b"GET /livez", b"POST " + CHAT.encode())
+    + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
     "two lengths": HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\na",
     "a bad chunk": HEAD.replace(b"GET /livez", b"POST " + CHAT.encode())
     + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -186,3 +196,41 @@ async def test_a_body_that_turns_bad_behind_the_reply_closes_the_connection(capl
         writer.write(b"zz\r\n")
         assert await reader.read() == b""
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_request_that_offers_http_2_is_answered_with_its_body():
+    """Java's HttpClient offers it with every request. uvicorn alone would wait for the body for ever."""
+    body = json.dumps(question()).encode()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAA\r\n"
+    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" % CHAT.encode()
+    request = head + offer + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    async with listening() as port:
+        for pieces in ([request], [request[:-3], request[-3:]], [request[:100], request[100:]]):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+            writer.write(HEAD + b"\r\n")  # the connection can be used again
+            answer = await reader.readuntil(b'"yes"')
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"HTTP/1.1 200" in await reader.readuntil(b'"status"')
+            writer.close()
+
+
+async def test_a_websocket_is_answered_as_the_plain_request_that_it_is():
+    offer = b"Connection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    async with listening() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + offer + b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+async def test_requests_behind_each_other_are_answered_in_order():
+    async with listening() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            (HEAD + b"\r\n") * 3 + HEAD.replace(b"/livez", b"/nowhere") + b"Connection: close\r\n\r\n"
+        )
+        replies = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+        assert [reply[:3] for reply in replies] == [b"200", b"200", b"200", b"404"]
