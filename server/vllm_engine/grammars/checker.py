@@ -11,7 +11,7 @@ import logging
 import os
 from collections import Counter, OrderedDict
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from vllm.sampling_params import StructuredOutputsParams
@@ -29,6 +29,7 @@ SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
 NICENESS = 5  # of the process: the engines come first, also while it starts beside them
 REMEMBERED = 4096  # hashes of grammars, of those that compiled and of all others
 REFUSED_SECONDS = 600.0  # a grammar may have failed because the machine was busy, so it gets another chance
+LEVELS = 256  # vLLM copies schemas, and Python's stack ends at some hundred levels
 ENDED = "ended"  # the outcome of a check that the end of its process, or of its requests, has interrupted
 PROBLEMS = {
     "slow": "takes too long: its check may take a tenth of a second of CPU time, and check and compilation "
@@ -37,6 +38,23 @@ PROBLEMS = {
     "failed": "can't be compiled, or no answer fits it. Correct it, or send a smaller or simpler one.",
     "foreign": "refers to another document by $ref. Put what it refers to into the schema, under $defs.",
 }
+
+
+def is_deep(schema: Any) -> bool:
+    """Return whether a schema has more than `LEVELS` objects and lists inside each other."""
+    level = [schema]
+    for _ in range(LEVELS):
+        containers = [
+            each.values() if isinstance(each, dict) else each for each in level if _holds_others(each)
+        ]
+        level = [entry for container in containers for entry in container]
+        if not level:
+            return False
+    return any(map(_holds_others, level))
+
+
+def _holds_others(value: Any) -> bool:
+    return isinstance(value, dict | list)
 
 
 class GrammarChecker:
@@ -84,10 +102,7 @@ class GrammarChecker:
         ApiError (503) if the process ended meanwhile. What vLLM itself refuses passes: vLLM refuses it with
         its own reason.
         """
-        try:
-            outcome = await self._shared_outcome(params)
-        except RecursionError:  # a schema of some hundred levels can be neither copied nor pickled
-            outcome = "failed"
+        outcome = "failed" if is_deep(params.json) else await self._shared_outcome(params)
         if outcome == ENDED:
             raise ApiError(
                 f"The check of {param} was interrupted. Retry in a few seconds.",
@@ -114,13 +129,14 @@ class GrammarChecker:
 
     async def _shared_outcome(self, params: StructuredOutputsParams) -> str:
         """Return the outcome of a compilation that all requests with this grammar share."""
-        fields = {name: value for name, value in asdict(params).items() if not name.startswith("_")}
-        key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()
+        # A copy of a choice among 200,000 words would take a second, so the values stay as they are.
+        values = {each.name: getattr(params, each.name) for each in fields(params) if each.name[0] != "_"}
+        key = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()
         known = self._remembered(key)
         if known is not None:
             return known
         if key not in self._checks:
-            self._checks[key] = asyncio.create_task(self._outcome(key, StructuredOutputsParams(**fields)))
+            self._checks[key] = asyncio.create_task(self._outcome(key, StructuredOutputsParams(**values)))
         self._waiting[key] += 1
         try:
             return await asyncio.shield(self._checks[key])

@@ -15,6 +15,14 @@ def with_engine_client(handler: T, client: Any) -> T:
     return result
 
 
+def change_logprobs(chat_handler: Any, change: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    """Give one of vLLM's chat handlers another function that makes an answer's log-probabilities.
+
+    `change` gets the handler's own and returns the other one.
+    """
+    chat_handler._create_chat_logprobs = change(chat_handler._create_chat_logprobs)
+
+
 def parser_factory(chat_handler: Any, request: Any) -> Callable[[], Any] | None:
     """Return what makes vLLM's parsers of reasoning and tool calls for a chat request.
 

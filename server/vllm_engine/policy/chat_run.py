@@ -19,7 +19,7 @@ from server.telemetry.tracing import CURRENT_TRACE, Span
 from server.vllm_engine.error_mapping import api_error
 from server.vllm_engine.grammars.checker import GrammarChecker
 from server.vllm_engine.grammars.client import GrammarCheckedClient, grammar_param
-from server.vllm_engine.internals.handlers import parser_factory, with_engine_client
+from server.vllm_engine.internals.handlers import change_logprobs, parser_factory, with_engine_client
 from server.vllm_engine.media_connector import CURRENT_MEDIA
 from server.vllm_engine.policy_metrics import PolicyMetrics
 from server.vllm_engine.token_accounts import MeteredClient, TokenAccounts
@@ -28,6 +28,7 @@ from .answer_parser import read_answer
 from .answer_validation import ParsedAnswer, Validation
 from .candidates import CandidateClient
 from .engine_request import lower_max_tokens, prepend_system_message, read_request, with_room
+from .later_logprobs import made_later
 from .media_resend import MediaResendingClient
 from .prompt_stats import PromptStats, vision_report
 from .window import WindowLimitedClient
@@ -114,6 +115,8 @@ class ChatRun:
         self._body = body
         self._validation: Validation | None = None
         self._handler = with_engine_client(chat, self._candidate_client or self._windowed)
+        if not self._request.stream:
+            change_logprobs(self._handler, made_later)
 
     @property
     def prompt_stats(self) -> PromptStats | None:

@@ -12,6 +12,7 @@ class Read:
     def __init__(self, raw: bytes) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         self.url = self.body = b""
+        self.is_kept = False
         self.parser: Any = httptools.HttpRequestParser(self)
         self.parser.feed_data(raw)
 
@@ -20,6 +21,9 @@ class Read:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.is_kept = self.parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:
         self.body += body
@@ -33,7 +37,7 @@ def test_only_the_offer_is_taken_out(connection: bytes):
     assert (read.parser.get_method(), read.url, read.body) == (b"POST", b"/a?b=c", b"hi")
     assert [header for header in read.headers if header[0] != b"connection"] == kept
     assert not read.parser.should_upgrade()
-    assert read.parser.should_keep_alive() == (b"Close" not in connection)
+    assert read.is_kept == (b"Close" not in connection)
 
 
 def test_what_a_server_like_this_one_refuses():

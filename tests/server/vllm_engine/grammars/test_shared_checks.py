@@ -10,7 +10,7 @@ from vllm.config.structured_outputs import StructuredOutputsConfig
 from vllm.sampling_params import StructuredOutputsParams
 
 from server.errors import TOO_COMPLEX, ApiError
-from server.vllm_engine.grammars.checker import REFUSED_SECONDS, SIDE_BY_SIDE, GrammarChecker
+from server.vllm_engine.grammars.checker import REFUSED_SECONDS, SIDE_BY_SIDE, GrammarChecker, is_deep
 from server.vllm_engine.grammars.compiler import GrammarSettings
 
 SETTINGS = GrammarSettings(
@@ -92,13 +92,21 @@ async def test_a_client_that_leaves_doesnt_end_the_check_of_another():
     assert checker.begun == [["shared"]]
 
 
-async def test_a_schema_that_is_nested_too_deeply_is_refused():
-    schema: dict[str, Any] = {}
-    for _ in range(600):
-        schema = {"items": schema}
+@pytest.mark.parametrize("levels", [257, 600, 100_000])
+async def test_a_schema_that_is_nested_too_deeply_is_refused(levels: int):
+    schema: Any = "string"
+    for level in range(levels):
+        schema = {"items": schema} if (levels - level) % 2 else [schema]
     with pytest.raises(ApiError, match="smaller or simpler") as refusal:
         await WaitingChecker().check(StructuredOutputsParams(json=schema), param="response_format")
     assert (refusal.value.status, refusal.value.code) == (400, TOO_COMPLEX)
+
+
+def test_a_schema_of_256_levels_and_many_words_is_not_deep():
+    schema: Any = {"enum": ["word"] * 1000}
+    for _ in range(254):
+        schema = {"items": schema, "type": "array"}
+    assert not is_deep(schema) and is_deep([schema])
 
 
 async def test_refusals_are_remembered_for_a_while_and_their_number_is_bounded(

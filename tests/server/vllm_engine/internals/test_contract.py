@@ -58,6 +58,12 @@ NAMES = [
     Need(owner=f"{OUTPUTS}.OutputProcessor", name="get_num_unfinished_requests", purpose=STEPS),
     Need(owner=f"{CORE}.MPClient", name="is_sleeping_async", purpose=STEPS),
     Need(owner=CHAT, name="engine_client", purpose=ASK),
+    Need(
+        owner=CHAT,
+        name="_create_chat_logprobs",
+        purpose="make many log-probabilities without keeping other requests waiting",
+        parameters=("token_ids", "top_logprobs"),
+    ),
     Need(owner=COMPLETIONS, name="engine_client", purpose=ASK),
     Need(owner=CHAT, name="parser_cls", purpose=PARSE),
     Need(owner=CHAT, name="enable_auto_tools", purpose=PARSE),
