@@ -5,8 +5,9 @@ HTTP tests use fake engines. Request bodies and replies have OpenAI's format: di
 text that ends with a blank line. The methods raise ApiError for every mistake of a client.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from model.images.tiling import TilingConfig
@@ -122,6 +123,25 @@ class PolicyEngine(Protocol):
     @property
     def tiling(self) -> TilingConfig:
         """The policy checkpoint's rules for cutting an image into tiles."""
+        ...
+
+    @property
+    def adapters(self) -> Collection[str]:
+        """The names of its LoRA adapters, which requests may have as their model."""
+        ...
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        """Load the LoRA adapter in a folder, under a name that may be used as soon as this returns.
+
+        Raises ApiError (400) if it can't be used, if its name is taken, or if there is no room for it.
+        """
+        ...
+
+    async def unload_adapter(self, name: str) -> None:
+        """Take an adapter's name away, and free its room when the last request that uses it has ended.
+
+        Raises ApiError (404) if there is no such adapter.
+        """
         ...
 
     async def complete(

@@ -173,6 +173,11 @@ def model_not_found(name: str, served: tuple[str, ...]) -> ApiError:
     )
 
 
+def adapter_not_found(message: str, *, param: str) -> ApiError:
+    """Return the error for a LoRA adapter that isn't loaded, or isn't where it is said to be."""
+    return ApiError(message, status=404, param=param, code="adapter_not_found")
+
+
 def field_path(location: Sequence[int | str]) -> str:
     """Return a field's path, such as `messages[0].content`, for the location in an error of pydantic's.
 

@@ -15,7 +15,7 @@ def check_models(settings: Settings) -> None:
         if settings.critic_path is None:
             raise StartupError("--policy none serves a critic alone: name its checkpoint with --critic")
         without_effect = dict.fromkeys(
-            ("adapters", "policy_args", "name", "system_message"), "with --policy none"
+            ("adapters", "adapter_folder", "policy_args", "name", "system_message"), "with --policy none"
         )
     if settings.critic_url is not None:
         if settings.critic is not None:
@@ -23,6 +23,8 @@ def check_models(settings: Settings) -> None:
         without_effect = dict.fromkeys(("critic_args", "critic_system_message"), "with --critic-url")
     elif settings.critic_key is not None:
         without_effect |= {"critic_key": "without --critic-url"}
+    if settings.adapter_folder is None:
+        without_effect |= dict.fromkeys(("max_adapters", "max_adapter_rank"), "without --adapter-folder")
     for name, cause in without_effect.items():
         if getattr(settings, name) != type(settings).model_fields[name].get_default():
             flag = name.replace("_", "-")

@@ -4,6 +4,7 @@ Each group has a file in `setting_groups`, and this file names the groups in the
 wins over its variable, a variable over the file, and the file over the default: see `setting_sources.py`.
 """
 
+from .setting_groups.adapters import AdapterSettings
 from .setting_groups.admission import AdmissionSettings
 from .setting_groups.files import FileSettings
 from .setting_groups.group import SettingsGroup
@@ -21,6 +22,7 @@ class Settings(
     ServingSettings,
     KeySettings,
     ModelSettings,
+    AdapterSettings,
     ScalingSettings,
     LimitSettings,
     AdmissionSettings,

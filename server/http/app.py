@@ -20,6 +20,7 @@ from server.engine_interface import Engines
 from server.errors import ApiError
 from server.files.storage import open_storage
 from server.http.routes import (
+    adapters,
     batches,
     chat,
     completions,
@@ -151,6 +152,7 @@ def create_app(
         files,
         uploads,
         batches,
+        adapters,
         models,
         openapi,
         probes,

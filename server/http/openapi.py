@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from server.protocol.adapter_fields import LoadAdapter, UnloadAdapter
 from server.protocol.batch_fields import BatchFields
 from server.protocol.upload_fields import UploadFields
 from server.services.scoring import ScoreBatchRequest, ScoreRequest
@@ -16,7 +17,16 @@ from server.services.tokens import Detokenize, TokenizeText
 
 REF = "#/components/schemas/{model}"
 JSON = "application/json"
-OWN_REQUESTS = (ScoreRequest, ScoreBatchRequest, TokenizeText, Detokenize, BatchFields, UploadFields)
+OWN_REQUESTS = (
+    ScoreRequest,
+    ScoreBatchRequest,
+    TokenizeText,
+    Detokenize,
+    BatchFields,
+    UploadFields,
+    LoadAdapter,
+    UnloadAdapter,
+)
 FORM = {
     "type": "object",
     "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string"}},
@@ -84,6 +94,8 @@ DESCRIBED = {
     "/v1/critic/score": Described(requests=("ScoreRequest", "ScoreBatchRequest")),
     "/v1/batches": Described(requests=("BatchFields",)),
     "/v1/uploads": Described(requests=("UploadFields",)),
+    "/v1/load_lora_adapter": Described(requests=("LoadAdapter",)),
+    "/v1/unload_lora_adapter": Described(requests=("UnloadAdapter",)),
 }
 FORMS = {"/v1/files": FORM, "/v1/uploads/{upload_id}/parts": PART}
 

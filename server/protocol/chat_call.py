@@ -3,7 +3,7 @@
 The engine validates OpenAI's and vLLM's fields with vLLM's own types.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,10 +55,13 @@ class ChatCall:
         return replace(self, body={**self.body, "messages": list(messages)}, media=media)
 
 
-def parse_call(body: Mapping[str, Any], settings: Settings) -> ChatCall:
-    """Return the call that a body asks for. Raises ApiError, whose `param` is the field to change."""
+def parse_call(body: Mapping[str, Any], settings: Settings, adapters: Collection[str] = ()) -> ChatCall:
+    """Return the call that a body asks for. Raises ApiError, whose `param` is the field to change.
+
+    `adapters` are the names of the policy's LoRA adapters, one of which the body may name as its model.
+    """
     fields = _validated(body)
-    name, alias_n = resolve_model(fields.model, settings)
+    name, alias_n = resolve_model(fields.model, settings, adapters)
     n = 1 if fields.n is None else fields.n
     check_limits("n", n, settings.max_best_of)
     engine_body = engine_fields(body, OUR_FIELDS)
@@ -96,27 +99,29 @@ def _validated(body: Mapping[str, Any]) -> ChatFields:
         raise field_error(error) from None
 
 
-def resolve_model(model: str | None, settings: Settings) -> tuple[str, int | None]:
+def resolve_model(
+    model: str | None, settings: Settings, adapters: Collection[str] = ()
+) -> tuple[str, int | None]:
     """Return the name of the policy or of an adapter, and N if the request asks for the alias NAME:boN.
 
     Raises ApiError (404) for any other name.
     """
-    names = (settings.served_name, *settings.adapter_folders)
+    names = (settings.served_name, *adapters)
     if model is None or model in names:
         return model or settings.served_name, None
     match = ALIAS.fullmatch(model)
     if match is None or match["name"] not in names:
-        raise model_not_found(model, served_models(settings))
+        raise model_not_found(model, served_models(settings, adapters))
     check_limits("model", int(match["n"]), settings.max_best_of)
     return match["name"], int(match["n"])
 
 
-def served_models(settings: Settings) -> tuple[str, ...]:
+def served_models(settings: Settings, adapters: Collection[str] = ()) -> tuple[str, ...]:
     """Return the names that /v1/models lists: the policy, its adapters, and with a critic their aliases.
 
     A server without a policy lists its critic.
     """
-    names = (settings.served_name, *settings.adapter_folders)
+    names = (settings.served_name, *adapters)
     if not (settings.has_policy and settings.has_critic):
         return names
     n = min(8, settings.max_best_of)

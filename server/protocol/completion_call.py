@@ -1,6 +1,6 @@
 """Check a request for text completions, OpenAI's older API without messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,13 +97,18 @@ class CompletionCall:
         return replace(self, body={**self.body, "priority": priority})
 
 
-def parse_completion(body: Mapping[str, Any], settings: Settings) -> CompletionCall:
-    """Return the call that a body asks for. Raises ApiError, whose `param` is the field to change."""
+def parse_completion(
+    body: Mapping[str, Any], settings: Settings, adapters: Collection[str] = ()
+) -> CompletionCall:
+    """Return the call that a body asks for. Raises ApiError, whose `param` is the field to change.
+
+    `adapters` are the names of the policy's LoRA adapters, one of which the body may name as its model.
+    """
     try:
         fields = CompletionFields.model_validate(body)
     except ValidationError as error:
         raise field_error(error) from None
-    name, alias_n = resolve_model(fields.model, settings)
+    name, alias_n = resolve_model(fields.model, settings, adapters)
     refuse_scaling(body, alias_n)
     n = 1 if fields.n is None else fields.n
     check_limits("n", n, settings.max_best_of)

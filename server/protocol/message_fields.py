@@ -3,7 +3,7 @@
 A test compares the lists with vLLM's request types and names each field that they lack.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from server.settings import Settings
@@ -49,15 +49,19 @@ CHAT_NAMES = {  # the names of fields here by those in a chat request, for error
 }
 
 
-def message_fields(body: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+def message_fields(
+    body: Mapping[str, Any], settings: Settings, adapters: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the fields of a request that are answered, our own included.
+
+    `adapters` are the names of the policy's LoRA adapters.
 
     Raises ApiError for a field that is refused, for a model that isn't served, and for test-time scaling.
     """
     fields = engine_fields(body, OUR_FIELDS, RULES)
     model = fields.get("model")
     if isinstance(model, str):  # vLLM's type refuses any other one
-        name, alias_n = resolve_model(model, settings)
+        name, alias_n = resolve_model(model, settings, adapters)
         refuse_scaling(body, alias_n)
         fields["model"] = name
     return fields | {name: body[name] for name in VISION_FIELDS if body.get(name) is not None}

@@ -33,7 +33,7 @@ async def answer(
     `principal` sends the request, and `budget` is what it may use. Raises ApiError; the reader of the events
     may meet one later on.
     """
-    call = parse_call(body, principal.settings)
+    call = parse_call(body, principal.settings, engine.adapters)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
     critic = None if context.engines is None else context.engines.critic
     weight = chat_weight(call, engine.max_model_len)

@@ -23,7 +23,7 @@ async def complete(
     `principal` sends the request, and `ticket` is its place in the queue. Raises ApiError; the reader of the
     events may meet one later on.
     """
-    call = parse_completion(body, principal.settings)
+    call = parse_completion(body, principal.settings, engine.adapters)
     call = call.with_cache_salt(principal.cache_salt(call.body.get("cache_salt")))
     call = call.with_priority(ticket.priority)
     record = current_record()

@@ -1,6 +1,6 @@
 """The parts of a server that its routes and services share, and checks of its engines."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,14 @@ def loaded(engines: Engines | None) -> Engines:
     if engines is None:
         raise not_ready()
     return engines
+
+
+def adapter_names(context: ServerContext) -> Collection[str]:
+    """Return the names of the policy's LoRA adapters; while it loads, those that it will have."""
+    if context.engines is None:
+        return context.settings.adapter_folders
+    policy = context.engines.policy
+    return () if policy is None else policy.adapters
 
 
 def living_policy(engines: Engines) -> PolicyEngine:

@@ -12,7 +12,7 @@ from server.media.budget import Budget
 from server.protocol.message_fields import message_fields
 from server.protocol.response_fields import response_fields
 
-from . import chat, completions, converted, critic_service, scoring, tokens
+from . import adapters, chat, completions, converted, critic_service, scoring, tokens
 from .context import ServerContext, living_critic, living_policy, loaded
 
 
@@ -77,7 +77,8 @@ class Service:
     ) -> dict[str, Any] | AsyncGenerator[str, None]:
         """Return the reply to a request of Anthropic's Messages API, or its events."""
         engine = self.ready_engine()
-        request = engine.convert_message(message_fields(body, principal.settings), counts_tokens=False)
+        fields = message_fields(body, principal.settings, engine.adapters)
+        request = engine.convert_message(fields, counts_tokens=False)
         return await converted.answer(self.context, engine, principal, request, budget)
 
     async def count_message_tokens(
@@ -85,13 +86,22 @@ class Service:
     ) -> dict[str, Any]:
         """Return how many tokens a request of Anthropic's Messages API has."""
         engine = self.ready_engine()
-        request = engine.convert_message(message_fields(body, principal.settings), counts_tokens=True)
+        fields = message_fields(body, principal.settings, engine.adapters)
+        request = engine.convert_message(fields, counts_tokens=True)
         return await converted.count_tokens(self.context, engine, principal, request, budget)
 
     async def score(self, principal: Principal, body: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
         """Return the critic's scores for the answers in the body."""
         self.ready_critic()
         return await scoring.score(self.context, loaded(self.context.engines), principal, body, budget)
+
+    async def load_adapter(self, principal: Principal, body: Mapping[str, Any]) -> str:
+        """Load a LoRA adapter of the policy, and return a sentence. Only an admin key may."""
+        return await adapters.load(self.context.settings, self.ready_engine(), principal, body)
+
+    async def unload_adapter(self, principal: Principal, body: Mapping[str, Any]) -> str:
+        """Unload a LoRA adapter of the policy, and return a sentence. Only an admin key may."""
+        return await adapters.unload(self.ready_engine(), principal, body)
 
     def api_schemas(self) -> Mapping[str, Any]:
         """Return the JSON schemas that the policy's engine defines; none if the server has no policy.

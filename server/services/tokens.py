@@ -86,7 +86,7 @@ async def tokenize(
             text = TokenizeText.model_validate(body)
         except ValidationError as error:
             raise field_error(error) from None
-        resolve_model(text.model, principal.settings)
+        resolve_model(text.model, principal.settings, engine.adapters)
         if len(text.prompt) > MAX_CHARACTERS:
             raise ApiError(
                 f"prompt has {len(text.prompt)} characters, and {MAX_CHARACTERS} are allowed. Shorten it.",
@@ -108,7 +108,7 @@ async def detokenize(engine: PolicyEngine, principal: Principal, body: Mapping[s
         request = Detokenize.model_validate(body)
     except ValidationError as error:
         raise field_error(error) from None
-    resolve_model(request.model, principal.settings)
+    resolve_model(request.model, principal.settings, engine.adapters)
     return {"prompt": await engine.detokenize(request.tokens)}
 
 
@@ -120,7 +120,7 @@ async def rendered(
     budget: Budget,
 ) -> tuple[ChatCall, RenderedPrompt]:
     """Return the call that a chat request's body asks for, and its prompt. Raises ApiError."""
-    call = parse_call(body, principal.settings)
+    call = parse_call(body, principal.settings, engine.adapters)
     call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
     await budget.ticket.take(prompt_weight(call, engine.max_model_len), principal.name)
     call = await with_loaded_media(context, engine, principal, call, budget)

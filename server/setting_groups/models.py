@@ -1,7 +1,6 @@
 """The settings of the checkpoints that a server runs, and of their engines."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -10,10 +9,9 @@ from pydantic import Field, SecretStr, field_validator
 
 from server.embedded import embedded_checkpoint
 
-from .group import SettingsGroup, Texts
+from .group import SettingsGroup
 
 NONE = "none"
-ADAPTER = re.compile(r"[^=\s]+=.+")
 ALIAS = re.compile(r"(?P<name>.+):bo(?P<n>[0-9]{1,9})")  # NAME:bo8, for clients that can't send extra fields
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -27,11 +25,6 @@ class ModelSettings(SettingsGroup):
         default="nano",
         description="Checkpoint that answers: a folder, a name on the hub, `nano` for the embedded one, or "
         "`none` for a server that only scores.",
-    )
-    adapters: Texts = Field(
-        default=(),
-        description="Adapters (LoRA) of the policy, as NAME=FOLDER, separated by commas. A request gets one "
-        "by its name as the model.",
     )
     name: str | None = Field(
         default=None, description="Name of the policy in requests; by default the last part of its path."
@@ -91,19 +84,6 @@ class ModelSettings(SettingsGroup):
         default="", description="Further flags of `vllm serve` for the critic, in one string."
     )
 
-    @field_validator("adapters")
-    @classmethod
-    def _adapters(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
-        names = [entry.partition("=")[0] for entry in entries]
-        for entry, name in zip(entries, names, strict=True):
-            if not ADAPTER.fullmatch(entry) or ALIAS.fullmatch(name):
-                raise ValueError(
-                    f"{entry} is not of the form NAME=FOLDER; NAME may not end in :bo and a number"
-                )
-        if len(set(names)) < len(names):
-            raise ValueError("two adapters have the same name; rename one")
-        return entries
-
     @field_validator("critic_url")
     @classmethod
     def _server(cls, value: str | None) -> str | None:
@@ -135,12 +115,6 @@ class ModelSettings(SettingsGroup):
     def has_critic(self) -> bool:
         """Whether a critic scores candidates, here or in another server."""
         return self.critic_url is not None or self.critic_path is not None
-
-    @property
-    def adapter_folders(self) -> Mapping[str, Path]:
-        """The folders of the policy's LoRA adapters, by their names in requests."""
-        pairs = (entry.partition("=") for entry in self.adapters)
-        return {name: Path(folder) for name, _, folder in pairs}
 
     @property
     def policy_path(self) -> str:

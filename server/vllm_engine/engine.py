@@ -5,7 +5,8 @@ which requests reach the engines (`policy/candidates.py`) and words the errors (
 `start.py` starts the engine.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vllm.engine.protocol import EngineClient
@@ -33,6 +34,7 @@ from server.vllm_engine.responses.conversion import ResponseConversion
 
 from .api_schemas import api_schemas
 from .error_mapping import api_error
+from .loaded_adapters import LoadedAdapters
 from .message_conversion import MessageConversion
 
 
@@ -48,6 +50,7 @@ class VllmPolicy:
         policy_settings: PolicySettings,
         client: EngineClient,
         setup: Mapping[str, Any],
+        adapters: LoadedAdapters,
     ) -> None:
         """Keep what the requests need.
 
@@ -58,7 +61,8 @@ class VllmPolicy:
             tokenization: vLLM's handler of the policy for tokens.
             policy_settings: the settings for all chat requests.
             client: vLLM's client of the engine.
-            setup: what the answers depend on.
+            setup: what the answers depend on, besides the adapters that come later.
+            adapters: the LoRA adapters of the engine.
         """
         self._chat = chat
         self._completion = completion
@@ -67,6 +71,7 @@ class VllmPolicy:
         self._policy_settings = policy_settings
         self._client = client
         self._setup = setup
+        self._adapters = adapters
 
     @property
     def alive(self) -> bool:
@@ -79,11 +84,21 @@ class VllmPolicy:
 
     @property
     def setup(self) -> Mapping[str, Any]:
-        return self._setup
+        return {**self._setup, "adapters": self._adapters.digests}
 
     @property
     def tiling(self) -> TilingConfig:
         return self._policy_settings.checkpoint.tiling
+
+    @property
+    def adapters(self) -> Collection[str]:
+        return self._adapters.names
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        await self._adapters.load(name, folder)
+
+    async def unload_adapter(self, name: str) -> None:
+        await self._adapters.unload(name)
 
     async def complete(
         self,
@@ -94,7 +109,8 @@ class VllmPolicy:
         count: CountTokens,
     ) -> dict[str, Any]:
         chat_run = await self._chat_run(body, choose, media, count)
-        reply = await chat_run.answer()
+        with self._adapters.use(body["model"]):
+            reply = await chat_run.answer()
         if not isinstance(reply, ChatCompletionResponse):
             raise api_error(reply)
         return add_vision_report(await reply_body(reply), chat_run.prompt_stats)
@@ -108,17 +124,22 @@ class VllmPolicy:
         count: CountTokens,
     ) -> AsyncGenerator[str, None]:
         chat_run = await self._chat_run(body, choose, media, count)
-        events = await chat_run.answer()
+        with self._adapters.use(body["model"]):
+            events = await chat_run.answer()
         if isinstance(events, ErrorResponse):
             raise api_error(events)
-        return reword_errors(events, chat_run)
+        return self._adapters.held(body["model"], reword_errors(events, chat_run))
 
     async def complete_text(
         self, body: Mapping[str, Any], *, count: CountTokens
     ) -> dict[str, Any] | AsyncGenerator[str, None]:
         await check_structural_tags(body, self._policy_settings.grammars)
-        reply = await CompletionRun(self._completion, self._policy_settings, body, count).answer()
-        return reply.model_dump(mode="json") if isinstance(reply, CompletionResponse) else reply
+        run = CompletionRun(self._completion, self._policy_settings, body, count)
+        with self._adapters.use(body["model"]):
+            reply = await run.answer()
+        if isinstance(reply, CompletionResponse):
+            return reply.model_dump(mode="json")
+        return self._adapters.held(body["model"], reply)
 
     def convert_response(self, body: Mapping[str, Any]) -> ResponseConversion:
         return ResponseConversion(

@@ -2,14 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from model.plugin.architectures import CRITIC
 from server.settings import Settings
 
-from .adapters import adapter_flags
+from .adapters import AdapterRoom, adapter_flags, adapter_room
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +18,7 @@ class EngineRole:
     path: str
     name: str  # the model's name in replies and metrics
     extra: str  # the operator's vLLM flags; they win over the server's
-    adapters: Mapping[str, Path] = field(default_factory=dict)  # folders of LoRA adapters, by name
+    adapters: AdapterRoom = field(default_factory=AdapterRoom)
     judges: bool = False  # the critic: vLLM returns its labels' logits and generates no text
 
 
@@ -31,7 +29,7 @@ def engine_roles(settings: Settings) -> list[EngineRole]:
         path=settings.policy_path,
         name=settings.served_name,
         extra=settings.policy_args,
-        adapters=settings.adapter_folders,
+        adapters=adapter_room(settings),
     )
     policies = [policy] if settings.has_policy else []
     if settings.critic_path is None:

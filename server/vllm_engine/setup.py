@@ -46,7 +46,7 @@ def engine_setup(
         "chat_template": _digest(template),
         "system_message": _digest(system_message(role, checkpoint, settings)),
         "flags": _digest(role.extra),
-        "adapters": {name: checkpoint_digest(folder) for name, folder in role.adapters.items()},
+        "adapters": {name: checkpoint_digest(folder) for name, folder in role.adapters.folders.items()},
     }
 
 

@@ -42,6 +42,7 @@ from .grammars.checker import GrammarChecker
 from .grammars.compiler import grammar_settings
 from .internals.engine_client import engine_processes, stat_logger_for
 from .internals.step_counter import StepCounter
+from .loaded_adapters import LoadedAdapters
 from .media_cache import change_in_media_thread
 from .policy_metrics import PolicyMetrics
 from .preparation import Preparation, prepare
@@ -225,4 +226,10 @@ def _policy(running: StartedEngine, grammars: GrammarChecker, settings: Settings
         policy_settings,
         running.client,
         running.setup,
+        LoadedAdapters(
+            running.handlers.openai_serving_models,
+            running.client,
+            running.role.adapters,
+            digests=running.setup["adapters"],
+        ),
     )

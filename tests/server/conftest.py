@@ -15,6 +15,7 @@ from tests.server.running import RunningServer, serving
 
 CRITIC_SYSTEM = "Judge every step."  # of `keyed_server`
 ADAPTER = "reports"  # its LoRA adapter
+ADAPTER_FOLDER = "adapters"  # where others are loaded from, beside its log
 
 
 def random_pair(folder: Path) -> tuple[Path, Path]:
@@ -61,15 +62,19 @@ def keyed_server(
     engine_env: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
-    """Start a server with Qwen's real vocabulary, an InternLM2 critic, an adapter, and two API keys."""
+    """Start a server with Qwen's real vocabulary, an InternLM2 critic, an adapter, and three API keys."""
     folder: Path = tmp_path_factory.mktemp("keyed_server")
     keys = folder / "keys.toml"
-    keys.write_text(
-        "".join(f'[keys.{name}]\nsha256 = "{digest_of(f"key of {name}")}"\n' for name in ("first", "second"))
-    )
+    tables = [
+        f'[keys.{name}]\nsha256 = "{digest_of(f"key of {name}")}"\n' for name in ("first", "second", "admin")
+    ]
+    keys.write_text("".join([*tables, "admin = true\n"]))
     flags = ["--policy", str(qwen_checkpoint), "--critic", str(internlm2_critic), "--name", "nano"]
     flags += ["--dtype", "float32", "--critic-system-message", CRITIC_SYSTEM, "--max-model-len", str(WINDOW)]
     flags += ["--adapters", f"{ADAPTER}={random_adapter(folder / 'adapter', qwen_checkpoint, seed=3)}"]
+    later = folder / ADAPTER_FOLDER
+    later.mkdir()
+    flags += ["--adapter-folder", str(later), "--max-adapters", "2", "--max-adapter-rank", "8"]
     flags += ["--files", str(folder / "files"), "--api-keys", str(keys)]
     with serving(engine_env, folder / "log", *flags) as running:
         yield running

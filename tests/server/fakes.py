@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -139,6 +140,7 @@ class FakeEngine:
         self.begun = 0  # the number of candidates that were started
         self.running = asyncio.Event()  # set once a candidate that never ends has been started
         self.refuse: ApiError | None = None
+        self.adapters: dict[str, Path] = {}
 
     async def complete(
         self,
@@ -249,6 +251,14 @@ class FakeEngine:
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
         return bytes(token_ids).decode()
+
+    async def load_adapter(self, name: str, folder: Path) -> None:
+        self.adapters[name] = folder
+
+    async def unload_adapter(self, name: str) -> None:
+        if name not in self.adapters:
+            raise ApiError(f"no adapter {name}", status=404, code="adapter_not_found")
+        del self.adapters[name]
 
     def metrics(self) -> bytes:
         return b"# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 0.0\n"

@@ -29,6 +29,8 @@ URL = "http://critic.example:8000"
         ({"critic_args": "-x", "critic_url": URL}, "--critic-args has no effect with --critic-url"),
         ({"critic_system_message": "x", "critic_url": URL}, "--critic-system-message has no effect"),
         ({"critic_key": "x"}, "--critic-key has no effect"),
+        ({"max_adapters": 2}, "--max-adapters has no effect without --adapter-folder"),
+        ({"policy": "none", "critic": "nano", "adapter_folder": "/x"}, "--adapter-folder has no effect"),
     ],
 )
 def test_contradictions_are_refused(chosen: dict[str, Any], reason: str):

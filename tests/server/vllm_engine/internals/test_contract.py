@@ -106,6 +106,7 @@ TEXTS = [
     Need(owner="vllm.renderers.online_renderer", name=messages.NO_TOOL_PARSER, purpose=WORDS, is_text=True),
     Need(owner="vllm.renderers.online_renderer", name=messages.TEMPLATE_REFUSED, purpose=WORDS, is_text=True),
     Need(owner="vllm.sampling_params", name=messages.DEEP_SCHEMA, purpose=WORDS, is_text=True),
+    Need(owner="vllm.v1.engine.core", name=messages.CALL_FAILED, purpose=WORDS, is_text=True),
     # What follows is the KeyError that the message quotes.
     Need(
         owner="vllm.v1.structured_output.backend_guidance",
