@@ -25,12 +25,13 @@ class Conversation:
 
     `mm_processor_kwargs` holds `v2pe_delta`, `max_dynamic_patch` and `min_dynamic_patch` if the caller chose
     them. `cache_salt` keeps what the engines cache of it apart from conversations with another one; it is
-    vLLM's field of this name.
+    vLLM's field of this name, as `priority` is: an engine takes requests with a lower number first.
     """
 
     messages: tuple[Message, ...]
     mm_processor_kwargs: Mapping[str, Any] = field(default_factory=dict)
     cache_salt: str | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,13 @@ from server.errors import ApiError, internal_error
 from server.files.content_folder import ContentFolder, stored
 from server.media.budget import Budget
 from server.media.in_flight import BytesInFlight
-from server.protocol.batch_fields import CHAT, SCORE, body_of
+from server.protocol.batch_fields import CHAT, RESPONSES, SCORE, TEXT, body_of
 from server.services.service import Service
+from server.telemetry.tracing import Tracing
 
 from .input_file import read_line
 from .leases import Leases
+from .line_record import LineRecord
 from .records import answered, new_request_id
 
 logger = logging.getLogger("internvl3.server")
@@ -51,6 +53,7 @@ class LineRunner:
         in_flight: BytesInFlight,
         admission: Admission,
         leases: Leases,
+        tracing: Tracing | None,
     ) -> None:
         self._service = service
         self._database = database
@@ -58,6 +61,7 @@ class LineRunner:
         self._in_flight = in_flight
         self._admission = admission
         self._leases = leases
+        self._tracing = tracing
 
     async def run(self, line: Line, principal: Principal) -> None:
         """Answer a line and keep its result, or give it back for a later attempt.
@@ -65,6 +69,17 @@ class LineRunner:
         Its tokens count among those of its key. Its result is durable before it is counted.
         """
         request_id = new_request_id()
+        record = LineRecord(line, principal, request_id, self._tracing)
+        status = None
+        try:
+            status = await self._attempt(line, principal, request_id, record)
+        finally:
+            record.end(status)
+
+    async def _attempt(
+        self, line: Line, principal: Principal, request_id: str, record: LineRecord
+    ) -> int | None:
+        """Do what `run` does, and return the status of the result, or None if the line was given back."""
         try:
             if line.attempts >= MAX_ATTEMPTS:
                 raise ApiError(
@@ -77,18 +92,21 @@ class LineRunner:
         except ApiError as error:
             if _is_cancelled():
                 raise asyncio.CancelledError from None
+            record.note_error(error.code, error.param)
             is_temporary = error.code in TEMPORARY
             if is_temporary or (error.status == 503 and line.attempts + 1 < MAX_ATTEMPTS):
                 await self._give_back(line, error.retry_after, uncount=is_temporary)
-                return
+                return None
             status, body, outcome = error.status, dict(error.body), FAILED
         except Exception:
             logger.exception("line %d of %s met a bug", line.number, line.batch.id)
             failure = internal_error()
+            record.note_error(failure.code, failure.param)
             status, body, outcome = failure.status, dict(failure.body), FAILED
         if _is_cancelled():
             raise asyncio.CancelledError
         await self._keep(line, outcome, await answered(request_id, line.custom_id, status, body))
+        return status
 
     async def _answer(self, line: Line, principal: Principal, request_id: str) -> dict[str, object]:
         path = self._folder.path(line.batch.input_file_id)
@@ -99,8 +117,12 @@ class LineRunner:
             budget = Budget(principal.settings, held, ticket)
             if line.batch.endpoint == SCORE:
                 return await self._service.score(principal, body, budget)
-            answer = self._service.answer if line.batch.endpoint == CHAT else self._service.complete
-            reply = await answer(principal, {**body, "request_id": request_id}, budget)
+            answers = {
+                CHAT: self._service.answer,
+                TEXT: self._service.complete,
+                RESPONSES: self._service.respond,
+            }
+            reply = await answers[line.batch.endpoint](principal, {**body, "request_id": request_id}, budget)
             assert isinstance(reply, dict), "the body asks for no stream"
             return reply
 

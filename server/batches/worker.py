@@ -11,6 +11,7 @@ from server.errors import ApiError
 from server.files.storage import Storage
 from server.media.in_flight import BytesInFlight
 from server.services.service import Service
+from server.telemetry.tracing import Tracing
 
 from .batches import Batches
 from .jobs import Jobs
@@ -31,6 +32,7 @@ async def working_batches(
     in_flight: BytesInFlight,
     admission: Admission,
     is_leaving: Callable[[], bool],
+    tracing: Tracing | None,
 ) -> AsyncIterator[Batches]:
     """Yield the batches of a server, and work on them during the block.
 
@@ -43,6 +45,7 @@ async def working_batches(
         in_flight: counts the bytes of lines that are answered.
         admission: the queue in which lines wait for their turn, behind all requests.
         is_leaving: whether the server begins no more lines, because it is about to stop.
+        tracing: traces each line; None if traces are off.
     """
     settings = service.context.settings
     leases = Leases(storage.database, settings.batch_lease_seconds)
@@ -52,7 +55,7 @@ async def working_batches(
         lines_wake.set()
         jobs_wake.set()
 
-    runner = LineRunner(service, storage.database, storage.folder, in_flight, admission, leases)
+    runner = LineRunner(service, storage.database, storage.folder, in_flight, admission, leases, tracing)
     lines = LineLoop(
         storage.database, keys, leases, runner, concurrency=settings.batch_concurrency, wake=wake
     )

@@ -107,18 +107,7 @@ def _log(scope: Scope, route: str, status: int, seconds: float, end: str, record
         return
     method = scope["method"] if scope["method"] in METHODS else "OTHER"
     request_id = scope["state"]["request_id"]
-    usage = record.usage
-    fields: dict[str, Any] = {
-        "key": record.key,
-        "model": record.model,
-        "prompt_tokens": usage.prompt or None,
-        "completion_tokens": usage.completion or None,
-        "critic_tokens": usage.critic_prompt or None,
-        "stop": record.stop,
-        "code": record.code,
-        "param": record.param,
-    }
-    known = {name: value for name, value in fields.items() if value is not None}
+    known = record.known()
     text = "".join(f" {name}={value}" for name, value in known.items())
     line = f"{method} {route} {status} {seconds:.3f}s {request_id}{f' {end}' if end else ''}{text}"
     place = {"request_id": request_id, "method": method, "route": route, "status": status}

@@ -109,6 +109,7 @@ def create_app(
                         in_flight,
                         admission,
                         lambda: app.state.running.is_leaving,
+                        tracing,
                     )
                 )
                 app.state.uploads = storage.uploads

@@ -10,6 +10,7 @@ from server.errors import ApiError, field_error
 from .file_fields import Lifetime
 
 CHAT, TEXT, SCORE = "/v1/chat/completions", "/v1/completions", "/v1/critic/score"
+RESPONSES = "/v1/responses"
 WINDOW_SECONDS = 86_400
 LONGEST_CUSTOM_ID = 512  # characters
 
@@ -20,7 +21,7 @@ class BatchFields(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     input_file_id: str
-    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/critic/score"]
+    endpoint: Literal["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/critic/score"]
     completion_window: Literal["24h"]
     metadata: (
         Annotated[

@@ -1,6 +1,7 @@
 """Answer a request of another API by a chat request: media, limits and candidates have one path."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from server.access.principal import Principal
@@ -8,6 +9,7 @@ from server.converted_request import ConvertedRequest
 from server.engine_interface import PolicyEngine
 from server.errors import ApiError
 from server.media.budget import Budget
+from server.telemetry.request_record import current_record
 
 from . import chat, tokens
 from .context import ServerContext
@@ -30,7 +32,16 @@ async def answer(
         reply = await chat.answer(context, engine, principal, request.chat_body, budget)
     except ApiError as error:
         raise request.named(error) from error
-    return request.reply(reply) if isinstance(reply, dict) else with_comments(request.events(reply))
+    return request.reply(reply) if isinstance(reply, dict) else with_comments(request.events(_noted(reply)))
+
+
+async def _noted(events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    """Yield chat events, and note the finish reason, which other APIs word in another way."""
+    record = current_record()
+    async with aclosing(events):
+        async for event in events:
+            record.note_event(event)
+            yield event
 
 
 async def count_tokens(

@@ -85,7 +85,10 @@ class ScaledChat:
         self._policy = policy
         messages, vision = self._call.body["messages"], self._call.vision
         conversation = Conversation(
-            messages=tuple(messages), mm_processor_kwargs=vision, cache_salt=self._call.cache_salt
+            messages=tuple(messages),
+            mm_processor_kwargs=vision,
+            cache_salt=self._call.cache_salt,
+            priority=self._call.body.get("priority", 0),
         )
         try:
             with self._metrics.selections.timed_selection(self._scaling.method, self._scaling.n, self._usage):

@@ -156,7 +156,9 @@ async def _score_question(
     empty = {index for index, steps in enumerate(answers) if not "".join(steps).strip()}
     if question.score_empty:
         empty.clear()
-    conversation = Conversation(messages=messages, mm_processor_kwargs=vision, cache_salt=salt)
+    conversation = Conversation(
+        messages=messages, mm_processor_kwargs=vision, cache_salt=salt, priority=budget.ticket.priority
+    )
     used: list[TokenUsage] = []
     count_for_log = current_record().counting(principal.account.count)
 

@@ -28,6 +28,20 @@ class RequestRecord:
     param: str | None = None
     usage: TokenUsage = field(default_factory=TokenUsage)
 
+    def known(self) -> dict[str, Any]:
+        """Return what is known, by the names that the log has for it."""
+        fields: dict[str, Any] = {
+            "key": self.key,
+            "model": self.model,
+            "prompt_tokens": self.usage.prompt or None,
+            "completion_tokens": self.usage.completion or None,
+            "critic_tokens": self.usage.critic_prompt or None,
+            "stop": self.stop,
+            "code": self.code,
+            "param": self.param,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
     def note_error(self, code: str | None, param: str | None) -> None:
         """Keep which error the client gets. A client's own names of fields are left out of `param`."""
         self.code = code

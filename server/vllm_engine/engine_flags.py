@@ -73,6 +73,7 @@ def engine_flags(
         "--served-model-name": role.name,
         "--dtype": dtype,
         "--limit-mm-per-prompt": json.dumps({"image": settings.max_images, "video": settings.max_videos}),
+        "--scheduling-policy": "priority",  # so that the lines of batches wait for all other requests
         "--fingerprint-mode": "none",  # a fingerprint would show strangers the versions and the set-up
     }
     if settings.max_model_len is not None:
@@ -86,8 +87,6 @@ def engine_flags(
     if limits := {name: limit for name, limit in tiles.items() if limit is not None}:
         flags["--mm-processor-kwargs"] = json.dumps(limits)
     switches = ["--enable-prefix-caching", "--trust-request-mm-kwargs", "--enable-prompt-tokens-details"]
-    if not role.judges:
-        flags["--scheduling-policy"] = "priority"  # so that the lines of batches wait for all other requests
     if not role.judges and backbone.startswith("qwen"):
         # Qwen's models write tool calls as Hermes' do. So tools work without a flag of the operator's.
         flags["--tool-call-parser"] = "hermes"

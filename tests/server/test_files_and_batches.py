@@ -3,7 +3,7 @@
 import json
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import openai
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from tests.server.conftest import ADAPTER
 from tests.server.media.test_loader import data_url, encoded
 from tests.server.running import RunningServer
+from tests.videos import write_video
 
 pytestmark = pytest.mark.engine
 CHAT: Final = "/v1/chat/completions"
@@ -40,17 +41,22 @@ def bodies() -> dict[str, dict[str, Any]]:
     }
 
 
-def jsonl(requests: dict[str, dict[str, Any]]) -> bytes:
+def jsonl(requests: dict[str, dict[str, Any]], endpoint: str = CHAT) -> bytes:
     lines = [
-        {"custom_id": name, "method": "POST", "url": CHAT, "body": body} for name, body in requests.items()
+        {"custom_id": name, "method": "POST", "url": endpoint, "body": body}
+        for name, body in requests.items()
     ]
     return "\n".join(json.dumps(line) for line in lines).encode()
 
 
-def run_batch(official: openai.OpenAI, requests: dict[str, dict[str, Any]]) -> Any:
-    file = official.files.create(file=("lines.jsonl", jsonl(requests)), purpose="batch")
+def run_batch(
+    official: openai.OpenAI,
+    requests: dict[str, dict[str, Any]],
+    endpoint: Literal["/v1/chat/completions", "/v1/responses"] = CHAT,
+) -> Any:
+    file = official.files.create(file=("lines.jsonl", jsonl(requests, endpoint)), purpose="batch")
     batch = official.batches.create(
-        input_file_id=file.id, endpoint=CHAT, completion_window="24h", metadata={"from": "a test"}
+        input_file_id=file.id, endpoint=endpoint, completion_window="24h", metadata={"from": "a test"}
     )
     while batch.status in ("validating", "in_progress", "finalizing"):
         time.sleep(0.1)
@@ -113,6 +119,60 @@ def test_a_batch_gives_the_answers_of_its_requests(official: openai.OpenAI):
     error = results(official, batch.error_file_id)["refused"]
     assert error["status_code"] == 404 and error["body"]["error"]["code"] == "model_not_found"
     assert batch.id in [listed.id for listed in official.batches.list(limit=2)]
+
+
+def test_lines_name_uploaded_images_and_videos(official: openai.OpenAI, tmp_path: Path):
+    write_video(tmp_path / "clip.mp4", frames=8)
+    picture = encoded("PNG", (300, 200))
+    image = official.files.create(file=("a.png", picture), purpose="vision")
+    video = official.files.create(file=tmp_path / "clip.mp4", purpose="vision")
+    common = {"model": "nano", "max_tokens": 8, "temperature": 0}
+
+    def asking(part: dict[str, Any], **more: Any) -> dict[str, Any]:
+        content = [part, {"type": "text", "text": "How many?"}]
+        return {**common, "messages": [{"role": "user", "content": content}], **more}
+
+    frames = {"media_io_kwargs": {"video": {"num_frames": 4}}}
+    requests = {
+        "image": asking({"type": "image_url", "image_url": {"file_id": image.id}}),
+        "file": asking({"type": "file", "file": {"file_id": image.id}}, best_of=2, seed=3),
+        "video": asking({"type": "video_url", "video_url": {"file_id": video.id}}, **frames),
+        "gone": asking({"type": "file", "file": {"file_id": "file-gone"}}),
+    }
+    batch = run_batch(official, requests)
+    found = results(official, batch.output_file_id)
+    assert list(found) == ["image", "file", "video"]
+    inline = {
+        "image": asking({"type": "image_url", "image_url": {"url": data_url(picture)}}),
+        "video": asking(
+            {
+                "type": "video_url",
+                "video_url": {"url": data_url((tmp_path / "clip.mp4").read_bytes(), "video/mp4")},
+            },
+            **frames,
+        ),
+    }
+    for name, body in inline.items():
+        extra = {field: body.pop(field) for field in frames if field in body}
+        direct = official.chat.completions.create(**body, extra_body=extra)
+        reply = found[name]["body"]
+        assert reply["choices"][0]["message"]["content"] == direct.choices[0].message.content
+        assert direct.usage is not None
+        assert reply["usage"]["prompt_tokens"] == direct.usage.prompt_tokens > 100
+    assert found["file"]["body"]["usage"]["prompt_tokens"] == found["image"]["body"]["usage"]["prompt_tokens"]
+    gone = results(official, batch.error_file_id)["gone"]
+    assert (gone["status_code"], gone["body"]["error"]["code"]) == (400, "file_not_found")
+
+
+def test_a_batch_of_responses(official: openai.OpenAI):
+    body = {"model": "nano", "input": "How many?", "max_output_tokens": 8, "temperature": 0}
+    batch = run_batch(official, {"one": body, "wrong": {**body, "max_tokens": 8}}, "/v1/responses")
+    (name, response), *others = results(official, batch.output_file_id).items()
+    direct = official.responses.create(**body)  # type: ignore[call-overload]
+    parsed = openai.types.responses.Response.model_validate(response["body"])
+    assert name == "one" and not others and parsed.output_text == direct.output_text
+    wrong = results(official, batch.error_file_id)["wrong"]
+    assert (wrong["status_code"], wrong["body"]["error"]["code"]) == (400, "unknown_parameter")
 
 
 def test_an_invalid_batch_names_its_line(official: openai.OpenAI):

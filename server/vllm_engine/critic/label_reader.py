@@ -18,7 +18,7 @@ from server.engine_interface import CountTokens
 from server.errors import TOO_LONG, ApiError
 from server.vllm_engine.aborting import read_or_abort
 from ttscaling.critic_prompt import MINUS, PLUS
-from ttscaling.types import CriticError, Message, TokenUsage
+from ttscaling.types import Conversation, CriticError, Message, TokenUsage
 
 from .step_critic import LabelLogits
 
@@ -58,8 +58,7 @@ class PoolingReader:
         self,
         prefixes: Sequence[Sequence[Message]],
         step_indices: Sequence[int],
-        vision: Mapping[str, Any],
-        salt: str | None,
+        conversation: Conversation,
         count: CountTokens,
     ) -> LabelLogits:
         """Return the label logits after the steps at these indices, in their order.
@@ -67,8 +66,8 @@ class PoolingReader:
         Args:
             prefixes: for each step of the answer the messages that end with it; each contains the one before.
             step_indices: indices of `prefixes`.
-            vision: the `mm_processor_kwargs` of the request.
-            salt: salts the engine's prefix cache.
+            conversation: the question; its media are seen and cached as it says, and its priority is that of
+                the engine's requests.
             count: gets the tokens of each engine request, also if this call then fails or is cancelled.
 
         Raises:
@@ -76,21 +75,20 @@ class PoolingReader:
             CriticError: the engine returned no logits.
         """
         try:
-            return await self._read(prefixes, step_indices, vision, salt, count)
+            return await self._read(prefixes, step_indices, conversation, count)
         except _MediaForgotten:
-            return await self._read(prefixes, step_indices, vision, salt, count, with_tiles=True)
+            return await self._read(prefixes, step_indices, conversation, count, with_tiles=True)
 
     async def _read(
         self,
         prefixes: Sequence[Sequence[Message]],
         step_indices: Sequence[int],
-        vision: Mapping[str, Any],
-        salt: str | None,
+        conversation: Conversation,
         count: CountTokens,
         *,
         with_tiles: bool = False,
     ) -> LabelLogits:
-        prompt = await self._render(prefixes[-1], vision, salt, with_tiles)
+        prompt = await self._render(prefixes[-1], conversation, with_tiles)
         length = len(prompt["prompt_token_ids"])
         # Our processor checks the length of prompts with media.
         if not prompt.get("mm_placeholders") and length > self._window:
@@ -100,34 +98,41 @@ class PoolingReader:
                 param="messages",
                 code=TOO_LONG,
             )
+        priority = conversation.priority
         ends = tag_ends(self._slot.tag, prompt["prompt_token_ids"])
         if len(ends) == len(prefixes):
             token_indices = [ends[step] for step in step_indices]
-            logits = await self._request_logits(_cut(prompt, token_indices[-1]), token_indices, count)
+            logits = await self._request_logits(
+                _cut(prompt, token_indices[-1]), token_indices, priority, count
+            )
             for token_index in [token_index for token_index in token_indices if token_index not in logits]:
-                logits |= await self._request_logits(_cut(prompt, token_index), [token_index], count)
+                logits |= await self._request_logits(
+                    _cut(prompt, token_index), [token_index], priority, count
+                )
         else:  # special tokens are trusted, and a step contains the tag: only a prompt per step shows its end
             token_indices, logits = [], {}
             for step in step_indices:
-                step_prompt = await self._render(prefixes[step], vision, salt, with_tiles)
+                step_prompt = await self._render(prefixes[step], conversation, with_tiles)
                 token_indices.append(len(step_prompt["prompt_token_ids"]) - 1)
-                logits |= await self._request_logits(step_prompt, token_indices[-1:], count)
+                logits |= await self._request_logits(step_prompt, token_indices[-1:], priority, count)
         return [logits[token_index] for token_index in token_indices]
 
     async def _render(
-        self, messages: Sequence[Message], vision: Mapping[str, Any], salt: str | None, with_tiles: bool
+        self, messages: Sequence[Message], conversation: Conversation, with_tiles: bool
     ) -> Mapping[str, Any]:
         async with self._rendering:
             return await render(
                 self._renderer,
                 ChatCompletionRequest(
-                    messages=list(messages), mm_processor_kwargs=dict(vision) or None, cache_salt=salt
+                    messages=list(messages),
+                    mm_processor_kwargs=dict(conversation.mm_processor_kwargs) or None,
+                    cache_salt=conversation.cache_salt,
                 ),
                 with_tiles=with_tiles,
             )
 
     async def _request_logits(
-        self, prompt: Mapping[str, Any], token_indices: Sequence[int], count: CountTokens
+        self, prompt: Mapping[str, Any], token_indices: Sequence[int], priority: int, count: CountTokens
     ) -> dict[int, tuple[float, float]]:
         """Return the logits of + and - at those indices that the engine computes.
 
@@ -141,7 +146,7 @@ class PoolingReader:
         request_id = f"judge-{random_uuid()}"
 
         async def read() -> dict[int, tuple[float, float]]:
-            async for output in self._client.encode(prompt, params, request_id):
+            async for output in self._client.encode(prompt, params, request_id, priority=priority):
                 return _counted_logits(output, count)
             raise CriticError("the critic's engine returned nothing")
 

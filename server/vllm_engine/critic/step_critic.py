@@ -32,10 +32,10 @@ MEMO_STEPS = 65_536  # these scores take about 15 MB of memory
 LabelLogits = Sequence[tuple[float, float]]  # of + and of -, after each of the requested steps
 
 # Reads the label logits after some prefixes of one answer. The arguments are all prefixes, the indices of the
-# requested ones, the request's mm_processor_kwargs, the salt of the prefix cache, and what counts the tokens
-# of each engine request.
+# requested ones, the conversation, which says how the media are seen, and what counts the tokens of each
+# engine request.
 ReadLabels = Callable[
-    [Sequence[Sequence[Message]], Sequence[int], Mapping[str, Any], str | None, CountTokens],
+    [Sequence[Sequence[Message]], Sequence[int], Conversation, CountTokens],
     Coroutine[Any, Any, LabelLogits],
 ]
 
@@ -149,7 +149,7 @@ class StepCritic:
             count(usage)
 
         async def read(step_indices: Sequence[int]) -> Sequence[float]:
-            logits = await self._read(prefixes, step_indices, vision, salt, add)
+            logits = await self._read(prefixes, step_indices, conversation, add)
             self._time.renew()
             return [label_probability(plus, minus) for plus, minus in logits]
 

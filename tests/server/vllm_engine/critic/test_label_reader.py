@@ -6,6 +6,7 @@ engine.
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -59,11 +60,15 @@ class Client:
         self.cached, self.forgets, self.gives_up, self.hangs_on = cached, forgets, gives_up, hangs_on
         self.aborted: dict[str, asyncio.Event] = {}
         self.requests: list[tuple[int, list[int]]] = []  # the prompt's length and the requested indices
+        self.priorities: list[int] = []
 
-    async def encode(self, prompt: Any, params: Any, request_id: str) -> AsyncGenerator[Any, None]:
+    async def encode(
+        self, prompt: Any, params: Any, request_id: str, *, priority: int
+    ) -> AsyncGenerator[Any, None]:
         assert params.skip_reading_prefix_cache is False
         ids, token_indices = prompt["prompt_token_ids"], params.extra_kwargs["token_indices"]
         self.requests.append((len(ids), token_indices))
+        self.priorities.append(priority)
         cached = min(self.cached, len(ids) - 1)
         computed = (
             [] if self.gives_up else [token_index for token_index in token_indices if token_index >= cached]
@@ -146,7 +151,7 @@ async def test_one_request_reads_all_requested_steps_and_ends_at_the_last():
     client = Client()
     reader, token_indices = await reader_of(client)
     counts: list[TokenUsage] = []
-    labels = await reader(PREFIXES, [0, 1], {}, None, counts.append)
+    labels = await reader(PREFIXES, [0, 1], QUESTION, counts.append)
     assert client.requests == [(token_indices[1] + 1, token_indices[:2])]
     assert labels == [(token_index, 0.0) for token_index in token_indices[:2]]
     assert counts == [TokenUsage(critic_prompt=token_indices[1] + 1)]
@@ -156,7 +161,7 @@ async def test_a_step_within_the_cached_prefix_is_read_by_a_prompt_that_ends_the
     client = Client(cached=10_000)
     reader, token_indices = await reader_of(client)
     counts: list[TokenUsage] = []
-    labels = await reader(PREFIXES, [0, 1, 2], {}, None, counts.append)
+    labels = await reader(PREFIXES, [0, 1, 2], QUESTION, counts.append)
     assert client.requests == [
         (token_indices[2] + 1, token_indices),
         (token_indices[0] + 1, token_indices[:1]),
@@ -169,17 +174,24 @@ async def test_a_step_within_the_cached_prefix_is_read_by_a_prompt_that_ends_the
     )
 
 
+async def test_all_prompts_of_an_answer_have_the_priority_of_its_request():
+    client = Client(cached=10_000)
+    reader, _ = await reader_of(client)
+    await reader(PREFIXES, [0, 1, 2], replace(QUESTION, priority=1), ignore_tokens)
+    assert client.priorities == [1, 1, 1]
+
+
 async def test_an_image_that_the_engine_dropped_is_sent_again_once():
     client = Client(forgets=1)
     reader, _ = await reader_of(client)
     renderer: Any = reader._renderer
     renderer.with_tiles.clear()
     counts: list[TokenUsage] = []
-    assert len(await reader(PREFIXES, [2], {}, None, counts.append)) == 1 and len(client.requests) == 2
+    assert len(await reader(PREFIXES, [2], QUESTION, counts.append)) == 1 and len(client.requests) == 2
     assert renderer.with_tiles == [False, True], "a second rendering could leave out the tiles, too"
     reader, _ = await reader_of(Client(forgets=2))
     with pytest.raises(CriticError):
-        await reader(PREFIXES, [2], {}, None, ignore_tokens)
+        await reader(PREFIXES, [2], QUESTION, ignore_tokens)
 
 
 async def test_what_was_read_before_a_cancellation_is_counted():
@@ -187,7 +199,7 @@ async def test_what_was_read_before_a_cancellation_is_counted():
     client = Client(cached=10_000, hangs_on=2)
     reader, token_indices = await reader_of(client)
     counts: list[TokenUsage] = []
-    reading = asyncio.create_task(reader(PREFIXES, [0, 1, 2], {}, None, counts.append))
+    reading = asyncio.create_task(reader(PREFIXES, [0, 1, 2], QUESTION, counts.append))
     while len(client.requests) < 2:
         await asyncio.sleep(0)
     reading.cancel()
@@ -201,13 +213,13 @@ async def test_what_was_read_before_a_cancellation_is_counted():
 async def test_a_request_that_the_engine_gives_up_is_a_critic_error():
     reader, _ = await reader_of(Client(gives_up=True))
     with pytest.raises(CriticError, match="ended a request"):
-        await reader(PREFIXES, [0], {}, None, ignore_tokens)
+        await reader(PREFIXES, [0], QUESTION, ignore_tokens)
 
 
 async def test_a_text_beyond_the_trained_window_is_refused():
     reader, _ = await reader_of(Client(), window=50)
     with pytest.raises(ApiError, match="window is 50"):
-        await reader(PREFIXES, [0], {}, None, ignore_tokens)
+        await reader(PREFIXES, [0], QUESTION, ignore_tokens)
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,10 @@ class Reads:
         self,
         prefixes: Sequence[Sequence[Message]],
         step_indices: Sequence[int],
-        vision: Mapping[str, Any],
-        salt: str | None,
+        conversation: Conversation,
         count: CountTokens,
     ) -> LabelLogits:
-        self.visions.append(vision)
+        self.visions.append(conversation.mm_processor_kwargs)
         self.calls.append((prefixes, step_indices))
         count(TokenUsage(critic_prompt=10 * len(step_indices), critic_cached=len(step_indices)))
         return [(1.0, 1.0 + step) for step in step_indices]
@@ -135,7 +134,7 @@ async def test_what_a_scoring_had_read_before_it_failed_is_counted(ending: str):
     """Once the tokens came with the scores only, so a scoring that failed had read nothing."""
 
     async def read(
-        prefixes: Any, step_indices: Any, vision: Any, salt: Any, count: CountTokens
+        prefixes: Any, step_indices: Any, conversation: Conversation, count: CountTokens
     ) -> LabelLogits:
         count(TokenUsage(critic_prompt=7, critic_cached=3))
         if ending == "hangs":
@@ -178,13 +177,13 @@ class NarrowReads(Reads):
         self,
         prefixes: Sequence[Sequence[Message]],
         step_indices: Sequence[int],
-        vision: Mapping[str, Any],
-        salt: str | None,
+        conversation: Conversation,
         count: CountTokens,
     ) -> LabelLogits:
-        if len(prefixes) > 2 and vision.get("v2pe_delta", 1.0) == 1.0:
+        delta = conversation.mm_processor_kwargs.get("v2pe_delta", 1.0)
+        if len(prefixes) > 2 and delta == 1.0:
             raise ValueError("the prompt takes 99 positions; the model's window is 50")
-        return await super().__call__(prefixes, step_indices, vision, salt, count)
+        return await super().__call__(prefixes, step_indices, conversation, count)
 
 
 async def test_candidates_are_seen_with_the_critics_own_delta():
@@ -218,9 +217,9 @@ async def test_other_failures_are_not_tried_again():
     calls = []
 
     async def read(
-        prefixes: Any, step_indices: Any, vision: Any, salt: Any, count: CountTokens
+        prefixes: Any, step_indices: Any, conversation: Conversation, count: CountTokens
     ) -> LabelLogits:
-        calls.append(vision)
+        calls.append(conversation.mm_processor_kwargs)
         raise ValueError("no such image")
 
     with pytest.raises(CriticError, match="no such image"):
@@ -293,7 +292,8 @@ async def test_scores_of_first_steps_stay_where_a_longer_answer_is_seen_with_the
 ):
     """The reader refuses longer answers with the critic's own delta, as it does beyond the window."""
 
-    async def read(prefixes, step_indices, vision, salt, count):
+    async def read(prefixes, step_indices, conversation, count):
+        vision = conversation.mm_processor_kwargs
         if len(prefixes) > 1 and "v2pe_delta" not in vision:
             raise ValueError("it takes more positions than the model's window")
         seen_with = str(vision.get("v2pe_delta", float(more.get("own_delta", 1))))
