@@ -26,6 +26,7 @@ SHUT_DOWN = "shut_down"  # the key in the request's state under which the access
 REPLY_SECONDS = 1.0  # for a client that doesn't read its reply
 LOOK_SECONDS = 0.05  # between two looks at the requests that run
 ALWAYS_ANSWERED = ("/livez", "/readyz", "/health", "/metrics")
+CONNECTED_SECONDS = 0.25  # for clients that had connected when the listener closed, to send their request
 GRACE_SECONDS = 5  # for the work of requests that were ended, before their connections are cut
 
 
@@ -189,6 +190,11 @@ class DrainingServer(uvicorn.Server):
         self._running.takes_new = False
         await self._wait(self._drain_seconds, lambda: self._running.are_over)
         await self._running.end()
+        # uvicorn cuts connections that wait for a request, also those whose request is on its way. So who has
+        # connected before the listener closes gets a moment to send it, and is told to go elsewhere.
+        for listener in self.servers:
+            listener.close()
+        await self._wait(CONNECTED_SECONDS, lambda: not self.server_state.connections)
         await super().shutdown(sockets)
 
     async def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:

@@ -89,6 +89,23 @@ async def test_a_request_that_ends_in_time_is_answered(caplog: pytest.LogCapture
     assert endings(caplog) == ["200"]
 
 
+async def test_who_had_connected_when_the_listener_closed_is_told(monkeypatch: pytest.MonkeyPatch):
+    """Once such a connection was cut while its request was on its way."""
+    monkeypatch.setattr("server.http.drain.CONNECTED_SECONDS", 30)
+    async with stopping(app_with(FakeEngine(["yes"])), drain_seconds=20) as (client, server):
+        port = client.base_url.port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while not server.server_state.connections:
+            await asyncio.sleep(0.01)
+        server.should_exit = True
+        while server.servers[0].is_serving():
+            await asyncio.sleep(0.01)
+        writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n")
+        reply = await reader.read()
+        writer.close()
+    assert reply.startswith(b"HTTP/1.1 503 ") and b"server_shutting_down" in reply
+
+
 async def test_a_client_that_does_not_read_does_not_hold_the_server_up(caplog: pytest.LogCaptureFixture):
     class Flood(FakeEngine):
         async def stream(self, body, choose=None, *, media, count):
