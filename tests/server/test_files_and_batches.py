@@ -158,7 +158,8 @@ def test_lines_name_uploaded_images_and_videos(official: openai.OpenAI, tmp_path
         reply = found[name]["body"]
         assert reply["choices"][0]["message"]["content"] == direct.choices[0].message.content
         assert direct.usage is not None
-        assert reply["usage"]["prompt_tokens"] == direct.usage.prompt_tokens > 100
+        assert reply["usage"]["prompt_tokens"] == direct.usage.prompt_tokens
+        assert reply["vision"] == direct.model_extra["vision"]
     assert found["file"]["body"]["usage"]["prompt_tokens"] == found["image"]["body"]["usage"]["prompt_tokens"]
     gone = results(official, batch.error_file_id)["gone"]
     assert (gone["status_code"], gone["body"]["error"]["code"]) == (400, "file_not_found")
@@ -166,13 +167,13 @@ def test_lines_name_uploaded_images_and_videos(official: openai.OpenAI, tmp_path
 
 def test_a_batch_of_responses(official: openai.OpenAI):
     body = {"model": "nano", "input": "How many?", "max_output_tokens": 8, "temperature": 0}
-    batch = run_batch(official, {"one": body, "wrong": {**body, "max_tokens": 8}}, "/v1/responses")
+    batch = run_batch(official, {"one": body, "wrong": {**body, "background": True}}, "/v1/responses")
     (name, response), *others = results(official, batch.output_file_id).items()
     direct = official.responses.create(**body)  # type: ignore[call-overload]
     parsed = openai.types.responses.Response.model_validate(response["body"])
     assert name == "one" and not others and parsed.output_text == direct.output_text
     wrong = results(official, batch.error_file_id)["wrong"]
-    assert (wrong["status_code"], wrong["body"]["error"]["code"]) == (400, "unknown_parameter")
+    assert (wrong["status_code"], wrong["body"]["error"]["code"]) == (400, "unsupported_parameter")
 
 
 def test_an_invalid_batch_names_its_line(official: openai.OpenAI):
