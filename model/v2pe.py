@@ -117,6 +117,10 @@ def parse_deltas(value: object) -> Deltas:
     return tuple(float(parse_delta(delta)) for delta in value)
 
 
+class WindowExceeded(ValueError):
+    """A prompt and its answer don't fit the model's window. The message says with which delta they would."""
+
+
 def choose_deltas(
     requested: Deltas,
     medium_T: ArrayLike,
@@ -145,8 +149,8 @@ def choose_deltas(
         One delta for each image or video, in the order of the prompt.
 
     Raises:
-        ValueError: the list has another length, or prompt and answer don't fit; the message then names the
-            largest delta with which they fit.
+        ValueError: the list has another length.
+        WindowExceeded: prompt and answer don't fit; the message names the largest delta with which they fit.
     """
     medium_of = np.asarray(medium_T, dtype=np.int64)
     media = int(medium_of.max(initial=-1)) + 1
@@ -183,8 +187,10 @@ def choose_deltas(
         f"the model's window is {window}"
     )
     if fitting is None:
-        raise ValueError(f"{problem}. No v2pe_delta makes it fit: shorten the prompt, or lower max_tokens")
-    raise ValueError(f"{problem}. The largest v2pe_delta that fits is {Fraction(fitting)} ({fitting:g})")
+        raise WindowExceeded(
+            f"{problem}. No v2pe_delta makes it fit: shorten the prompt, or lower max_tokens"
+        )
+    raise WindowExceeded(f"{problem}. The largest v2pe_delta that fits is {Fraction(fitting)} ({fitting:g})")
 
 
 def positions_needed(medium_T: NDArray[np.int64], deltas: tuple[float, ...]) -> int:

@@ -9,6 +9,7 @@ from vllm.entrypoints.serve.exception_handling.utils import sanitize_message
 from vllm.exceptions import VLLMError
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from model.v2pe import WindowExceeded
 from server.errors import INVALID, TOO_COMPLEX, TOO_LONG, ApiError, internal_error, stopped
 from server.protocol.engine_fields import PASSED, named_field
 from ttscaling.types import PolicyError
@@ -46,7 +47,7 @@ def api_error(error: ErrorResponse | Exception) -> ApiError:
         advice = "Shorten the messages, send fewer or smaller images, or lower max_dynamic_patch."
         param = info.param if info.param in PASSED else "messages"
         return ApiError(f"{message} {advice}", param=param, code=TOO_LONG)
-    if "model's window" in message:  # this message comes from our processor and says what to change
+    if isinstance(error, WindowExceeded):  # of our processor, which says what to change
         return ApiError(message, param="messages", code=TOO_LONG)
     if NO_TOOL_PARSER in message:
         message = f"{message}. The server's operator sets it in --policy-args."

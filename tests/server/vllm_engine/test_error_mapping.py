@@ -4,6 +4,7 @@ import pytest
 from vllm.exceptions import QueueOverflowError, VLLMValidationError
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from model.v2pe import WindowExceeded
 from server.errors import ApiError
 from server.vllm_engine.error_mapping import api_error, candidate_error
 from ttscaling.types import PolicyError
@@ -43,6 +44,12 @@ def test_what_meets_every_candidate_ends_the_selection(error: Exception):
 )
 def test_a_refusal_names_the_field_that_its_message_names(message: str, param: str | None):
     assert api_error(ValueError(message)).param == param
+
+
+def test_what_exceeds_the_window_says_so_whatever_its_words():
+    error = api_error(WindowExceeded("the prompt takes 99 positions"))
+    assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "messages")
+    assert api_error(ValueError("the model's window is open")).code == "invalid_value"
 
 
 def test_the_field_that_vllm_names_itself_wins():

@@ -11,6 +11,7 @@ import pytest
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from model.media_in_text import INLINE
+from model.v2pe import WindowExceeded
 from server.engine_interface import CountTokens
 from server.vllm_engine.critic.step_critic import LabelLogits, StepCritic, step_keys
 from ttscaling.critic_prompt import critic_prefixes
@@ -182,7 +183,7 @@ class NarrowReads(Reads):
     ) -> LabelLogits:
         delta = conversation.mm_processor_kwargs.get("v2pe_delta", 1.0)
         if len(prefixes) > 2 and delta == 1.0:
-            raise ValueError("the prompt takes 99 positions; the model's window is 50")
+            raise WindowExceeded("the prompt takes 99 positions; the model's window is 50")
         return await super().__call__(prefixes, step_indices, conversation, count)
 
 
@@ -295,7 +296,7 @@ async def test_scores_of_first_steps_stay_where_a_longer_answer_is_seen_with_the
     async def read(prefixes, step_indices, conversation, count):
         vision = conversation.mm_processor_kwargs
         if len(prefixes) > 1 and "v2pe_delta" not in vision:
-            raise ValueError("it takes more positions than the model's window")
+            raise WindowExceeded("it takes more positions than the model's window")
         seen_with = str(vision.get("v2pe_delta", float(more.get("own_delta", 1))))
         seen_with += str(len(prefixes)) if seen_with == "auto" else ""
         return [(zlib.crc32(seen_with.replace("1.0", "1").encode()) / 2**32, 0.0) for _ in step_indices]
