@@ -69,7 +69,7 @@ def video_options(
     Raises:
         ApiError: 400, if the fields don't fit the videos in `messages`.
     """
-    kinds = {holds_frames(url) for url in _video_urls(messages)}
+    kinds = {holds_frames(url) for url in video_urls(messages)}
     timing = FrameTiming(
         fps=fields.fps,
         frames_indices=None if fields.frames_indices is None else tuple(fields.frames_indices),
@@ -122,7 +122,7 @@ def _check(fields: VideoFields, timing: FrameTiming, kinds: set[bool], settings:
         )
 
 
-def _video_urls(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def video_urls(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the URL of each part that may be a video, or an empty text if the part holds none."""
     for message in messages:
         content = message.get("content")

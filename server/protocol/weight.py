@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from server.request_media import VideoOptions, holds_frames
+
 from .chat_call import ChatCall
 from .completion_call import CompletionCall
 from .prompt_rules import characters_of_texts, count_media
+from .video_fields import video_urls
 
 ANSWER_TOKENS = 1024  # of an answer without max_tokens
 TILE_TOKENS = 256  # of all published InternVL3 checkpoints
@@ -45,13 +48,20 @@ def completion_weight(call: CompletionCall, window: int) -> int:
 def prompt_weight(call: ChatCall, window: int) -> int:
     """Return about how many tokens the prompt of a chat request has, at most `window`."""
     messages = call.body["messages"]
-    images, videos = count_media(messages, ("image_url",)), count_media(messages, ("video_url", "file"))
-    tiles = images * call.vision.get("max_dynamic_patch", DEFAULT_TILES)
-    if videos:
-        chosen = call.video.frames
-        frames = chosen.num_frames if chosen.times is None else len(chosen.times)
-        tiles += window if frames is None else videos * frames * call.video.max_tiles
+    tiles = count_media(messages, ("image_url",)) * call.vision.get("max_dynamic_patch", DEFAULT_TILES)
+    for url in video_urls(messages):
+        frames = _most_frames(url, call.video)
+        tiles += window if frames is None else frames * call.video.max_tiles
     return min(characters_of_texts(messages) // CHARACTERS_PER_TOKEN + tiles * TILE_TOKENS, window)
+
+
+def _most_frames(url: str, options: VideoOptions) -> int | None:
+    """Return how many frames are taken of a video at most; None if only its file shows that."""
+    are_extracted = holds_frames(url)
+    chosen = options.extracted if are_extracted else options.frames
+    named = chosen.num_frames if chosen.times is None else len(chosen.times)
+    sent = url.count(",") if are_extracted else None  # one before each frame
+    return min((count for count in (named, sent) if count is not None), default=None)
 
 
 def scoring_weight(messages: Sequence[Mapping[str, Any]], characters: int, window: int) -> int:

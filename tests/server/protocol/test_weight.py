@@ -12,6 +12,7 @@ from tests.server.apps import question, settings
 WINDOW = 10_000
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
 VIDEO = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,"}}
+FRAMES = {"type": "video_url", "video_url": {"url": "data:video/jpeg;base64,YQ==,Yg==,Yw=="}}
 
 
 def weight(**fields: Any) -> int:
@@ -39,6 +40,12 @@ def weight(**fields: Any) -> int:
             4 * 256 + 10,
         ),
         ({"max_tokens": 10, "content": [VIDEO], "media_io_kwargs": {"video": {"fps": 1}}}, WINDOW + 10),
+        ({"max_tokens": 10, "content": [FRAMES]}, 3 * 256 + 10),
+        (
+            {"max_tokens": 10, "content": [FRAMES], "media_io_kwargs": {"video": {"num_frames": 2}}},
+            2 * 256 + 10,
+        ),
+        ({"max_tokens": 10, "content": [FRAMES, VIDEO]}, (3 + 32) * 256 + 10),
     ],
 )
 def test_the_weight_follows_from_the_fields(fields: dict[str, Any], tokens: int):
