@@ -60,11 +60,6 @@ class Keys:
             self._version = _version(settings.api_keys)
             self._principals = self._read()
 
-    @property
-    def are_required(self) -> bool:
-        """Whether a request needs a key."""
-        return self._anonymous is None
-
     def find(self, presented: str | None) -> Principal:
         """Return whose key a request has brought. Raises ApiError (401) if it is nobody's."""
         if self._anonymous is not None:

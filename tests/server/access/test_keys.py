@@ -47,7 +47,7 @@ def refused(keys: Keys, presented: str | None) -> ApiError:
 def test_without_keys_everybody_is_the_same_and_nothing_is_salted():
     keys = keys_of()
     principal = keys.find(None)
-    assert not keys.are_required and principal.name == ANONYMOUS and keys.find("any") is principal
+    assert principal.name == ANONYMOUS and keys.find("any") is principal
     assert principal.cache_salt(None) is None and principal.cache_salt("own") == "own"
 
 
