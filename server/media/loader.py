@@ -151,6 +151,7 @@ class MediaLoader:
         Raises:
             ApiError: 400, if the medium can't be decoded or exceeds a limit.
         """
+        self._metrics.media.bytes.labels("video" if media_type == TILES else "image").inc(len(data))
         if media_type != TILES:
             if len(data) > self._settings.max_image_bytes:
                 raise self._images.limits(param).too_large()

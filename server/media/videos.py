@@ -84,8 +84,9 @@ class VideoReader:
             order = self._order(path, options, tiling, extracted)
             handle = _handle(content, order)
             budget.add_media_seconds(self._frame_seconds(order))
+            uploaded = 0 if kept is None else kept.size
             try:
-                video = await self._cache.get((salt, handle), partial(self._decode, order), stack)
+                video = await self._cache.get((salt, handle), partial(self._decode, order, uploaded), stack)
             except VideoError as error:
                 raise MediaError(str(error), kind="video", reason="invalid", param=param) from None
         frames, tiles_per_frame = video.tiles.shape[:2]
@@ -139,7 +140,9 @@ class VideoReader:
             extracted=extracted,
         )
 
-    async def _decode(self, order: VideoOrder) -> Video:
+    async def _decode(self, order: VideoOrder, uploaded: int) -> Video:
+        """Return a video's tiles. `uploaded` is the size of its file if that is read only now, else 0."""
+        self._metrics.media.bytes.labels("video").inc(uploaded)
         self._metrics.media.decodes.labels("video").inc()
         seconds = self._settings.video_seconds + self._frame_seconds(order)
         with span("decode", kind="video"):

@@ -18,7 +18,8 @@ class MediaMetrics:
         )
         self.bytes = Counter(
             "internvl3_media_bytes",
-            "Bytes of the encoded images and videos that came with requests or were fetched for them.",
+            "Bytes of the images and videos that came with requests, were fetched for them, read from "
+            "uploaded files, or sent by other servers.",
             ("kind",),
             registry=registry,
         )

@@ -90,6 +90,16 @@ async def test_a_large_video_is_neither_copied_nor_limited_as_a_fetched_one(
     assert isinstance(video, Video)
 
 
+async def test_the_bytes_of_files_are_counted_when_they_are_read(folder: Path):
+    metrics = Metrics()
+    twice = [part("file", file_id="clip")] * 2
+    await load(folder, part("file", file_id="photo"), *twice, metrics=metrics)
+    text = metrics.render().decode()
+    for kind, name in (("image", "photo"), ("video", "clip")):
+        size = float((folder / name).stat().st_size)
+        assert f'internvl3_media_bytes_total{{kind="{kind}"}} {size}\n' in text
+
+
 async def test_files_count_as_what_they_are(folder: Path):
     both = part("file", file_id="photo"), part("file", file_id="clip")
     assert len((await load(folder, *both, max_images=1, max_videos=1))[1]) == 2

@@ -61,6 +61,7 @@ async def test_a_question_names_an_image_that_was_sent_before():
         assert reply.json()["scores"][0]["score"] == 0.9
         metrics = (await client.get("/metrics")).text
     assert "internvl3_critic_media_bytes 0.0" not in metrics
+    assert f'internvl3_media_bytes_total{{kind="image"}} {float(len(PHOTO))}' in metrics
     assert fake.critic is not None
     (part,) = fake.critic.conversations[0].messages[0]["content"]
     assert part["image_url"]["url"] == f"internvl3:{name_of(PHOTO)}" and part["uuid"] == name_of(PHOTO)
