@@ -14,6 +14,7 @@ from server.request_media import Media, VideoOptions
 from server.setting_groups.models import ALIAS
 from server.settings import Settings
 
+from .engine_call import EngineCall
 from .engine_fields import engine_fields
 from .prompt_rules import check_prompt_fields
 from .request_fields import ChatFields, ScalingFields
@@ -24,31 +25,15 @@ OUR_FIELDS = ("best_of", "test_time_scaling", "media_io_kwargs", *VISION_FIELDS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChatCall:
-    """A chat request that was checked as far as that is possible without the engine."""
+class ChatCall(EngineCall):
+    """A chat request."""
 
-    body: Mapping[str, Any]  # OpenAI's and vLLM's fields; `model` is a served name
-    stream: bool
     n: int  # choices to return
     seed: int | None
     scaling: ScalingFields | None  # None for one plain generation
     vision: Mapping[str, Any]  # the client's mm_processor_kwargs: V2PE's delta and numbers of tiles
     video: VideoOptions
     media: Media = field(default_factory=dict)  # the decoded images and videos of the messages
-
-    @property
-    def cache_salt(self) -> Any:
-        """What the prefix cache is salted with, as the client sent it; None if it sent nothing."""
-        return self.body.get("cache_salt")
-
-    def with_cache_salt(self, salt: Any) -> "ChatCall":
-        """Return the call with another `cache_salt`; None leaves it out."""
-        others = {name: value for name, value in self.body.items() if name != "cache_salt"}
-        return replace(self, body=others if salt is None else {**others, "cache_salt": salt})
-
-    def with_priority(self, priority: int) -> "ChatCall":
-        """Return the call with vLLM's priority: requests with a lower number are scheduled first."""
-        return replace(self, body={**self.body, "priority": priority})
 
     def with_media(self, messages: Sequence[Mapping[str, Any]], media: Media) -> "ChatCall":
         """Return the call with messages whose media were checked, and with these media by handle."""

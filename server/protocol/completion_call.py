@@ -1,7 +1,7 @@
 """Check a request for text completions, OpenAI's older API without messages."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +10,7 @@ from server.errors import MISSING_FIELD, ApiError, field_error
 from server.settings import Settings
 
 from .chat_call import resolve_model
+from .engine_call import EngineCall
 from .engine_fields import REFUSED, FieldRules, engine_fields
 from .scaling_rules import check_limits, refuse_scaling
 
@@ -80,21 +81,10 @@ class CompletionFields(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompletionCall:
-    """A completion request that was checked as far as that is possible without the engine."""
+class CompletionCall(EngineCall):
+    """A completion request."""
 
-    body: Mapping[str, Any]  # OpenAI's and vLLM's fields; `model` is a served name
-    stream: bool
     prompts: Sequence[str | Sequence[int]]  # those of the body, as texts or token ids
-
-    def with_cache_salt(self, salt: Any) -> "CompletionCall":
-        """Return the call with another `cache_salt`; None leaves it out."""
-        others = {name: value for name, value in self.body.items() if name != "cache_salt"}
-        return replace(self, body=others if salt is None else {**others, "cache_salt": salt})
-
-    def with_priority(self, priority: int) -> "CompletionCall":
-        """Return the call with vLLM's priority: requests with a lower number are scheduled first."""
-        return replace(self, body={**self.body, "priority": priority})
 
 
 def parse_completion(

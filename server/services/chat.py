@@ -18,6 +18,7 @@ from server.telemetry.request_record import current_record
 from .context import ServerContext
 from .keep_alive import begun
 from .scaled_chat import ScaledChat, with_progress
+from .senders_call import senders_call
 from .uploaded_files import file_opener
 
 
@@ -34,13 +35,9 @@ async def answer(
     may meet one later on.
     """
     call = parse_call(body, principal.settings, engine.adapters)
-    call = call.with_cache_salt(principal.cache_salt(call.cache_salt))
+    call, count = senders_call(call, principal, budget.ticket)
     critic = None if context.engines is None else context.engines.critic
     weight = chat_weight(call, engine.max_model_len)
-    call = call.with_priority(budget.ticket.priority)
-    record = current_record()
-    record.model = call.body["model"]
-    count = record.counting(principal.account.count)
 
     async def prepared() -> ChatCall:
         await budget.ticket.take(weight, principal.name)
@@ -49,7 +46,7 @@ async def answer(
     if call.stream:
         return await begun(_events(engine, critic, prepared, context.metrics, count))
     reply = await complete(engine, critic, await prepared(), context.metrics, count)
-    record.note_reply(reply)
+    current_record().note_reply(reply)
     return reply
 
 

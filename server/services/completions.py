@@ -13,6 +13,7 @@ from server.protocol.weight import completion_weight
 from server.telemetry.request_record import current_record
 
 from .keep_alive import begun
+from .senders_call import senders_call
 
 
 async def complete(
@@ -24,18 +25,14 @@ async def complete(
     events may meet one later on.
     """
     call = parse_completion(body, principal.settings, engine.adapters)
-    call = call.with_cache_salt(principal.cache_salt(call.body.get("cache_salt")))
-    call = call.with_priority(ticket.priority)
-    record = current_record()
-    record.model = call.body["model"]
-    count = record.counting(principal.account.count)
+    call, count = senders_call(call, principal, ticket)
     weight = completion_weight(call, engine.max_model_len)
     if call.stream:
         return await begun(_events(engine, call, partial(ticket.take, weight, principal.name), count))
     await ticket.take(weight, principal.name)
     reply = await engine.complete_text(call.body, count=count)
     assert isinstance(reply, dict), "the body asks for no stream"
-    record.note_reply(reply)
+    current_record().note_reply(reply)
     return reply
 
 
