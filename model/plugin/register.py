@@ -8,6 +8,7 @@ from vllm import ModelRegistry
 from vllm.plugins import load_general_plugins
 
 from model.checkpoint.foreign import PREFIX
+from model.end_with_parent import end_with_parent
 
 from .architectures import CLASSES
 from .grammars import use_backend_of_each_request
@@ -23,7 +24,8 @@ def register() -> None:
     The model and config classes are replaced. vLLM's own model classes stay available under a longer name,
     for checkpoints whose language model isn't ours. InternLM's tokenizers and the critic are added, because
     vLLM and transformers have no class for them, and so is the tokenizer mode of `model/plugin/chat`. Engines
-    that ask for it compile grammars in our way.
+    that ask for it compile grammars in our way. A process that was started for an engine ends with the one
+    that has started it.
     """
     from transformers import AutoConfig
     from vllm.v1.structured_output import StructuredOutputManager
@@ -35,6 +37,7 @@ def register() -> None:
 
     from .engine_config import register_engine_config
 
+    end_with_parent()
     register_tokenizers()
     drop_regex_warning()
     use_backend_of_each_request(StructuredOutputManager)
