@@ -37,10 +37,10 @@ class Batches:
     async def create(self, principal: Principal, body: Mapping[str, Any]) -> BatchRow:
         """Return a new batch, which a worker will validate. Raises ApiError for a wrong field."""
         fields = parse_batch(body)
-        file = await self._files.open(principal, fields.input_file_id, param="input_file_id", status=400)
-        if file.row.purpose != BATCH:
+        file = await self._files.find(principal, fields.input_file_id, param="input_file_id", status=400)
+        if file.purpose != BATCH:
             raise ApiError(
-                f"input_file_id: the purpose of this file is {file.row.purpose}. Upload it with the purpose "
+                f"input_file_id: the purpose of this file is {file.purpose}. Upload it with the purpose "
                 f"{BATCH}.",
                 param="input_file_id",
             )

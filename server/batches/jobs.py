@@ -20,7 +20,7 @@ from server.database.batch_rows import FAILED, VALIDATING, BatchRow
 from server.database.connection import Database
 from server.database.file_rows import FileRow, add_file
 from server.database.line_rows import results_after
-from server.files.content_folder import ContentFolder
+from server.files.content_folder import ContentFolder, stored
 from server.files.purposes import BATCH_OUTPUT
 from server.telemetry.metrics import Metrics
 
@@ -75,7 +75,8 @@ class Jobs:
         principal = self._keys.named(batch.owner)
         if principal is None:
             return _only_error("api_key_removed", "The API key that made this batch no longer exists.")
-        path = self._folder.path(batch.input_file_id)
+        with stored():
+            path = await self._folder.local(batch.input_file_id)
         try:
             return await asyncio.to_thread(
                 read_lines,

@@ -109,7 +109,8 @@ class LineRunner:
         return status
 
     async def _answer(self, line: Line, principal: Principal, request_id: str) -> dict[str, object]:
-        path = self._folder.path(line.batch.input_file_id)
+        with stored():
+            path = await self._folder.local(line.batch.input_file_id)
         with self._in_flight.request() as held, self._admission.request(Priority.BATCH) as ticket:
             held.take(line.length)
             with stored():

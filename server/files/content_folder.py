@@ -1,29 +1,39 @@
 """Keep the contents of files in a folder, so that a file is there as a whole or not at all.
 
 A content is written beside its place, flushed to the disk, and then renamed. What a killed server leaves is
-removed a day later.
+removed a day later. If there is a storage elsewhere, it has all contents, and the folder has copies of those
+that were used last.
 """
 
 import asyncio
 import logging
 import os
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from server.errors import ApiError, StartupError
 
+from .remote_contents import RemoteContents
+
 logger = logging.getLogger("internvl3.server")
 BLOCK = 2**20  # bytes that are written at once
 LEFTOVER_SECONDS = 86_400.0
+COPY_SECONDS = 3600.0  # in which a copy stays after its last use
 
 
 class ContentFolder:
     """The contents of files by their ids."""
 
-    def __init__(self, folder: Path) -> None:
-        """Create the folder if it is missing. Raises StartupError if that fails or nothing can be written."""
+    def __init__(self, folder: Path, remote: RemoteContents | None = None) -> None:
+        """Create the folder if it is missing; `remote` keeps all contents if it isn't None.
+
+        Raises StartupError if that fails or nothing can be written.
+        """
+        self._remote = remote
+        self._copying: dict[str, asyncio.Task[None]] = {}  # by the id of a content
         self._contents = folder / "contents"
         self._unfinished = folder / "unfinished"
         try:
@@ -35,15 +45,31 @@ class ContentFolder:
             raise StartupError(f"can't keep files in {folder}: {error.strerror}") from None
 
     def path(self, content_id: str) -> Path:
-        """Return where the content of a file lies."""
+        """Return where the content of a file, or a copy of it, has its place."""
         return self._contents / content_id
+
+    async def local(self, content_id: str) -> Path:
+        """Return `path` as soon as the content is there, if there is such a content at all.
+
+        A copy stays for an hour at least. Raises OSError if the storage fails.
+        """
+        path = self.path(content_id)
+        if self._remote is None or await asyncio.to_thread(_touched, path):
+            return path
+        copying = self._copying.get(content_id)
+        if copying is None:  # all that ask for it at the same time get one copy
+            copying = asyncio.create_task(asyncio.to_thread(self._copy, content_id))
+            self._copying[content_id] = copying
+            copying.add_done_callback(lambda _: self._copying.pop(content_id))
+        await asyncio.shield(copying)
+        return path
 
     @asynccontextmanager
     async def writing(self, content_id: str) -> AsyncIterator["ContentWriter"]:
         """Yield what writes a content. Without a call of its `keep`, nothing stays after the block."""
         path = self._unfinished / content_id
         with stored():
-            writer = ContentWriter(path, self.path(content_id))
+            writer = ContentWriter(path, self.path(content_id), self._remote)
         try:
             yield writer
         finally:
@@ -52,24 +78,62 @@ class ContentFolder:
     def remove(self, content_id: str) -> None:
         """Delete a content if it is there. Whoever reads it at the moment can read it to its end."""
         self.path(content_id).unlink(missing_ok=True)
+        if self._remote is not None:
+            try:
+                self._remote.remove(content_id)
+            except OSError as error:  # it belongs to nothing any more, so the next days remove it
+                logger.warning("a content could not be deleted: %s", error.strerror)
 
-    def old_contents(self) -> list[str]:
-        """Return the ids of the contents that are older than a day."""
-        return [path.name for path in self._contents.iterdir() if _is_old(path)]
+    def ids(self) -> list[str]:
+        """Return the ids of all contents."""
+        if self._remote is not None:
+            return self._remote.ids()
+        return [path.name for path in self._contents.iterdir()]
+
+    def remove_if_old(self, content_id: str) -> None:
+        """Delete a content that is older than a day."""
+        age = _age(self.path(content_id)) if self._remote is None else self._remote.age(content_id)
+        if age > LEFTOVER_SECONDS:
+            self.remove(content_id)
+
+    def drop_copies(self, most_bytes: int) -> None:
+        """Delete copies that nobody has used for an hour until all of them have so many bytes."""
+        if self._remote is None:
+            return
+        copies = sorted((status.st_mtime, status.st_size, path) for path, status in _files(self._contents))
+        total = sum(size for _, size, _ in copies)
+        for _, size, path in copies:
+            if total <= most_bytes or _age(path) < COPY_SECONDS:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
 
     def remove_unfinished(self) -> None:
         """Delete what was begun more than a day ago and not written to the end."""
         for path in self._unfinished.iterdir():
-            if _is_old(path):
+            if _age(path) > LEFTOVER_SECONDS:
                 path.unlink(missing_ok=True)
+
+    def _copy(self, content_id: str) -> None:
+        """Copy a content from the storage, if it is there."""
+        assert self._remote is not None
+        path = self._unfinished / f"{content_id}.{secrets.token_hex(8)}"
+        try:
+            self._remote.get(content_id, path)
+            os.replace(path, self.path(content_id))
+        except FileNotFoundError:
+            pass
+        finally:
+            path.unlink(missing_ok=True)
 
 
 class ContentWriter:
     """Writes one content in blocks, and counts its bytes."""
 
-    def __init__(self, path: Path, final: Path) -> None:
+    def __init__(self, path: Path, final: Path, remote: RemoteContents | None) -> None:
         self._path = path
         self._final = final
+        self._remote = remote
         self._file = path.open("xb", buffering=0)
         self._block = bytearray()
         self.size = 0
@@ -99,6 +163,8 @@ class ContentWriter:
 
     def _publish(self) -> None:
         os.fsync(self._file.fileno())
+        if self._remote is not None:
+            self._remote.put(self._path, self._final.name)
         os.replace(self._path, self._final)
         folder = os.open(self._final.parent, os.O_RDONLY)
         try:
@@ -127,8 +193,24 @@ def _write_all(descriptor: int, block: bytearray) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _is_old(path: Path) -> bool:
+def _age(path: Path) -> float:
+    """Return for how many seconds a file was not written or used; 0 if it is gone."""
     try:
-        return path.stat().st_mtime < time.time() - LEFTOVER_SECONDS
+        return time.time() - path.stat().st_mtime
     except OSError:
+        return 0.0
+
+
+def _touched(path: Path) -> bool:
+    """Return whether a file is there, and note that it is used."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
         return False
+    return True
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):
+            yield path, path.stat()

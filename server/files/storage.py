@@ -11,11 +11,14 @@ from server.errors import ApiError
 from server.settings import Settings
 
 from .content_folder import ContentFolder
+from .remote_contents import RemoteContents
 from .store import FileStore
 from .uploads import Uploads
 
 logger = logging.getLogger("internvl3.server")
 CLEAN_UP_SECONDS = 3600.0
+COPIES_SECONDS = 60.0
+GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +39,32 @@ class Storage:
                 logger.exception("could not remove old files; the next try follows in an hour")
             await asyncio.sleep(CLEAN_UP_SECONDS)
 
+    async def drop_copies(self, most_bytes: int) -> None:
+        """Keep the copies of contents that are stored elsewhere within so many bytes, until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self.folder.drop_copies, most_bytes)
+            except OSError:
+                logger.exception("could not remove copies of files; the next try follows in a minute")
+            await asyncio.sleep(COPIES_SECONDS)
+
 
 @asynccontextmanager
 async def open_storage(settings: Settings) -> AsyncIterator[Storage]:
     """Yield the storage that the settings name while it is open. Raises StartupError if it can't be used."""
     assert settings.files is not None
-    folder = ContentFolder(settings.files.absolute())
+    url = settings.file_url
+    remote = None if url is None else await asyncio.to_thread(RemoteContents, url)
+    folder = ContentFolder(settings.files.absolute(), remote)
     database = Database(settings.database_url)
     try:
         await database.prepare()
         files = FileStore(database, folder)
         uploads = Uploads(database, folder, files.arrivals)
         storage = Storage(database=database, folder=folder, files=files, uploads=uploads)
-        tidying = asyncio.create_task(storage.keep_tidy())
+        tidying = asyncio.gather(
+            storage.keep_tidy(), storage.drop_copies(settings.file_copies_gib * GIB), return_exceptions=True
+        )
         try:
             yield storage
         finally:

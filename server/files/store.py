@@ -28,7 +28,7 @@ from server.database.upload_rows import known_parts, remove_old_uploads
 from server.errors import ApiError
 
 from .arrival import OVER_QUOTA, Arrival, Arrivals, over_quota
-from .content_folder import ContentFolder
+from .content_folder import ContentFolder, stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,24 +51,31 @@ class FileStore:
         self._folder = folder
         self.arrivals = Arrivals(database, folder)
 
-    async def open(
+    async def find(
         self, principal: Principal, file_id: str, *, param: str | None = "file_id", status: int = 404
-    ) -> StoredFile:
-        """Return a file of a principal. Its content is complete and never changes.
+    ) -> FileRow:
+        """Return what is known of a file of a principal.
 
         Raises ApiError with `status`, `param` and the code `file_not_found` if it isn't there.
         """
         async with self._database.transaction() as connection:
             row = await find_file(connection, principal.name, file_id, await self._database.now(connection))
-        path = None if row is None else self._folder.path(row.id)
-        if row is None or path is None or not await asyncio.to_thread(path.is_file):
-            raise ApiError(
-                f"There is no file `{file_id[:100]}`. It may have been deleted, or it belongs to another "
-                "API key.",
-                status=status,
-                param=param,
-                code="file_not_found",
-            )
+        if row is None:
+            raise _not_found(file_id, param, status)
+        return row
+
+    async def open(
+        self, principal: Principal, file_id: str, *, param: str | None = "file_id", status: int = 404
+    ) -> StoredFile:
+        """Return a file of a principal, which can be read. Its content is complete and never changes.
+
+        Raises ApiError: that of `find`, and 503 if the storage of contents fails.
+        """
+        row = await self.find(principal, file_id, param=param, status=status)
+        with stored():
+            path = await self._folder.local(row.id)
+        if not await asyncio.to_thread(path.is_file):
+            raise _not_found(file_id, param, status)
         return StoredFile(row=row, path=path)
 
     async def list_files(
@@ -84,9 +91,9 @@ class FileStore:
 
         Raises ApiError: 404 if the principal has no such file, 409 while a batch reads it.
         """
-        file = await self.open(principal, file_id, param="file_id")
+        row = await self.find(principal, file_id, param="file_id")
         async with self._database.transaction() as connection:
-            reader = await reader_of(connection, file.row.id)
+            reader = await reader_of(connection, row.id)
             if reader is not None:
                 raise ApiError(
                     f"The batch {reader} still reads this file. Cancel it, or wait until it has ended.",
@@ -94,8 +101,8 @@ class FileStore:
                     param="file_id",
                     code="file_in_use",
                 )
-            await remove_file(connection, principal.name, file.row.id)
-        await asyncio.to_thread(self._folder.remove, file.row.id)
+            await remove_file(connection, principal.name, row.id)
+        await asyncio.to_thread(self._folder.remove, row.id)
 
     def receiving(self, principal: Principal) -> AbstractAsyncContextManager[Arrival]:
         """Yield what takes the content of a new file. Without a call of `keep`, nothing stays."""
@@ -142,14 +149,23 @@ class FileStore:
             expired = await remove_expired_files(connection, now)
         for content_id in (*parts, *expired):
             await asyncio.to_thread(self._folder.remove, content_id)
-        old = await asyncio.to_thread(self._folder.old_contents)
-        for begin in range(0, len(old), 500):
-            ids = old[begin : begin + 500]
+        kept = await asyncio.to_thread(self._folder.ids)
+        for begin in range(0, len(kept), 500):
+            ids = kept[begin : begin + 500]
             async with self._database.transaction() as connection:
                 known = await known_files(connection, ids) | await known_parts(connection, ids)
             for file_id in set(ids) - known:
-                await asyncio.to_thread(self._folder.remove, file_id)
+                await asyncio.to_thread(self._folder.remove_if_old, file_id)
         await asyncio.to_thread(self._folder.remove_unfinished)
+
+
+def _not_found(file_id: str, param: str | None, status: int) -> ApiError:
+    return ApiError(
+        f"There is no file `{file_id[:100]}`. It may have been deleted, or it belongs to another API key.",
+        status=status,
+        param=param,
+        code="file_not_found",
+    )
 
 
 def plain_name(filename: str) -> str:

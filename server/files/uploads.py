@@ -133,7 +133,7 @@ class Uploads:
             digest = hashlib.md5(usedforsecurity=False)
             for part_id in fields.part_ids:
                 with stored():
-                    part = await asyncio.to_thread(self._folder.path(part_id).open, "rb")
+                    part = await asyncio.to_thread((await self._folder.local(part_id)).open, "rb")
                 with part:
                     while block := await asyncio.to_thread(part.read, BLOCK):
                         await asyncio.to_thread(digest.update, block)

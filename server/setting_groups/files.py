@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -19,6 +20,16 @@ class FileSettings(SettingsGroup):
         default=None,
         description="Folder that keeps uploaded files and the results of batches. Without it, `/v1/files`, "
         "`/v1/uploads` and `/v1/batches` answer 404.",
+    )
+    file_url: str | None = Field(
+        default=None,
+        description="URL that keeps the contents of files, such as `s3://BUCKET/FOLDER`: any that fsspec "
+        "knows, with the package for it installed. The folder of --files then has copies of them.",
+    )
+    file_copies_gib: int = Field(
+        default=32,
+        ge=1,
+        description="Size (GiB) of those copies; those that were used within the last hour stay anyway.",
     )
     database: SecretStr | None = Field(
         default=None,
@@ -49,6 +60,10 @@ class FileSettings(SettingsGroup):
     def _database_belongs_to_files(self) -> Self:
         if self.database is not None and self.files is None:
             raise ValueError("--database needs --files, the folder for the contents of files")
+        if self.file_url is not None and self.files is None:
+            raise ValueError("--file-url needs --files, the folder for copies of the contents")
+        if self.file_url is not None and urlsplit(self.file_url).password is not None:
+            raise ValueError("file_url must hold no password; give it as the storage's own variable has it")
         return self
 
     @property

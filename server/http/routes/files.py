@@ -49,8 +49,7 @@ async def list_files(request: Request) -> dict[str, Any]:
 @router.get("/v1/files/{file_id}")
 async def retrieve(request: Request, file_id: str) -> dict[str, Any]:
     """Return what is known of a file."""
-    file = await files_of(request).open(principal_of(request), file_id)
-    return file_object(file.row)
+    return file_object(await files_of(request).find(principal_of(request), file_id))
 
 
 @router.get("/v1/files/{file_id}/content")
