@@ -6,6 +6,8 @@ from bench.critic.command import critic
 from bench.gpu.command import gpu
 from bench.preprocess.command import preprocess
 from bench.serving.command import serving
+from bench.serving.drain import drain
+from bench.serving.kills import kills
 from bench.serving.overload import overload
 from bench.training.command import training
 from bench.tts.command import tts
@@ -21,7 +23,9 @@ def _group() -> None:
 
 
 app.command()(critic)
+app.command()(drain)
 app.command()(gpu)
+app.command()(kills)
 app.command()(long_video)
 app.command()(overload)
 app.command()(preprocess)

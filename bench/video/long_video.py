@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bench.harness.logs import logs_folder
 from bench.harness.output import JsonOption
+from bench.harness.processes import PROC, family
 from bench.harness.report import machine
 from ttscaling.asking.local_server import serving_process
 
@@ -61,24 +62,13 @@ def long_video(
         print(json.dumps({"bench": "long-video", **facts, "machine": machine()}))
 
 
-def peak_mib(root: int, proc: Path = Path("/proc")) -> float:
+def peak_mib(root: int, proc: Path = PROC) -> float:
     """Return the sum of the peak resident memory, in MiB, of a process and of its living descendants.
 
     Each process has its peak at another time. Children that have ended, such as decoders, don't count.
     """
-    parents, peaks = {}, {}
-    for status in proc.glob("[0-9]*/status"):
-        try:
-            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        except OSError:  # The process has ended meanwhile.
-            continue
-        pid = int(fields["Pid"])
-        parents[pid] = int(fields["PPid"])
-        peaks[pid] = int(fields.get("VmHWM", "0").split()[0]) / KIB_PER_MIB
-    family = {root}
-    while children := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= children
-    return sum(peaks.get(pid, 0.0) for pid in family)
+    peaks = (fields.get("VmHWM", "0").split()[0] for fields in family(root, proc).values())
+    return sum(int(kib) for kib in peaks) / KIB_PER_MIB
 
 
 def _ask(client: httpx.Client, clip: Path, frames: int, delta: float | str) -> dict[str, Any]:

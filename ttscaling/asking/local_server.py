@@ -35,11 +35,15 @@ def serving_process(flags: Sequence[str], log: Path) -> Iterator[tuple[str, int]
     longer than START_SECONDS.
     """
     port = free_port()
-    command = [sys.executable, "-c", CONSOLE_COMMAND, "serve", *flags, "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
-    with running_process(command, log) as server:
+    with running_process(serve_command(flags, port), log) as server:
         wait_until_ready(f"{url}/readyz", server, log)
         yield url, server.pid
+
+
+def serve_command(flags: Sequence[str], port: int) -> list[str]:
+    """Return the command that runs `internvl3 serve` with these flags on a port."""
+    return [sys.executable, "-c", CONSOLE_COMMAND, "serve", *flags, "--port", str(port)]
 
 
 def free_port() -> int:
