@@ -67,6 +67,7 @@ PLANTED = [
     ("library", "server/launch.py", "import ttscaling.records.jsonl"),
     ("clients", "clients/cli.py", "import model"),
     ("clients-layers", "clients/sdk/client.py", "import clients.commands.ask"),
+    ("sdk", "clients/sdk/sending/retry.py", "import clients.sdk.client"),
     ("no-callers", "server/launch.py", "import clients"),
     ("bench", "model/v2pe.py", "import bench.harness.report"),
     ("bench-layers", "bench/harness/report.py", "import bench.video.clip"),

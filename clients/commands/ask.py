@@ -12,9 +12,10 @@ from rich.text import Text
 from clients.sdk.client import Client
 from clients.sdk.completions import Completion
 from clients.sdk.errors import ClientError
-from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion
-from clients.sdk.exchange import DEFAULT_URL
+from clients.sdk.event_stream import Chunk, Comment
 from clients.sdk.messages import user_message
+from clients.sdk.sending.connection import DEFAULT_URL
+from clients.sdk.streamed_completion import StreamedCompletion
 
 from .candidates_table import candidates_view, printable
 

@@ -1,84 +1,140 @@
-"""The clients of the server's chat endpoint, one blocking and one asynchronous.
+"""The clients of the server, one blocking and one for asyncio.
 
     with Client() as client:
-        reply = client.chat([user_message("What is the sum of row 2?", ["sheet.png"])], best_of=8)
-        print(reply.text, reply.test_time_scaling)
+        answer = client.ask("What is the sum of row 2?", images="sheet.png", best_of=8)
+        print(answer.text, answer.step_scores)
 
-Keyword arguments become the request's JSON fields unchanged: OpenAI's, vLLM's and this server's. Every
-failure is a ClientError (errors.py). A refusal that is worth another try is retried (retry.py).
+Further keyword arguments become the request's JSON fields unchanged: OpenAI's, vLLM's and this server's.
+Every failure is a ClientError (errors.py). A request that failed is sent again if that is worth it and
+repeats nothing at the server (retry.py).
 """
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from itertools import count
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from typing import Any, Self
 
 import httpx
 
+from .answer_stream import AnswerStream, AsyncAnswerStream
+from .answers import Answer
+from .batches.clients import AsyncBatches, Batches
+from .chat_calls import answer_steps, completion_steps, stream_call
 from .completions import Completion
-from .event_stream import Chunk, Comment, event_of, events
-from .exchange import (
-    DEFAULT_URL,
-    chat_request,
-    client_errors,
-    read_completion,
-    seconds_to_retry,
-    server_root,
-)
-
-DEFAULT_TIMEOUT = 600.0  # seconds without a byte; eight candidates on a CPU can take minutes
+from .event_stream import Chunk, Comment, EventReader
+from .files.clients import AsyncFiles, Files
+from .files.stored_files import StoredFile
+from .messages import Medium
+from .questions import Delta, Frames, question
+from .sending.connection import DEFAULT_URL, MAX_RETRIES, connection_to
+from .sending.failures import shape_errors
+from .sending.senders import AsyncSender, Sender
+from .sending.timeouts import SILENCE_SECONDS, Timeouts
 
 
 class Client:
     """A blocking client. `base_url` is the server's address, with or without /v1.
 
-    `timeout` is in seconds, and `transport` replaces the network.
+    Without `api_key`, the environment variable INTERNVL3_API_KEY holds the key, if the server needs one.
+    `headers` go with every request. `timeout` is in seconds of silence, or names several. `transport`
+    replaces the network.
     """
 
     def __init__(
         self,
         base_url: str = DEFAULT_URL,
         *,
-        timeout: float = DEFAULT_TIMEOUT,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | Timeouts = SILENCE_SECONDS,
+        max_retries: int = MAX_RETRIES,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._url = server_root(base_url)
-        with client_errors(self._url):
-            self._http = httpx.Client(base_url=self._url, timeout=timeout, transport=transport)
+        self._connection = connection_to(
+            base_url, api_key=api_key, headers=headers, timeout=timeout, max_retries=max_retries
+        )
+        self._sender = Sender(self._connection, transport)
+        self.files = Files(self._sender)
+        self.batches = Batches(self._sender)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._http.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._sender.close()
+
+    def ask(
+        self,
+        text: str,
+        *,
+        images: Medium | Iterable[Medium] | None = None,
+        video: Medium | Iterable[Medium] | None = None,
+        files: Sequence[str | StoredFile] = (),
+        best_of: int | None = None,
+        delta: Delta | None = None,
+        frames: Frames | None = None,
+        **fields: Any,
+    ) -> Answer:
+        """Return the answer to a question. The arguments are those of `question`. Raises ClientError."""
+        body = question(
+            text,
+            images=images,
+            video=video,
+            files=files,
+            best_of=best_of,
+            delta=delta,
+            frames=frames,
+            **fields,
+        )
+        return self._sender.run(answer_steps(self._connection, body))
+
+    def stream_ask(
+        self,
+        text: str,
+        *,
+        images: Medium | Iterable[Medium] | None = None,
+        video: Medium | Iterable[Medium] | None = None,
+        files: Sequence[str | StoredFile] = (),
+        best_of: int | None = None,
+        delta: Delta | None = None,
+        frames: Frames | None = None,
+        **fields: Any,
+    ) -> AnswerStream:
+        """Return the answer as a stream: iterate over its events, and take its `answer` afterwards.
+
+        The arguments are those of `question`. The iteration raises ClientError.
+        """
+        body = question(
+            text,
+            images=images,
+            video=video,
+            files=files,
+            best_of=best_of,
+            delta=delta,
+            frames=frames,
+            **fields,
+        )
+        return AnswerStream(self.stream_chat(**body), self._connection.url)
 
     def chat(self, messages: Sequence[dict[str, Any]], **fields: Any) -> Completion:
         """Return the completion once it is finished. Raises ClientError."""
-        with client_errors(self._url):
-            return read_completion(self._send(chat_request(messages, fields)).read())
+        body = {"messages": messages, **fields}
+        return self._sender.run(completion_steps(self._connection, body))
 
     def stream_chat(self, messages: Sequence[dict[str, Any]], **fields: Any) -> Iterator[Comment | Chunk]:
         """Yield the completion's chunks while it is written; `StreamedCompletion` adds them up.
 
         Comments on the progress of the candidates come before them. Raises ClientError.
         """
-        with client_errors(self._url):
-            response = self._send(chat_request(messages, fields | {"stream": True}))
-            try:
-                yield from events(response.iter_lines())
-            finally:
-                response.close()
-
-    def _send(self, request: dict[str, Any]) -> httpx.Response:
-        """Return a successful response whose content is still to be read."""
-        for attempt in count():
-            response = self._http.send(self._http.build_request(**request), stream=True)
-            if response.is_success:
-                break
-            response.read()
-            time.sleep(seconds_to_retry(response, attempt))
-        return response
+        call, reader = stream_call({"messages": messages, **fields}), EventReader()
+        with shape_errors(self._connection.url, "chat completion"):
+            with closing(self._sender.pieces(call)) as pieces:
+                for piece in pieces:
+                    yield from reader.feed(piece)
+            yield from reader.end()
 
 
 class AsyncClient:
@@ -91,45 +147,99 @@ class AsyncClient:
         self,
         base_url: str = DEFAULT_URL,
         *,
-        timeout: float = DEFAULT_TIMEOUT,
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | Timeouts = SILENCE_SECONDS,
+        max_retries: int = MAX_RETRIES,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._url = server_root(base_url)
-        with client_errors(self._url):
-            self._http = httpx.AsyncClient(base_url=self._url, timeout=timeout, transport=transport)
+        self._connection = connection_to(
+            base_url, api_key=api_key, headers=headers, timeout=timeout, max_retries=max_retries
+        )
+        self._sender = AsyncSender(self._connection, transport)
+        self.files = AsyncFiles(self._sender)
+        self.batches = AsyncBatches(self._sender)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._http.aclose()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._sender.close()
+
+    async def ask(
+        self,
+        text: str,
+        *,
+        images: Medium | Iterable[Medium] | None = None,
+        video: Medium | Iterable[Medium] | None = None,
+        files: Sequence[str | StoredFile] = (),
+        best_of: int | None = None,
+        delta: Delta | None = None,
+        frames: Frames | None = None,
+        **fields: Any,
+    ) -> Answer:
+        """Return the answer to a question. The arguments are those of `question`. Raises ClientError."""
+        body = question(
+            text,
+            images=images,
+            video=video,
+            files=files,
+            best_of=best_of,
+            delta=delta,
+            frames=frames,
+            **fields,
+        )
+        return await self._sender.run(answer_steps(self._connection, body))
+
+    def stream_ask(
+        self,
+        text: str,
+        *,
+        images: Medium | Iterable[Medium] | None = None,
+        video: Medium | Iterable[Medium] | None = None,
+        files: Sequence[str | StoredFile] = (),
+        best_of: int | None = None,
+        delta: Delta | None = None,
+        frames: Frames | None = None,
+        **fields: Any,
+    ) -> AsyncAnswerStream:
+        """Return the answer as a stream: iterate over its events, and take its `answer` afterwards.
+
+        The arguments are those of `question`. The iteration raises ClientError.
+        """
+        body = question(
+            text,
+            images=images,
+            video=video,
+            files=files,
+            best_of=best_of,
+            delta=delta,
+            frames=frames,
+            **fields,
+        )
+        return AsyncAnswerStream(self.stream_chat(**body), self._connection.url)
 
     async def chat(self, messages: Sequence[dict[str, Any]], **fields: Any) -> Completion:
         """Return the completion once it is finished. Raises ClientError."""
-        with client_errors(self._url):
-            response = await self._send(chat_request(messages, fields))
-            return read_completion(await response.aread())
+        body = {"messages": messages, **fields}
+        return await self._sender.run(completion_steps(self._connection, body))
 
     async def stream_chat(
         self, messages: Sequence[dict[str, Any]], **fields: Any
     ) -> AsyncIterator[Comment | Chunk]:
-        """Yield the completion's chunks while it is written; see `Client.stream_chat`. Raises ClientError."""
-        with client_errors(self._url):
-            response = await self._send(chat_request(messages, fields | {"stream": True}))
-            try:
-                async for line in response.aiter_lines():
-                    event = event_of(line)
-                    if event is not None:
-                        yield event
-            finally:
-                await response.aclose()
+        """Yield the completion's chunks while it is written; `StreamedCompletion` adds them up.
 
-    async def _send(self, request: dict[str, Any]) -> httpx.Response:
-        """Return a successful response whose content is still to be read."""
-        for attempt in count():
-            response = await self._http.send(self._http.build_request(**request), stream=True)
-            if response.is_success:
-                break
-            await response.aread()
-            await asyncio.sleep(seconds_to_retry(response, attempt))
-        return response
+        Comments on the progress of the candidates come before them. Raises ClientError.
+        """
+        call, reader = stream_call({"messages": messages, **fields}), EventReader()
+        with shape_errors(self._connection.url, "chat completion"):
+            async with aclosing(self._sender.pieces(call)) as pieces:
+                async for piece in pieces:
+                    for event in reader.feed(piece):
+                        yield event
+            for event in reader.end():
+                yield event

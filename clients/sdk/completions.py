@@ -5,12 +5,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 
-class _Wire(BaseModel):
-    # Fields that a newer server adds stay, so that `--json` shows them.
+class Wire(BaseModel):
+    """What all replies share: fields that a newer server adds stay, so that `--json` shows them."""
+
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class Candidate(_Wire):
+class Candidate(Wire):
     """A candidate, the final answer that it states, and its step scores.
 
     `text` and `steps` need return_candidates in the request.
@@ -26,7 +27,7 @@ class Candidate(_Wire):
     steps: list[str] | None = None
 
 
-class Vote(_Wire):
+class Vote(Wire):
     """A final answer, the indices of the candidates that state it, and the sum of their scores."""
 
     answer: str
@@ -34,7 +35,7 @@ class Vote(_Wire):
     score: float | None = None
 
 
-class ScalingReport(_Wire):
+class ScalingReport(Wire):
     """How the answer was chosen; `selected` is the winner's index, and `votes` begins with the leader."""
 
     method: str
@@ -47,14 +48,30 @@ class ScalingReport(_Wire):
     votes: list[Vote] = []
 
 
-class Message(_Wire):
+class FunctionCall(Wire):
+    """The function that a tool call names, and its arguments as JSON, which the model wrote."""
+
+    name: str = ""
+    arguments: str = ""
+
+
+class ToolCall(Wire):
+    """A call of one of the request's tools."""
+
+    id: str | None = None
+    type: str = "function"
+    function: FunctionCall
+
+
+class Message(Wire):
     """The message of a choice. `content` is None if it holds tool calls only."""
 
     role: str
     content: str | None = None
+    tool_calls: list[ToolCall] | None = None
 
 
-class Choice(_Wire):
+class Choice(Wire):
     """One answer of a completion."""
 
     index: int
@@ -62,7 +79,7 @@ class Choice(_Wire):
     finish_reason: str | None = None
 
 
-class Completion(_Wire):
+class Completion(Wire):
     """A chat completion.
 
     `test_time_scaling` is None for one plain answer, and `vision` if there were no images or videos.
@@ -77,4 +94,4 @@ class Completion(_Wire):
     @property
     def text(self) -> str:
         """The first choice's answer."""
-        return self.choices[0].message.content or ""
+        return (self.choices[0].message.content or "") if self.choices else ""

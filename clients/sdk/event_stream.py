@@ -1,12 +1,15 @@
-"""Read the server-sent events of a streamed chat completion, and add them up to the completion."""
+"""Read the server-sent events of a streamed chat completion."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .completions import Completion
-from .errors import api_error
+from .errors import ServerUnreachable, api_error
+
+LINE_END = re.compile(rb"\r\n|\n|\r")
+DONE = "[DONE]"
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,54 @@ class Chunk:
     """One `chat.completion.chunk` object."""
 
     body: dict[str, Any]
+
+
+class Lines:
+    """Cuts the bytes of a stream into lines, as they arrive.
+
+    Only line feeds and carriage returns end a line of an event stream. `str.splitlines` would also cut at
+    characters that stand in answers, such as U+2028.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> Iterator[str]:
+        """Yield the lines that a piece completes."""
+        *lines, self._rest = LINE_END.split(self._rest + piece)
+        for line in lines:
+            yield line.decode(errors="replace")
+
+    def end(self) -> Iterator[str]:
+        """Yield what stands behind the last line end."""
+        if self._rest:
+            yield self._rest.decode(errors="replace")
+
+
+@dataclass
+class EventReader:
+    """Reads the pieces of one stream, and notes whether it came to its end."""
+
+    _lines: Lines = field(default_factory=Lines)
+    _is_finished: bool = False
+
+    def feed(self, piece: bytes) -> Iterator[Comment | Chunk]:
+        """Yield the comments and chunks that a piece completes. Raises ApiError for an error event."""
+        yield from self._events(self._lines.feed(piece))
+
+    def end(self) -> Iterator[Comment | Chunk]:
+        """Yield the rest. Raises ServerUnreachable if the stream ended before its answer did."""
+        yield from self._events(self._lines.end())
+        if not self._is_finished:
+            raise ServerUnreachable("the stream ended before the answer did; send the request again")
+
+    def _events(self, lines: Iterable[str]) -> Iterator[Comment | Chunk]:
+        for line in lines:
+            event = event_of(line)
+            if event is not None:
+                self._is_finished |= isinstance(event, Chunk) and _is_last(event)
+                yield event
+            self._is_finished |= line.removeprefix("data:").strip() == DONE
 
 
 def events(lines: Iterable[str]) -> Iterator[Comment | Chunk]:
@@ -39,36 +90,16 @@ def event_of(line: str) -> Comment | Chunk | None:
     if line.startswith(":"):
         return Comment(line[1:].strip())
     value = line.removeprefix("data:").strip()
-    if not line.startswith("data:") or value == "[DONE]":
+    if not line.startswith("data:") or value == DONE:
         return None
     body = json.loads(value)
-    if "error" in body:
+    if not isinstance(body, dict):
+        raise json.JSONDecodeError("a chunk is no object", value, 0)
+    if body.get("error"):
         raise api_error(200, value)
     return Chunk(body)
 
 
-@dataclass
-class StreamedCompletion:
-    """Adds up the chunks of one choice to the completion that would have come without streaming."""
-
-    _text: list[str] = field(default_factory=list)
-    _fields: dict[str, Any] = field(default_factory=dict)
-    _finish_reason: str | None = None
-
-    def add(self, chunk: Chunk) -> str:
-        """Add a chunk; return the text that it adds to the answer."""
-        self._fields |= {
-            key: value for key, value in chunk.body.items() if value is not None and key != "choices"
-        }
-        text = ""
-        for choice in chunk.body.get("choices") or ():
-            text += (choice.get("delta") or {}).get("content") or ""
-            self._finish_reason = choice.get("finish_reason") or self._finish_reason
-        self._text.append(text)
-        return text
-
-    def completion(self) -> Completion:
-        """Return the completion of all chunks so far."""
-        message = {"role": "assistant", "content": "".join(self._text)}
-        choice = {"index": 0, "message": message, "finish_reason": self._finish_reason}
-        return Completion.model_validate({**self._fields, "object": "chat.completion", "choices": [choice]})
+def _is_last(chunk: Chunk) -> bool:
+    choices = chunk.body.get("choices") or ()
+    return any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)

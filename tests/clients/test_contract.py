@@ -7,8 +7,9 @@ import pytest
 
 from clients.sdk.client import AsyncClient
 from clients.sdk.errors import ApiError
-from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion
+from clients.sdk.event_stream import Chunk, Comment
 from clients.sdk.messages import user_message
+from clients.sdk.streamed_completion import StreamedCompletion
 from tests.clients.test_cli import run
 from tests.server.apps import app_with, listening
 from tests.server.fakes import FakeCritic, FakeEngine

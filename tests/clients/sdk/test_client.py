@@ -8,8 +8,9 @@ import pytest
 from clients.sdk.client import AsyncClient, Client
 from clients.sdk.completions import Completion
 from clients.sdk.errors import ApiError, ClientError, ServerUnreachable
-from clients.sdk.event_stream import Chunk, Comment, StreamedCompletion
+from clients.sdk.event_stream import Chunk, Comment
 from clients.sdk.messages import user_message
+from clients.sdk.streamed_completion import StreamedCompletion
 from tests.clients.chat_server import Reply, chat_server, completion, event_stream, scaling
 
 BUSY = Reply({"error": {"message": "Busy."}}, status=429, headers={"Retry-After": "0"})

@@ -5,7 +5,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from clients.sdk.retry import LONGEST_BACKOFF, delay
+from clients.sdk.sending.retry import LONGEST_BACKOFF, delay
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -1,0 +1,42 @@
+"""The objects of OpenAI's files: a file that the server keeps, and an upload in parts."""
+
+from clients.sdk.completions import Wire
+
+
+class StoredFile(Wire):
+    """A file that the server keeps. Times are in seconds since 1970; `expires_at` None means never."""
+
+    id: str
+    bytes: int
+    created_at: int | None = None
+    expires_at: int | None = None
+    filename: str = ""
+    purpose: str = ""
+
+
+class FilePage(Wire):
+    """One page of the list of files."""
+
+    data: list[StoredFile]
+    has_more: bool = False
+
+
+class Upload(Wire):
+    """An upload in parts; `file` is there once it is completed."""
+
+    id: str
+    status: str
+    file: StoredFile | None = None
+
+
+class UploadPart(Wire):
+    """A part that the server has."""
+
+    id: str
+
+
+class Deletion(Wire):
+    """The reply to the deletion of a file."""
+
+    id: str
+    deleted: bool
