@@ -1,10 +1,14 @@
 """The table of an answer's candidates, with the critic's P(+) for every step."""
 
+from itertools import zip_longest
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from clients.sdk.completions import Candidate, ScalingReport, Vote
+
+from .printable import printable, printable_line
 
 
 def candidates_view(scaling: ScalingReport) -> RenderableType:
@@ -26,21 +30,16 @@ def candidates_view(scaling: ScalingReport) -> RenderableType:
             table.add_row(*heading_cells, _number(score), printable(step), style=style)
             heading_cells = "", ""
         table.add_row()
-    parts: list[RenderableType] = [Text(_summary(scaling), style="dim"), Text(), table]
+    summary = printable_line(_summary(scaling))
+    summary.stylize("dim")
+    parts: list[RenderableType] = [summary, Text(), table]
     if scaling.votes:
         parts.append(Text("Final answers: ") + Text("; ").join(map(_vote, scaling.votes)))
     if scaling.degraded:
-        parts.append(Text(f"Not everything succeeded: {scaling.degraded}", style="yellow"))
+        problem = printable_line(f"Not everything succeeded: {scaling.degraded}")
+        problem.stylize("yellow")
+        parts.append(problem)
     return Group(*parts)
-
-
-def printable(text: str) -> Text:
-    """Return the text without control characters that a terminal would obey; it is not read as markup."""
-    return Text(
-        "".join(
-            char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text
-        )
-    )
 
 
 def _summary(scaling: ScalingReport) -> str:
@@ -63,7 +62,8 @@ def _scored_steps(candidate: Candidate) -> list[tuple[float | None, str]]:
     """Return the steps with their scores; a candidate without scores is one step, its text."""
     if candidate.steps is None or candidate.step_scores is None:
         return [(None, candidate.text or "")]
-    return list(zip(candidate.step_scores, candidate.steps, strict=True))
+    pairs = zip_longest(candidate.step_scores, candidate.steps)  # equally many, from this server
+    return [(score, step or "") for score, step in pairs]
 
 
 def _name(candidate: Candidate, *, chosen: bool) -> str:

@@ -12,13 +12,18 @@ from .files.stored_files import StoredFile
 Medium = str | Path | bytes | StoredFile
 
 
+def is_url(medium: object) -> bool:
+    """Return whether a medium is an http(s) or data: URL, which is sent as it is."""
+    return isinstance(medium, str) and medium.startswith(("http://", "https://", "data:"))
+
+
 def media_url(medium: str | Path | bytes) -> str:
     """Return a URL unchanged, and a local file or bytes as a data: URL.
 
     Raises OSError if the file can't be read.
     """
-    if isinstance(medium, str) and medium.startswith(("http://", "https://", "data:")):
-        return medium
+    if is_url(medium):
+        return str(medium)
     data = medium if isinstance(medium, bytes) else Path(medium).read_bytes()
     guess = None if isinstance(medium, bytes) else mimetypes.guess_type(str(medium))[0]
     kind = guess or "application/octet-stream"  # the server looks at the bytes only

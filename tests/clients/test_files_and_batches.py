@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from clients.sdk.batches.objects import BatchCounts, BatchResult
 from clients.sdk.client import AsyncClient, Client
 from clients.sdk.errors import ApiError, ClientError, InvalidRequest, UploadInterrupted
 from clients.sdk.partial_upload import PartialUpload
 from clients.sdk.questions import question
+from tests.clients.test_cli import run
 from tests.server.apps import app_with, client_of, listening
 from tests.server.fakes import FakeCritic, FakeEngine
 from tests.server.http.test_files import key_file
@@ -203,3 +206,16 @@ async def test_the_key_of_a_client_owns_its_files(tmp_path: Path) -> None:
             with pytest.raises(ApiError) as refusal:
                 await nobody.files.list()
             assert refusal.value.code == "invalid_api_key"
+
+
+async def test_ask_uploads_first_and_prints_the_ids(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "sheet.png"
+    Image.new("RGB", (20, 20), "red").save(image)
+    common = ["--no-stream", "--base-url", url]
+    assert await asyncio.to_thread(run, "ask", "q", "--image", str(image), "--upload", *common) == 0
+    (file_id,) = re.findall(r"sheet\.png as (file-\w+)", capsys.readouterr().err)
+    assert await asyncio.to_thread(run, "ask", "q", "--file-id", file_id, *common) == 0
+    assert await asyncio.to_thread(run, "ask", "q", "--file-id", "file-none", *common) == 1
+    assert "file-none" in capsys.readouterr().err

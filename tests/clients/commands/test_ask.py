@@ -1,6 +1,11 @@
 """`internvl3 ask` sends its options as fields, and prints answers, candidates and errors."""
 
+import io
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.clients.chat_server import Reply, chat_server, completion, event_stream, scaling
+from tests.clients.raw_server import raw_server
 from tests.clients.test_cli import run
 from tests.terminal import unwrapped
 
@@ -106,12 +112,105 @@ def test_options_become_fields(server: Server, sheet: str) -> None:
 def test_options_of_videos_become_fields(server: Server, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"moov")
-    options = f"--video {clip} --num-frames 64 --fps 2 --timestamps --delta auto --no-stream"
+    options = (
+        f"--video {clip} --num-frames 64 --fps 2 --start 1.5 --end 9 --timestamps --delta auto --no-stream"
+    )
     run("ask", "q", "--base-url", server.url, *options.split())
     (body,) = server.bodies
     assert [part["type"] for part in body["messages"][0]["content"]] == ["video_url", "text"]
-    assert body["media_io_kwargs"] == {"video": {"num_frames": 64, "fps": 2.0, "timestamps": True}}
+    frames = {"num_frames": 64, "fps": 2.0, "start": 1.5, "end": 9.0, "timestamps": True}
+    assert body["media_io_kwargs"] == {"video": frames}
     assert body["mm_processor_kwargs"] == {"v2pe_delta": "auto"}
+
+
+def test_times_and_uploaded_files_become_fields(server: Server) -> None:
+    options = "--file-id file-1 --file-id file-2 --times 1,2.5,40 --no-stream"
+    assert run("ask", "q", "--base-url", server.url, *options.split()) == 0
+    (body,) = server.bodies
+    files = [{"type": "file", "file": {"file_id": f"file-{number}"}} for number in (1, 2)]
+    assert body["messages"][0]["content"] == [*files, {"type": "text", "text": "q"}]
+    assert body["media_io_kwargs"] == {"video": {"times": [1.0, 2.5, 40.0]}}
+
+
+@pytest.mark.parametrize("flag", ["--stream", "--no-stream"])
+def test_candidates_are_not_shown_if_nobody_wants_them(
+    server: Server, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("ask", "q", "--best-of", "2", "--no-show-candidates", flag, "--base-url", server.url) == 0
+    (body,) = server.bodies
+    assert body["test_time_scaling"] == {"n": 2, "return_candidates": False}
+    shown = capsys.readouterr().out
+    assert WINNER in shown and "scored by" not in shown
+
+
+def test_the_question_may_come_from_standard_input(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("Wie viele? 几个\n".encode()), "utf-8"))
+    assert run("ask", "-", "--base-url", server.url, "--no-stream") == 0
+    (body,) = server.bodies
+    assert body["messages"][0]["content"] == [{"type": "text", "text": "Wie viele? 几个"}]
+    assert "Question: Wie viele? 几个" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("content", "problem"), [(b" \n", "no question"), (b"\xff\xfe", "no UTF-8")])
+def test_standard_input_without_a_question_is_refused(
+    server: Server,
+    content: bytes,
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8"))
+    assert run("ask", "-", "--base-url", server.url) == 2
+    assert problem in capsys.readouterr().err
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--header", "no colon"],
+        ["--header", "X-Team: a\nb"],
+        ["--times", "1,soon"],
+        ["--fps", "fast"],
+        ["--base-url", "nonsense"],
+        ["--api-key", "se\ncret"],
+        ["--unknown"],
+    ],
+)
+def test_a_wrong_command_has_an_exit_code_of_its_own(
+    server: Server, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("ask", "q", "--base-url", server.url, *options) == 2
+    shown = capsys.readouterr().err
+    assert shown and "cret" not in shown.replace("secret", "") and "Traceback" not in shown
+    assert server.bodies == []
+
+
+def test_key_and_headers_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = json.dumps(CHOSEN)
+    monkeypatch.setenv("INTERNVL3_API_KEY", "from the environment")
+    with raw_server(lambda server: [server.replies(reply), server.replies(reply)]) as server:
+        common = ["ask", "q", "--no-stream", "--base-url", server.url, "--header", "X-Team: a: b"]
+        assert run(*common) == run(*common, "--api-key", "own") == 0
+    first, second = (request.lower() for request in server.requests)
+    assert b"authorization: bearer from the environment\r\n" in first and b"x-team: a: b\r\n" in first
+    assert b"authorization: bearer own\r\n" in second
+
+
+def test_an_interrupted_question_has_the_exit_code_of_shells() -> None:
+    with raw_server(lambda server: [server.is_silent]) as server:
+        # A shell may start the tests with this signal ignored, and processes inherit that.
+        code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        code += f"from clients.cli import main; main(['ask', 'q', '--base-url', {server.url!r}])"
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+        while not server.requests and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, shown = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted" in shown and "Traceback" not in shown
 
 
 def test_a_plain_question_sends_nothing_of_ours(server: Server) -> None:
@@ -121,7 +220,7 @@ def test_a_plain_question_sends_nothing_of_ours(server: Server) -> None:
 
 
 def test_a_missing_image_is_one_clear_line(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("ask", "q", "--image", "nope.png", "--base-url", server.url) == 1
+    assert run("ask", "q", "--image", "nope.png", "--base-url", server.url) == 2
     assert capsys.readouterr().err == "error: can't read nope.png: No such file or directory\n"
     assert server.bodies == []
 
@@ -144,6 +243,6 @@ def test_a_refusal_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_value_that_json_cannot_express_is_not_sent(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("ask", "q", "--delta", "nan", "--base-url", server.url) == 1
+    assert run("ask", "q", "--delta", "nan", "--base-url", server.url) == 2
     assert "can't be written as JSON" in capsys.readouterr().err
     assert server.bodies == []

@@ -4,7 +4,8 @@ from typing import Any
 
 from rich.console import Console
 
-from clients.commands.candidates_table import candidates_view, printable
+from clients.commands.candidates_table import candidates_view
+from clients.commands.printable import printable
 from clients.sdk.completions import ScalingReport
 from tests.clients.chat_server import scaling
 
