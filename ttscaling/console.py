@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
+from unicodedata import category
 
 import typer
 from rich.console import Console
@@ -14,9 +15,17 @@ class CommandError(Exception):
     """The command can't do its work; the message says why and what to change."""
 
 
+def as_text(text: str) -> str:
+    """Return the text without control characters, which a server may have sent and a terminal would obey."""
+    return "".join(
+        char if char in "\n\t" or category(char) not in ("Cc", "Cs") else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
+
+
 def warn(problem: str) -> None:
     """Print on standard error that a record is skipped; `problem` names the record and says why."""
-    Console(stderr=True).print(f"skipped {problem}", soft_wrap=True, markup=False)
+    Console(stderr=True).print(as_text(f"skipped {problem}"), soft_wrap=True, markup=False)
 
 
 def run_command(
@@ -30,7 +39,7 @@ def run_command(
     try:
         figures = report()
     except CommandError as error:
-        Console(stderr=True).print(f"error: {error}", soft_wrap=True, markup=False)
+        Console(stderr=True).print(as_text(f"error: {error}"), soft_wrap=True, markup=False)
         raise typer.Exit(1) from None
     show(figures, Console())
     if as_json:

@@ -3,21 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import httpx
-import typer
 
 from ttscaling.console import CommandError
+
+from .address import DEFAULT_URL, Address
 
 T = TypeVar("T")
 CHAT = "/v1/chat/completions"
 BUSY = (408, 429)  # A server answers these 4xx statuses while it is busy; the same request may succeed later.
 PAUSES = (1.0, 5.0, 25.0)
 TIMEOUT = 600.0  # Seconds without a byte from the server; many candidates on a CPU take minutes.
-
-BaseUrl = Annotated[str, typer.Option(help="The address of the running server.")]
-DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class Refused(CommandError):
@@ -114,18 +112,18 @@ def _another_server(problem: str) -> CommandError:
 
 @asynccontextmanager
 async def connected(
-    base_url: str, *, key: str | None = None, pauses: Sequence[float] = PAUSES
+    address: Address | str, *, pauses: Sequence[float] = PAUSES
 ) -> AsyncIterator[ServerClient]:
-    """Yield a client for the server at an address, with or without /v1; it closes at the end of the block.
+    """Yield a client for the server at an address; it closes at the end of the block.
 
-    `key` is sent as bearer token. `pauses` are the seconds to wait before each new attempt at a request that
-    failed. Raises CommandError if `base_url` isn't an address.
+    A text is an address without headers. `pauses` are the seconds to wait before each new attempt at a
+    request that failed. Raises CommandError if the text isn't an address.
     """
-    root = base_url.rstrip("/").removesuffix("/v1")
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    server = Address(address, {}) if isinstance(address, str) else address
+    root = server.url.rstrip("/").removesuffix("/v1")
     try:
-        client = httpx.AsyncClient(base_url=root, timeout=TIMEOUT, headers=headers)
+        client = httpx.AsyncClient(base_url=root, timeout=TIMEOUT, headers=server.headers)
     except httpx.InvalidURL as error:
-        raise CommandError(f"{base_url} is no address ({error}); it must look like {DEFAULT_URL}") from None
+        raise CommandError(f"{server.url} is no address ({error}); it must look like {DEFAULT_URL}") from None
     async with client:
         yield ServerClient(client, pauses)

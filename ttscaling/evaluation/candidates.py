@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ttscaling.asking.address import Address
 from ttscaling.asking.client import CHAT, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
 from ttscaling.asking.results_file import SERVER, ResultsFile, Row
@@ -49,7 +50,7 @@ class CandidatePlan:
 
 
 async def collect_candidates(
-    base_url: str,
+    address: Address,
     questions: Sequence[EvaluationQuestion],
     plan: CandidatePlan,
     *,
@@ -62,7 +63,7 @@ async def collect_candidates(
     `source` identifies the questions. Raises CommandError at the first failure; the candidates that came
     before it stay in the file.
     """
-    async with connected(base_url) as server:
+    async with connected(address) as server:
         setup = await server_setup(server, plan.fields.get("model"))
         critic = critic_name(setup)
         identity = {"questions": source, **plan.identity, SERVER: setup}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.clients.chat_server import SETUP, Reply, chat_server
-from ttscaling.asking.client import DEFAULT_URL
+from ttscaling.asking.address import DEFAULT_URL
 from ttscaling.steps import SEPARATOR
 
 PIXEL = base64.b64decode(

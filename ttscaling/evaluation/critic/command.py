@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.address import DEFAULT_URL, ApiKey, BaseUrl, Header, address_of
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.console import AsJson, CommandError, run_command, warn
 from ttscaling.evaluation.question_sets import MediaFolder
@@ -29,6 +29,8 @@ def critic(
         Path, typer.Argument(help="A file of solutions in VisualProcessBench's format, one a line.")
     ],
     base_url: BaseUrl = DEFAULT_URL,
+    api_key: ApiKey = None,
+    header: Header = None,
     threshold: Annotated[
         float, typer.Option(help="A step is called right if its score is above this threshold.")
     ] = THRESHOLD,
@@ -58,7 +60,12 @@ def critic(
     def report() -> dict[str, Any]:
         bad_records = BadRecords(allowed=bad, tell=warn)
         scoring = score_file(
-            file, images or file.parent, base_url, bad_records, scores=scores, concurrency=concurrency
+            file,
+            images or file.parent,
+            address_of(base_url, api_key, header),
+            bad_records,
+            scores=scores,
+            concurrency=concurrency,
         )
         try:
             solutions = asyncio.run(scoring)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ttscaling.asking.address import Address
 from ttscaling.asking.client import Refused, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import run_concurrently
 from ttscaling.asking.results_file import SERVER, ResultsFile
@@ -32,7 +33,13 @@ class CannotScore(Exception):
 
 
 async def score_file(
-    file: Path, root: Path, base_url: str, bad_records: BadRecords, *, scores: Path | None, concurrency: int
+    file: Path,
+    root: Path,
+    address: Address,
+    bad_records: BadRecords,
+    *,
+    scores: Path | None,
+    concurrency: int,
 ) -> list[ScoredSolution]:
     """Return every usable solution of a file with the critic's scores, in the order of the file.
 
@@ -40,7 +47,7 @@ async def score_file(
     the solutions that can't be used. Raises CommandError, TooManyBadRecordsError and OSError.
     """
     lines, solutions = LineFile(file), dict[int, ScoredSolution]()
-    async with connected(base_url) as server:
+    async with connected(address) as server:
         setup = await server_setup(server)
         critic_name(setup)
         # The policy answers nothing here, so another one may be served when the run goes on.

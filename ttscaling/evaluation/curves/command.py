@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.address import DEFAULT_URL, ApiKey, BaseUrl, Header, address_of
 from ttscaling.asking.concurrency import SEEDS_APART, Concurrency
 from ttscaling.asking.graders import Grading, grader, mode_of
 from ttscaling.console import AsJson, run_command
@@ -23,6 +23,8 @@ from .tables import curve_lines, print_curves
 
 def curves(
     base_url: BaseUrl = DEFAULT_URL,
+    api_key: ApiKey = None,
+    header: Header = None,
     questions: QuestionsFile = None,
     images: MediaFolder = None,
     grading: Grading = None,
@@ -81,6 +83,7 @@ def curves(
     check_plot(plot)
 
     def report() -> dict[str, Any]:
+        address = address_of(base_url, api_key, header)
         source, question_set = load_questions(questions, images, n_questions, seed)
         largest_beam = max_n if max_beam is None else max_beam
         sampling = {"model": model, "temperature": temperature, "max_tokens": max_tokens}
@@ -94,7 +97,7 @@ def curves(
         )
         candidates = asyncio.run(
             collect_candidates(
-                base_url, question_set, plan, source=source, file=rollouts, concurrency=concurrency
+                address, question_set, plan, source=source, file=rollouts, concurrency=concurrency
             )
         )
         mode = mode_of(grading, questions)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ttscaling.asking.address import Address
 from ttscaling.asking.client import CHAT, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
 from ttscaling.evaluation.question_sets import EvaluationQuestion, heldout_questions
@@ -49,10 +50,10 @@ class Answers:
         ]
 
 
-async def ask_all(base_url: str, n: int, *, seed: int, concurrency: int) -> list[Answers]:
+async def ask_all(address: Address, n: int, *, seed: int, concurrency: int) -> list[Answers]:
     """Return the candidates of n held-out questions, in order. Raises CommandError at the first failure."""
     answers: dict[int, Answers] = {}
-    async with connected(base_url) as server:
+    async with connected(address) as server:
 
         async def work(numbered: tuple[int, EvaluationQuestion]) -> None:
             number, question = numbered

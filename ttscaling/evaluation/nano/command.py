@@ -23,7 +23,7 @@ import numpy as np
 import typer
 
 from ttscaling.answers.final_answer import majority, same_answer
-from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.address import DEFAULT_URL, ApiKey, BaseUrl, Header, address_of
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.console import AsJson, CommandError, run_command
 from ttscaling.reports.intervals import bootstrap
@@ -48,6 +48,8 @@ class Outcome:
 def nano(
     n_questions: Annotated[int, typer.Option(min=1, help="The number of held-out questions.")] = 300,
     base_url: BaseUrl = DEFAULT_URL,
+    api_key: ApiKey = None,
+    header: Header = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed of questions, sampling and bootstrap.")] = 777,
     orm: Annotated[
         Path | None,
@@ -68,7 +70,9 @@ def nano(
             raise CommandError(
                 f"{orm} is no checkpoint; make runs/nano/orm with: internvl3 train nano --resume"
             )
-        answers = asyncio.run(ask_all(base_url, n_questions, seed=seed, concurrency=concurrency))
+        answers = asyncio.run(
+            ask_all(address_of(base_url, api_key, header), n_questions, seed=seed, concurrency=concurrency)
+        )
         orm_scores = [None] * n_questions if orm is None else outcome_scores(orm, answers)
         figures = summary([outcome(*both) for both in zip(answers, orm_scores, strict=True)], seed=seed)
         if page:

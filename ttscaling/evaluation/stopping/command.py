@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.address import DEFAULT_URL, Address, ApiKey, BaseUrl, Header, address_of
 from ttscaling.asking.concurrency import SEEDS_APART, Concurrency
 from ttscaling.asking.graders import Grader, Grading, grader, mode_of
 from ttscaling.console import AsJson, CommandError, run_command
@@ -24,6 +24,8 @@ ALLOWED_LOSS = 0.01  # A rule may be chosen if it surely loses at most this much
 
 def stopping(
     base_url: BaseUrl = DEFAULT_URL,
+    api_key: ApiKey = None,
+    header: Header = None,
     questions: QuestionsFile = None,
     images: MediaFolder = None,
     grading: Grading = None,
@@ -87,6 +89,7 @@ def stopping(
     fields = {name: value for name, value in sampling.items() if value is not None}
 
     def report() -> dict[str, Any]:
+        address = address_of(base_url, api_key, header)
         source, question_set = load_questions(questions, images, n_questions, seed)
         mode = mode_of(grading, questions)
         with grader(mode) as grade:
@@ -97,16 +100,16 @@ def stopping(
                         "--choose-seed equals --seed, but the rule must be chosen on other questions: "
                         "change --choose-seed"
                     )
-                rule, chosen_on = asyncio.run(chosen_rule(grade))
+                rule, chosen_on = asyncio.run(chosen_rule(address, grade))
             plan = PairedPlan(n=n, rule=rule, seed=seed, fields=fields)
-            pairs = asyncio.run(measure(base_url, question_set, plan, grade, concurrency=concurrency))
+            pairs = asyncio.run(measure(address, question_set, plan, grade, concurrency=concurrency))
         figures = summary(pairs, seed=seed) | {"n": n, "rule": fields_of(rule), "chosen_on": chosen_on}
         figures |= {"questions": source, "grading": mode, "concurrency": concurrency}
         if page:
             write_block(page, "stopping", page_lines(figures))
         return figures
 
-    async def chosen_rule(grade: Grader) -> tuple[StopRule, dict[str, Any]]:
+    async def chosen_rule(address: Address, grade: Grader) -> tuple[StopRule, dict[str, Any]]:
         if questions is None:
             source, others = load_questions(None, None, choose_on, choose_seed)
         else:
@@ -115,7 +118,7 @@ def stopping(
             num_candidates=n, beams=(), per_request=n, seed=choose_seed, include_greedy=True, fields=fields
         )
         candidates = await collect_candidates(
-            base_url, others, plan, source=source, file=rollouts, concurrency=concurrency
+            address, others, plan, source=source, file=rollouts, concurrency=concurrency
         )
         chosen = await choose_rule(
             candidates,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ttscaling.asking.address import Address
 from ttscaling.asking.client import CHAT, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import SEEDS_APART, run_concurrently
 from ttscaling.asking.graders import Grader, stated_answer
@@ -44,7 +45,7 @@ class PairedPlan:
 
 
 async def measure(
-    base_url: str,
+    address: Address,
     questions: Sequence[EvaluationQuestion],
     plan: PairedPlan,
     grade: Grader,
@@ -59,7 +60,7 @@ async def measure(
     failure.
     """
     pairs: dict[int, tuple[PairedAnswer, PairedAnswer]] = {}
-    async with connected(base_url) as server:
+    async with connected(address) as server:
 
         async def work(number: int) -> None:
             async def ask(rule: Mapping[str, Any]) -> PairedAnswer:

@@ -13,6 +13,7 @@ import typer
 
 from model.checkpoint.config_file import read_delta, write_delta
 from model.v2pe import TRAINED_DELTAS, parse_delta
+from ttscaling.asking.address import ApiKey, Header, address_of
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.asking.graders import Grading, grader, mode_of
 from ttscaling.asking.local_server import serving
@@ -30,6 +31,8 @@ DEFAULT_DELTAS = ",".join(str(Fraction(delta)) for delta in TRAINED_DELTAS)
 
 def tune_delta(
     base_url: Annotated[str | None, typer.Option(help="The address of a running server.")] = None,
+    api_key: ApiKey = None,
+    header: Header = None,
     policy: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +87,8 @@ def tune_delta(
         mode = mode_of(grading, questions)
         fields = {"max_tokens": max_tokens, **({} if model is None else {"model": model})}
         with _server(base_url, policy) as url, grader(mode) as grade:
-            current = asyncio.run(own_delta(url, question_set[0], fields))
+            address = address_of(url, api_key, header)
+            current = asyncio.run(own_delta(address, question_set[0], fields))
             if write and policy is not None and current != read_delta(policy):
                 raise CommandError(
                     f"the server uses delta {current:g} by default, {policy} says {read_delta(policy):g}: "
@@ -92,7 +96,7 @@ def tune_delta(
                 )
             accuracies = asyncio.run(
                 measure(
-                    url,
+                    address,
                     question_set,
                     sorted({*delta_values, current}),
                     fields,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ttscaling.asking.address import Address
 from ttscaling.asking.client import CHAT, Refused, ServerClient, connected, reply_of
 from ttscaling.asking.concurrency import run_concurrently
 from ttscaling.asking.graders import Grader, stated_answer
@@ -32,15 +33,15 @@ class DeltaAccuracies:
     refused_ND: NDArray[np.bool_]
 
 
-async def own_delta(base_url: str, question: EvaluationQuestion, fields: Mapping[str, Any]) -> float:
+async def own_delta(address: Address, question: EvaluationQuestion, fields: Mapping[str, Any]) -> float:
     """Return the delta that the server uses if a request names none. Raises CommandError."""
-    async with connected(base_url) as server:
+    async with connected(address) as server:
         body = {**_body(question, fields), "max_tokens": 1}
         return await reply_of(server, CHAT, body, _read_delta, expected="v2pe_delta")
 
 
 async def measure(
-    base_url: str,
+    address: Address,
     questions: Sequence[EvaluationQuestion],
     deltas: Sequence[float],
     fields: Mapping[str, Any],
@@ -55,7 +56,7 @@ async def measure(
     ordered = tuple(sorted(deltas, reverse=True))
     right_ND = np.zeros((len(questions), len(ordered)))
     refused_ND = np.zeros(right_ND.shape, dtype=bool)
-    async with connected(base_url) as server:
+    async with connected(address) as server:
 
         async def work(cell: tuple[int, int]) -> None:
             question, delta = questions[cell[0]], ordered[cell[1]]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ttscaling.asking.client import DEFAULT_URL, BaseUrl
+from ttscaling.asking.address import DEFAULT_URL, ApiKey, BaseUrl, Header, address_of
 from ttscaling.asking.concurrency import Concurrency
 from ttscaling.console import AsJson, CommandError, run_command
 
@@ -22,6 +22,8 @@ def rollouts(
         typer.Option(help="Folder for replies and data. If it holds replies already, the run continues."),
     ],
     base_url: BaseUrl = DEFAULT_URL,
+    api_key: ApiKey = None,
+    header: Header = None,
     model: Annotated[str | None, typer.Option(help="Name of the model, if the server needs one.")] = None,
     images: Annotated[
         Path | None,
@@ -68,9 +70,6 @@ def rollouts(
         typer.Option(help="JSON object whose fields go into every request, for example mm_processor_kwargs."),
     ] = "{}",
     seed: Annotated[int, typer.Option(help="Seed of the server's sampling and of the choice of pairs.")] = 0,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="INTERNVL3_API_KEY", help="API key, sent as bearer token.")
-    ] = None,
     concurrency: Concurrency = 8,
     bad_questions: Annotated[
         float,
@@ -120,8 +119,7 @@ def rollouts(
                 ),
                 fields={name: value for name, value in sampling.items() if value is not None}
                 | _object(fields),
-                base_url=base_url,
-                api_key=api_key,
+                address=address_of(base_url, api_key, header),
                 concurrency=concurrency,
                 bad_questions=bad_questions,
             )

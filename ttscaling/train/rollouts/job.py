@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ttscaling.asking.address import Address
 from ttscaling.asking.client import connected
 from ttscaling.asking.graders import grader
 from ttscaling.asking.results_file import SERVER, ResultsFile
@@ -43,8 +44,7 @@ class RolloutRun:
     instruction: str
     plan: RolloutPlan
     fields: Mapping[str, Any]
-    base_url: str
-    api_key: str | None
+    address: Address
     concurrency: int
     bad_questions: float
 
@@ -72,14 +72,14 @@ def make_data(run: RolloutRun) -> Mapping[str, Any]:
 
 async def _policy_setup(run: RolloutRun) -> Mapping[str, Any]:
     """Return which policy answers; the critic of the server takes no part in rollouts."""
-    async with connected(run.base_url, key=run.api_key) as server:
+    async with connected(run.address) as server:
         return await policy_setup(server, run.fields.get("model"))
 
 
 async def _roll_out(
     run: RolloutRun, questions: Sequence[Question], verdict: Verdict, results: ResultsFile
 ) -> list[Rollout]:
-    async with connected(run.base_url, key=run.api_key) as server:
+    async with connected(run.address) as server:
         return await roll_out(
             ServerSampler(server, run.fields),
             questions,

@@ -11,6 +11,7 @@ from clients.cli import main
 from tests.clients.chat_server import Reply, chat_server
 from tests.terminal import unwrapped
 from tests.ttscaling.evaluation.sampling_server import TOKENS, sampling_server
+from ttscaling.asking.address import Address
 from ttscaling.evaluation.question_sets import EvaluationQuestion, heldout_questions
 from ttscaling.evaluation.stopping.paired import PairedPlan, measure, summary
 from ttscaling.selection.stopping import StopRule
@@ -142,7 +143,12 @@ async def test_seconds_are_compared_in_pairs() -> None:
     plan = PairedPlan(n=6, rule=StopRule(score=0.9), seed=3, fields={})
     with chat_server(slow) as url:
         pairs = await measure(
-            url, questions, plan, lambda answer, known: answer == known, concurrency=1, clock=lambda: seconds
+            Address(url, {}),
+            questions,
+            plan,
+            lambda answer, known: answer == known,
+            concurrency=1,
+            clock=lambda: seconds,
         )
     report = summary(pairs, seed=0)
     assert report["full"]["seconds"]["seconds"] == pytest.approx(6.0)
