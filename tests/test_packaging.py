@@ -112,6 +112,17 @@ def test_every_import_is_declared():
                 assert {plain_name(name) for name in providers[module]} & allowed, f"{file}: {module}"
 
 
+def test_the_client_needs_only_what_every_installation_has():
+    """`pip install internvl3-serving` is the client; everything else is an extra or comes from the locks."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    installed = {plain_name(entry) for entry in project["dependencies"]}
+    providers = packages_distributions()
+    client = ROOT / "clients"
+    for file in (client / "cli.py", *(client / "sdk").rglob("*.py"), *(client / "commands").glob("*.py")):
+        for module in imported(file) - {*PACKAGES, *sys.stdlib_module_names}:
+            assert {plain_name(name) for name in providers[module]} & installed, f"{file}: {module}"
+
+
 def test_locks_agree():
     """Whatever two locks both pin, they pin alike, so that one can be installed on top of another."""
     locks = {name: lock(name) for name in ("cpu", "cuda", "train", "tools", "clients", "dev")}
