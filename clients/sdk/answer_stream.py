@@ -1,7 +1,8 @@
 """An answer while it is written: the progress of candidates, then pieces of text and of tool calls."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,19 +52,23 @@ Event = Progress | TextPiece | ToolCallPiece
 
 
 class AnswerStream:
-    """Iterates over the events of an answer. Afterwards, `answer` is the whole of it."""
+    """Iterates once over the events of an answer. Afterwards, `answer` is the whole of it.
 
-    def __init__(self, stream: Iterator[Comment | Chunk], url: str) -> None:
+    If the iteration is left early, the connection closes, and the server cancels its work.
+    """
+
+    def __init__(self, stream: Generator[Comment | Chunk], url: str) -> None:
         """`url` is the server's, for the message of an error."""
         self._stream = stream
         self._url = url
         self._sum = StreamedCompletion()
 
     def __iter__(self) -> Iterator[Event]:
-        for event in self._stream:
-            with shape_errors(self._url, "chat completion"):
-                pieces = added(self._sum, event)
-            yield from pieces
+        with closing(self._stream) as stream:
+            for event in stream:
+                with shape_errors(self._url, "chat completion"):
+                    pieces = added(self._sum, event)
+                yield from pieces
 
     @property
     def answer(self) -> Answer:
@@ -75,18 +80,19 @@ class AnswerStream:
 class AsyncAnswerStream:
     """An `AnswerStream` for asyncio."""
 
-    def __init__(self, stream: AsyncIterator[Comment | Chunk], url: str) -> None:
+    def __init__(self, stream: AsyncGenerator[Comment | Chunk], url: str) -> None:
         """`url` is the server's, for the message of an error."""
         self._stream = stream
         self._url = url
         self._sum = StreamedCompletion()
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        async for event in self._stream:
-            with shape_errors(self._url, "chat completion"):
-                pieces = added(self._sum, event)
-            for piece in pieces:
-                yield piece
+        async with aclosing(self._stream) as stream:
+            async for event in stream:
+                with shape_errors(self._url, "chat completion"):
+                    pieces = added(self._sum, event)
+                for piece in pieces:
+                    yield piece
 
     @property
     def answer(self) -> Answer:

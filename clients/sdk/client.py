@@ -9,7 +9,7 @@ Every failure is a ClientError (errors.py). A request that failed is sent again 
 repeats nothing at the server (retry.py).
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import Any, Self
 
@@ -124,7 +124,7 @@ class Client:
         body = {"messages": messages, **fields}
         return self._sender.run(completion_steps(self._connection, body))
 
-    def stream_chat(self, messages: Sequence[dict[str, Any]], **fields: Any) -> Iterator[Comment | Chunk]:
+    def stream_chat(self, messages: Sequence[dict[str, Any]], **fields: Any) -> Generator[Comment | Chunk]:
         """Yield the completion's chunks while it is written; `StreamedCompletion` adds them up.
 
         Comments on the progress of the candidates come before them. Raises ClientError.
@@ -230,7 +230,7 @@ class AsyncClient:
 
     async def stream_chat(
         self, messages: Sequence[dict[str, Any]], **fields: Any
-    ) -> AsyncIterator[Comment | Chunk]:
+    ) -> AsyncGenerator[Comment | Chunk]:
         """Yield the completion's chunks while it is written; `StreamedCompletion` adds them up.
 
         Comments on the progress of the candidates come before them. Raises ClientError.

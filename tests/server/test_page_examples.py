@@ -46,9 +46,10 @@ NOT_RUN = {
     "import httpx": "it defines a function and asks nothing by itself",
 }
 
-# tests/server/test_train_a_critic.py runs all commands of this page in their order.
-RUN_ELSEWHERE = "train-a-critic.md"
-PAGES = [page for page in ALL_PAGES if page.name != RUN_ELSEWHERE]
+# tests/server/test_train_a_critic.py runs all commands of this page in their order, and
+# tests/server/test_cookbook.py all programs of the pages in this folder.
+RUN_ELSEWHERE = "train-a-critic.md", "cookbook"
+PAGES = [page for page in ALL_PAGES if not {page.name, page.parent.name} & {*RUN_ELSEWHERE}]
 
 
 def examples(page: Path, language: str) -> list[str]:

@@ -58,7 +58,7 @@ def shape_errors(url: str, expected: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         raise ClientError(
             f"the reply of {url} is no {expected}; check that an internvl3 server runs there"
         ) from error

@@ -64,7 +64,7 @@ def test_a_hostile_error_is_printed_as_one_line(reply: Reply, capsys: pytest.Cap
 def test_progress_on_a_terminal_is_text_too() -> None:
     chunk = Chunk({"choices": [{"index": 0, "delta": {"content": EVIL}, "finish_reason": "stop"}]})
     out, err = (Console(file=io.StringIO(), force_terminal=True, width=200) for _ in range(2))
-    print_as_it_comes(AnswerStream(iter([Comment(EVIL), chunk]), "http://127.0.0.1"), out, err)
+    print_as_it_comes(AnswerStream((event for event in (Comment(EVIL), chunk)), "http://127.0.0.1"), out, err)
     for console in (out, err):
         shown = console.file.getvalue()  # type: ignore[attr-defined]
         assert (

@@ -1,14 +1,17 @@
 """A streamed answer: progress first, then pieces, and in the end the whole answer."""
 
+import asyncio
 import json
+import socket
 from typing import Any
 
 import pytest
 
-from clients.sdk.answer_stream import Event, Progress, TextPiece, ToolCallPiece, progress_in
+from clients.sdk.answer_stream import AnswerStream, Event, Progress, TextPiece, ToolCallPiece, progress_in
 from clients.sdk.client import AsyncClient, Client
 from clients.sdk.errors import ClientError
 from tests.clients.chat_server import Reply, chat_server, completion, event_stream, scaling
+from tests.clients.raw_server import RawServer, Script, raw_server
 
 CHOSEN = completion("3 + 4 = 7", test_time_scaling=scaling(("8", 0.2), ("3 + 4 = 7", 0.9), selected=1))
 COMMENTS = ("candidate 1/2 scored: index 1, 0.9000", "still working", "candidate 2/2 finished")
@@ -93,3 +96,39 @@ def test_a_chunk_of_another_shape_is_an_error_of_the_clients(chunk: dict[str, An
 def test_text_that_is_no_json_is_an_error_of_the_clients() -> None:
     with pytest.raises(ClientError, match="no chat completion"):
         read(Reply("data: <html>\n\n"))
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_stream_that_is_left_early_closes_its_connection(blocking: bool) -> None:
+    """So the server cancels its work, although the client stays open."""
+    left = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def scripts(server: RawServer) -> list[Script]:
+        def waits(connection: socket.socket) -> None:
+            server.receive(connection)
+            head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100000\r\n\r\n"
+            connection.sendall((head + f"data: {json.dumps(piece(content='a'))}\n\n").encode())
+            assert connection.recv(1) == b""  # the end of what the client sends
+            loop.call_soon_threadsafe(left.set)
+
+        return [waits]
+
+    def ask_and_leave(client: Client) -> AnswerStream:
+        stream = client.stream_ask("q")
+        for _ in stream:
+            break
+        return stream
+
+    with raw_server(scripts) as server:
+        if blocking:
+            with Client(server.url) as client:
+                stream: Any = await asyncio.to_thread(ask_and_leave, client)
+                await asyncio.wait_for(left.wait(), 60)
+        else:
+            async with AsyncClient(server.url) as async_client:
+                stream = async_client.stream_ask("q")
+                async for _ in stream:
+                    break
+                await asyncio.wait_for(left.wait(), 60)
+        assert stream.answer.text == "a"
