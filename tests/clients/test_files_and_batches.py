@@ -167,6 +167,7 @@ async def test_a_batch_gives_typed_results(url: str) -> None:
             batch = client.batches.create(bodies, metadata={"name": "a"})
             ended = client.batches.wait(batch.id, on_counts=counts.append)
             assert ended.status == "completed" and ended.has_ended
+            assert [(one.id, one.metadata) for one in client.batches.list()] == [(batch.id, {"name": "a"})]
             return list(client.batches.results(ended))
 
     results = {result.custom_id: result for result in await asyncio.to_thread(run_batch)}
@@ -184,6 +185,7 @@ async def test_a_batch_that_was_refused_says_why(url: str) -> None:
         batch = await client.batches.create_from_file(file.id)
         with pytest.raises(InvalidRequest, match="has not ended"):
             await client.batches.results(batch)
+        assert [one.id for one in await client.batches.list()] == [batch.id]
         ended = await client.batches.wait(batch.id)
         with pytest.raises(ClientError, match="failed in line 1: "):
             await client.batches.results(ended)

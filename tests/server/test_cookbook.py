@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.server.client_packages import langchain_folder
 from tests.server.running import RunningServer
 from tests.test_docs import DOCS, FENCED, ROOT
 from tests.videos import write_video
@@ -26,6 +27,7 @@ PRINTED = {
     "compare-images.md": r"^\d+ tiles, delta \d",
     "gui-grounding.md": r"^[a-z]{1,8} \(\d+, \d+, \d+, \d+\)$",
     "best-of-n.md": r"candidate 8 of 8 has the score \d\.\d\d\n[\s\S]*\n\d+ tokens were written for it",
+    "langchain.md": r"^sums: \d+ \d+$",
     "batch.md": r"^completed .*completed=3[\s\S]*^row-1 [\s\S]*^row-2 [\s\S]*^row-3 ",
 }
 
@@ -51,14 +53,14 @@ def command(language: str, code: str) -> list[str]:
 
 
 def run_page(page: Path, server: RunningServer, folder: Path) -> str:
-    """Return what the programs of a page print."""
-    printed = ""
+    """Return what the programs of a page print. Its packages are installed if it needs others."""
+    printed, env = "", dict(os.environ)
+    if page.name == "langchain.md":
+        env["PYTHONPATH"] = os.pathsep.join([str(langchain_folder()), *filter(None, [env.get("PYTHONPATH")])])
     for language, code in FENCED.findall(page.read_text()):
         if language in ("python", "sh"):
             words = [word.replace(ADDRESS, server.url) for word in command(language, code)]
-            result = subprocess.run(
-                words, cwd=folder, capture_output=True, text=True, check=False, env=os.environ
-            )
+            result = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env=env)
             assert result.returncode == 0, result.stderr
             printed += result.stdout
     return printed

@@ -16,13 +16,12 @@ from typing import Any
 import openai
 import pytest
 
+from tests.server.client_packages import INSTALLED, ROOT, install, langchain_folder
 from tests.server.media.test_loader import data_url, encoded
 from tests.server.running import RunningServer
 
 pytestmark = pytest.mark.engine
-ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = ROOT / "docs" / "clients"
-INSTALLED = ROOT / "runs" / "clients"
 IMAGE = encoded("PNG", (300, 200))
 QUESTION = "How many?"
 
@@ -77,32 +76,12 @@ def test_node(server: RunningServer, image: Path, expected: dict[str, Any]):
 
 
 def test_langchain(server: RunningServer, image: Path, expected: dict[str, Any]):
-    folder = INSTALLED / "python"
-    folder.mkdir(parents=True, exist_ok=True)
-    dev_pins = (ROOT / "requirements" / "dev.txt").read_text().splitlines()
-    lock = ROOT / "requirements" / "clients.txt"
-    missing = [
-        pin for pin in lock.read_text().splitlines() if pin not in dev_pins and not pin.startswith("#")
-    ]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target", "."]
-    install(folder, lock, *pip, *missing)
+    folder = langchain_folder()
     script = str(SCRIPTS / "best_of_8_langchain.py")
     result = run(server, image, sys.executable, script, PYTHONPATH=str(folder))
     assert result["text"] == expected["text"]
     assert result["usage"]["output_tokens"] == expected["usage"].completion_tokens
     assert result["usage"]["input_tokens"] == expected["usage"].prompt_tokens
-
-
-def install(folder: Path, lock: Path, *command: str) -> None:
-    """Run the command in the folder once for each version of the lock file. Skip the test if it fails."""
-    stamp = folder / "installed-lock.txt"
-    if stamp.exists() and stamp.read_text() == lock.read_text():
-        return
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        reason = (result.stderr or result.stdout).strip().splitlines()[-1:]
-        pytest.skip(f"{lock.name} can't be installed: {reason}")
-    stamp.write_text(lock.read_text())
 
 
 def run(server: RunningServer, image: Path, *command: str, **env: str) -> dict[str, Any]:

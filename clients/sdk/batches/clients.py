@@ -14,6 +14,7 @@ from .steps import (
     cancel_steps,
     create_steps,
     ignore_counts,
+    list_steps,
     result_steps,
     retrieve_steps,
     wait_steps,
@@ -50,6 +51,10 @@ class Batches:
     def retrieve(self, batch_id: str) -> Batch:
         """Return how far a batch is."""
         return self._sender.run(retrieve_steps(self._sender.connection, batch_id))
+
+    def list(self) -> Sequence[Batch]:
+        """Return all batches."""
+        return self._sender.run(list_steps(self._sender.connection))
 
     def cancel(self, batch_id: str) -> Batch:
         """Have the server begin no more lines of a batch."""
@@ -93,6 +98,10 @@ class AsyncBatches:
     async def retrieve(self, batch_id: str) -> Batch:
         """Return how far a batch is."""
         return await self._sender.run(retrieve_steps(self._sender.connection, batch_id))
+
+    async def list(self) -> Sequence[Batch]:
+        """Return all batches."""
+        return await self._sender.run(list_steps(self._sender.connection))
 
     async def cancel(self, batch_id: str) -> Batch:
         """Have the server begin no more lines of a batch."""

@@ -42,11 +42,19 @@ class Batch(Wire):
     output_file_id: str | None = None
     error_file_id: str | None = None
     errors: BatchErrors | None = None
+    metadata: dict[str, str] | None = None
 
     @property
     def has_ended(self) -> bool:
         """Whether no line will get a result any more."""
         return self.status not in RUNNING
+
+
+class BatchPage(Wire):
+    """One page of the list of batches."""
+
+    data: list[Batch]
+    has_more: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,10 @@ from clients.sdk.sending.calls import Call, Pause, Repeat, Steps, json_content
 from clients.sdk.sending.connection import Connection
 from clients.sdk.sending.failures import shape_errors
 
-from .objects import Batch, BatchCounts, BatchResult
+from .objects import Batch, BatchCounts, BatchPage, BatchResult
 
 CHAT = "/v1/chat/completions"
+PAGE = 100  # batches, as many as OpenAI allows
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds between two looks at a batch
 OnCounts = Callable[[BatchCounts], None]
 
@@ -68,6 +69,19 @@ def retrieve_steps(connection: Connection, batch_id: str) -> Steps[Batch]:
     return (
         yield from object_of(connection, Call(method="GET", path=f"v1/batches/{batch_id}"), Batch, "batch")
     )
+
+
+def list_steps(connection: Connection) -> Steps[list[Batch]]:
+    """Return all batches of the key, page by page, as the server orders them."""
+    batches: list[Batch] = []
+    params: dict[str, str | int] = {"limit": PAGE}
+    while True:
+        call = Call(method="GET", path="v1/batches", params=params)
+        page = yield from object_of(connection, call, BatchPage, "list of batches")
+        batches += page.data
+        if not (page.has_more and page.data):
+            return batches
+        params = params | {"after": page.data[-1].id}
 
 
 def cancel_steps(connection: Connection, batch_id: str) -> Steps[Batch]:

@@ -52,3 +52,16 @@ def test_lines_that_were_never_answered_have_an_error() -> None:
 def test_a_result_of_another_shape_is_an_error_of_the_clients(output: str) -> None:
     with pytest.raises(ClientError, match="no file of results"):
         results_of(output, "")
+
+
+def test_the_list_goes_over_all_pages() -> None:
+    pages = [
+        json.dumps({"data": [{**RUNNING, "id": "a"}, {**RUNNING, "id": "b"}], "has_more": True}),
+        json.dumps({"data": [{**RUNNING, "id": "c"}], "has_more": False}),
+    ]
+    with (
+        raw_server(lambda server: [server.replies(page) for page in pages]) as server,
+        Client(server.url) as client,
+    ):
+        assert [batch.id for batch in client.batches.list()] == ["a", "b", "c"]
+    assert b"after=b" in server.requests[1].split(b"\r\n")[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from clients.sdk.answer_stream import Progress
 from clients.sdk.client import AsyncClient, Client
 from clients.sdk.errors import ApiError, OutcomeUnknown, ServerUnreachable, TimedOut
 from clients.sdk.sending.timeouts import Timeouts
@@ -164,10 +165,10 @@ async def test_the_limit_between_bytes_holds_in_a_stream() -> None:
         raw_server(lambda server: [server.stalls_after(": still working\n\n")]) as server,
         Client(server.url, timeout=Timeouts(first_byte=60, between_bytes=0.2)) as client,
     ):
-        stream = client.stream_ask("q")
+        events = iter(client.stream_ask("q"))
+        assert next(events) == Progress("still working")
         with pytest.raises(TimedOut, match=r"its reply stopped within 0\.2 s"):
-            assert next(iter(stream)) is not None
-            list(stream)
+            list(events)
 
 
 @pytest.mark.parametrize("blocking", BLOCKING)
