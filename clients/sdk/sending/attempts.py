@@ -8,7 +8,7 @@ from typing import TypeVar
 import httpx
 
 from clients.sdk.completions import Wire
-from clients.sdk.errors import OutcomeUnknown, ServerUnreachable, api_error
+from clients.sdk.errors import InvalidRequest, OutcomeUnknown, ServerUnreachable, api_error
 
 from .calls import Call, Pause, Repeat, Send, Steps
 from .connection import Connection
@@ -43,8 +43,18 @@ def reply_to(connection: Connection, call: Call) -> Steps[httpx.Response]:
             continue
         if response.is_success:
             break
+        if response.has_redirect_location:
+            raise _moved(connection, response)
         yield Pause(_seconds_to_retry(call, response, attempt, connection.max_retries))
     return response
+
+
+def _moved(connection: Connection, response: httpx.Response) -> InvalidRequest:
+    """Return the error for a redirection. It isn't followed, because the key would go to another address."""
+    return InvalidRequest(
+        f"{connection.url} sends to another address, {response.headers['location']}; "
+        "give the address of the server itself"
+    )
 
 
 def _outcome_unknown(call: Call, error: ServerUnreachable) -> OutcomeUnknown:

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 
 from clients.sdk.answer_stream import Progress
 from clients.sdk.client import AsyncClient, Client
-from clients.sdk.errors import ApiError, OutcomeUnknown, ServerUnreachable, TimedOut
+from clients.sdk.errors import ApiError, InvalidRequest, OutcomeUnknown, ServerUnreachable, TimedOut
 from clients.sdk.sending.timeouts import Timeouts
 from tests.clients.chat_server import completion
 from tests.clients.raw_server import RawServer, Script, raw_server
@@ -47,16 +48,6 @@ async def act(url: str, action: Action, *, blocking: bool, **options: Any) -> An
     async with AsyncClient(url, **options) as async_client:
         result: Awaitable[Any] = action(async_client)
         return await result
-
-
-async def act_after_an_answer(url: str, action: Action, *, blocking: bool) -> Any:
-    if blocking:
-        with Client(url) as client:
-            client.ask("first")
-            return action(client)
-    async with AsyncClient(url) as async_client:
-        await async_client.ask("first")
-        return await action(async_client)
 
 
 @pytest.mark.parametrize("blocking", BLOCKING)
@@ -171,14 +162,39 @@ async def test_the_limit_between_bytes_holds_in_a_stream() -> None:
             list(events)
 
 
+class Outcomes(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    """A network that gives these replies, or refuses the connection, in turn."""
+
+    def __init__(self, *outcomes: str | None) -> None:
+        self.remaining = list(outcomes)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        content = self.remaining.pop(0)
+        if content is None:
+            raise httpx.ConnectError("refused", request=request)
+        return httpx.Response(200, text=content, request=request)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return self.handle_request(request)
+
+
 @pytest.mark.parametrize("blocking", BLOCKING)
-async def test_a_server_that_has_answered_is_expected_back(blocking: bool) -> None:
-    """Without that, a wrong address is reported at once."""
-    with raw_server(lambda server: [server.replies(ANSWER)]) as server:
-        pass
-    with pytest.raises(ServerUnreachable) as failure:
-        await act(server.url, ask, blocking=blocking)
-    assert not failure.value.may_pass and not failure.value.was_sent
+async def test_only_a_server_that_has_answered_is_expected_back(blocking: bool) -> None:
+    """So a wrong address is reported at once. What never had a connection repeats nothing, also an upload."""
+    network = Outcomes(None, ANSWER)
+    with pytest.raises(ServerUnreachable, match="no server answers"):
+        await act("http://localhost", ask, blocking=blocking, transport=network)
+    assert network.remaining == [ANSWER]
+
+    network = Outcomes(ANSWER, None, FILE)
+    if blocking:
+        with Client("http://localhost", transport=network) as client:
+            client.ask("q")
+            assert client.files.upload(b"abc").id == "file-1"
+    else:
+        async with AsyncClient("http://localhost", transport=network) as async_client:
+            await async_client.ask("q")
+            assert (await async_client.files.upload(b"abc")).id == "file-1"
 
 
 @pytest.mark.parametrize("blocking", BLOCKING)
@@ -208,4 +224,15 @@ async def test_a_stream_that_broke_is_not_begun_anew() -> None:
         pytest.raises(ServerUnreachable, match="broke off"),
     ):
         list(client.stream_ask("q"))
+    assert server.connections == 1
+
+
+async def test_a_redirection_is_reported_and_not_followed() -> None:
+    """The key would go to another address."""
+    moved = "301 Moved", "Location: https://other.example/v1\r\n"
+    with (
+        raw_server(lambda server: [server.replies("", status=moved[0], headers=moved[1])]) as server,
+        pytest.raises(InvalidRequest, match=r"another address, https://other\.example/v1"),
+    ):
+        await act(server.url, ask, blocking=True, api_key="secret")
     assert server.connections == 1
