@@ -22,9 +22,8 @@ from .chat_calls import answer_steps, completion_steps, stream_call
 from .completions import Completion
 from .event_stream import Chunk, Comment, EventReader
 from .files.clients import AsyncFiles, Files
-from .files.stored_files import StoredFile
 from .messages import Medium
-from .questions import Delta, Frames, question
+from .questions import Delta, FileIds, Frames, question
 from .sending.connection import DEFAULT_URL, MAX_RETRIES, connection_to
 from .sending.failures import shape_errors
 from .sending.senders import AsyncSender, Sender
@@ -72,7 +71,7 @@ class Client:
         *,
         images: Medium | Iterable[Medium] | None = None,
         video: Medium | Iterable[Medium] | None = None,
-        files: Sequence[str | StoredFile] = (),
+        files: FileIds = (),
         best_of: int | None = None,
         delta: Delta | None = None,
         frames: Frames | None = None,
@@ -97,7 +96,7 @@ class Client:
         *,
         images: Medium | Iterable[Medium] | None = None,
         video: Medium | Iterable[Medium] | None = None,
-        files: Sequence[str | StoredFile] = (),
+        files: FileIds = (),
         best_of: int | None = None,
         delta: Delta | None = None,
         frames: Frames | None = None,
@@ -176,7 +175,7 @@ class AsyncClient:
         *,
         images: Medium | Iterable[Medium] | None = None,
         video: Medium | Iterable[Medium] | None = None,
-        files: Sequence[str | StoredFile] = (),
+        files: FileIds = (),
         best_of: int | None = None,
         delta: Delta | None = None,
         frames: Frames | None = None,
@@ -201,7 +200,7 @@ class AsyncClient:
         *,
         images: Medium | Iterable[Medium] | None = None,
         video: Medium | Iterable[Medium] | None = None,
-        files: Sequence[str | StoredFile] = (),
+        files: FileIds = (),
         best_of: int | None = None,
         delta: Delta | None = None,
         frames: Frames | None = None,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from .files.stored_files import StoredFile
 from .messages import Medium, several, user_message
 
+FileIds = str | StoredFile | Sequence[str | StoredFile]
 Delta = float | Literal["auto"] | Sequence[float]
 
 
@@ -42,7 +43,7 @@ def question(
     *,
     images: Medium | Iterable[Medium] | None = None,
     video: Medium | Iterable[Medium] | None = None,
-    files: Sequence[str | StoredFile] = (),
+    files: FileIds = (),
     best_of: int | None = None,
     delta: Delta | None = None,
     frames: Frames | None = None,
@@ -54,7 +55,7 @@ def question(
     critic chooses among `best_of` candidates. `delta` is V2PE's. `fields` are further fields of the request,
     such as `temperature`, `max_tokens`, `seed` and `model`. Raises OSError if a file can't be read.
     """
-    body: dict[str, Any] = {"messages": [user_message(text, several(images), several(video), files)]}
+    body: dict[str, Any] = {"messages": [user_message(text, several(images), several(video), _ids(files))]}
     if best_of is not None:
         body["test_time_scaling"] = {"n": best_of, "return_candidates": True}
     if delta is not None:
@@ -62,6 +63,11 @@ def question(
     if frames is not None and frames.fields():
         body["media_io_kwargs"] = {"video": frames.fields()}
     return {name: _joined(body.get(name), fields.get(name, value)) for name, value in (body | fields).items()}
+
+
+def _ids(files: FileIds) -> Sequence[str | StoredFile]:
+    """Return one id or many as a sequence. A text is one id and not its letters."""
+    return [files] if isinstance(files, str | StoredFile) else files
 
 
 def _joined(ours: Any, theirs: Any) -> Any:

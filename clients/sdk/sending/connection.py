@@ -19,6 +19,7 @@ KEY_VARIABLE = "INTERNVL3_API_KEY"
 # A server closes a connection that is idle for five seconds. One that is closed while a request is under way
 # would leave open whether the request arrived.
 KEEP_ALIVE_SECONDS = 2.0
+MOST_CONNECTIONS = 100  # further requests wait for one of them, however long
 NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 VALUE = re.compile(r"[ -~\t]*")
 
@@ -38,9 +39,7 @@ class Connection:
             "base_url": self.url,
             "headers": self.headers,
             "timeout": before_reply(self.timeouts),
-            "limits": httpx.Limits(
-                max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS
-            ),
+            "limits": httpx.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
         }
 
 

@@ -46,7 +46,13 @@ def test_bytes_and_uploaded_files_are_media_too() -> None:
     (image, text) = parts(images=PNG)
     assert image["image_url"]["url"] == "data:application/octet-stream;base64,iVBORw=="
     file = {"type": "file", "file": {"file_id": "file-2"}}
-    assert parts(video=STORED) == parts(files=["file-2"]) == parts(files=[STORED]) == [file, text]
+    assert (
+        parts(video=STORED)
+        == parts(files="file-2")
+        == parts(files=["file-2"])
+        == parts(files=[STORED])
+        == [file, text]
+    )
 
 
 def test_further_arguments_become_this_servers_fields() -> None:
