@@ -27,5 +27,5 @@ def completion_steps(connection: Connection, body: Mapping[str, Any]) -> Steps[C
 def answer_steps(connection: Connection, body: Mapping[str, Any]) -> Steps[Answer]:
     """Return the answer to a chat request. Raises ClientError."""
     completion = yield from completion_steps(connection, body)
-    with shape_errors(connection.url, "chat completion"):
+    with shape_errors(connection.shown_url, "chat completion"):
         return answer_of(completion)

@@ -116,7 +116,7 @@ class Client:
             frames=frames,
             **fields,
         )
-        return AnswerStream(self.stream_chat(**body), self._connection.url)
+        return AnswerStream(self.stream_chat(**body), self._connection.shown_url)
 
     def chat(self, messages: Sequence[dict[str, Any]], **fields: Any) -> Completion:
         """Return the completion once it is finished. Raises ClientError."""
@@ -129,7 +129,7 @@ class Client:
         Comments on the progress of the candidates come before them. Raises ClientError.
         """
         call, reader = stream_call({"messages": messages, **fields}), EventReader()
-        with shape_errors(self._connection.url, "chat completion"):
+        with shape_errors(self._connection.shown_url, "chat completion"):
             with closing(self._sender.pieces(call)) as pieces:
                 for piece in pieces:
                     yield from reader.feed(piece)
@@ -220,7 +220,7 @@ class AsyncClient:
             frames=frames,
             **fields,
         )
-        return AsyncAnswerStream(self.stream_chat(**body), self._connection.url)
+        return AsyncAnswerStream(self.stream_chat(**body), self._connection.shown_url)
 
     async def chat(self, messages: Sequence[dict[str, Any]], **fields: Any) -> Completion:
         """Return the completion once it is finished. Raises ClientError."""
@@ -235,7 +235,7 @@ class AsyncClient:
         Comments on the progress of the candidates come before them. Raises ClientError.
         """
         call, reader = stream_call({"messages": messages, **fields}), EventReader()
-        with shape_errors(self._connection.url, "chat completion"):
+        with shape_errors(self._connection.shown_url, "chat completion"):
             async with aclosing(self._sender.pieces(call)) as pieces:
                 async for piece in pieces:
                     for event in reader.feed(piece):

@@ -124,7 +124,7 @@ def result_steps(connection: Connection, batch: Batch) -> Steps[list[BatchResult
     for file_id in (batch.output_file_id, batch.error_file_id):
         if file_id is not None:
             content = yield from content_steps(connection, file_id)
-            with shape_errors(connection.url, "file of results"):
+            with shape_errors(connection.shown_url, "file of results"):
                 results += _results_in(content)
     return results
 

@@ -21,7 +21,7 @@ Reply = TypeVar("Reply", bound=Wire)
 def object_of(connection: Connection, call: Call, kind: type[Reply], expected: str) -> Steps[Reply]:
     """Return the JSON object in a successful reply; `expected` names it. Raises ClientError."""
     reply = yield from reply_to(connection, call)
-    with shape_errors(connection.url, expected):
+    with shape_errors(connection.shown_url, expected):
         return kind.model_validate_json(reply.content)
 
 
@@ -52,7 +52,7 @@ def reply_to(connection: Connection, call: Call) -> Steps[httpx.Response]:
 def _moved(connection: Connection, response: httpx.Response) -> InvalidRequest:
     """Return the error for a redirection. It isn't followed, because the key would go to another address."""
     return InvalidRequest(
-        f"{connection.url} sends to another address, {response.headers['location']}; "
+        f"{connection.shown_url} sends to another address, {response.headers['location']}; "
         "give the address of the server itself"
     )
 

@@ -10,7 +10,7 @@ import httpx
 
 from clients.sdk.errors import InvalidRequest
 
-from .failures import EXAMPLE_URL, not_an_address
+from .failures import EXAMPLE_URL, not_an_address, without_password
 from .timeouts import Timeouts, before_reply, timeouts_of
 
 DEFAULT_URL = EXAMPLE_URL
@@ -32,6 +32,11 @@ class Connection:
     headers: Mapping[str, str]
     timeouts: Timeouts
     max_retries: int
+
+    @property
+    def shown_url(self) -> str:
+        """The address without a password, for messages."""
+        return without_password(self.url)
 
     def client_arguments(self) -> dict[str, Any]:
         """Return the arguments of httpx's clients."""

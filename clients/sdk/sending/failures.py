@@ -1,5 +1,6 @@
 """Turn failures of the network and of a reply's shape into the errors of this library."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -64,9 +65,16 @@ def shape_errors(url: str, expected: str) -> Iterator[None]:
         ) from error
 
 
+def without_password(url: str) -> str:
+    """Return an address without the user and the password in it."""
+    return re.sub(r"//[^/]*@", "//", url)
+
+
 def not_an_address(url: str) -> InvalidRequest:
     """Return the error for text that is no server's address."""
-    return InvalidRequest(f"{url} is no address of a server; it must look like {EXAMPLE_URL}")
+    return InvalidRequest(
+        f"{without_password(url)} is no address of a server; it must look like {EXAMPLE_URL}"
+    )
 
 
 def _timed_out(limit: str, url: str, timeouts: Timeouts, *, may_pass: bool = False) -> TimedOut:

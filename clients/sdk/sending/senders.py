@@ -70,7 +70,7 @@ class Sender:
 
     def _errors(self, *, has_status: bool) -> AbstractContextManager[None]:
         return network_errors(
-            self.connection.url,
+            self.connection.shown_url,
             self.connection.timeouts,
             has_answered=self._has_answered,
             has_status=has_status,
@@ -132,7 +132,7 @@ class AsyncSender:
 
     def _errors(self, *, has_status: bool) -> AbstractContextManager[None]:
         return network_errors(
-            self.connection.url,
+            self.connection.shown_url,
             self.connection.timeouts,
             has_answered=self._has_answered,
             has_status=has_status,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from clients.sdk.client import AsyncClient, Client
-from clients.sdk.errors import InvalidRequest
+from clients.sdk.errors import ApiError, InvalidRequest, ServerUnreachable
 from clients.sdk.sending.connection import Connection, connection_to
 from clients.sdk.sending.timeouts import Timeouts, timeouts_of
 from tests.clients.chat_server import completion
@@ -92,3 +92,18 @@ def test_one_number_of_seconds_is_every_limit_but_a_connection_is_quick() -> Non
     assert timeouts_of(30) == Timeouts(connect=10, write=30, first_byte=30, between_bytes=30)
     assert timeouts_of(3).connect == 3
     assert timeouts_of(Timeouts(connect=50)).connect == 50
+
+
+def test_a_password_in_the_address_is_sent_and_not_shown() -> None:
+    assert connection("http://user:pa@ss@host/v1").shown_url == "http://host"
+    with pytest.raises(InvalidRequest) as refusal:
+        connection("http://user:secret@[::")
+    assert "secret" not in str(refusal.value)
+    with raw_server(lambda server: [server.replies("no", status="400 Bad")]) as server:
+        url = server.url.replace("//", "//user:secret@")
+        with Client(url) as client, pytest.raises(ApiError):
+            client.ask("q")
+    assert b"authorization: basic " in server.requests[0].lower()
+    with Client(url) as client, pytest.raises(ServerUnreachable) as failure:
+        client.ask("q")
+    assert "secret" not in str(failure.value)
