@@ -68,6 +68,11 @@ PLANTED = [
     ("clients", "clients/cli.py", "import model"),
     ("clients-layers", "clients/sdk/client.py", "import clients.commands.ask"),
     ("sdk", "clients/sdk/sending/retry.py", "import clients.sdk.client"),
+    (
+        "video-jobs",
+        "clients/video_jobs/frames/look.py",
+        "import clients.video_jobs.strategies.window",
+    ),
     ("no-callers", "server/launch.py", "import clients"),
     ("bench", "model/v2pe.py", "import bench.harness.report"),
     ("bench-layers", "bench/harness/report.py", "import bench.video.clip"),

@@ -36,6 +36,11 @@ class PaidRequest:
     body: Mapping[str, Any]
     key: str
 
+    @property
+    def path(self) -> str:
+        """The endpoint: that of the critic for a body with answers to score, and else that of chats."""
+        return "v1/critic/score" if "answers" in self.body else "v1/chat/completions"
+
 
 class Asker(Protocol):
     """Sends requests to the server."""

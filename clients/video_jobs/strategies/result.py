@@ -1,0 +1,38 @@
+"""The answer to a question, from the reply of the last request and what came before it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clients.video_jobs.frames.video_frames import VideoFrames
+from clients.video_jobs.questions import Event, VideoAnswer
+from clients.video_jobs.requests.draft import Draft, frame_times
+
+from .replies import delta_of, text_of, total_usage
+
+
+def video_answer(
+    strategy: str,
+    reason: str,
+    draft: Draft,
+    reply: Mapping[str, Any],
+    replies: Sequence[Mapping[str, Any]],
+    video: VideoFrames,
+    *,
+    events: Sequence[Event] = (),
+    evidence: Mapping[str, Any] | None = None,
+) -> VideoAnswer:
+    """Return the answer that `reply` gives to `draft`; `replies` are those of all requests.
+
+    Raises ClientError if the reply holds no text.
+    """
+    return VideoAnswer(
+        answer=text_of(reply),
+        strategy=strategy,
+        reason=reason,
+        events=tuple(events),
+        frames=tuple(frame_times(draft, video)),
+        delta=delta_of(reply),
+        usage=total_usage(replies),
+        decode_passes=video.decode_passes,
+        evidence=evidence or {},
+    )
