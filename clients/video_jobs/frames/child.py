@@ -64,7 +64,7 @@ def carry_out(order: dict[str, Any]) -> dict[str, Any]:
         del facts["pts"], facts["time_base"]
         return facts
     take, folder = Take(**order["take"]), Path(order["folder"])
-    chosen = timeline.shown_at_ticks(take.fps)
+    chosen = timeline.taken(take.fps)
     began = time.process_time()
     with open_container(path) as (container, stream):
         frames = _in_seconds(decode_frames(container, stream, chosen, take.side), timeline)

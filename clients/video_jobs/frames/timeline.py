@@ -1,6 +1,7 @@
 """When the frames of a video are shown, read from its packets without decoding."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -36,12 +37,20 @@ class Timeline:
         """Return the time of a frame in seconds from the first frame that is shown."""
         return float((pts - self.pts[0]) * self.time_base)
 
-    def shown_at_ticks(self, fps: float) -> tuple[int, ...]:
-        """Return the frames (as times in ticks) that are shown at 0, 1/fps, 2/fps, ... seconds, each once."""
+    def taken(self, fps: float) -> tuple[int, ...]:
+        """Return the frames (as times in ticks) that a take of so many frames a second consists of."""
         times = [self.seconds(pts) for pts in self.pts]
-        count = max(1, int(self.duration * fps - TOLERANCE) + 1)
-        shown = {max(bisect_right(times, tick / fps + TOLERANCE) - 1, 0) for tick in range(count)}
-        return tuple(self.pts[number] for number in sorted(shown))
+        return tuple(self.pts[number] for number in taken_frames(times, self.duration, fps))
+
+
+def taken_frames(times: Sequence[float], duration: float, fps: float) -> list[int]:
+    """Return the indices of the frames that are shown at 0, 1/fps, 2/fps, ... seconds, each once.
+
+    `times` are when all frames of the video are shown, and `duration` is until the last one ends, in seconds.
+    """
+    count = max(1, int(duration * fps - TOLERANCE) + 1)
+    shown = {max(bisect_right(times, tick / fps + TOLERANCE) - 1, 0) for tick in range(count)}
+    return sorted(shown)
 
 
 def read_timeline(path: Path, container: Any, stream: Any) -> Timeline:

@@ -3,15 +3,38 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from clients.video_jobs.digest import digest
-from clients.video_jobs.frames.video_frames import VideoFrames
+from clients.video_jobs.frames.take import Take
 from clients.video_jobs.questions import PaidRequest
 
 from .settings import AskSettings
 
 MS = 1000  # ticks of a second, in which the times of frames are sent
+
+
+class Pictures(Protocol):
+    """The frames of a video as a request needs them; see `VideoFrames`."""
+
+    @property
+    def content(self) -> str:
+        """The hash of the video's file."""
+
+    @property
+    def take(self) -> Take:
+        """What was taken of the video."""
+
+    @property
+    def times(self) -> Sequence[float]:
+        """When each frame is first shown, in seconds."""
+
+    @property
+    def duration(self) -> float:
+        """The length of the video in seconds."""
+
+    def jpeg(self, number: int) -> bytes:
+        """Return a frame as a JPEG."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +63,7 @@ class Draft:
         return settings.facts.fitting_delta(len(self.frames), self.text, self.max_tokens) or "auto"
 
 
-def paid_request(draft: Draft, video: VideoFrames, settings: AskSettings) -> PaidRequest:
+def paid_request(draft: Draft, video: Pictures, settings: AskSettings) -> PaidRequest:
     """Return a draft as a chat request, with the frames first and the text last.
 
     If it has answers, it is a request to `/v1/critic/score` instead.
@@ -86,6 +109,6 @@ def paid_request(draft: Draft, video: VideoFrames, settings: AskSettings) -> Pai
     return PaidRequest(draft.purpose, body, key)
 
 
-def frame_times(draft: Draft, video: VideoFrames) -> Sequence[float]:
+def frame_times(draft: Draft, video: Pictures) -> Sequence[float]:
     """Return when the draft's frames are shown, in seconds."""
     return [video.times[number] for number in draft.frames]

@@ -32,14 +32,14 @@ GREY = (90, 90, 90)
 RATE = 4
 
 
-def write_planted(path: Path, seconds: int, events: Sequence[Event]) -> Path:
+def write_planted(path: Path, seconds: int, events: Sequence[Event], rate: int = RATE) -> Path:
     """Write a grey video in which each event, named by a colour of COLOURS, fills the picture with it."""
     with av.open(path, "w") as file:
-        stream = file.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "crf": "18"})
+        stream = file.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "18"})
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
-        for number in range(seconds * RATE):
-            time = number / RATE
+        for number in range(seconds * rate):
+            time = number / rate
             shown = [event.text for event in events if event.start <= time < event.end]
             pixels = np.full((32, 32, 3), COLOURS[shown[0]] if shown else GREY, np.uint8)
             file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
