@@ -1,6 +1,7 @@
 """Each strategy answers from what its frames show, and says what it rests on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,28 @@ async def test_a_schema_goes_with_the_answer(planted: Path):
 async def test_an_unknown_strategy_is_refused(planted: Path):
     with pytest.raises(ValueError, match="take one of window"):
         await ask_about(planted, SeeingModel(), "Which?", "best")
+
+
+async def test_segments_end_at_changes_of_the_shot(planted: Path):
+    model = SeeingModel()
+    scenes = replace(SETTINGS, scenes=True, overlap_seconds=0.0)
+    found = await ask_about(planted, model, "Which colours are shown?", "segments", scenes)
+    starts = [times_of(request)[0] for request in model.requests[:-1]]
+    assert {43.0, 100.0, 421.0, 500.0} <= set(starts)
+    assert [event.text for event in found.events] == [event.text for event in EVENTS]
+    assert [(event.start, event.end) for event in found.events][4] == (421.0, 500.0)
+
+
+async def test_subtitles_beside_the_video_go_in(planted: Path):
+    beside = planted.with_suffix(".srt")
+    beside.write_text("1\n00:05:00,500 --> 00:05:02,000\nA blue flash!\n")
+    try:
+        model = SeeingModel()
+        await ask_about(planted, model, "Is it blue?", "segments")
+        with_words = [
+            request.purpose for request in model.requests if "05:00 A blue flash!" in text_of(request)
+        ]
+        assert with_words == ["segment 8", "segment 9", "answer"]
+        assert text_of(model.requests[-1]).endswith("\n\nIs it blue?")
+    finally:
+        beside.unlink()
