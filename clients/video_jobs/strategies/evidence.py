@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from clients.sdk.errors import ApiError
+from clients.sdk.errors import ClientError
 from clients.video_jobs.frames.video_frames import VideoFrames
 from clients.video_jobs.questions import Asker, VideoAnswer
 from clients.video_jobs.requests.context import Context
@@ -41,8 +41,8 @@ def critic_draft(context: Context, answers: tuple[str, ...]) -> Draft:
 async def answer_by_evidence(context: Context, video: VideoFrames, ask: Asker) -> VideoAnswer:
     """Answer a question from several sets of frames, and return the answer with the critic's best score.
 
-    If the server has no critic, the most frequent answer is returned, or else the first one. Raises
-    ClientError.
+    If the critic can't score them, the most frequent answer is returned, or else the first one, and the
+    reason says so. Raises ClientError if there are no answers.
     """
     drafts = evidence_drafts(context)
 
@@ -80,8 +80,6 @@ async def _scored(draft: Draft, reply_to: Any) -> tuple[Mapping[str, Any] | None
     """Return the critic's reply, or None and why there is none."""
     try:
         reply: Mapping[str, Any] = await reply_to(draft)
-    except ApiError as error:
-        if error.status >= 500:
-            raise
+    except ClientError as error:
         return None, str(error)
     return (reply, "it scored none") if "scores" in reply else (None, "the reply holds no scores")
