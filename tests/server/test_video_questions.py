@@ -1,5 +1,6 @@
 """The server answers what the strategies for long videos ask, and finds the frames in its cache again."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +25,18 @@ pytestmark = pytest.mark.engine
 SETTINGS = AskSettings(
     num_frames=12,
     anchors=6,
-    max_tokens=8,
+    max_tokens=64,
     segment_seconds=10,
     overlap_seconds=2,
     fields={"temperature": 0},
 )
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"colour": {"type": "string", "enum": ["red", "blue"]}},
+    "required": ["colour"],
+    "additionalProperties": False,
+}
 
 
 @dataclass
@@ -64,13 +72,13 @@ async def test_a_strategy_pays_what_its_plan_says(strategy: str, planted: Path, 
     posting = Posting(client)
     facts = await measured_facts(posting.render, SETTINGS)
     settings = replace(SETTINGS, facts=facts)
-    question = VideoQuestion(planted, "Which colour is shown?", strategy=strategy)
+    question = VideoQuestion(planted, "Which colour is shown?", SCHEMA, strategy=strategy)
     plan = await plan_question(
         question, await read_facts(planted), Take(side=facts.side), settings, posting.render
     )
     async with planted_frames(planted, planted.parent / "cache") as frames:
         found = await answer(question, frames, posting, settings)
-    assert found.answer
+    assert json.loads(found.answer)["colour"] in ("red", "blue")
     assert plan.cost.delta == found.delta
     if strategy == "window":
         assert found.usage["prompt_tokens"] == plan.cost.prompt_tokens
@@ -94,7 +102,7 @@ async def test_all_questions_on_a_video_share_its_frames(planted: Path, client: 
         for number, words in enumerate(
             ["Which colour is shown?", "How many colours are shown in all of it?"]
         ):
-            question = VideoQuestion(planted, words)
+            question = VideoQuestion(planted, words, SCHEMA)
             found = await answer(question, frames, posting, SETTINGS)
             usage = posting.replies["answer"]["usage"]
             cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
