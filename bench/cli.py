@@ -13,6 +13,7 @@ from bench.training.command import training
 from bench.tts.command import tts
 from bench.video.command import video
 from bench.video.long_video import long_video
+from bench.video_answers.command import video_answers
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -33,3 +34,4 @@ app.command()(serving)
 app.command()(training)
 app.command()(tts)
 app.command()(video)
+app.command()(video_answers)
