@@ -1,8 +1,8 @@
 """The program that reads a video in a process of its own: it looks at the file, or takes its frames.
 
-`python -m clients.video_jobs.frames.child ORDER`, where ORDER is a JSON object with `video` and, to take
-frames, `take` and `folder`. It prints JSON lines: {"seconds": ..} for how far it has come, and at the end
-{"done": ..} or {"error": .., "stage": ..}.
+`python -m clients.video_jobs.frames.child ORDER`, where ORDER is a JSON object with `video`, `parent` (the
+id of the process that gives it) and, to take frames, `take` and `folder`. It prints JSON lines:
+{"seconds": ..} for how far it has come, and at the end {"done": ..} or {"error": .., "stage": ..}.
 """
 
 import ctypes
@@ -34,10 +34,10 @@ EVERY = 1.0  # seconds between two lines about the progress
 
 def main() -> None:
     """Carry out the order of the command line."""
-    _end_with_parent()
+    order = json.loads(sys.argv[1])
+    _end_with_parent(order["parent"])
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    order = json.loads(sys.argv[1])
     try:
         _say({"done": carry_out(order)})
     except VideoError as error:
@@ -109,11 +109,11 @@ def _say(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent ends, also while a decoder hangs."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
+        if os.getppid() != parent:
             sys.exit("the parent process has ended already")
 
 

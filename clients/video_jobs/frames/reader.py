@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -56,6 +57,7 @@ async def take_frames(
 
 
 async def _run(order: Mapping[str, Any], silence: float, progress: Callable[[float], None]) -> dict[str, Any]:
+    order = {**order, "parent": os.getpid()}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "clients.video_jobs.frames.child", json.dumps(order)),
         stdin=asyncio.subprocess.DEVNULL,

@@ -23,8 +23,11 @@ def video_answer(
 ) -> VideoAnswer:
     """Return the answer that `reply` gives to `draft`; `replies` are those of all requests.
 
+    If frames of the video were damaged, the evidence says how many are missing.
+
     Raises ClientError if the reply holds no text.
     """
+    missing = {"missing_frames": video.stored.missing} if video.stored.missing else {}
     return VideoAnswer(
         answer=text_of(reply),
         strategy=strategy,
@@ -34,5 +37,5 @@ def video_answer(
         delta=delta_of(reply),
         usage=total_usage(replies),
         decode_passes=video.decode_passes,
-        evidence=evidence or {},
+        evidence={**(evidence or {}), **missing},
     )

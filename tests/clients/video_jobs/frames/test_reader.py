@@ -1,6 +1,9 @@
 """The child that reads a video ends with its task, and never hangs for ever."""
 
 import asyncio
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from clients.video_jobs.frames.errors import VideoError
 from clients.video_jobs.frames.reader import read_facts, take_frames
 from clients.video_jobs.frames.take import Take
-from tests.videos import Clip
+from tests.videos import Clip, write_video
 
 
 def children() -> set[str]:
@@ -33,6 +36,27 @@ async def test_a_cancelled_task_ends_its_child(clip: Clip, tmp_path: Path):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert children() == before
+
+
+def test_a_child_ends_with_its_parent(clip: Clip, tmp_path: Path):
+    """A parent that is killed at once leaves no decoder behind, nor one that waits for nobody."""
+    program = (
+        "import asyncio, sys; from pathlib import Path; from clients.video_jobs.frames import reader;"
+        "from clients.video_jobs.frames.take import Take;"
+        "asyncio.run(reader.take_frames(Path(sys.argv[1]), Take(fps=60), Path(sys.argv[2])))"
+    )
+    long = write_video(tmp_path / "long.mp4", 3000)
+    parent = subprocess.Popen([sys.executable, "-c", program, str(long), str(tmp_path)])
+    listed = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    while not (pids := listed.read_text().split()):
+        pass
+    parent.kill()
+    parent.wait()
+    for pid in pids:
+        while (status := Path(f"/proc/{pid}/status")).exists():
+            with suppress(OSError):
+                if "State:\tZ" in status.read_text():
+                    break
 
 
 async def test_a_folder_that_vanishes_is_an_error(clip: Clip, tmp_path: Path):
