@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from clients.video_jobs.frames.reader import VideoFacts
 from clients.video_jobs.frames.take import Take
-from clients.video_jobs.requests.draft import Draft
+from clients.video_jobs.requests.outline import Outline
 from clients.video_jobs.requests.settings import AskSettings
 
 PIXELS_PER_SECOND = 8e8  # of H.264 that one core decodes, measured on `internvl3 bench video`'s clip
 JPEG_BYTES, JPEG_BYTES_PER_PIXEL = 900, 0.15  # of frames of that clip at quality 90
 
-CountTokens = Callable[[Draft], int]
-"""Returns how many tokens the prompt of a draft has."""
+CountTokens = Callable[[Outline], int]
+"""Returns how many tokens the prompt of an outline has."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,21 @@ class Cost:
 
 
 def cost_of(
-    drafts: Sequence[Draft], settings: AskSettings, take: Take, count: CountTokens, note_tokens: int
+    outlines: Sequence[Outline], settings: AskSettings, take: Take, count: CountTokens, note_tokens: int
 ) -> Cost:
     """Return what requests cost together."""
-    largest = max(drafts, key=lambda draft: len(draft.frames))
+    largest = max(outlines, key=lambda outline: len(outline.frames))
     delta = largest.delta(settings)
     tokens = count(largest)
     visual = len(largest.frames) * settings.facts.frame_tokens
     moved = delta if isinstance(delta, float | int) else 1.0
-    frames = sum(len(draft.frames) for draft in drafts)
+    frames = sum(len(outline.frames) for outline in outlines)
     return Cost(
-        requests=len(drafts),
+        requests=len(outlines),
         frames=frames,
-        prompt_tokens=sum(map(count, drafts)),
+        prompt_tokens=sum(map(count, outlines)),
         note_tokens=note_tokens,
-        completion_tokens=sum(draft.max_tokens for draft in drafts),
+        completion_tokens=sum(outline.max_tokens for outline in outlines),
         positions=tokens - visual + len(largest.frames) * math.ceil(settings.facts.frame_tokens * moved),
         delta=delta,
         upload_bytes=round(frames * frame_bytes(take) * 4 / 3),
@@ -59,7 +59,7 @@ def cost_of(
 
 def estimate(settings: AskSettings) -> CountTokens:
     """Return a counter of tokens for which no server is needed."""
-    return lambda draft: settings.facts.prompt_tokens(len(draft.frames), draft.text)
+    return lambda outline: settings.facts.prompt_tokens(len(outline.frames), outline.text)
 
 
 def frame_bytes(take: Take) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image
 
 from clients.video_jobs.frames.take import Take
-from clients.video_jobs.requests.draft import Draft, paid_request
 from clients.video_jobs.requests.model_facts import ModelFacts
+from clients.video_jobs.requests.outline import Outline, paid_request
 from clients.video_jobs.requests.settings import AskSettings
 from clients.video_jobs.requests.time_tags import time_tag
 
@@ -45,8 +45,8 @@ async def measured_facts(render: Render, settings: AskSettings) -> ModelFacts:
     free = replace(settings, delta=None)
 
     async def tokens(frames: int, text: str) -> tuple[list[int], int]:
-        draft = Draft("render", "render-1", tuple(range(frames)), text, 1, {})
-        reply = await render(paid_request(draft, grey, free).body)
+        outline = Outline("render", "render-1", tuple(range(frames)), text, 1, {})
+        reply = await render(paid_request(outline, grey, free).body)
         return list(reply["prompt_token_ids"]), int(reply["window"])
 
     (two, window), (eight, _), (with_text, _) = (
@@ -67,31 +67,35 @@ async def measured_facts(render: Render, settings: AskSettings) -> ModelFacts:
 
 
 async def counted_by(
-    render: Render, drafts: Sequence[Draft], times: Sequence[float], duration: float, settings: AskSettings
+    render: Render,
+    outlines: Sequence[Outline],
+    times: Sequence[float],
+    duration: float,
+    settings: AskSettings,
 ) -> CountTokens:
-    """Return a counter of tokens for which the server has counted one draft of each prompt and length.
+    """Return a counter of tokens for which the server has counted one outline of each prompt and length.
 
-    Another draft of the same prompt with as many frames differs in the characters of its times, each of which
-    is a token, and in its text. Raises ClientError.
+    Another outline of the same prompt with as many frames differs in the characters of its times, each of
+    which is a token, and in its text. Raises ClientError.
     """
     grey = GreyFrames(times, duration, Take())
-    counted: dict[tuple[str, int], tuple[Draft, int]] = {}
-    for draft in drafts:
-        if _kind(draft) not in counted:
-            asking = replace(draft, answers=(), max_tokens=max(1, draft.max_tokens))
+    counted: dict[tuple[str, int], tuple[Outline, int]] = {}
+    for outline in outlines:
+        if _kind(outline) not in counted:
+            asking = replace(outline, answers=(), max_tokens=max(1, outline.max_tokens))
             reply = await render(paid_request(asking, grey, settings).body)
-            counted[_kind(draft)] = draft, int(reply["prompt_tokens"])
+            counted[_kind(outline)] = outline, int(reply["prompt_tokens"])
 
-    def tags(draft: Draft) -> int:
-        return sum(len(time_tag(times[number])) for number in draft.frames)
+    def tags(outline: Outline) -> int:
+        return sum(len(time_tag(times[number])) for number in outline.frames)
 
-    def count(draft: Draft) -> int:
-        like, tokens = counted[_kind(draft)]
-        text = (len(draft.text) - len(like.text)) / settings.facts.characters_per_token
-        return tokens + tags(draft) - tags(like) + round(text)
+    def count(outline: Outline) -> int:
+        like, tokens = counted[_kind(outline)]
+        text = (len(outline.text) - len(like.text)) / settings.facts.characters_per_token
+        return tokens + tags(outline) - tags(like) + round(text)
 
     return count
 
 
-def _kind(draft: Draft) -> tuple[str, int]:
-    return draft.prompt, len(draft.frames)
+def _kind(outline: Outline) -> tuple[str, int]:
+    return outline.prompt, len(outline.frames)

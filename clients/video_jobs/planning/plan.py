@@ -7,16 +7,16 @@ from clients.video_jobs.frames.take import Take
 from clients.video_jobs.frames.timeline import taken_frames
 from clients.video_jobs.questions import VideoQuestion
 from clients.video_jobs.requests.context import Context, context_of
-from clients.video_jobs.requests.draft import Draft
+from clients.video_jobs.requests.outline import Outline
 from clients.video_jobs.requests.settings import AskSettings
 from clients.video_jobs.strategies.evidence import REASON as EVIDENCE_REASON
-from clients.video_jobs.strategies.evidence import critic_draft, evidence_drafts
-from clients.video_jobs.strategies.notes import NOTE_TOKENS, note_draft, segments_of
+from clients.video_jobs.strategies.evidence import critic_outline, evidence_outlines
+from clients.video_jobs.strategies.notes import NOTE_TOKENS, note_outline, segments_of
 from clients.video_jobs.strategies.over_notes import REASON as SEGMENTS_REASON
-from clients.video_jobs.strategies.over_notes import final_draft
+from clients.video_jobs.strategies.over_notes import final_outline
 from clients.video_jobs.strategies.search import REASON as SEARCH_REASON
-from clients.video_jobs.strategies.search import route_draft, score_draft, scored_segments
-from clients.video_jobs.strategies.window import reason_for, window_draft
+from clients.video_jobs.strategies.search import route_outline, score_outline, scored_segments
+from clients.video_jobs.strategies.window import reason_for, window_outline
 
 from .costs import Cost, cost_of, decode_seconds, estimate, frame_bytes
 from .measuring import Render, counted_by
@@ -56,36 +56,36 @@ async def plan_question(
     """
     times = tuple(facts.times[number] for number in taken_frames(facts.times, facts.duration, take.fps))
     context = context_of(question, replace(settings, scenes=False), times, facts.duration)
-    reason, drafts = planned_drafts(context)
+    reason, outlines = planned_outlines(context)
     if render is None:
         count = estimate(settings)
     else:
-        count = await counted_by(render, drafts, times, facts.duration, settings)
-    notes = sum(NOTE_TOKENS for draft in drafts if draft.purpose.startswith("segment"))
+        count = await counted_by(render, outlines, times, facts.duration, settings)
+    notes = sum(NOTE_TOKENS for outline in outlines if outline.purpose.startswith("segment"))
     return Plan(
         strategy=question.strategy,
         reason=reason,
-        cost=cost_of(drafts, settings, take, count, notes),
+        cost=cost_of(outlines, settings, take, count, notes),
         taken_frames=len(times),
         decode_seconds=decode_seconds(facts),
         cache_bytes=len(times) * frame_bytes(take),
     )
 
 
-def planned_drafts(context: Context) -> tuple[str, list[Draft]]:
-    """Return why a strategy is taken, and the drafts of its requests.
+def planned_outlines(context: Context) -> tuple[str, list[Outline]]:
+    """Return why a strategy is taken, and the outlines of its requests.
 
     They are made by the functions that make those of a run. What depends on replies is planned as if nothing
     was found: the last request has no notes, and `search` looks at uniform frames.
     """
     match context.question.strategy:
         case "segments":
-            notes = [note_draft(context, segment) for segment in segments_of(context)]
-            return SEGMENTS_REASON, [*notes, final_draft(context, [])]
+            notes = [note_outline(context, segment) for segment in segments_of(context)]
+            return SEGMENTS_REASON, [*notes, final_outline(context, [])]
         case "search":
-            scores = [score_draft(context, segment) for segment in scored_segments(context)]
-            return SEARCH_REASON, [route_draft(context), *scores, window_draft(context)]
+            scores = [score_outline(context, segment) for segment in scored_segments(context)]
+            return SEARCH_REASON, [route_outline(context), *scores, window_outline(context)]
         case "evidence":
-            drafts = evidence_drafts(context)
-            return EVIDENCE_REASON, [*drafts, critic_draft(context, ("",) * len(drafts))]
-    return reason_for(context), [window_draft(context)]
+            outlines = evidence_outlines(context)
+            return EVIDENCE_REASON, [*outlines, critic_outline(context, ("",) * len(outlines))]
+    return reason_for(context), [window_outline(context)]

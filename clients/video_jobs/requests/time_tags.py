@@ -1,7 +1,7 @@
 """The times in front of frames, as the server writes them, and the frames that a tag in an answer means."""
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 
 TAG = re.compile(r"(?:(\d+):)?(\d{1,3}):(\d{2})(?:\.\d+)?")
@@ -33,7 +33,7 @@ def span_of_tags(first: str, last: str, times: Sequence[float], end: float) -> t
     if None in seconds:
         return None
     low, high = sorted(second for second in seconds if second is not None)
-    begin, after = bisect_left(times, low), bisect_right(times, high + 1 - 1e-9)
+    begin, after = bisect_left(times, low), bisect_left(times, high + 1)
     if begin >= after:
         return None
     return times[begin], times[after] if after < len(times) else end

@@ -12,7 +12,7 @@ from clients.video_jobs.frames.video_frames import VideoFrames
 from clients.video_jobs.questions import Asker, Event
 from clients.video_jobs.requests.choosing import frames_between, thinned
 from clients.video_jobs.requests.context import Context
-from clients.video_jobs.requests.draft import Draft, paid_request
+from clients.video_jobs.requests.outline import Outline, paid_request
 from clients.video_jobs.requests.segments import Segment, cuts_between, even_segments, shot_segments
 from clients.video_jobs.requests.time_tags import span_of_tags, time_tag
 
@@ -48,12 +48,12 @@ def frames_of(context: Context, segment: Segment) -> tuple[int, ...]:
     return thinned(frames_between(context.times, segment.start, segment.end), MOST_FRAMES)
 
 
-def note_draft(context: Context, segment: Segment) -> Draft:
+def note_outline(context: Context, segment: Segment) -> Outline:
     """Return the request for the events of a segment. It doesn't hold the question, so all share it."""
     frames = frames_of(context, segment)
     tags = [time_tag(context.times[number]) for number in frames]
     subtitles = context.subtitles(frames, segment.start, segment.end)
-    return Draft(
+    return Outline(
         purpose=f"segment {segment.number}",
         prompt=NOTES,
         frames=frames,
@@ -66,16 +66,16 @@ def note_draft(context: Context, segment: Segment) -> Draft:
 async def take_notes(context: Context, video: VideoFrames, ask: Asker) -> Notes:
     """Have the events of all segments listed, and merge them. Raises ClientError."""
     segments = segments_of(context)
-    drafts = [note_draft(context, segment) for segment in segments]
+    outlines = [note_outline(context, segment) for segment in segments]
 
-    async def listed(draft: Draft) -> Mapping[str, Any]:
-        return await ask(paid_request(draft, video, context.settings))
+    async def listed(outline: Outline) -> Mapping[str, Any]:
+        return await ask(paid_request(outline, video, context.settings))
 
-    replies = await in_parallel(listed, drafts, context.settings.parallel)
+    replies = await in_parallel(listed, outlines, context.settings.parallel)
     events: list[Event] = []
     unread = []
-    for segment, draft, reply in zip(segments, drafts, replies, strict=True):
-        in_segment = _events_of(reply, segment, draft, context)
+    for segment, outline, reply in zip(segments, outlines, replies, strict=True):
+        in_segment = _events_of(reply, segment, outline, context)
         if in_segment is None:
             unread.append(segment)
         else:
@@ -84,7 +84,7 @@ async def take_notes(context: Context, video: VideoFrames, ask: Asker) -> Notes:
 
 
 def _events_of(
-    reply: Mapping[str, Any], segment: Segment, draft: Draft, context: Context
+    reply: Mapping[str, Any], segment: Segment, outline: Outline, context: Context
 ) -> list[Event] | None:
     """Return the events that a reply lists, or None if it can't be read to its end."""
     try:
@@ -92,8 +92,8 @@ def _events_of(
         rows = [(str(row["start"]), str(row["end"]), str(row["text"]).strip()) for row in listed]
     except (ClientError, ValueError, KeyError, TypeError):
         return None
-    times = [context.times[number] for number in draft.frames]
-    after = draft.frames[-1] + 1
+    times = [context.times[number] for number in outline.frames]
+    after = outline.frames[-1] + 1
     end = context.times[after] if after < len(context.times) else context.duration
     spans = [(span_of_tags(first, last, times, end), text) for first, last, text in rows]
     return [Event(*span, text, segment.number) for span, text in spans if span is not None and text]

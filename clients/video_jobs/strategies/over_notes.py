@@ -6,7 +6,7 @@ from clients.video_jobs.frames.video_frames import VideoFrames
 from clients.video_jobs.questions import Asker, Event, VideoAnswer
 from clients.video_jobs.requests.choosing import filled, shown_at, thinned
 from clients.video_jobs.requests.context import Context
-from clients.video_jobs.requests.draft import Draft, paid_request
+from clients.video_jobs.requests.outline import Outline, paid_request
 
 from .merging import words
 from .notes import take_notes
@@ -18,7 +18,7 @@ MOST_EVENTS = 400  # in the notes of one request, about 8,000 tokens
 REASON = "notes on overlapping segments see events that fall between uniform frames"
 
 
-def final_draft(context: Context, events: Sequence[Event]) -> Draft:
+def final_outline(context: Context, events: Sequence[Event]) -> Outline:
     """Return the request that answers the question over the notes.
 
     Its frames are the anchors and, as far as there is room, the middles of events. Those whose notes share
@@ -37,7 +37,7 @@ def final_draft(context: Context, events: Sequence[Event]) -> Draft:
     preferred = [*thinned_events(fitting, room), *thinned_events(others, room)]
     middles = [shown_at(context.times, (event.start + event.end) / 2) for event in preferred]
     frames = filled(middles, anchors, settings.num_frames) or context.uniform(1)
-    return Draft(
+    return Outline(
         purpose="answer",
         prompt=OVER_NOTES,
         frames=frames,
@@ -69,12 +69,12 @@ async def answer_over_notes(context: Context, video: VideoFrames, ask: Asker) ->
             fallback="no segment's notes could be read, so uniform frames answer the question",
             earlier=notes.replies,
         )
-    draft = final_draft(context, notes.events)
-    reply = await ask(paid_request(draft, video, context.settings))
+    outline = final_outline(context, notes.events)
+    reply = await ask(paid_request(outline, video, context.settings))
     return video_answer(
         "segments",
         REASON,
-        draft,
+        outline,
         reply,
         [*notes.replies, reply],
         video,

@@ -5,7 +5,7 @@ from typing import Any
 
 from clients.video_jobs.frames.video_frames import VideoFrames
 from clients.video_jobs.questions import Event, VideoAnswer
-from clients.video_jobs.requests.draft import Draft, frame_times
+from clients.video_jobs.requests.outline import Outline, frame_times
 
 from .replies import delta_of, text_of, total_usage
 
@@ -13,7 +13,7 @@ from .replies import delta_of, text_of, total_usage
 def video_answer(
     strategy: str,
     reason: str,
-    draft: Draft,
+    outline: Outline,
     reply: Mapping[str, Any],
     replies: Sequence[Mapping[str, Any]],
     video: VideoFrames,
@@ -21,7 +21,7 @@ def video_answer(
     events: Sequence[Event] = (),
     evidence: Mapping[str, Any] | None = None,
 ) -> VideoAnswer:
-    """Return the answer that `reply` gives to `draft`; `replies` are those of all requests.
+    """Return the answer that `reply` gives to `outline`; `replies` are those of all requests.
 
     If frames of the video were damaged, the evidence says how many are missing.
 
@@ -33,7 +33,7 @@ def video_answer(
         strategy=strategy,
         reason=reason,
         events=tuple(events),
-        frames=tuple(frame_times(draft, video)),
+        frames=tuple(frame_times(outline, video)),
         delta=delta_of(reply),
         usage=total_usage(replies),
         decode_passes=video.decode_passes,

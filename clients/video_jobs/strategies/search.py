@@ -8,14 +8,14 @@ from clients.video_jobs.frames.video_frames import VideoFrames
 from clients.video_jobs.questions import Asker, VideoAnswer
 from clients.video_jobs.requests.choosing import filled, frames_between, thinned
 from clients.video_jobs.requests.context import Context
-from clients.video_jobs.requests.draft import Draft, paid_request
+from clients.video_jobs.requests.outline import Outline, paid_request
 from clients.video_jobs.requests.segments import Segment, even_segments
 
 from .parallel import in_parallel
 from .prompts import ROUTE, SCORE, route_text, score_text
 from .replies import yes_probability
 from .result import video_answer
-from .window import answer_by_window, answer_draft
+from .window import answer_by_window, answer_outline
 
 FRAMES_OF_A_SEGMENT = 4  # in the request that scores it
 LEAST_SPREAD = 0.02  # between the best and the worst segment, below which the scores say nothing
@@ -29,17 +29,17 @@ def scored_segments(context: Context) -> tuple[Segment, ...]:
     return even_segments(context.start, context.end, context.settings.segment_seconds, 0.0)
 
 
-def route_draft(context: Context) -> Draft:
+def route_outline(context: Context) -> Outline:
     """Return the request that says whether the question is about moments. It holds no frames."""
-    return Draft("route", ROUTE, (), route_text(context.question.question), 1, FIRST_TOKEN)
+    return Outline("route", ROUTE, (), route_text(context.question.question), 1, FIRST_TOKEN)
 
 
-def score_draft(context: Context, segment: Segment) -> Draft:
+def score_outline(context: Context, segment: Segment) -> Outline:
     """Return the request that scores a segment."""
     frames = thinned(frames_between(context.times, segment.start, segment.end), FRAMES_OF_A_SEGMENT)
     subtitles = context.subtitles(frames, segment.start, segment.end)
     text = score_text(context.question.question, subtitles)
-    return Draft(f"score {segment.number}", SCORE, frames, text, 1, FIRST_TOKEN)
+    return Outline(f"score {segment.number}", SCORE, frames, text, 1, FIRST_TOKEN)
 
 
 async def answer_by_search(context: Context, video: VideoFrames, ask: Asker) -> VideoAnswer:
@@ -52,28 +52,30 @@ async def answer_by_search(context: Context, video: VideoFrames, ask: Asker) -> 
     if len(context.uniform(settings.num_frames)) < settings.num_frames:
         return await answer_by_window(context, video, ask)
 
-    async def reply_to(draft: Draft) -> Mapping[str, Any]:
-        return await ask(paid_request(draft, video, settings))
+    async def reply_to(outline: Outline) -> Mapping[str, Any]:
+        return await ask(paid_request(outline, video, settings))
 
-    route = await reply_to(route_draft(context))
+    route = await reply_to(route_outline(context))
     local = yes_probability(route)
     if local is not None and local < 0.5:
         fallback = f"the model holds the question for one about the whole video (P(moment) = {local:.2f})"
         return await answer_by_window(context, video, ask, fallback=fallback, earlier=[route])
     segments = scored_segments(context)
-    replies = await in_parallel(reply_to, [score_draft(context, one) for one in segments], settings.parallel)
+    replies = await in_parallel(
+        reply_to, [score_outline(context, one) for one in segments], settings.parallel
+    )
     scores = [yes_probability(reply) for reply in replies]
     known = [score for score in scores if score is not None]
     if len(known) < len(scores) or max(known) - min(known) < LEAST_SPREAD:
         fallback = "the model's scores don't tell the segments apart"
         return await answer_by_window(context, video, ask, fallback=fallback, earlier=[route, *replies])
     frames = chosen_frames(context, video, segments, known)
-    draft = answer_draft(context, frames)
-    reply = await reply_to(draft)
+    outline = answer_outline(context, frames)
+    reply = await reply_to(outline)
     return video_answer(
         "search",
         REASON,
-        draft,
+        outline,
         reply,
         [route, *replies, reply],
         video,

@@ -6,7 +6,7 @@ from typing import Any
 from clients.video_jobs.frames.video_frames import VideoFrames
 from clients.video_jobs.questions import Asker, VideoAnswer
 from clients.video_jobs.requests.context import Context
-from clients.video_jobs.requests.draft import Draft, paid_request
+from clients.video_jobs.requests.outline import Outline, paid_request
 
 from .prompts import ANSWER, answer_format
 from .result import video_answer
@@ -22,10 +22,10 @@ def reason_for(context: Context) -> str:
     return REASON
 
 
-def answer_draft(context: Context, frames: tuple[int, ...], purpose: str = "answer") -> Draft:
+def answer_outline(context: Context, frames: tuple[int, ...], purpose: str = "answer") -> Outline:
     """Return the request that answers the question from these frames."""
     question = context.question
-    return Draft(
+    return Outline(
         purpose=purpose,
         prompt=ANSWER,
         frames=frames,
@@ -41,9 +41,9 @@ def answer_fields(context: Context) -> dict[str, object]:
     return {**context.settings.fields, **(answer_format(schema) if schema is not None else {})}
 
 
-def window_draft(context: Context) -> Draft:
+def window_outline(context: Context) -> Outline:
     """Return the one request of the strategy."""
-    return answer_draft(context, context.uniform(context.settings.num_frames))
+    return answer_outline(context, context.uniform(context.settings.num_frames))
 
 
 async def answer_by_window(
@@ -58,6 +58,6 @@ async def answer_by_window(
 
     `fallback` says why another strategy gave up, and `earlier` are the replies that it got before.
     """
-    draft = window_draft(context)
-    reply = await ask(paid_request(draft, video, context.settings))
-    return video_answer("window", fallback or reason_for(context), draft, reply, [*earlier, reply], video)
+    outline = window_outline(context)
+    reply = await ask(paid_request(outline, video, context.settings))
+    return video_answer("window", fallback or reason_for(context), outline, reply, [*earlier, reply], video)

@@ -38,7 +38,7 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True)
-class Draft:
+class Outline:
     """A request about some of a video's frames.
 
     `frames` are indices of the taken frames, ascending. `prompt` is the name and version of the prompt, which
@@ -63,17 +63,17 @@ class Draft:
         return settings.facts.fitting_delta(len(self.frames), self.text, self.max_tokens) or "auto"
 
 
-def paid_request(draft: Draft, video: Pictures, settings: AskSettings) -> PaidRequest:
-    """Return a draft as a chat request, with the frames first and the text last.
+def paid_request(outline: Outline, video: Pictures, settings: AskSettings) -> PaidRequest:
+    """Return an outline as a chat request, with the frames first and the text last.
 
     If it has answers, it is a request to `/v1/critic/score` instead.
     """
-    times = [round(video.times[number] * MS) for number in draft.frames]
+    times = [round(video.times[number] * MS) for number in outline.frames]
     duration = max(video.duration, (times[-1] + 1) / MS) if times else video.duration
-    content: list[dict[str, Any]] = [{"type": "text", "text": draft.text}]
+    content: list[dict[str, Any]] = [{"type": "text", "text": outline.text}]
     media: dict[str, Any] = {}
-    if draft.frames:
-        jpegs = (base64.b64encode(video.jpeg(number)).decode() for number in draft.frames)
+    if outline.frames:
+        jpegs = (base64.b64encode(video.jpeg(number)).decode() for number in outline.frames)
         content.insert(
             0, {"type": "video_url", "video_url": {"url": "data:video/jpeg;base64," + ",".join(jpegs)}}
         )
@@ -87,13 +87,13 @@ def paid_request(draft: Draft, video: Pictures, settings: AskSettings) -> PaidRe
             }
         }
     body: dict[str, Any] = {"messages": [{"role": "user", "content": content}], **media}
-    delta = draft.delta(settings)
-    if draft.frames and delta is not None:
+    delta = outline.delta(settings)
+    if outline.frames and delta is not None:
         body["v2pe_delta"] = delta
-    if draft.answers:
-        body["answers"] = list(draft.answers)
+    if outline.answers:
+        body["answers"] = list(outline.answers)
     else:
-        body |= {"max_tokens": draft.max_tokens, **draft.fields}
+        body |= {"max_tokens": outline.max_tokens, **outline.fields}
         body |= {"model": settings.model} if settings.model else {}
     request = {name: value for name, value in body.items() if name != "messages"}
     key = digest(
@@ -101,14 +101,14 @@ def paid_request(draft: Draft, video: Pictures, settings: AskSettings) -> PaidRe
             "content": video.content,
             "take": video.take.name,
             "times": times,
-            "prompt": draft.prompt,
-            "text": draft.text,
+            "prompt": outline.prompt,
+            "text": outline.text,
             "request": request,
         }
     )
-    return PaidRequest(draft.purpose, body, key)
+    return PaidRequest(outline.purpose, body, key)
 
 
-def frame_times(draft: Draft, video: Pictures) -> Sequence[float]:
-    """Return when the draft's frames are shown, in seconds."""
-    return [video.times[number] for number in draft.frames]
+def frame_times(outline: Outline, video: Pictures) -> Sequence[float]:
+    """Return when the outline's frames are shown, in seconds."""
+    return [video.times[number] for number in outline.frames]
