@@ -18,7 +18,7 @@ from ttscaling.asking.local_server import serving
 from ttscaling.console import CommandError
 
 from .material import FOLDER, NAMES, make_material
-from .measuring import measure
+from .measuring import measure, overlap_of
 
 COLUMNS = (
     ("system", "system"),
@@ -38,6 +38,7 @@ COLUMNS = (
 
 def video_answers(
     minutes: Annotated[float, typer.Option(min=0.2, help="Length of the videos.")] = 60,
+    events: Annotated[int, typer.Option(min=1, help="Number of events in a video.")] = 60,
     base_url: Annotated[
         str | None, typer.Option(help="Address of a server; by default one with nano is started.")
     ] = None,
@@ -53,7 +54,8 @@ def video_answers(
     oracle is told where each event is. Chance has the findings of the segments at random times. The videos
     are made in runs/bench on first use.
     """
-    folder = make_material(minutes, Console(stderr=True), edges_every=segment_seconds * 13 / 15)
+    step = segment_seconds - overlap_of(segment_seconds)
+    folder = make_material(minutes, events, Console(stderr=True), edges_every=step)
     flags = ["--max-model-len", "32768", "--max-frames", "512", "--critic", "none"]
     flags += [] if policy is None else ["--policy", str(policy)]
     try:

@@ -29,18 +29,18 @@ TICKS = 1000  # of a second
 SEED = 16
 
 
-def make_material(minutes: float, console: Console, *, edges_every: float = 39.0) -> Path:
+def make_material(minutes: float, count: int, console: Console, *, edges_every: float = 39.0) -> Path:
     """Return the folder of the videos and of `truth.json`, which lists the events; make what is missing.
 
-    There is about one event a minute. A fifth of them lie across multiples of `edges_every` seconds, where
+    There are up to `count` events. A fifth of them lie across multiples of `edges_every` seconds, where
     segments end.
     """
-    folder = FOLDER / f"{minutes:g}-minutes"
+    folder = FOLDER / f"{minutes:g}-minutes-{count}-events-{edges_every:g}"
     folder.mkdir(parents=True, exist_ok=True)
     seconds = round(minutes * 60)
     rng = np.random.default_rng(SEED)
     edges = np.arange(edges_every, seconds - edges_every, edges_every)
-    events = random_events(rng, seconds, max(1, round(minutes)), edges.tolist())
+    events = random_events(rng, seconds, count, edges.tolist())
     video = digit_video(rng, digit_pool("heldout"), seconds, events)
     for name in NAMES:
         if not (path := folder / f"{name}.mp4").exists():

@@ -16,7 +16,7 @@ from bench.video_answers import material
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(material, "FOLDER", tmp_path_factory.mktemp("bench"))
-        return material.make_material(0.2, Console(quiet=True))
+        return material.make_material(0.2, 1, Console(quiet=True))
 
 
 def pictures(path: Path) -> dict[float, np.ndarray]:
