@@ -14,11 +14,12 @@ from bench.harness.output import JsonOption
 from bench.harness.report import machine
 from clients.sdk.errors import ClientError
 from clients.video_jobs.frames.errors import VideoError
+from clients.video_jobs.requests.settings import AskSettings
 from ttscaling.asking.local_server import serving
 from ttscaling.console import CommandError
 
 from .material import FOLDER, NAMES, make_material
-from .measuring import measure, overlap_of
+from .measuring import measure
 
 COLUMNS = (
     ("system", "system"),
@@ -54,7 +55,7 @@ def video_answers(
     oracle is told where each event is. Chance has the findings of the segments at random times. The videos
     are made in runs/bench on first use.
     """
-    step = segment_seconds - overlap_of(segment_seconds)
+    step = segment_seconds - AskSettings(segment_seconds=segment_seconds).overlap
     folder = make_material(minutes, events, Console(stderr=True), edges_every=step)
     flags = ["--max-model-len", "32768", "--max-frames", "512", "--critic", "none"]
     flags += [] if policy is None else ["--policy", str(policy)]

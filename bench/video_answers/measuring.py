@@ -45,11 +45,6 @@ CASES = (
 )
 
 
-def overlap_of(segment_seconds: float) -> float:
-    """Return by how many seconds segments of a length overlap."""
-    return min(6.0, segment_seconds / 3)
-
-
 def truth_of(folder: Path) -> list[Span]:
     """Return the events that the videos of a folder show."""
     rows = json.loads((folder / TRUTH).read_text())
@@ -70,7 +65,6 @@ async def measure(
         base = AskSettings(
             facts=facts,
             segment_seconds=segment_seconds,
-            overlap_seconds=overlap_of(segment_seconds),
             max_tokens=2048,
             fields={"temperature": 0},
         )

@@ -15,11 +15,11 @@ class AskSettings:
 
     `fields` are further fields of the chat requests for answers, such as temperature or best_of. `delta` is
     V2PE's, where "auto" is chosen from `facts` once for each number of frames, and None leaves it to the
-    server. `num_frames` are in the request that gives the answer, and `anchors` of them are spread evenly
-    over the video, whatever a strategy chooses. Segments are `segment_seconds` long and overlap by
-    `overlap_seconds`; with `scenes` they are cut at changes of the shot. `focus` says what their notes are to
-    be about. `parallel` is how many requests of one question wait for their replies at a time. Evidence takes
-    `evidence_sets` different sets of frames.
+    server. `num_frames` are in the request that gives the answer, and `anchors` of them, at most half, are
+    spread evenly over the video, whatever a strategy chooses. Segments are `segment_seconds` long and overlap
+    by `overlap_seconds`, at most a third of that; with `scenes` they are cut at changes of the shot. `focus`
+    says what their notes are to be about. `parallel` is how many requests of one question wait for their
+    replies at a time. Evidence takes `evidence_sets` different sets of frames.
     """
 
     model: str | None = None
@@ -39,16 +39,19 @@ class AskSettings:
     def __post_init__(self) -> None:
         if self.num_frames < 1:
             raise ValueError(f"a request needs at least 1 frame, not {self.num_frames}")
-        if not 0 <= self.anchors <= self.num_frames:
-            raise ValueError(
-                f"of {self.num_frames} frames {self.anchors} can't be anchors; take fewer of them"
-            )
         if not 2 <= self.segment_seconds <= 600:
             raise ValueError(f"a segment has from 2 to 600 seconds, not {self.segment_seconds:g}")
-        if not 0 <= self.overlap_seconds <= self.segment_seconds / 2:
-            raise ValueError(
-                f"segments of {self.segment_seconds:g} s can overlap by half of that at most, not by "
-                f"{self.overlap_seconds:g} s"
-            )
+        if self.anchors < 0 or self.overlap_seconds < 0:
+            raise ValueError("anchors and the overlap of segments can't be negative")
         if self.parallel < 1 or self.evidence_sets < 2:
             raise ValueError("there must be at least 1 request at a time, and 2 sets of evidence")
+
+    @property
+    def anchor_count(self) -> int:
+        """The number of frames that are spread evenly over the video, whatever a strategy chooses."""
+        return min(self.anchors, self.num_frames // 2)
+
+    @property
+    def overlap(self) -> float:
+        """The seconds by which segments overlap."""
+        return min(self.overlap_seconds, self.segment_seconds / 3)

@@ -39,8 +39,8 @@ def segments_of(context: Context) -> tuple[Segment, ...]:
     settings = context.settings
     if settings.scenes:
         cuts = cuts_between(context.cuts, context.start, context.end)
-        return shot_segments(context.start, context.end, cuts, settings.overlap_seconds / 2)
-    return even_segments(context.start, context.end, settings.segment_seconds, settings.overlap_seconds)
+        return shot_segments(context.start, context.end, cuts, settings.overlap / 2)
+    return even_segments(context.start, context.end, settings.segment_seconds, settings.overlap)
 
 
 def frames_of(context: Context, segment: Segment) -> tuple[int, ...]:

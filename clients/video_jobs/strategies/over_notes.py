@@ -32,7 +32,7 @@ def final_outline(context: Context, events: Sequence[Event]) -> Outline:
     if len(events) > MOST_EVENTS:
         kept = [*fitting[:MOST_EVENTS], *thinned_events(others, MOST_EVENTS - len(fitting[:MOST_EVENTS]))]
         listed = sorted(kept, key=lambda event: event.start)
-    anchors = context.uniform(settings.anchors)
+    anchors = context.uniform(settings.anchor_count)
     room = settings.num_frames - len(anchors)
     preferred = [*thinned_events(fitting, room), *thinned_events(others, room)]
     middles = [shown_at(context.times, (event.start + event.end) / 2) for event in preferred]

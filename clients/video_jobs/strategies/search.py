@@ -98,7 +98,7 @@ def chosen_frames(
     and one from each of its neighbours.
     """
     settings = context.settings
-    anchors = context.uniform(settings.anchors)
+    anchors = context.uniform(settings.anchor_count)
     room = settings.num_frames - len(anchors)
     each = max(2, 4 * room // max(1, len(segments)))
     looks = [video.looks[_middle(context, segment)] for segment in segments]
