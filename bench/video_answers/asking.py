@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -62,9 +63,22 @@ class Posting:
         return reply
 
 
+@dataclass(frozen=True)
+class Findings:
+    """The events that a strategy found, and the times (seconds) of the frames that it has looked at."""
+
+    events: tuple[Span, ...]
+    frames: tuple[float, ...]
+
+    def visible(self, truth: Sequence[Span]) -> float:
+        """Return the share of the true events of which a frame was looked at: no model can find others."""
+        seen = [any(event.start <= time < event.end for time in self.frames) for event in truth]
+        return sum(seen) / len(seen) if seen else 1.0
+
+
 async def found_events(
     question: VideoQuestion, frames: VideoFrames, ask: Posting, settings: AskSettings
-) -> list[Span]:
+) -> Findings:
     """Return the events that a strategy finds: those of its notes, or those that its answer lists.
 
     An answer that isn't complete, or that the server refuses, finds nothing.
@@ -72,12 +86,11 @@ async def found_events(
     try:
         found = await answer(question, frames, ask, settings)
     except ClientError:
-        return []
+        return Findings((), ())
     if found.strategy == "segments":
-        return [
-            Span(event.start, event.end, event.text) for event in found.events if DIGIT.search(event.text)
-        ]
-    return listed_events(found)
+        noted = [event for event in found.events if DIGIT.search(event.text)]
+        return Findings(tuple(Span(event.start, event.end, event.text) for event in noted), frames.times)
+    return Findings(tuple(listed_events(found)), found.frames)
 
 
 def listed_events(found: VideoAnswer) -> list[Span]:

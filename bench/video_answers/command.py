@@ -24,6 +24,7 @@ from .measuring import measure
 COLUMNS = (
     ("system", "system"),
     ("case", "video"),
+    ("visible", "visible"),
     ("recall", "recall"),
     ("precision", "precision"),
     ("duplicates", "duplicates"),
@@ -51,9 +52,10 @@ def video_answers(
 ) -> None:
     """Ask which digits are shown in a video of drawn digits, its empty twin and one of a varying frame rate.
 
-    An event counts as found if its digit is named and its start and end are right within 2 seconds. The
-    oracle is told where each event is. Chance has the findings of the segments at random times. The videos
-    are made in runs/bench on first use.
+    An event counts as found if its digit is named and its start and end are right within 2 seconds. It is
+    visible if a strategy has looked at one of its frames, so that a model could find it. The oracle is told
+    where each event is. Chance has the findings of the segments at random times. The videos are made in
+    runs/bench on first use.
     """
     step = segment_seconds - AskSettings(segment_seconds=segment_seconds).overlap
     folder = make_material(minutes, events, Console(stderr=True), edges_every=step)

@@ -20,7 +20,7 @@ from clients.video_jobs.planning.measuring import measured_facts
 from clients.video_jobs.questions import VideoQuestion
 from clients.video_jobs.requests.settings import AskSettings
 
-from .asking import QUESTION, SCHEMA, Posting, found_events
+from .asking import QUESTION, SCHEMA, Findings, Posting, found_events
 from .material import TRUTH
 from .scoring import Span, score
 
@@ -87,7 +87,11 @@ async def measure(
                 )
                 if case.strategy == "segments" and truth:
                     rows.append(
-                        {"system": "chance", "case": name, "recall": chance(findings, truth, frames.duration)}
+                        {
+                            "system": "chance",
+                            "case": name,
+                            "recall": chance(findings.events, truth, frames.duration),
+                        }
                     )
         if truth:
             async with _opened(folder / f"{name}.mp4", cache, facts.side) as (frames, _):
@@ -113,22 +117,21 @@ async def _oracle(
     name: str, frames: VideoFrames, folder: Path, ask: Posting, settings: AskSettings, truth: Sequence[Span]
 ) -> dict[str, Any]:
     """Return the row of the oracle, which is told where each event is and looks at its frames only."""
-    findings: list[Span] = []
+    events: list[Span] = []
     for event in truth:
         question = VideoQuestion(
             folder / f"{name}.mp4", QUESTION, SCHEMA, start=event.start, end=event.end, strategy="segments"
         )
-        findings += await found_events(question, frames, ask, settings)
-    return _row("oracle", name, findings, truth, ask)
+        events += (await found_events(question, frames, ask, settings)).events
+    return _row("oracle", name, Findings(tuple(events), frames.times), truth, ask)
 
 
-def _row(
-    system: str, case: str, findings: Sequence[Span], truth: Sequence[Span], ask: Posting
-) -> dict[str, Any]:
-    result = score(findings, truth)
+def _row(system: str, case: str, findings: Findings, truth: Sequence[Span], ask: Posting) -> dict[str, Any]:
+    result = score(findings.events, truth)
     return {
         "system": system,
         "case": case,
+        "visible": findings.visible(truth),
         "recall": result.recall,
         "precision": result.precision,
         "duplicates": result.duplicates,

@@ -16,6 +16,7 @@ from bench.video_answers import material
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(material, "FOLDER", tmp_path_factory.mktemp("bench"))
+        patch.setattr(material, "SIZE", (320, 180))
         return material.make_material(0.2, 1, Console(quiet=True))
 
 
@@ -23,7 +24,7 @@ def pictures(path: Path) -> dict[float, np.ndarray]:
     """All frames of a video by their times in seconds."""
     with av.open(path) as file:
         return {
-            float(frame.time): frame.to_ndarray(format="gray")[::8, ::8] for frame in file.decode(video=0)
+            float(frame.time): frame.to_ndarray(format="gray")[::2, ::2] for frame in file.decode(video=0)
         }
 
 
