@@ -59,7 +59,7 @@ async def take_frames(
 async def _run(order: Mapping[str, Any], silence: float, progress: Callable[[float], None]) -> dict[str, Any]:
     order = {**order, "parent": os.getpid()}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "clients.video_jobs.frames.child", json.dumps(order)),
+        *(sys.executable, "-P", "-m", "clients.video_jobs.frames.child", json.dumps(order)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,  # FFmpeg's messages; what counts comes through the pipe

@@ -69,3 +69,11 @@ async def test_a_folder_that_vanishes_is_an_error(clip: Clip, tmp_path: Path):
 def test_a_take_out_of_range_is_refused(values: dict):
     with pytest.raises(ValueError, match="must"):
         Take(**values)
+
+
+async def test_modules_of_the_working_folder_are_not_imported(
+    clip: Clip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "av.py").write_text("raise SystemExit('not the real one')")
+    monkeypatch.chdir(tmp_path)
+    assert len((await read_facts(clip("plain.mp4"))).times) == 90
