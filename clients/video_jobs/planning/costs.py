@@ -21,8 +21,8 @@ class Cost:
     """What requests cost together.
 
     `prompt_tokens` are without what the model will write as notes, which may add up to `note_tokens`.
-    `positions` and `delta` are those of the request with most frames. Answers have at most
-    `completion_tokens`.
+    `positions` and `delta` are those of the request with most frames. Its delta is "auto" if it fits the
+    window with none, and None if it is the server's own. Answers have at most `completion_tokens`.
     """
 
     requests: int
@@ -43,6 +43,8 @@ def cost_of(
     delta = largest.delta(settings)
     tokens = count(largest)
     visual = len(largest.frames) * settings.facts.frame_tokens
+    if delta == "auto":
+        delta = settings.facts.fitting_delta(len(largest.frames), largest.text, largest.max_tokens) or "auto"
     moved = delta if isinstance(delta, float | int) else 1.0
     frames = sum(len(outline.frames) for outline in outlines)
     return Cost(

@@ -97,9 +97,17 @@ async def test_without_a_server_the_published_numbers_hold(planted: Path):
     assert plan.cost.requests == 1
     assert plan.cost.frames == 64
     assert plan.cost.prompt_tokens == pytest.approx(64 * 270, rel=0.01)
-    assert (plan.cost.delta, plan.cost.positions) == ("auto", plan.cost.prompt_tokens)
+    assert (plan.cost.delta, plan.cost.positions) == (1.0, plan.cost.prompt_tokens)
     assert plan.taken_frames == 3700
     assert plan.decode_seconds == pytest.approx(3700 * 32 * 32 / 8e8)
+
+
+async def test_many_frames_are_planned_with_a_smaller_delta(planted: Path):
+    question = VideoQuestion(planted, "Is it red?")
+    plan = await plan_question(question, await read_facts(planted), Take(), AskSettings(num_frames=512))
+    assert plan.cost.delta == 0.125
+    assert plan.cost.prompt_tokens > 130_000
+    assert plan.cost.positions < 32768 - 1024
 
 
 async def test_a_part_outside_the_video_is_refused(planted: Path):
