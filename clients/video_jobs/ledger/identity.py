@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +56,14 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file such that a reader finds the old content or the new one, never a part."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    write_texts(path, [json.dumps(value, indent=1) + "\n"])
 
 
-def write_text(path: Path, text: str) -> None:
+def write_texts(path: Path, texts: Iterable[str]) -> None:
     """Write a text file such that a reader finds the old content or the new one, never a part."""
     new = path.with_name(f".{path.name}.new")
     with new.open("w", encoding="utf-8", errors="replace") as file:
-        file.write(text)
+        file.writelines(texts)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)

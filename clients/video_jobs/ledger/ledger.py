@@ -10,7 +10,7 @@ Lines of the file:
 An attempt without an end is one whose process died.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -103,12 +103,15 @@ class Ledger:
         start = self._steps.get(key)
         return None if start is None else self._log.read(start)
 
-    def outcomes(self, outcome: Outcome) -> Iterator[Mapping[str, Any]]:
-        """Yield the results of all items that are done, or the errors of those that failed."""
-        field = "result" if outcome == "done" else "error"
-        for state in list(self._items.values()):
-            if state.outcome == outcome:
-                yield self._log.read(state.line)[field]
+    def items_with(self, outcome: Outcome) -> list[str]:
+        """Return the ids of the items that are done, or of those that failed."""
+        return [item for item, state in self._items.items() if state.outcome == outcome]
+
+    def outcome_line(self, item: str) -> Mapping[str, Any]:
+        """Return the result or the error of an item that has an outcome."""
+        line = self._log.read(self.state(item).line)
+        outcome: Mapping[str, Any] = line["result"] if line["kind"] == "done" else line["error"]
+        return outcome
 
     def _append(self, line: Mapping[str, Any]) -> None:
         self._note(self._log.append(line), line)
@@ -122,7 +125,9 @@ class Ledger:
             attempts = state.attempts + 1
             self._items[item] = ItemState(attempts, state.lost + 1, str(line["item"]))
         elif kind == "stop":
-            self._items[item] = replace(state, attempts=state.attempts - 1, lost=state.lost - 1)
+            self._items[item] = replace(
+                state, attempts=max(0, state.attempts - 1), lost=max(0, state.lost - 1)
+            )
         elif kind == "retry":
             self._items[item] = ItemState(fingerprint=state.fingerprint)
         elif kind in OUTCOMES:
