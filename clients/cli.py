@@ -30,6 +30,7 @@ SUB_COMMANDS = {
         "server.__main__:serve", "Start the server, by default with the embedded nano model."
     ),
     "ask": SubCommand("clients.commands.ask:ask", "Ask a running server a question about images and videos."),
+    "batch": SubCommand("clients.commands.batch:app", "Ask questions about many videos, hours long."),
     "eval": SubCommand("ttscaling.evaluation.cli:app", "Measure how good a running server's answers are."),
     "tune-delta": SubCommand(
         "ttscaling.evaluation.tune_delta.command:tune_delta", "Find the V2PE delta with the best answers."

@@ -96,6 +96,8 @@ def failure_of(error: Exception) -> Failure:
     for leaf in leaves(error):
         if isinstance(leaf, ItemError | RequestFailed):
             return leaf.failure
+        if isinstance(leaf, ClientError):
+            return Failure("answer", "bad_reply", str(leaf), retryable=True)
     first = next(leaves(error))
     return Failure("answer", "internal", f"{type(first).__name__}: {first}")
 

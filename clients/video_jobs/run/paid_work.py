@@ -12,7 +12,7 @@ from clients.video_jobs.ledger.ledger import Ledger
 from clients.video_jobs.questions import PaidRequest
 
 from .failures import Failure, RequestFailed
-from .sending import MOST_TRIES, path_of, send, stage_of
+from .sending import MOST_TRIES, send, stage_of
 from .servers import Server, Servers
 
 
@@ -101,7 +101,7 @@ class PaidWork:
             task.exception()  # it was told to whoever waited, if anybody did
 
     async def _post_and_keep(self, item: str, request: PaidRequest, server: Server) -> httpx.Response:
-        response = await server.post(path_of(request), request.body)
+        response = await server.post(f"/{request.path}", request.body)
         if response.is_success:
             reply = json_object(response)
             if reply is not None and is_useful(request, reply):

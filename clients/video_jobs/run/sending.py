@@ -14,8 +14,6 @@ from .failures import Failure, RequestFailed, WrongServer
 from .servers import Server, Servers
 from .verdicts import Verdict, seconds_to_wait, verdict
 
-CHAT = "/v1/chat/completions"
-CRITIC = "/v1/critic/score"
 MOST_TRIES = 3  # of a request that the server fails on, or that it answers with nothing
 MOST_BREAKS = 5  # connections that break off under one request, before it is taken for the reason
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -96,11 +94,6 @@ async def _wait(
         if tries.busy_seconds > patience:
             raise RequestFailed(refused(request, refusal.error, "busy", request_id, retryable=True))
     await asyncio.sleep(refusal.seconds)
-
-
-def path_of(request: PaidRequest) -> str:
-    """Return where a request is sent: to the critic if it brings answers to score, or else to the chat."""
-    return CRITIC if "answers" in request.body else CHAT
 
 
 def stage_of(request: PaidRequest) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from clients.sdk.errors import api_error
+
 from .failures import RunEnds, ServerGone
 
 PROBE_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)  # between two probes of a server that is away; the last one repeats
@@ -99,6 +101,23 @@ class Servers:
                     return server
             self._changed.clear()
             await self._changed.wait()
+
+    async def render(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what one of the servers says of the prompt of a chat request, which costs nothing.
+
+        Raises RunEnds, and ApiError if it can't say.
+        """
+        while True:
+            server = await self.wait_for("")
+            try:
+                response = await server.post("/v1/chat/completions/render", body)
+            except httpx.HTTPError:
+                self.note_away(server)
+                continue
+            if not response.is_success:
+                raise api_error(response.status_code, response.content)
+            reply: Mapping[str, Any] = response.json()
+            return reply
 
     def note_away(self, server: Server) -> None:
         """Note that a server didn't answer; it isn't used until it is ready."""

@@ -1,7 +1,7 @@
 """Run a job from its options to its end: open its folder, find its servers, work, and say how it went."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from clients.video_jobs.ledger.identity import OtherJob, check_identity, note_pr
 from clients.video_jobs.ledger.ledger import Ledger
 from clients.video_jobs.outputs.output_lines import OutputLines
 from clients.video_jobs.outputs.results import FILE_NAME as RESULTS
+from clients.video_jobs.planning.measuring import Render
 
 from .answering import Answerer
 from .failures import Failure, RunEnds, WrongServer, end_of_run, error_line
@@ -30,8 +31,8 @@ from .servers import Server, Servers
 from .video_group import VideoGroup, grouped
 
 ERRORS = "errors.jsonl"
-AnswererOf = Callable[[Mapping[str, Any]], Answerer]
-"""Returns the answerer for a model, given its identity."""
+AnswererOf = Callable[[str | None, Render], Awaitable[Answerer]]
+"""Returns the answerer for a model by its name, about whose prompts `render` can ask the servers."""
 
 
 def run_job(
@@ -94,7 +95,12 @@ class _Run:
             check = same_model(model, options.model)
             async with Servers(servers, patience=options.patience, check=check, say=progress.say) as pool:
                 work = PaidWork(ledger, pool, concurrency=options.concurrency, patience=options.patience)
-                runs = ItemRuns(self._records(), work, answerer_of(model), progress.note_end)
+                runs = ItemRuns(
+                    self._records(),
+                    work,
+                    await answerer_of(model.get("model"), pool.render),
+                    progress.note_end,
+                )
                 job = run_groups(
                     runs,
                     self._groups(self._items.values(), progress),

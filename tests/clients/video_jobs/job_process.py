@@ -8,7 +8,7 @@ from rich.console import Console
 from clients.video_jobs.run.session import run_job
 from clients.video_jobs.run.video_group import shard_of
 from tests.clients.video_jobs.jobs import options
-from tests.clients.video_jobs.whole_video import WholeVideo
+from tests.clients.video_jobs.whole_video import whole_video
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         concurrency=int(concurrency),
         shard=shard_of(shard) if shard else None,
     )
-    ending = run_job(chosen, lambda model: WholeVideo(), Console(stderr=True))
+    ending = run_job(chosen, whole_video, Console(stderr=True))
     print(ending.message or "", file=sys.stderr)
     sys.exit(ending.code)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from clients.video_jobs.run.options import Ending, JobOptions
 from clients.video_jobs.run.session import run_job
-from tests.clients.video_jobs.whole_video import WholeVideo
+from tests.clients.video_jobs.whole_video import whole_video
 
 
 def videos(folder: Path, count: int) -> Path:
@@ -30,7 +30,7 @@ def run(chosen: JobOptions) -> tuple[Ending, str]:
     """Run a job, and return how it ended and what it printed."""
     printed = StringIO()
     console = Console(file=printed, width=1000)
-    return run_job(chosen, lambda model: WholeVideo(), console), printed.getvalue()
+    return run_job(chosen, whole_video, console), printed.getvalue()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -76,6 +76,9 @@ class PaidServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path.endswith("/render"):
+                    self._send(Reply({"error": {"message": "Not Found"}}, 404))
+                    return
                 with outer._lock:
                     outer._now += 1
                     outer.most_at_once = max(outer.most_at_once, outer._now)
