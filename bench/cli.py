@@ -2,6 +2,7 @@
 
 import typer
 
+from bench.batch.command import batch
 from bench.critic.command import critic
 from bench.gpu.command import gpu
 from bench.preprocess.command import preprocess
@@ -23,6 +24,7 @@ def _group() -> None:
     """Keep each benchmark a sub-command, even if only one is left."""
 
 
+app.command()(batch)
 app.command()(critic)
 app.command()(drain)
 app.command()(gpu)
