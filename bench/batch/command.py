@@ -48,33 +48,34 @@ def batch(
         shutil.rmtree(FOLDER / name, ignore_errors=True)
     log = logs_folder("batch") / "server.log"
     log.unlink(missing_ok=True)
-    with KillableServer(log) as server, counting_proxy(server.url) as (url, counts):
-        began = time.monotonic()
-        _run(source, "undisturbed", url, concurrency)
-        plain = {"seconds": round(time.monotonic() - began, 1), "requests": counts.answered}
-        expected = answers(FOLDER / "undisturbed")
+    moments = _moments(videos, client_kills, server_kills, seed)
+    with KillableServer(log) as server:
+        with counting_proxy(server.url) as (url, counts):
+            began = time.monotonic()
+            _run(source, "undisturbed", url, concurrency)
+            plain = {"seconds": round(time.monotonic() - began, 1), "requests": counts.answered}
         console.print(f"undisturbed: {plain}")
-    with KillableServer(log) as server, counting_proxy(server.url) as (url, counts):
-        began = time.monotonic()
-        moments = _moments(videos, client_kills, server_kills, seed)
-        in_flight = _run_with_kills(source, url, concurrency, server, counts, moments, console)
-        found = answers(FOLDER / "disturbed")
-        disturbed = {
-            "seconds": round(time.monotonic() - began, 1),
-            "kills": len(moments),
-            "repeated_requests": counts.repeats,
-            "in_flight_at_kills": in_flight,
-            "most_under_way": len(moments) * concurrency,
-            "answers": len(found),
-            "twice": _lines(FOLDER / "disturbed") - len(found),
-            "equal": found == expected,
-        }
+        expected = answers(FOLDER / "undisturbed")
+        with counting_proxy(server.url) as (url, counts):
+            began = time.monotonic()
+            in_flight = _run_with_kills(source, url, concurrency, server, counts, moments, console)
+            found = answers(FOLDER / "disturbed")
+            disturbed = {
+                "seconds": round(time.monotonic() - began, 1),
+                "kills": len(moments),
+                "repeated_requests": counts.repeats,
+                "in_flight_at_kills": in_flight,
+                "most_under_way": len(moments) * concurrency,
+                "answers": len(found),
+                "twice": _lines(FOLDER / "disturbed") - len(found),
+                "equal": found == expected,
+            }
         console.print(f"disturbed: {disturbed}")
         for shard in ("0/2", "1/2"):
-            _run(source, "shards", url, concurrency, "--shard", shard)
-        subprocess.run([*_command(), "merge", str(FOLDER / "shards")], check=True, stdout=subprocess.DEVNULL)
-        merged = {"equal": answers(FOLDER / "shards") == expected}
-        console.print(f"two shards: {merged}")
+            _run(source, "shards", server.url, concurrency, "--shard", shard)
+    subprocess.run([*_command(), "merge", str(FOLDER / "shards")], check=True, stdout=subprocess.DEVNULL)
+    merged = {"equal": answers(FOLDER / "shards") == expected}
+    console.print(f"two shards: {merged}")
     if as_json:
         facts = {"undisturbed": plain, "disturbed": disturbed, "two_shards": merged}
         print(json.dumps({"bench": "batch", "videos": videos, **facts, "machine": machine()}))

@@ -1,7 +1,7 @@
 """Show on a terminal how far a run is; anywhere else, print a line now and then."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,13 +17,10 @@ QUIET_SECONDS = 60.0  # between two lines where there is no terminal
 
 
 class JobProgress:
-    """The bar of a run, weighted by the work of its items; a context manager that ends it.
+    """The bar of a run, with the time that is left; a context manager that ends it."""
 
-    `work_of` returns how much work an item is expected to be, such as its tokens.
-    """
-
-    def __init__(self, console: Console, work_of: Callable[[Item], float]) -> None:
-        self._console, self._work_of = console, work_of
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._pace = Pace(time.monotonic)
         self._failed = 0
         self._last_line = time.monotonic()
@@ -47,12 +44,16 @@ class JobProgress:
 
     def expect(self, item: Item) -> None:
         """Add an item that is still to be worked on."""
-        self._pace.total += self._work_of(item)
+        self._pace.expect(item.id)
         self._bar.update(self._task, total=(self._bar.tasks[0].total or 0) + 1)
+
+    def weigh(self, item: Item, work: float) -> None:
+        """Note how much work an item is, so that the time left follows from it."""
+        self._pace.weigh(item.id, work)
 
     def note_end(self, item: Item, error: Mapping[str, Any] | None) -> None:
         """Note that an item has its outcome, and print why it failed if it did."""
-        self._pace.add(self._work_of(item))
+        self._pace.end(item.id)
         if error is not None:
             self._failed += 1
             self.say(f"{item.id} failed ({error['stage']}, {error['class']}): {error['message']}")

@@ -17,7 +17,7 @@ from clients.video_jobs.outputs.output_lines import OutputLines
 from clients.video_jobs.outputs.results import FILE_NAME as RESULTS
 from clients.video_jobs.planning.measuring import Render
 
-from .answering import Answerer
+from .answering import Answerer, weigh_items
 from .failures import Failure, RunEnds, WrongServer, end_of_run, error_line
 from .growing import GrowingFiles
 from .interrupts import Interrupted, until_interrupted
@@ -35,23 +35,15 @@ AnswererOf = Callable[[str | None, Render], Awaitable[Answerer]]
 """Returns the answerer for a model by its name, about whose prompts `render` can ask the servers."""
 
 
-def run_job(
-    options: JobOptions,
-    answerer_of: AnswererOf,
-    console: Console,
-    work_of: Callable[[Item], float] = lambda item: 1.0,
-) -> Ending:
-    """Run a job until all its items have an outcome, and return how it ended.
-
-    `work_of` returns how much work an item is expected to be, for the time that is left.
-    """
+def run_job(options: JobOptions, answerer_of: AnswererOf, console: Console) -> Ending:
+    """Run a job until all its items have an outcome, and return how it ended."""
     try:
         source = read_source(options.source, options.questions)
         if options.follow and source.kind not in ("folder", "pattern"):
             raise SourceError(f"--follow needs a folder or a pattern, and {options.source} is neither")
         options.folder.mkdir(parents=True, exist_ok=True)
         with Ledger(options.folder) as ledger:
-            run = _Run(options, source, ledger, console, work_of)
+            run = _Run(options, source, ledger, console)
             try:
                 asyncio.run(run.work(answerer_of))
             except (RunEnds, DiskFull, Interrupted, OSError, KeyboardInterrupt) as error:
@@ -66,16 +58,8 @@ def run_job(
 class _Run:
     """One run of a job, with its ledger open."""
 
-    def __init__(
-        self,
-        options: JobOptions,
-        source: Source,
-        ledger: Ledger,
-        console: Console,
-        work_of: Callable[[Item], float],
-    ) -> None:
-        self._options, self._source, self._ledger = options, source, ledger
-        self._console, self._work_of = console, work_of
+    def __init__(self, options: JobOptions, source: Source, ledger: Ledger, console: Console) -> None:
+        self._options, self._source, self._ledger, self._console = options, source, ledger, console
         is_first = options.shard is None or options.shard.index == 0
         self._bad = {bad.id: _bad_line(bad) for bad in source.bad} if is_first else {}
         # With --follow every file has to show first that it is complete.
@@ -86,7 +70,7 @@ class _Run:
         options, ledger = self._options, self._ledger
         check_items(self._items.values(), ledger, all_items=self._source.kind == "manifest")
         servers = [Server(url, headers=options.headers, silence=options.silence) for url in options.base_urls]
-        with JobProgress(self._console, self._work_of) as progress:
+        with JobProgress(self._console) as progress:
             model = await first_model(servers, options.model, patience=options.patience, say=progress.say)
             check_identity(options.folder, self._identity(model))
             if options.retry_failed:
@@ -95,19 +79,20 @@ class _Run:
             check = same_model(model, options.model)
             async with Servers(servers, patience=options.patience, check=check, say=progress.say) as pool:
                 work = PaidWork(ledger, pool, concurrency=options.concurrency, patience=options.patience)
-                runs = ItemRuns(
-                    self._records(),
-                    work,
-                    await answerer_of(model.get("model"), pool.render),
-                    progress.note_end,
-                )
+                answerer = await answerer_of(model.get("model"), pool.render)
+                runs = ItemRuns(self._records(), work, answerer, progress.note_end)
+                groups = self._groups(self._items.values(), progress)
                 job = run_groups(
                     runs,
-                    self._groups(self._items.values(), progress),
+                    groups,
                     concurrency=options.concurrency,
                     scan=self._scan(progress) if options.follow else None,
                 )
-                await until_interrupted(job, work, progress.say)
+                weighing = asyncio.create_task(weigh_items(groups, answerer, progress.weigh))
+                try:
+                    await until_interrupted(job, work, progress.say)
+                finally:
+                    weighing.cancel()
 
     def ending(self, error: BaseException | None) -> Ending:
         """Return how the run ended, and write it into manifest.json."""

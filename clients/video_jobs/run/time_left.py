@@ -6,37 +6,52 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Pace:
-    """Counts the work that is done. `now` returns seconds, and `total` is all the work of this run.
+    """The items of a run that are left, and what those were that have ended. `now` returns seconds.
 
+    The work of an item is a number, such as its tokens. Until it is known, the item counts as an average one.
     The pace is that of the whole run by the clock, since several videos are worked on at a time.
     """
 
     now: Callable[[], float]
-    total: float = 0.0
-    work_done: float = 0.0
-    items: int = 0
     began: float = field(init=False)
+    _left: dict[str, float | None] = field(default_factory=dict)
+    _ended: dict[str, float | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.began = self.now()
 
-    def add(self, work: float) -> None:
-        """Note that an item is done which was this much work."""
-        self.work_done += work
-        self.items += 1
+    def expect(self, item: str) -> None:
+        """Add an item that is to be worked on."""
+        self._left[item] = None
+
+    def weigh(self, item: str, work: float) -> None:
+        """Note how much work an item is."""
+        for items in (self._left, self._ended):
+            if item in items:
+                items[item] = work
+
+    def end(self, item: str) -> None:
+        """Note that an item has its outcome."""
+        self._ended[item] = self._left.pop(item, None)
 
     @property
     def items_per_minute(self) -> float:
-        """How many items were done in a minute."""
+        """How many items had their outcome in a minute."""
         seconds = self.now() - self.began
-        return 60 * self.items / seconds if seconds > 0 else 0.0
+        return 60 * len(self._ended) / seconds if seconds > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """The seconds until all the work is done, or None as long as nothing is."""
-        if self.work_done <= 0:
+        """The seconds until all items have their outcome, or None as long as none has."""
+        if not self._ended:
             return None
-        return (self.now() - self.began) * max(0.0, self.total - self.work_done) / self.work_done
+        known = [work for items in (self._left, self._ended) for work in items.values() if work is not None]
+        average = sum(known) / len(known) if known else 1.0
+        left, ended = (
+            sum(average if work is None else work for work in items.values())
+            for items in (self._left, self._ended)
+        )
+        return (self.now() - self.began) * left / ended if ended else None
 
 
 def in_words(seconds: float | None) -> str:

@@ -10,10 +10,12 @@ from PIL import Image
 
 from clients.sdk.errors import ClientError
 from clients.video_jobs.frames.errors import VideoError
+from clients.video_jobs.frames.reader import read_facts
 from clients.video_jobs.frames.take import Take
 from clients.video_jobs.frames.video_frames import FrameSource, VideoFrames
 from clients.video_jobs.items.item import Item
 from clients.video_jobs.planning.measuring import Render, measured_facts
+from clients.video_jobs.planning.plan import plan_question
 from clients.video_jobs.questions import Asker, Event, VideoQuestion
 from clients.video_jobs.requests.model_facts import ModelFacts
 from clients.video_jobs.requests.settings import AskSettings
@@ -25,6 +27,7 @@ from .failures import Failure, ItemError, RunEnds, WorkerLost
 PICTURE_WIDTH = 192  # pixels of a picture in the report
 MOST_PICTURES = 24
 STRATEGY = "strategy"
+GROWING = ("segments", "search")  # strategies whose requests grow in number with the length of a video
 OF_SETTINGS = (
     "delta",
     "num_frames",
@@ -110,6 +113,17 @@ class VideoAnswerer:
                 return AnsweredItem(found, frames.duration, pictures(frames, found.events))
         except VideoError as error:
             raise _failed(error) from error
+
+    async def work_of(self, item: Item, video: Path) -> float | None:
+        """Return the tokens that an item's plan says, where they grow with the length of the video."""
+        try:
+            question, settings = self.options.question_of(item, video)
+            if question.strategy not in GROWING:
+                return None
+            plan = await plan_question(question, await read_facts(video), self.options.take, settings)
+            return float(plan.cost.prompt_tokens + plan.cost.completion_tokens)
+        except (ItemError, VideoError):
+            return None  # the run will say why
 
 
 def check_take(fps: float) -> None:

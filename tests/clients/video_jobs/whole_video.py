@@ -26,6 +26,9 @@ class WholeVideo:
     fields: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0, "max_tokens": 8})
     num_frames: int = 2
 
+    async def work_of(self, item: Item, video: Path) -> float | None:
+        return float(len(item.question))
+
     async def __call__(self, item: Item, video: Path, ask: Asker) -> AnsweredItem:
         content = video.read_bytes()
         if not content:
