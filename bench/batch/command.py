@@ -124,6 +124,7 @@ def _arguments(source: Path, name: str, url: str, concurrency: int) -> list[str]
         "--max-tokens": 16,
         "--temperature": 0,
         "--concurrency": concurrency,
+        "--patience": 600,
     }
     words = [str(word) for option in options.items() for word in option]
     return [*_command(), str(source), *words]
