@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from clients.sdk.errors import ApiError, api_error
-from clients.sdk.retry import delay
+from clients.sdk.sending.retry import delay
 
 BUSY = (408, 429, 502, 503, 504)
 NO_ACCESS = (401, 403)
