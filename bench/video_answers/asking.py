@@ -72,8 +72,8 @@ class Findings:
 
     def visible(self, truth: Sequence[Span]) -> float:
         """Return the share of the true events of which a frame was looked at: no model can find others."""
-        seen = [any(event.start <= time < event.end for time in self.frames) for event in truth]
-        return sum(seen) / len(seen) if seen else 1.0
+        has_frame = [any(event.start <= time < event.end for time in self.frames) for event in truth]
+        return sum(has_frame) / len(has_frame) if has_frame else 1.0
 
 
 async def found_events(

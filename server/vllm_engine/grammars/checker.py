@@ -20,6 +20,7 @@ from model.isolated import isolated_command, kept_environment
 from server.errors import TOO_COMPLEX, ApiError, StartupError
 
 from .compiler import GrammarSettings
+from .depth import is_deep
 from .worker import packed
 
 logger = logging.getLogger("internvl3.engine")
@@ -29,7 +30,6 @@ SIDE_BY_SIDE = 2  # compilations; the time limit of one begins with its turn
 NICENESS = 5  # of the process: the engines come first, also while it starts beside them
 REMEMBERED = 4096  # hashes of grammars, of those that compiled and of all others
 REFUSED_SECONDS = 600.0  # a grammar may have failed because the machine was busy, so it gets another chance
-LEVELS = 256  # vLLM copies schemas, and Python's stack ends at some hundred levels
 ENDED = "ended"  # the outcome of a check that the end of its process, or of its requests, has interrupted
 PROBLEMS = {
     "slow": "takes too long: its check may take a tenth of a second of CPU time, and check and compilation "
@@ -38,23 +38,6 @@ PROBLEMS = {
     "failed": "can't be compiled, or no answer fits it. Correct it, or send a smaller or simpler one.",
     "foreign": "refers to another document by $ref. Put what it refers to into the schema, under $defs.",
 }
-
-
-def is_deep(schema: Any) -> bool:
-    """Return whether a schema has more than `LEVELS` objects and lists inside each other."""
-    level = [schema]
-    for _ in range(LEVELS):
-        containers = [
-            each.values() if isinstance(each, dict) else each for each in level if _holds_others(each)
-        ]
-        level = [entry for container in containers for entry in container]
-        if not level:
-            return False
-    return any(map(_holds_others, level))
-
-
-def _holds_others(value: Any) -> bool:
-    return isinstance(value, dict | list)
 
 
 class GrammarChecker:

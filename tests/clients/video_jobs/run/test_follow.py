@@ -33,7 +33,7 @@ def test_new_files_are_taken_until_ctrl_c(tmp_path: Path) -> None:
         client = subprocess.Popen([sys.executable, "-c", CODE, str(folder), str(out), server.url])
         wait_for(lambda: server.paid.total() == 2)
         (folder / "late.mp4").write_bytes(b"late")
-        wait_for(lambda: server.paid.total() == 3)
+        wait_for(lambda: (out / "results.jsonl").read_text().count("\n") == 3)
         client.send_signal(signal.SIGINT)
         assert client.wait() == Exit.INTERRUPTED
     assert sorted(results(out)) == ["000.mp4", "001.mp4", "late.mp4"]
