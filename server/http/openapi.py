@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from server.files.purposes import UPLOADED
 from server.protocol.adapter_fields import LoadAdapter, UnloadAdapter
 from server.protocol.batch_fields import BatchFields
-from server.protocol.upload_fields import UploadFields
+from server.protocol.upload_fields import CompletionFields, UploadFields
 from server.services.scoring import ScoreBatchRequest, ScoreRequest
 from server.services.tokens import Detokenize, TokenizeText
 
@@ -24,12 +25,13 @@ OWN_REQUESTS = (
     Detokenize,
     BatchFields,
     UploadFields,
+    CompletionFields,
     LoadAdapter,
     UnloadAdapter,
 )
 FORM = {
     "type": "object",
-    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string"}},
+    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"enum": list(UPLOADED)}},
     "required": ["file", "purpose"],
 }
 PART = {
@@ -94,6 +96,7 @@ DESCRIBED = {
     "/v1/critic/score": Described(requests=("ScoreRequest", "ScoreBatchRequest")),
     "/v1/batches": Described(requests=("BatchFields",)),
     "/v1/uploads": Described(requests=("UploadFields",)),
+    "/v1/uploads/{upload_id}/complete": Described(requests=("CompletionFields",)),
     "/v1/load_lora_adapter": Described(requests=("LoadAdapter",)),
     "/v1/unload_lora_adapter": Described(requests=("UnloadAdapter",)),
 }
