@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
+PATIENCE = 20.0  # seconds, far more than the time limits of the tests
 Script = Callable[[socket.socket], None]
 
 
@@ -60,13 +61,16 @@ class RawServer:
         return reply
 
     def stalls_after(self, content: str) -> Script:
-        """Return a script that sends the first part of a reply, and then nothing."""
+        """Return a script that sends the first part of a reply, then nothing, and hangs up in the end.
+
+        So a client that waits too long gets another error.
+        """
 
         def stall(connection: socket.socket) -> None:
             self.receive(connection)
             head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 100000\r\n\r\n"
             connection.sendall((head + content).encode())
-            self.is_over.wait()
+            self.is_over.wait(PATIENCE)
 
         return stall
 
