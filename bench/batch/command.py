@@ -58,13 +58,12 @@ def batch(
         expected = answers(FOLDER / "undisturbed")
         with counting_proxy(server.url) as (url, counts):
             began = time.monotonic()
-            in_flight = _run_with_kills(source, url, concurrency, server, counts, moments, console)
+            _run_with_kills(source, url, concurrency, server, counts, moments, console)
             found = answers(FOLDER / "disturbed")
             disturbed = {
                 "seconds": round(time.monotonic() - began, 1),
                 "kills": len(moments),
                 "repeated_requests": counts.repeats,
-                "in_flight_at_kills": in_flight,
                 "most_under_way": len(moments) * concurrency,
                 "answers": len(found),
                 "twice": _lines(FOLDER / "disturbed") - len(found),
@@ -146,19 +145,15 @@ def _run_with_kills(
     counts: Counts,
     moments: list[tuple[int, str]],
     console: Console,
-) -> int:
-    """Run a job, kill at the given moments, and return how many requests were in flight at all of them."""
-    in_flight = 0
+) -> None:
+    """Run a job to its end, and kill at the given moments. Raises CommandError if it fails."""
     command = _arguments(source, "disturbed", url, concurrency)
     client = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     restart: threading.Thread | None = None
     try:
         for number, kind in moments:
             _wait_for_answers(counts, number, client)
-            in_flight += counts.in_flight
-            console.print(
-                f"after {counts.answered} answers: the {kind} is killed, {counts.in_flight} in flight"
-            )
+            console.print(f"after {counts.answered} answers: the {kind} is killed")
             if kind == "client":
                 client.kill()
                 client.wait()
@@ -176,7 +171,6 @@ def _run_with_kills(
         client.kill()
         if restart is not None:
             restart.join()
-    return in_flight
 
 
 def _wait_for_answers(counts: Counts, number: int, client: subprocess.Popen[bytes]) -> None:

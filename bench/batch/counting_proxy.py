@@ -17,31 +17,27 @@ PASSED_ON = ("content-type", "x-request-id", "retry-after", "x-should-retry")
 
 
 class Counts:
-    """How often each chat request reached the server, how many were answered, and how many are there now."""
+    """How often each chat request reached the server, and how many were answered."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.sent: Counter[str] = Counter()
         self.answered = 0
-        self.in_flight = 0
 
     def begin(self, body: bytes) -> None:
         """Note that a request goes to the server."""
         with self._lock:
             self.sent[hashlib.sha256(body).hexdigest()] += 1
-            self.in_flight += 1
 
     def withdraw(self, body: bytes) -> None:
         """Note that a request didn't reach the server."""
         with self._lock:
             self.sent[hashlib.sha256(body).hexdigest()] -= 1
-            self.in_flight -= 1
 
-    def end(self, is_answered: bool) -> None:
-        """Note that a request has left the server."""
+    def note_answer(self) -> None:
+        """Note that a request was answered."""
         with self._lock:
-            self.in_flight -= 1
-            self.answered += is_answered
+            self.answered += 1
 
     @property
     def repeats(self) -> int:
@@ -71,12 +67,10 @@ def counting_proxy(upstream: str) -> Iterator[tuple[str, Counts]]:
         def _pass_on(self, body: bytes, *, counted: bool) -> None:
             if counted:
                 counts.begin(body)
-            is_answered = False
             try:
                 reply = client.request(
                     self.command, self.path, content=body, headers={"Content-Type": "application/json"}
                 )
-                is_answered = reply.is_success
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 if counted:
                     counts.withdraw(body)
@@ -84,11 +78,9 @@ def counting_proxy(upstream: str) -> Iterator[tuple[str, Counts]]:
                 return
             except httpx.HTTPError:
                 self.close_connection = True
-                if counted:
-                    counts.end(False)
                 return
-            if counted:
-                counts.end(is_answered)
+            if counted and reply.is_success:
+                counts.note_answer()
             self._send(reply.status_code, dict(reply.headers), reply.content)
 
         def _send(self, status: int, headers: dict[str, str], content: bytes) -> None:
@@ -106,7 +98,11 @@ def counting_proxy(upstream: str) -> Iterator[tuple[str, Counts]]:
         def log_message(self, format: str, *args: Any) -> None:
             """Print no line for a request."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that was killed is no error."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

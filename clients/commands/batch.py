@@ -11,19 +11,19 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from clients.video_jobs.frames.cache import GIB, FrameCache
-from clients.video_jobs.frames.video_frames import FrameSource
 from clients.video_jobs.items.source import SourceError, read_source
+from clients.video_jobs.ledger.identity import OtherJob
 from clients.video_jobs.outputs.exports import ExportError
-from clients.video_jobs.planning.measuring import Render
 from clients.video_jobs.requests.settings import AskSettings, Delta
 from clients.video_jobs.run.dry_run import collect, show_costs, totals
 from clients.video_jobs.run.options import Ending, Exit, JobOptions
 from clients.video_jobs.run.session import run_job
-from clients.video_jobs.run.video_answerer import AskOptions, VideoAnswerer, check_take
+from clients.video_jobs.run.video_answerer import AskOptions, VideoAnswererOf, check_take
 from clients.video_jobs.run.video_group import shard_of
+from clients.video_jobs.runners.ray import RayError, run_on_ray
 from clients.video_jobs.strategies.answering import check_strategy
 
-from .batch_outputs import Export, Report, check_exports, end, merge, write_outputs
+from .batch_outputs import Export, Report, check_exports, end, merge, say, write_outputs
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_CACHE = Path.home() / ".cache" / "internvl3" / "frames"
@@ -85,6 +85,9 @@ def run(
     shard: Annotated[str | None, typer.Option(help="Do one part of the videos only: I/N, I from 0.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Wait for new files in the folder.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed items again.")] = False,
+    ray: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster that does the work, or `local`.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it will cost, and stop.")] = False,
     export: Export = None,
     report: Report = False,
@@ -142,14 +145,26 @@ def run(
     except (ValueError, SourceError, ExportError, httpx.InvalidURL) as error:
         end(console, Ending(Exit.USAGE, str(error)))
 
-    async def answerer(served: str | None, render: Render) -> VideoAnswerer:
-        measured = await how.measured_by(served, render)
-        return VideoAnswerer(FrameSource(frames, measured.take, decodes), measured)
-
-    ending = run_job(options, answerer, console)
+    answerer_of = VideoAnswererOf(how, frames, decodes)
+    if ray is None:
+        ending = run_job(options, answerer_of, console)
+    else:
+        ending = _run_on_ray(options, answerer_of, ray, console)
     if ending.code in (Exit.ALL_GOOD, Exit.SOME_FAILED, Exit.INTERRUPTED):
         write_outputs(console, options.folder, export or (), report)
     end(console, ending, options.folder)
+
+
+def _run_on_ray(options: JobOptions, answerer_of: VideoAnswererOf, address: str, console: Console) -> Ending:
+    """Run a job on a Ray cluster, and return how it ended."""
+    if options.follow or options.retry_failed:
+        return Ending(Exit.USAGE, "--ray goes with neither --follow nor --retry-failed")
+    try:
+        return run_on_ray(options, answerer_of, address, lambda line: say(console, line))
+    except (RayError, SourceError, OtherJob) as error:
+        return Ending(Exit.USAGE, str(error))
+    except OSError as error:
+        return Ending(Exit.STOPPED_EARLY, str(error))
 
 
 def _show_plan(options: JobOptions, how: AskOptions) -> None:

@@ -2,8 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ class Merged:
 
     results: int
     errors: int
-    missing: tuple[str, ...]
-    unfinished: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
 
 
 def merge_shards(out: Path) -> Merged:
@@ -38,11 +38,23 @@ def merge_shards(out: Path) -> Merged:
     OSError.
     """
     folders = shard_folders(out)
+    count = int(folders[0].name.rpartition("-")[2])
+    there = {folder.name for folder in folders}
+    names = [f"shard-{index}-of-{count}" for index in range(count)]
+    merged = merge_folders(out, folders)
+    return replace(merged, missing=tuple(name for name in names if name not in there))
+
+
+def merge_folders(out: Path, folders: Sequence[Path]) -> Merged:
+    """Put the results in several folders, of which there is at least one, together in another one.
+
+    Raises OtherJob if they are of different jobs, and OSError.
+    """
     manifests = {folder: read_manifest(folder) for folder in folders}
     identities = {digest(_common(manifest)) for manifest in manifests.values()}
     if len(identities) > 1:
         raise OtherJob(
-            f"the shards in {out} have different settings or models: run those again that differ, with a "
+            f"the parts in {out} have different settings or models: run those again that differ, with a "
             "new --out"
         )
     results = _once(folders, RESULTS, set())
@@ -56,13 +68,9 @@ def merge_shards(out: Path) -> Merged:
     identity = _common(next(iter(manifests.values())))
     progress = {"items": len(ids) + errors, "done": len(ids), "failed": errors}
     write_json(out / MANIFEST, {"hash": digest(identity), "identity": identity, "progress": progress})
-    count = int(folders[0].name.rpartition("-")[2])
-    there = {folder.name for folder in folders}
-    names = [f"shard-{index}-of-{count}" for index in range(count)]
     return Merged(
         results=len(ids),
         errors=errors,
-        missing=tuple(name for name in names if name not in there),
         unfinished=tuple(
             folder.name
             for folder, manifest in manifests.items()
@@ -89,7 +97,7 @@ def _common(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {**manifest["identity"], "shard": None}
 
 
-def _once(folders: list[Path], name: str, ids: set[str]) -> Iterator[dict[str, Any]]:
+def _once(folders: Sequence[Path], name: str, ids: set[str]) -> Iterator[dict[str, Any]]:
     """Yield the lines of all shards whose ids are not among `ids`, each once."""
     for folder in folders:
         for line in read_lines(folder / name):

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from threading import current_thread, main_thread
 
 from .paid_work import PaidWork
 
@@ -34,7 +35,9 @@ async def until_interrupted(
         received.append(number)
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Signals come to the main thread; a run in another one is ended by whoever started it.
+    signals = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
+    for number in signals:
         loop.add_signal_handler(number, note, number)
     try:
         try:
@@ -52,7 +55,7 @@ async def until_interrupted(
         if received:
             raise Interrupted
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in signals:
             loop.remove_signal_handler(number)
 
 

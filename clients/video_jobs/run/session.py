@@ -41,6 +41,14 @@ def run_job(options: JobOptions, answerer_of: AnswererOf, console: Console) -> E
         source = read_source(options.source, options.questions)
         if options.follow and source.kind not in ("folder", "pattern"):
             raise SourceError(f"--follow needs a folder or a pattern, and {options.source} is neither")
+    except SourceError as error:
+        return Ending(Exit.USAGE, str(error))
+    return run_source(options, source, answerer_of, console)
+
+
+def run_source(options: JobOptions, source: Source, answerer_of: AnswererOf, console: Console) -> Ending:
+    """Run a job whose items have been read already; see `run_job`."""
+    try:
         options.folder.mkdir(parents=True, exist_ok=True)
         with Ledger(options.folder) as ledger:
             run = _Run(options, source, ledger, console)
@@ -49,7 +57,7 @@ def run_job(options: JobOptions, answerer_of: AnswererOf, console: Console) -> E
             except (RunEnds, DiskFull, Interrupted, OSError, KeyboardInterrupt) as error:
                 return run.ending(error)
             return run.ending(None)
-    except (SourceError, OtherJob, LogInUse, httpx.InvalidURL) as error:
+    except (OtherJob, LogInUse, httpx.InvalidURL) as error:
         return Ending(Exit.USAGE, str(error))
     except (DiskFull, OSError) as error:
         return Ending(Exit.STOPPED_EARLY, str(end_of_run(error) or error))

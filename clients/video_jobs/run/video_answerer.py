@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image
 
 from clients.sdk.errors import ClientError
+from clients.video_jobs.frames.cache import FrameCache
 from clients.video_jobs.frames.errors import VideoError
 from clients.video_jobs.frames.reader import read_facts
 from clients.video_jobs.frames.take import Take
@@ -124,6 +125,20 @@ class VideoAnswerer:
             return float(plan.cost.prompt_tokens + plan.cost.completion_tokens)
         except (ItemError, VideoError):
             return None  # the run will say why
+
+
+@dataclass(frozen=True)
+class VideoAnswererOf:
+    """Makes the answerer of a run once its model is known; `decodes` videos are decoded at a time."""
+
+    options: AskOptions
+    cache: FrameCache
+    decodes: int
+
+    async def __call__(self, model: str | None, render: Render) -> VideoAnswerer:
+        """Return the answerer for a model of a server."""
+        options = await self.options.measured_by(model, render)
+        return VideoAnswerer(FrameSource(self.cache, options.take, self.decodes), options)
 
 
 def check_take(fps: float) -> None:
