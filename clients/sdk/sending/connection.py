@@ -58,19 +58,33 @@ def connection_to(
 ) -> Connection:
     """Return a connection to a server, whose address may end in /v1.
 
-    Without `api_key`, the environment variable INTERNVL3_API_KEY holds it, if it is set. `headers` win over
-    it. Raises InvalidRequest for text that is no address or no header.
+    `api_key` and `headers` are those of `request_headers`. Raises InvalidRequest for text that is no address
+    or no header.
     """
-    key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
-    authorization = {"Authorization": f"Bearer {key}"} if key else {}
-    all_headers = httpx.Headers(checked_headers(authorization))
-    all_headers.update(checked_headers(headers or {}))
     url = server_root(base_url)
     try:
         httpx.URL(url)
     except httpx.InvalidURL as error:
         raise not_an_address(url) from error
-    return Connection(url=url, headers=all_headers, timeouts=timeouts_of(timeout), max_retries=max_retries)
+    return Connection(
+        url=url,
+        headers=request_headers(api_key, headers),
+        timeouts=timeouts_of(timeout),
+        max_retries=max_retries,
+    )
+
+
+def request_headers(api_key: str | None, headers: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """Return the headers of all requests: the key, and further ones, which win over it.
+
+    Without `api_key`, the environment variable INTERNVL3_API_KEY holds it, if it is set. Raises
+    InvalidRequest for what is no header.
+    """
+    key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
+    authorization = {"Authorization": f"Bearer {key}"} if key else {}
+    joined = httpx.Headers(checked_headers(authorization))
+    joined.update(checked_headers(headers or {}))
+    return joined
 
 
 def server_root(base_url: str) -> str:
