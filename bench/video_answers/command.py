@@ -15,6 +15,7 @@ from bench.harness.report import machine
 from clients.sdk.errors import ClientError
 from clients.video_jobs.frames.errors import VideoError
 from clients.video_jobs.requests.settings import AskSettings
+from ttscaling.asking.address import Address, ApiKey, Header, address_of
 from ttscaling.asking.local_server import serving
 from ttscaling.console import CommandError
 
@@ -44,6 +45,8 @@ def video_answers(
     base_url: Annotated[
         str | None, typer.Option(help="Address of a server; by default one with nano is started.")
     ] = None,
+    api_key: ApiKey = None,
+    header: Header = None,
     policy: Annotated[
         Path | None, typer.Option(help="Checkpoint of the policy to start instead of nano.")
     ] = None,
@@ -63,10 +66,11 @@ def video_answers(
     flags += [] if policy is None else ["--policy", str(policy)]
     try:
         if base_url is not None:
-            rows = asyncio.run(_all(folder, base_url, segment_seconds))
+            address = address_of(base_url, api_key, header)
+            rows = asyncio.run(_all(folder, address, segment_seconds))
         else:
             with serving(flags, logs_folder("video-answers") / "server.log") as url:
-                rows = asyncio.run(_all(folder, url, segment_seconds))
+                rows = asyncio.run(_all(folder, address_of(url, api_key, header), segment_seconds))
     except (ClientError, VideoError, CommandError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
@@ -75,10 +79,10 @@ def video_answers(
         print(json.dumps({"bench": "video-answers", "minutes": minutes, "rows": rows, "machine": machine()}))
 
 
-async def _all(folder: Path, url: str, segment_seconds: float) -> list[dict[str, Any]]:
+async def _all(folder: Path, address: Address, segment_seconds: float) -> list[dict[str, Any]]:
     rows = []
     for name in NAMES:
-        rows += await measure(folder, name, url, FOLDER / "frames", segment_seconds)
+        rows += await measure(folder, name, address, FOLDER / "frames", segment_seconds)
     return rows
 
 

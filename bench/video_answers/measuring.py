@@ -19,6 +19,7 @@ from clients.video_jobs.frames.video_frames import FrameSource, VideoFrames
 from clients.video_jobs.planning.measuring import measured_facts
 from clients.video_jobs.questions import VideoQuestion
 from clients.video_jobs.requests.settings import AskSettings
+from ttscaling.asking.address import Address
 
 from .asking import QUESTION, SCHEMA, Findings, Posting, found_events
 from .material import TRUTH
@@ -52,7 +53,12 @@ def truth_of(folder: Path) -> list[Span]:
 
 
 async def measure(
-    folder: Path, name: str, url: str, cache: Path, segment_seconds: float, cases: Sequence[Case] = CASES
+    folder: Path,
+    name: str,
+    address: Address,
+    cache: Path,
+    segment_seconds: float,
+    cases: Sequence[Case] = CASES,
 ) -> list[dict[str, Any]]:
     """Return a row for each case on one video, and for `events` also what chance and the oracle find.
 
@@ -60,7 +66,7 @@ async def measure(
     """
     truth = [] if name == "empty" else truth_of(folder)
     rows = []
-    async with httpx.AsyncClient(base_url=url, timeout=1200) as client:
+    async with httpx.AsyncClient(base_url=address.url, headers=address.headers, timeout=1200) as client:
         facts = await measured_facts(Posting(client).render, AskSettings())
         base = AskSettings(
             facts=facts,

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+from clients.sdk.errors import InvalidRequest
+from clients.sdk.sending.connection import request_headers
 from clients.video_jobs.frames.cache import GIB, FrameCache
 from clients.video_jobs.items.source import SourceError, read_source
 from clients.video_jobs.ledger.identity import OtherJob
@@ -24,6 +26,7 @@ from clients.video_jobs.runners.ray import RayError, run_on_ray
 from clients.video_jobs.strategies.answering import check_strategy
 
 from .batch_outputs import Export, Report, check_exports, end, merge, say, write_outputs
+from .server_options import ApiKey, Header, headers_of
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_CACHE = Path.home() / ".cache" / "internvl3" / "frames"
@@ -63,9 +66,8 @@ def run(
         str, typer.Option(help="Address of the server; several with commas, which share the videos.")
     ] = DEFAULT_URL,
     model: Annotated[str | None, typer.Option(help="Name of the model; by default the server's.")] = None,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="INTERNVL3_API_KEY", help="Key of the server.")
-    ] = None,
+    api_key: ApiKey = None,
+    header: Header = None,
     strategy: Annotated[str, typer.Option(help="How questions are answered.")] = "window",
     num_frames: Annotated[int, typer.Option(help="Frames in the request that gives the answer.")] = 64,
     fps: Annotated[float, typer.Option(help="Frames to take from each second of a video.")] = 1.0,
@@ -129,7 +131,7 @@ def run(
             out=out,
             base_urls=tuple(url.strip() for url in base_url.split(",")),
             model=model,
-            headers={} if api_key is None else {"Authorization": f"Bearer {api_key}"},
+            headers=request_headers(api_key, headers_of(header)),
             settings=how.as_json(),
             concurrency=concurrency,
             patience=patience,
@@ -142,7 +144,7 @@ def run(
         if dry_run:
             _show_plan(options, how)
             return
-    except (ValueError, SourceError, ExportError, httpx.InvalidURL) as error:
+    except (ValueError, SourceError, ExportError, InvalidRequest, httpx.InvalidURL) as error:
         end(console, Ending(Exit.USAGE, str(error)))
 
     answerer_of = VideoAnswererOf(how, frames, decodes)

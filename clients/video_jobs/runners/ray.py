@@ -1,4 +1,4 @@
-"""Run a batch on a Ray cluster: a row is a video with its questions, and each row is a small job of its own.
+"""Run a batch on a Ray cluster. A row is a video with its questions, and each row is a job of its own.
 
 The ledger stays the truth. Every video has a folder with a ledger below `--out`, which all machines must
 share. So a row that Ray runs again pays for nothing twice, and an item that kills its worker is given up

@@ -9,6 +9,7 @@ from bench.video_answers import material
 from bench.video_answers.measuring import Case, chance, measure, truth_of
 from bench.video_answers.scoring import Span
 from tests.bench.video_answers.knowing_server import knowing_server
+from ttscaling.asking.address import Address
 
 CASES = (
     Case("window 8", "window", 8),
@@ -28,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def table(folder: Path, name: str) -> dict[str, dict]:
     events = [] if name == "empty" else truth_of(folder)
     with knowing_server(events) as url:
-        rows = await measure(folder, name, url, folder / "frames", 12, CASES)
+        rows = await measure(folder, name, Address(url, {}), folder / "frames", 12, CASES)
     return {row["system"]: row for row in rows}
 
 
