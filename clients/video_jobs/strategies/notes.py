@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -16,7 +17,7 @@ from clients.video_jobs.requests.outline import Outline, paid_request
 from clients.video_jobs.requests.segments import Segment, cuts_between, even_segments, shot_segments
 from clients.video_jobs.requests.time_tags import span_of_tags, time_tag
 
-from .merging import merge_events
+from .merging import Span, merge_events
 from .parallel import in_parallel
 from .prompts import NOTES, notes_format, notes_text
 from .replies import text_of
@@ -80,7 +81,12 @@ async def take_notes(context: Context, video: VideoFrames, ask: Asker) -> Notes:
             unread.append(segment)
         else:
             events += in_segment
-    return Notes(merge_events(events, gap=_usual_step(context.times)), tuple(unread), tuple(replies))
+    spans = {
+        segment.number: _shown(context, outline, segment, len(segments))
+        for segment, outline in zip(segments, outlines, strict=True)
+    }
+    merged = merge_events(events, gap=_usual_step(context.times), spans=spans)
+    return Notes(merged, tuple(unread), tuple(replies))
 
 
 def _events_of(
@@ -93,10 +99,21 @@ def _events_of(
     except (ClientError, ValueError, KeyError, TypeError):
         return None
     times = [context.times[number] for number in outline.frames]
-    after = outline.frames[-1] + 1
-    end = context.times[after] if after < len(context.times) else context.duration
+    end = _end_of_last(context, outline)
     spans = [(span_of_tags(first, last, times, end), text) for first, last, text in rows]
     return [Event(*span, text, segment.number) for span, text in spans if span is not None and text]
+
+
+def _end_of_last(context: Context, outline: Outline) -> float:
+    """Return when the last frame of a request ceases to be shown."""
+    after = outline.frames[-1] + 1
+    return context.times[after] if after < len(context.times) else context.duration
+
+
+def _shown(context: Context, outline: Outline, segment: Segment, count: int) -> Span:
+    """Return from when to when the frames of a segment are shown; nothing comes before the first one."""
+    first = -inf if segment.number == 0 else context.times[outline.frames[0]]
+    return first, inf if segment.number == count - 1 else _end_of_last(context, outline)
 
 
 def _usual_step(times: Sequence[float]) -> float:
