@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
@@ -144,7 +143,7 @@ def run(
         if dry_run:
             _show_plan(options, how)
             return
-    except (ValueError, SourceError, ExportError, InvalidRequest, httpx.InvalidURL) as error:
+    except (ValueError, SourceError, ExportError, InvalidRequest) as error:
         end(console, Ending(Exit.USAGE, str(error)))
 
     answerer_of = VideoAnswererOf(how, frames, decodes)

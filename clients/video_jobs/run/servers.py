@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -19,11 +20,17 @@ SILENCE = 600.0  # seconds without a byte; many candidates on a CPU take minutes
 CONNECT = 10.0
 
 
+class BadAddress(ValueError):
+    """A text is no address of a server."""
+
+
 class Server:
-    """One server by its address, with or without /v1. Raises httpx.InvalidURL for what is no address."""
+    """One server by its address, with or without /v1. Raises BadAddress for what is none."""
 
     def __init__(self, base_url: str, *, headers: Mapping[str, str], silence: float = SILENCE) -> None:
         self.url = base_url.rstrip("/").removesuffix("/v1")
+        if not _is_address(self.url):
+            raise BadAddress(f"{base_url} is no address of a server; it must look like http://127.0.0.1:8000")
         timeout = httpx.Timeout(silence, connect=CONNECT, pool=None)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
         self._http = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, limits=limits)
@@ -171,3 +178,11 @@ def preference(video: str, url: str) -> bytes:
     So if a server comes or goes, only the videos that it gets or had go elsewhere (rendezvous hashing).
     """
     return hashlib.sha256(f"{url}\n{video}".encode(errors="surrogateescape")).digest()
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False

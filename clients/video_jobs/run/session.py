@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 from rich.console import Console
 
 from clients.video_jobs.items.item import BadItem, Item
@@ -27,7 +26,7 @@ from .models import first_model, same_model
 from .options import Ending, Exit, JobOptions
 from .paid_work import PaidWork
 from .progress import JobProgress
-from .servers import Server, Servers
+from .servers import BadAddress, Server, Servers
 from .video_group import VideoGroup, grouped
 
 ERRORS = "errors.jsonl"
@@ -57,7 +56,7 @@ def run_source(options: JobOptions, source: Source, answerer_of: AnswererOf, con
             except (RunEnds, DiskFull, Interrupted, OSError, KeyboardInterrupt) as error:
                 return run.ending(error)
             return run.ending(None)
-    except (OtherJob, LogInUse, httpx.InvalidURL) as error:
+    except (OtherJob, LogInUse, BadAddress) as error:
         return Ending(Exit.USAGE, str(error))
     except (DiskFull, OSError) as error:
         return Ending(Exit.STOPPED_EARLY, str(end_of_run(error) or error))

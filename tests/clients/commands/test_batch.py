@@ -172,10 +172,13 @@ def test_a_key_goes_with_every_request_and_is_never_printed(
         ([".", "--question", "q", "--schema", "nowhere.json"], "--schema nowhere.json"),
         ([".", "--question", "q", "--fps", "0"], "a second must give"),
         ([".", "--question", "q", "--base-url", "http://[", "--dry-run"], ""),
+        ([".", "--question", "q", "--base-url", "localhost:8000"], "is no address of a server"),
     ],
 )
-def test_wrong_options_are_one_line(call: Any, arguments: list[str], reason: str, capsys: Any) -> None:
-    assert call(*arguments) == 2
+def test_wrong_options_are_one_line(
+    folder: Path, call: Any, arguments: list[str], reason: str, capsys: Any
+) -> None:
+    assert call(*(folder if word == "." else word for word in arguments)) == 2
     shown = capsys.readouterr().err
     assert reason in shown
     assert "Traceback" not in shown
