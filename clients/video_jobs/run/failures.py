@@ -2,7 +2,7 @@
 
 Exception
   ItemError       one item fails, and the others go on
-    WorkerLost    the process that worked on it died; another attempt may succeed
+    WorkerLost    what worked on it died, such as its decoder; another attempt may succeed
   RequestFailed   a ClientError: a paid request failed, and so does its item
   RunEnds         the run can't go on: its items are left as they are, and the same command goes on with them
     ServerGone    no server has answered for as long as the run waits
@@ -49,7 +49,7 @@ class ItemError(Exception):
 
 
 class WorkerLost(ItemError):
-    """The process that worked on an item died."""
+    """What worked on an item died, such as its decoder."""
 
 
 class RequestFailed(ClientError):

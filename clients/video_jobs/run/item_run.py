@@ -76,8 +76,6 @@ class ItemRuns:
 
     def give_up(self, item: Item, last: Failure | None = None) -> None:
         """Note that an item has lost as many attempts as it gets. `last` tells how the last one ended."""
-        reason = last or Failure("answer", "worker_lost", "the whole run died")
-        message = (
-            f"given up after {MOST_ATTEMPTS} attempts in each of which its process died: {reason.message}"
-        )
-        self.fail(item, replace(reason, kind="worker_lost", message=message, retryable=False))
+        reason = last or Failure("answer", "worker_lost", "its process died each time")
+        message = f"given up after {MOST_ATTEMPTS} attempts: {reason.message}"
+        self.fail(item, replace(reason, message=message, retryable=False))

@@ -163,10 +163,12 @@ def pictures(frames: VideoFrames, events: tuple[Event, ...]) -> tuple[tuple[floa
 def _failed(error: VideoError) -> Exception:
     """Return what an error of frames means for the run.
 
-    A decoder that died may live in another attempt. Frames that can't be kept fail for every video.
+    A decoder that was killed and a cache that has vanished may be there in another attempt. A file that is
+    still written needs more time than that. Frames that can't be kept fail for every video.
     """
     if error.stage == "cache" and not error.retryable:
         return RunEnds(str(error))
-    kind = "cache_lost" if error.stage == "cache" else "bad_video"
+    kinds = {"cache": "cache_lost", "decode": "worker_lost", "probe": "changed_video"}
+    kind = kinds[error.stage] if error.retryable else "bad_video"
     failure = Failure(error.stage, kind, str(error), retryable=error.retryable)
-    return WorkerLost(failure) if error.retryable else ItemError(failure)
+    return WorkerLost(failure) if error.retryable and error.stage != "probe" else ItemError(failure)

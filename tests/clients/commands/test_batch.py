@@ -1,6 +1,7 @@
 """`internvl3 batch` answers questions on real videos, says what it costs, and merges shards."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from clients.video_jobs.questions import Event, PaidRequest
 from tests.clients.chat_server import Reply, completion
 from tests.clients.test_cli import run
 from tests.clients.video_jobs.jobs import errors, lines, results
-from tests.clients.video_jobs.paid_server import PaidServer
+from tests.clients.video_jobs.paid_server import PaidServer, echo
 from tests.clients.video_jobs.planted import SeeingModel, write_planted
 from tests.videos import write_sound
 
@@ -210,3 +211,23 @@ def test_the_ledger_holds_no_media(folder: Path, call: Any, tmp_path: Path) -> N
     kinds = [line["kind"] for line in lines(tmp_path / "out" / "ledger.jsonl")]
     assert kinds == ["start", "step", "done"]
     assert "base64" not in (tmp_path / "out" / "ledger.jsonl").read_text()
+
+
+def test_a_cache_that_vanishes_costs_nothing(folder: Path, call: Any, tmp_path: Path) -> None:
+    def answer(body: dict[str, Any]) -> Reply:
+        shutil.rmtree(tmp_path / "c", ignore_errors=True)
+        return echo(body)
+
+    with PaidServer(answer) as server:
+        questions = ("--question", "Who?", "--question", "What?")
+        assert call(folder, *questions, "--base-url", server.url, "--concurrency", 1) == 0
+        assert server.paid.total() == 6
+    assert len(results(tmp_path / "out")) == 6
+
+
+def test_a_cache_that_cannot_be_written_ends_the_run(folder: Path, call: Any, tmp_path: Path) -> None:
+    (tmp_path / "c").write_text("a file")
+    with PaidServer() as server:
+        assert call(folder, "--question", "Who?", "--base-url", server.url) == 3
+        assert server.paid.total() == 0
+    assert errors(tmp_path / "out") == {}
