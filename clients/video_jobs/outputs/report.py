@@ -79,10 +79,11 @@ def _pieces(folder: Path) -> Iterator[str]:
 def _summary(manifest: Mapping[str, Any], tokens: Mapping[str, int]) -> Element:
     identity = manifest["identity"]
     server = identity.get("server") or {}
+    progress = manifest.get("progress") or {}
     rows = [
         ("model", str(server.get("model") or "unknown")),
         *((name.replace("_", " "), f"{value:,}") for name, value in sorted(tokens.items())),
-        *((f"items {name}", str(value)) for name, value in (manifest.get("progress") or {}).items()),
+        *((f"questions {name}", str(value)) for name, value in progress.items() if name != "items"),
     ]
     return _table(rows)
 

@@ -100,6 +100,7 @@ class _Run:
                     await until_interrupted(job, work, progress.say)
                 finally:
                     weighing.cancel()
+                    await asyncio.gather(weighing, return_exceptions=True)  # its child process ends, too
 
     def ending(self, error: BaseException | None) -> Ending:
         """Return how the run ended, and write it into manifest.json."""
