@@ -1,5 +1,6 @@
 """What an error of frames means for an item and for the run, and what an item asks by itself."""
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from clients.video_jobs.frames.video_frames import FrameSource
 from clients.video_jobs.items.item import Item
 from clients.video_jobs.requests.settings import AskSettings
 from clients.video_jobs.run.failures import ItemError, RunEnds, WorkerLost
-from clients.video_jobs.run.video_answerer import AskOptions, VideoAnswerer
+from clients.video_jobs.run.video_answerer import AskOptions, VideoAnswerer, VideoAnswererOf
 
 ITEM = Item("a", "a.mp4", "Who?")
 
@@ -60,3 +61,9 @@ def test_an_items_own_parameters_go_before_those_of_the_job() -> None:
     assert (settings.num_frames, settings.fields) == (30, {"temperature": 0, "top_p": 0.5})
     with pytest.raises(ItemError, match="at least 1 frame"):
         options.question_of(Item("a", "a.mp4", "Who?", parameters={"num_frames": 0}), Path("a.mp4"))
+
+
+def test_what_makes_an_answerer_goes_to_other_machines(tmp_path: Path) -> None:
+    made = VideoAnswererOf(AskOptions(AskSettings(fields={"temperature": 0})), FrameCache(tmp_path), 2)
+    sent = pickle.loads(pickle.dumps(made))
+    assert (sent.options, sent.decodes) == (made.options, made.decodes)
