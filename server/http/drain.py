@@ -6,8 +6,8 @@ as before. Then it refuses new requests, gives those that run some time, and end
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from socket import socket
 
 import uvicorn
@@ -149,6 +149,19 @@ class EndAtShutdown:
             self._running.remove(request)
 
 
+def waiting_connections(listener: socket) -> Iterator[socket]:
+    """Yield the connections that the kernel has made and nobody has accepted.
+
+    The kernel cuts them when the listener closes, and on a busy server the event loop comes to them too late.
+    """
+    listener.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
+
+
 class DrainingServer(uvicorn.Server):
     """uvicorn's server, which stops in the steps that this file is about.
 
@@ -192,10 +205,26 @@ class DrainingServer(uvicorn.Server):
         await self._running.end()
         # uvicorn cuts connections that wait for a request, also those whose request is on its way. So who has
         # connected before the listener closes gets a moment to send it, and is told to go elsewhere.
+        connected = [connection for each in sockets or () for connection in waiting_connections(each)]
         for listener in self.servers:
             listener.close()
+        for connection in connected:
+            await self._serve_connection(connection)
         await self._wait(CONNECTED_SECONDS, lambda: not self.server_state.connections)
         await super().shutdown(sockets)
+
+    async def _serve_connection(self, connection: socket) -> None:
+        """Serve a connection as if the listener had accepted it."""
+
+        def protocol() -> asyncio.Protocol:
+            new: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+                config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+            return new
+
+        with suppress(OSError):  # the client has left, or doesn't speak TLS
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(protocol, connection, ssl=self.config.ssl)
 
     async def _wait(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Wait for this time, until `is_over`, or until the operator's second Ctrl-C."""

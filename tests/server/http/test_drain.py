@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -104,6 +105,36 @@ async def test_who_had_connected_when_the_listener_closed_is_told(monkeypatch: p
         reply = await reader.read()
         writer.close()
     assert reply.startswith(b"HTTP/1.1 503 ") and b"server_shutting_down" in reply
+
+
+async def test_who_waits_in_the_kernels_queue_when_the_listener_closes_is_told():
+    """A busy event loop accepts too late. Once the kernel cut these connections with the listener."""
+    app = app_with(FakeEngine(["yes"]))
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    waiting: list[socket.socket] = []
+    end = app.state.running.end
+
+    async def connects_meanwhile() -> None:
+        await end()  # the loop has no turn from here to the close of the listener
+        for _ in range(3):
+            waiting.append(socket.create_connection(listener.getsockname()))
+            waiting[-1].sendall(
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+            )
+
+    app.state.running.end = connects_meanwhile
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5)
+    server = DrainingServer(config, app.state.running, delay=0, drain_seconds=20)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    server.should_exit = True
+    await running
+    for client in waiting:
+        with client:
+            reply = client.recv(2**16)
+            assert reply.startswith(b"HTTP/1.1 503 ") and b"server_shutting_down" in reply
 
 
 async def test_a_client_that_does_not_read_does_not_hold_the_server_up(caplog: pytest.LogCaptureFixture):
