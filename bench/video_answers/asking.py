@@ -65,10 +65,14 @@ class Posting:
 
 @dataclass(frozen=True)
 class Findings:
-    """The events that a strategy found, and the times (seconds) of the frames that it has looked at."""
+    """The events that a strategy found, and the times (seconds) of the frames that it has looked at.
+
+    `problem` is why the server refused the question, or that an answer was empty.
+    """
 
     events: tuple[Span, ...]
     frames: tuple[float, ...]
+    problem: str | None = None
 
     def visible(self, truth: Sequence[Span]) -> float:
         """Return the share of the true events of which a frame was looked at: no model can find others."""
@@ -85,8 +89,8 @@ async def found_events(
     """
     try:
         found = await answer(question, frames, ask, settings)
-    except ClientError:
-        return Findings((), ())
+    except ClientError as error:
+        return Findings((), (), str(error))
     if found.strategy == "segments":
         noted = [event for event in found.events if DIGIT.search(event.text)]
         return Findings(tuple(Span(event.start, event.end, event.text) for event in noted), frames.times)

@@ -74,7 +74,11 @@ def video_answers(
     except (ClientError, VideoError, CommandError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
-    Console().print(_table(rows))
+    console = Console()
+    console.print(_table(rows))
+    for row in rows:
+        if row.get("problem"):
+            console.print(f"{row['system']}, {row['case']}: {row['problem']}", markup=False, soft_wrap=True)
     if as_json:
         print(json.dumps({"bench": "video-answers", "minutes": minutes, "rows": rows, "machine": machine()}))
 

@@ -145,6 +145,7 @@ def _row(system: str, case: str, findings: Findings, truth: Sequence[Span], ask:
         "median_error_s": result.median_error,
         "requests": ask.requests,
         "prompt_tokens": ask.prompt_tokens,
+        "problem": findings.problem,
     }
 
 

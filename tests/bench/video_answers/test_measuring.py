@@ -46,6 +46,7 @@ async def test_segments_find_what_the_oracle_finds(name: str, folder: Path):
     assert rows["chance"]["recall"] < 0.5
     assert rows["segments"]["requests"] == 16
     assert sum(row.get("decode_passes", 0) for row in rows.values()) == 1
+    assert {row.get("problem") for row in rows.values()} == {None}
 
 
 async def test_the_empty_twin_has_nothing_to_find(folder: Path):
