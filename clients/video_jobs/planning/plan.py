@@ -1,5 +1,6 @@
 """The plan of a question: which requests its strategy will send, what they cost, and why it was taken."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from clients.video_jobs.frames.reader import VideoFacts
@@ -27,8 +28,10 @@ class Plan:
     """What a question will cost. The first question on a video pays `decode_seconds` and `cache_bytes`.
 
     Notes of the strategy `segments` are paid once for all questions on a video with the same settings.
+    `outlines` are those of the requests that the cost is of.
     """
 
+    outlines: tuple[Outline, ...]
     strategy: str
     reason: str
     cost: Cost
@@ -43,9 +46,12 @@ async def plan_question(
     take: Take,
     settings: AskSettings,
     render: Render | None = None,
+    *,
+    earlier: Sequence[Outline] = (),
 ) -> Plan:
     """Return the plan of a question on a video that nobody has decoded yet.
 
+    Requests that earlier questions on the video have paid for, by the outlines of their plans, cost nothing.
     With `render` a server counts the tokens; without it they follow from `settings.facts`. Where scenes are
     asked for, the cuts aren't known before the decode, so the plan has segments of even length.
 
@@ -56,13 +62,15 @@ async def plan_question(
     """
     times = tuple(facts.times[number] for number in taken_frames(facts.times, facts.duration, take.fps))
     context = context_of(question, replace(settings, scenes=False), times, facts.duration)
-    reason, outlines = planned_outlines(context)
+    reason, needed = planned_outlines(context)
+    outlines = [outline for outline in needed if outline not in earlier] or needed[-1:]
     if render is None:
         count = estimate(settings)
     else:
         count = await counted_by(render, outlines, times, facts.duration, settings)
     notes = sum(NOTE_TOKENS for outline in outlines if outline.purpose.startswith("segment"))
     return Plan(
+        outlines=tuple(outlines),
         strategy=question.strategy,
         reason=reason,
         cost=cost_of(outlines, settings, take, count, notes),

@@ -18,6 +18,7 @@ from clients.video_jobs.frames.reader import VideoFacts, read_facts
 from clients.video_jobs.items.item import Item, is_address
 from clients.video_jobs.planning.measuring import Render
 from clients.video_jobs.planning.plan import Plan, plan_question
+from clients.video_jobs.requests.outline import Outline
 
 from .failures import ItemError
 from .servers import Server
@@ -79,17 +80,26 @@ async def item_costs(
             for item in group.items:
                 yield ItemCost(item, None, None, str(error))
             continue
+        earlier: list[Outline] = []
         for number, item in enumerate(group.items):
-            yield await item_cost(item, video, options, counting, pays_decode=number == 0)
+            cost = await item_cost(item, video, options, counting, earlier, pays_decode=number == 0)
+            earlier += cost.plan.outlines if cost.plan else ()
+            yield cost
 
 
 async def item_cost(
-    item: Item, video: VideoFacts, options: AskOptions, render: Render | None, *, pays_decode: bool
+    item: Item,
+    video: VideoFacts,
+    options: AskOptions,
+    render: Render | None,
+    earlier: Sequence[Outline],
+    *,
+    pays_decode: bool,
 ) -> ItemCost:
-    """Return what an item will cost, or why nobody can say."""
+    """Return what an item will cost after others on its video, or why nobody can say."""
     try:
         question, settings = options.question_of(item, Path(item.video))
-        plan = await plan_question(question, video, options.take, settings, render)
+        plan = await plan_question(question, video, options.take, settings, render, earlier=earlier)
     except (VideoError, ClientError, ItemError) as error:
         return ItemCost(item, video.duration, None, str(error))
     return ItemCost(item, video.duration, plan, pays_decode=pays_decode)

@@ -231,3 +231,13 @@ def test_a_cache_that_cannot_be_written_ends_the_run(folder: Path, call: Any, tm
         assert call(folder, "--question", "Who?", "--base-url", server.url) == 3
         assert server.paid.total() == 0
     assert errors(tmp_path / "out") == {}
+
+
+def test_notes_that_serve_two_questions_are_planned_once(folder: Path, call: Any, capsys: Any) -> None:
+    def requests(*questions: str) -> int:
+        words = [word for question in questions for word in ("--question", question)]
+        options = ("--strategy", "segments", "--segment-seconds", 2, "--overlap-seconds", 0, "--dry-run")
+        assert call(folder / "c.mp4", *words, *options, "--base-url", "http://127.0.0.1:9") == 0
+        return int(json.loads(capsys.readouterr().out.rstrip("\n").split("\n")[-1])["requests"])
+
+    assert requests("Who?", "What?") == requests("Who?") + 1
