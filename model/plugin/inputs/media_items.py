@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 from vllm.multimodal.media import MediaWithBytes
-from vllm.multimodal.parse import ModalityDataItems, MultiModalDataParser, ProcessorBatchItems
+from vllm.multimodal.parse import (
+    ImageProcessorItems,
+    ModalityDataItems,
+    MultiModalDataParser,
+    ProcessorBatchItems,
+)
 
 from .prompt_positions import DELTA_MODALITY
 
@@ -77,6 +82,9 @@ class InternVLDataParser(MultiModalDataParser):
 
     def _parse_image_data(self, data: Any) -> ModalityDataItems[Any, Any] | None:
         _refuse_embeddings(self, data)
+        images = [data] if isinstance(data, Image.Image) else data
+        if isinstance(images, list) and images and all(map(_is_ready, images)):
+            return ImageProcessorItems(images)  # vLLM would copy each image, twice for a request
         return super()._parse_image_data(data)
 
     def _parse_video_data(self, data: Any) -> ModalityDataItems[Any, Any] | None:
@@ -86,6 +94,13 @@ class InternVLDataParser(MultiModalDataParser):
         if isinstance(data, list) and data and all(isinstance(item, Frame) for item in data):
             return FrameItems(data)
         return ClipItems([read_clip(item) for item in ([data] if _is_one_video(data) else data)])
+
+
+def _is_ready(image: Any) -> bool:
+    """Return whether vLLM would neither turn an image as its EXIF says nor convert it."""
+    if not isinstance(image, Image.Image) or image.mode != "RGB":
+        return False
+    return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
 
 
 def read_clip(video: Any) -> Clip:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
+from vllm.multimodal.parse import MultiModalDataParser
 
 from model.plugin.inputs.media_items import ClipItems, Frame, FrameItems, InternVLDataParser, read_clip
 
@@ -85,3 +86,25 @@ def test_other_videos_are_refused(video: Any, message: str):
         parse(
             video if isinstance(video, tuple) else [video] if isinstance(video, np.ndarray) else (video, None)
         )
+
+
+def turned(mode: str, orientation: int) -> Image.Image:
+    image = Image.fromarray(FRAMES[0]).convert(mode)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    return image
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("is_list", [False, True])
+def test_images_are_those_of_vllm_and_are_copied_only_if_they_change(
+    mode: str, orientation: int, is_list: bool
+):
+    image = turned(mode, orientation)
+    images = [IMAGES[1], image] if is_list else image
+    items = InternVLDataParser().parse_mm_data({"image": images})["image"]
+    expected = MultiModalDataParser().parse_mm_data({"image": images})["image"]
+    assert type(items) is type(expected) and len(items) == len(expected)
+    for index in range(len(items)):
+        assert np.array_equal(np.asarray(items.get(index)), np.asarray(expected.get(index)))
+    assert (items.get(len(items) - 1) is image) == (mode == "RGB" and orientation == 1)
