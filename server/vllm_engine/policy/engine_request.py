@@ -1,6 +1,6 @@
 """Make vLLM's request of a body: its limits, its system message and its room for an answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -26,27 +26,38 @@ def read_request(body: Mapping[str, Any], kind: type[Request]) -> Request:
     except ValidationError as error:
         raise field_error(error) from None
     except VLLMError as error:
-        raise api_error(error) from None
+        failure = api_error(error)
+        failure.param = failure.param or _field_at_fault(body, kind, _is_refusal)
+        raise failure from None
     except (TypeError, ValueError, AttributeError, KeyError):  # a validator of vLLM's that failed itself
-        param = _unreadable_field(body, kind)
+        param = _field_at_fault(body, kind, _is_failure)
         subject = param or "A field of the request"
         raise ApiError(
             f"{subject} has a type or value that the API does not allow. Correct it.", param=param
         ) from None
 
 
-def _unreadable_field(body: Mapping[str, Any], kind: type[BaseModel]) -> str | None:
-    """Return the field at which vLLM's validators fail with an error of their own, or None."""
+def _field_at_fault(
+    body: Mapping[str, Any], kind: type[BaseModel], is_meant: Callable[[Exception], bool]
+) -> str | None:
+    """Return the first field that makes vLLM's validators raise such an error by itself, or None."""
     required = {"messages": [{"role": "user", "content": ""}], "prompt": "", "input": ""}
     smallest = {name: value for name, value in required.items() if name in kind.model_fields}
     for name, value in body.items():
         try:
             kind.model_validate({**smallest, name: value})
-        except (ValidationError, VLLMError):
-            continue
-        except (TypeError, ValueError, AttributeError, KeyError):
-            return name
+        except (TypeError, ValueError, AttributeError, KeyError, VLLMError) as error:
+            if is_meant(error):
+                return name
     return None
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, VLLMError)
+
+
+def _is_failure(error: Exception) -> bool:
+    return not isinstance(error, ValidationError | VLLMError)
 
 
 def prepend_system_message(

@@ -62,6 +62,16 @@ def test_a_field_that_breaks_vllms_validators_is_named(field: str, value: Any):
     assert (refusal.value.status, refusal.value.param) == (400, field)
 
 
+@pytest.mark.parametrize(
+    "detection", [{"max_pattern_size": 4}, {"max_pattern_size": 1, "min_pattern_size": 2, "min_count": 3}]
+)
+def test_a_refusal_of_vllms_that_names_no_field_gets_it(detection: Any):
+    body = {"messages": [QUESTION], "seed": 1, "repetition_detection": detection}
+    with pytest.raises(ApiError) as refusal:
+        read_request(body, ChatCompletionRequest)
+    assert (refusal.value.status, refusal.value.param) == (400, "repetition_detection")
+
+
 def test_a_limit_of_the_answer_is_only_ever_lowered():
     assert lower_max_tokens({"max_tokens": 10**30, "n": 9999}, 4096) == {"max_tokens": 4096, "n": 9999}
     both = {"max_tokens": None, "max_completion_tokens": 5}
