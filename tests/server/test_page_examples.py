@@ -14,8 +14,6 @@ from tests.test_docs import PAGES as ALL_PAGES
 from tests.test_docs import ROOT, blocks
 from tests.videos import write_video
 
-pytestmark = pytest.mark.engine
-
 ADDRESS = "http://127.0.0.1:8000"
 ASKS = re.compile(r"curl -s|internvl3 ask |import OpenAI|from clients\.sdk import")
 # Why the other examples are not run here, by their first words.
@@ -25,6 +23,7 @@ NOT_RUN = {
     "export TORCH_INDEX_URL": "it names an index that a test may not reach",
     ".venv/bin/pytest": "this is pytest already",
     "internvl3 serve --files": "it never ends; tests/server/http/test_files.py uses the endpoints",
+    "internvl3 serve --policy /models": "it needs a released checkpoint; see tests/server/test_adapters.py",
     "internvl3 serve --policy OpenGVLab": "it needs released checkpoints and GPUs",
     "INTERNVL3_API_KEY=secret internvl3 serve --policy none": "tests/server/test_remote_critic.py runs it",
     "INTERNVL3_CRITIC_KEY=secret internvl3 serve": "tests/server/test_remote_critic.py runs it",
@@ -37,6 +36,8 @@ NOT_RUN = {
     "internvl3 train critic": "tests/ttscaling/train/run trains adapters of a small model",
     "internvl3 train nano-data": "it takes an hour; tests/ttscaling/train/nano runs its parts",
     "internvl3 eval stopping": "tests/server/test_evaluation.py runs it with fewer questions",
+    ".venv/bin/internvl3 batch": "tests/clients/commands/test_batch.py runs it on videos of its own",
+    ".venv/bin/python -m ttscaling.train.nano.experiments.video_notes": "tests/bench/video_answers runs its parts",
     ".venv/bin/internvl3 eval nano": "tests/server/test_evaluation.py runs it with fewer questions",
     "internvl3 tune-delta": "tests/ttscaling/evaluation/tune_delta runs it on questions of its own",
     "python run.py": "it is VLMEvalKit's, which is not installed here",
@@ -71,6 +72,7 @@ def run(command: list[str], folder: Path) -> str:
     return result.stdout
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("page", [page for page in PAGES if examples(page, "sh")], ids=lambda page: page.name)
 def test_shell_examples_answer(page: Path, server: RunningServer, folder: Path):
     """All examples of a page run in one shell, because they may use variables of earlier ones."""
@@ -81,6 +83,7 @@ def test_shell_examples_answer(page: Path, server: RunningServer, folder: Path):
     assert output.strip() and '"error"' not in output
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if examples(page, "python")], ids=lambda page: page.name
 )
