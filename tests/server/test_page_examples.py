@@ -37,7 +37,7 @@ NOT_RUN = {
     "internvl3 train nano-data": "it takes an hour; tests/ttscaling/train/nano runs its parts",
     "internvl3 eval stopping": "tests/server/test_evaluation.py runs it with fewer questions",
     ".venv/bin/internvl3 batch": "tests/clients/commands/test_batch.py runs it on videos of its own",
-    ".venv/bin/python -m ttscaling.train.nano.experiments.video_notes": "tests/bench/video_answers runs its parts",
+    ".venv/bin/python -m ttscaling.train.nano.experiments.video_notes": "see tests/bench/video_answers",
     ".venv/bin/internvl3 eval nano": "tests/server/test_evaluation.py runs it with fewer questions",
     "internvl3 tune-delta": "tests/ttscaling/evaluation/tune_delta runs it on questions of its own",
     "python run.py": "it is VLMEvalKit's, which is not installed here",
