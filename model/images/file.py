@@ -74,9 +74,17 @@ def _too_many(max_pixels: int) -> TooManyPixels:
     return TooManyPixels(f"The image has more than {max_pixels} pixels. Send a smaller one.", max_pixels)
 
 
+def is_upright(image: Image.Image) -> bool:
+    """Return whether an image is shown as it is stored. One whose EXIF data can't be read is."""
+    try:
+        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
+    except Exception:  # Pillow passes on what its reader of damaged data meets
+        return True
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # an image whose EXIF data can't be read stays as it is
-        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+    with suppress(Exception):  # an image that can't be turned stays as it is
+        if not is_upright(image):
             return ImageOps.exif_transpose(image)
     return image
 

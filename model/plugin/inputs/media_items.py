@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 from vllm.multimodal.media import MediaWithBytes
 from vllm.multimodal.parse import (
     ImageProcessorItems,
@@ -19,6 +19,8 @@ from vllm.multimodal.parse import (
     MultiModalDataParser,
     ProcessorBatchItems,
 )
+
+from model.images.file import is_upright
 
 from .prompt_positions import DELTA_MODALITY
 
@@ -98,9 +100,7 @@ class InternVLDataParser(MultiModalDataParser):
 
 def _is_ready(image: Any) -> bool:
     """Return whether vLLM would neither turn an image as its EXIF says nor convert it."""
-    if not isinstance(image, Image.Image) or image.mode != "RGB":
-        return False
-    return bool(image.getexif().get(ExifTags.Base.Orientation, 1) == 1)
+    return isinstance(image, Image.Image) and image.mode == "RGB" and is_upright(image)
 
 
 def read_clip(video: Any) -> Clip:

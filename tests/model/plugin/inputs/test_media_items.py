@@ -108,3 +108,11 @@ def test_images_are_those_of_vllm_and_are_copied_only_if_they_change(
     for index in range(len(items)):
         assert np.array_equal(np.asarray(items.get(index)), np.asarray(expected.get(index)))
     assert (items.get(len(items) - 1) is image) == (mode == "RGB" and orientation == 1)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0no EXIF at all", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"])
+def test_an_image_with_damaged_exif_stays_as_it_is(exif: bytes):
+    """vLLM's parser lets it pass, too."""
+    image = IMAGES[0].copy()
+    image.info["exif"] = exif
+    assert InternVLDataParser().parse_mm_data({"image": image})["image"].get(0) is image
