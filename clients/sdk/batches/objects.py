@@ -6,6 +6,7 @@ from typing import Any
 from clients.sdk.answers import Answer
 from clients.sdk.completions import Wire
 from clients.sdk.errors import ApiError
+from clients.sdk.sending.pages import Listed
 
 RUNNING = ("validating", "in_progress", "finalizing", "cancelling")
 
@@ -32,10 +33,9 @@ class BatchErrors(Wire):
     data: tuple[BatchError, ...] = ()
 
 
-class Batch(Wire):
+class Batch(Listed):
     """A batch. The files hold its results: those with status 200, and all others."""
 
-    id: str
     status: str
     endpoint: str
     request_counts: BatchCounts = BatchCounts()
@@ -48,13 +48,6 @@ class Batch(Wire):
     def has_ended(self) -> bool:
         """Whether no line will get a result any more."""
         return self.status not in RUNNING
-
-
-class BatchPage(Wire):
-    """One page of the list of batches."""
-
-    data: list[Batch]
-    has_more: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,9 @@ from clients.sdk.sending.attempts import object_of
 from clients.sdk.sending.calls import Call, Pause, Repeat, Steps, json_content
 from clients.sdk.sending.connection import Connection
 from clients.sdk.sending.failures import shape_errors
+from clients.sdk.sending.pages import Page, all_pages
 
-from .objects import Batch, BatchCounts, BatchPage, BatchResult
+from .objects import Batch, BatchCounts, BatchResult
 
 CHAT = "/v1/chat/completions"
 PAGE = 100  # batches, as many as OpenAI allows
@@ -73,15 +74,7 @@ def retrieve_steps(connection: Connection, batch_id: str) -> Steps[Batch]:
 
 def list_steps(connection: Connection) -> Steps[list[Batch]]:
     """Return all batches of the key, page by page, as the server orders them."""
-    batches: list[Batch] = []
-    params: dict[str, str | int] = {"limit": PAGE}
-    while True:
-        call = Call(method="GET", path="v1/batches", params=params)
-        page = yield from object_of(connection, call, BatchPage, "list of batches")
-        batches += page.data
-        if not (page.has_more and page.data):
-            return batches
-        params = params | {"after": page.data[-1].id}
+    return (yield from all_pages(connection, "v1/batches", {"limit": PAGE}, Page[Batch], "list of batches"))
 
 
 def cancel_steps(connection: Connection, batch_id: str) -> Steps[Batch]:

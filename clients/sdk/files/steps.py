@@ -12,9 +12,10 @@ from clients.sdk.partial_upload import PartialUpload
 from clients.sdk.sending.attempts import object_of, reply_to
 from clients.sdk.sending.calls import Call, Repeat, Steps, json_content
 from clients.sdk.sending.connection import Connection
+from clients.sdk.sending.pages import Page, all_pages
 
 from .file_slice import FileSlice, OnProgress
-from .stored_files import Deletion, FilePage, StoredFile, Upload, UploadPart
+from .stored_files import Deletion, StoredFile, Upload, UploadPart
 
 PART_BYTES = 32 * 2**20  # half of what OpenAI allows; a broken connection costs one part
 PAGE = 1000
@@ -59,15 +60,8 @@ def upload_steps(connection: Connection, source: Source, options: UploadOptions)
 
 def list_steps(connection: Connection, purpose: str | None) -> Steps[list[StoredFile]]:
     """Return all files of the key, the newest first, page by page."""
-    files: list[StoredFile] = []
     params: dict[str, str | int] = {"limit": PAGE} | ({} if purpose is None else {"purpose": purpose})
-    while True:
-        call = Call(method="GET", path="v1/files", params=params)
-        page = yield from object_of(connection, call, FilePage, "list of files")
-        files += page.data
-        if not (page.has_more and page.data):
-            return files
-        params = params | {"after": page.data[-1].id}
+    return (yield from all_pages(connection, "v1/files", params, Page[StoredFile], "list of files"))
 
 
 def retrieve_steps(connection: Connection, file_id: str) -> Steps[StoredFile]:

@@ -1,24 +1,17 @@
 """The objects of OpenAI's files: a file that the server keeps, and an upload in parts."""
 
 from clients.sdk.completions import Wire
+from clients.sdk.sending.pages import Listed
 
 
-class StoredFile(Wire):
+class StoredFile(Listed):
     """A file that the server keeps. Times are in seconds since 1970; `expires_at` None means never."""
 
-    id: str
     bytes: int
     created_at: int | None = None
     expires_at: int | None = None
     filename: str = ""
     purpose: str = ""
-
-
-class FilePage(Wire):
-    """One page of the list of files."""
-
-    data: list[StoredFile]
-    has_more: bool = False
 
 
 class Upload(Wire):
